@@ -1,0 +1,47 @@
+# SchoolNode. `make` alone explains.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What `make demo` is given on top, e.g. make demo ARGS="--for 90 --json"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.ready: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "SchoolNode needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv is missing; run: apt install python3-venv"; exit 1; }
+	@echo "Building the environment in $(VENV) (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+env: $(VENV)/.ready ## build the environment only
+
+demo: $(VENV)/.ready ## one hub, three schools, simulated devices; ARGS="--for 90 --json" for the headless proof
+	@$(BIN)/schoolnode demo $(ARGS)
+
+test: $(VENV)/.ready ## all tests; installs the system packages they need where it can
+	@sh tests/system_packages.sh
+	@$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.ready ## format, lint, types, layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.ready ## format the code and fix what ruff can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.ready ## the benchmarks' short form; writes benchmarks/results.md
+	@$(BIN)/python benchmarks/run_all.py
+
+clean: ## remove the environment and the demo's data
+	rm -rf $(VENV) demo-data dist build
+
+.PHONY: help env demo test check format bench clean
