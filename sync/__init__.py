@@ -1,0 +1,1 @@
+"""Encrypted logs, their exchange, and the tables they fold into."""

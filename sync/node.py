@@ -1,0 +1,525 @@
+"""One node of the district: writes rows, seals them into its logs, and takes in its peers'.
+
+All methods block on SQLite and are called from one thread at a time. Chance, time, keys and the
+directory of other nodes are arguments, so that a simulation can run many nodes from one seed.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.x25519 import (
+    X25519PrivateKey,
+    X25519PublicKey,
+)
+
+from sync import oplog
+from sync.body import pack_tables
+from sync.clock import HybridClock, Stamp
+from sync.errors import MalformedError, RowError
+from sync.incarnation import give_way, heed, open_incarnation, reissue_settled
+from sync.intake import Imported, Intake, MayCarry
+from sync.keyring import EPOCH, GrantRow, KeyPurpose, Keyring, Reader
+from sync.log_state import Holding, LogState, find_log, log_id_of, read_logs
+from sync.oplog import Row
+from sync.receipts import (
+    Verdict,
+    compare,
+    forget_unnamed,
+    note_agreed,
+    note_claim,
+    read_receipts,
+)
+from sync.schema import BY_NUMBER
+from sync.schema.model import Audience, Group, Lane
+from sync.sealing import SALT_BYTES, UNSEALED, DataKey, KeyId, RandomBytes
+from sync.segment import (
+    FIRST_PREV,
+    HUB,
+    SEGMENT_BYTES_MAX,
+    LogName,
+    Place,
+    PlainBody,
+    TableHeader,
+    build_segment,
+    check_log_name,
+    parse_segment,
+)
+from sync.signing import SignerId, signer_id
+
+__all__ = [
+    "Directory",
+    "Imported",
+    "LogState",
+    "Node",
+    "NodeKeys",
+    "SealPolicy",
+]
+
+ROWS_A_SEGMENT_MAX = 1000
+URGENT = frozenset({Lane.ALARM, Lane.CONTROL, Lane.LESSONS})
+"""Lanes whose rows are sealed at once."""
+_SEGMENTS_A_TRANSACTION = 32
+_NAMING_KEYS = frozenset({"box_certificate", "lesson_party"})
+"""Tables by which the directory comes to know readers of keys that are granted already."""
+
+
+class Directory(Protocol):
+    """Who is who, as far as certificates under the district's root say."""
+
+    def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
+        """Return the key of that name if it is certified for ``origin``."""
+
+    def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
+        """Return the certified sealing keys of a school's boxes, or of the hub (0)."""
+
+    def members(self, audience: str) -> frozenset[int]:
+        """Return the schools that an audience comprises, without the hub."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeKeys:
+    """What a node is: its number (a school's, or 0 for the hub) and its private keys."""
+
+    origin: int
+    signing: Ed25519PrivateKey
+    sealing: X25519PrivateKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealPolicy:
+    """When rows of the patient lanes become a segment."""
+
+    rows: int = 250
+    age_ms: int = 30_000
+
+
+class Node:
+    """See the module."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        keys: NodeKeys,
+        now_ms: Callable[[], int],
+        random_bytes: RandomBytes,
+        directory: Directory,
+        generation: bytes = b"",
+    ) -> None:
+        """Open a node over its store.
+
+        ``generation`` is what a file beside the store says; when it differs from the store's own
+        copy, either was restored, and a new incarnation begins before any append.
+        """
+        self._connection = connection
+        self._keys = keys
+        self._random_bytes = random_bytes
+        self._directory = directory
+        self._signer = (signer_id(keys.signing.public_key()), keys.signing)
+        (last,) = connection.execute("SELECT coalesce(max(last_stamp), 0) FROM log").fetchone()
+        self.clock = HybridClock(now_ms, Stamp(last))
+        self._keyring = Keyring(keys.origin, keys.sealing, random_bytes)
+        self._readers_changed = True
+        with self.transaction() as cursor:
+            self._incarnation = open_incarnation(cursor, keys.origin, generation, random_bytes)
+
+    @property
+    def origin(self) -> int:
+        return self._keys.origin
+
+    @property
+    def incarnation(self) -> int:
+        return self._incarnation
+
+    def members(self, audience: str) -> frozenset[int]:
+        return self._directory.members(audience)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Cursor]:
+        """One durable transaction; on any error nothing of it stays."""
+        cursor = self._connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            yield cursor
+            cursor.execute("COMMIT")
+        except BaseException:
+            # A full disk may have ended the transaction already.
+            if self._connection.in_transaction:
+                cursor.execute("ROLLBACK")
+            self._keyring.forget()
+            raise
+
+    def record(self, table: str, rows: Sequence[Row], audience: str | None = None) -> None:
+        """Write rows of one table durably; they are visible at once and travel when sealed.
+
+        ``audience`` defaults to what the table says for this node: its own school, or the
+        district, or the lesson a row names. Raises KeyError or RowError for rows that their table
+        cannot hold; nothing is written then.
+        """
+        with self.transaction() as cursor:
+            self.record_within(cursor, table, rows, audience)
+
+    def record_all(self, rows_by_table: Mapping[str, Sequence[Row]]) -> None:
+        """Write rows of several tables in one transaction."""
+        with self.transaction() as cursor:
+            for table, rows in rows_by_table.items():
+                self.record_within(cursor, table, rows)
+
+    def record_within(
+        self,
+        cursor: sqlite3.Cursor,
+        table_name: str,
+        rows: Sequence[Row],
+        audience: str | None = None,
+    ) -> None:
+        """Write rows inside a transaction of the caller's."""
+        if not rows:
+            return
+        table = oplog.table_of(table_name)
+        by_audience: dict[str, list[Row]] = {}
+        for row in rows:
+            by_audience.setdefault(audience or self._audience_of(table.audience, row), []).append(
+                row
+            )
+        for reached, reached_rows in by_audience.items():
+            name = LogName(self.origin, self._incarnation, reached, table.lane)
+            try:
+                check_log_name(name)
+            except MalformedError as error:
+                raise RowError(f"rows of {table_name} cannot be sent: {error}") from error
+            log_id = log_id_of(cursor, name)
+            oplog.append(cursor, self.clock, log_id, name, table, reached_rows)
+        if table_name in _NAMING_KEYS:
+            self._readers_changed = True
+
+    def release(self, group: Group) -> None:
+        """Let the hub read a group from now on, with all that its present keys have sealed.
+
+        A decision of a person at the school; nothing is sent again but the grants.
+        """
+        with self.transaction() as cursor:
+            for purpose in self._keyring.purposes(cursor):
+                if purpose.group is group:
+                    self._grant_again(cursor, purpose, self._readers_of(HUB))
+
+    def seal_due(self, policy: SealPolicy) -> int:
+        """Seal what is urgent, full or old enough; return the number of new segments."""
+        self._grant_to_new_readers()
+        due = []
+        now_ms = self.clock.now_ms()
+        for log in self._own_unsealed():
+            waiting = log.last_row - log.sealed_row
+            since_ms = now_ms if log.unsealed_since_ms is None else log.unsealed_since_ms
+            # Rows from after now_ms waited while the wall clock was set back: they are old.
+            is_old = not 0 <= now_ms - since_ms < policy.age_ms
+            if log.name.lane in URGENT or waiting >= policy.rows or is_old:
+                due.append(log)
+        return self._seal(due)
+
+    def seal_all(self) -> int:
+        """Seal everything that waits, as on reconnecting; return the number of new segments."""
+        self._grant_to_new_readers()
+        return self._seal(self._own_unsealed())
+
+    def logs(self) -> list[LogState]:
+        return read_logs(self._connection.cursor())
+
+    def logs_from(self, peer: int) -> list[LogState]:
+        """Return logs that a peer may bring: its own, what a hub passes on, this node's former."""
+        former = "(origin = ? AND incarnation <> ?)"
+        brought = "origin <> ?" if peer == HUB else "origin = ?"
+        return read_logs(
+            self._connection.cursor(),
+            f"WHERE {former} OR {brought}",
+            self.origin,
+            self._incarnation,
+            self.origin if peer == HUB else peer,
+        )
+
+    def lacking(self, peer: int) -> list[tuple[LogState, int]]:
+        """Return logs of which a peer has not all, and what it has, by its own word.
+
+        Of the peer's own logs only those it named are meant: former ones whose end it lost.
+        """
+        cursor = self._connection.cursor()
+        held = "(SELECT stored FROM peer_cursor WHERE peer = ? AND log = id)"
+        own = "" if self.origin == HUB else f"AND origin IN ({self.origin}, {HUB})"
+        logs = read_logs(
+            cursor,
+            f"WHERE stored > coalesce({held}, 0) {own}"
+            f" AND (origin <> ? OR {held} IS NOT NULL)"
+            " AND (? = 0 OR origin = ? OR audience = 'd' OR audience = ? OR audience GLOB 'l*')",
+            *(peer, peer, peer, peer, peer, f"s{peer}"),
+        )
+        receipts = read_receipts(cursor, peer)
+        return [(log, receipts[log.id].stored if log.id in receipts else 0) for log in logs]
+
+    def import_segments(self, wires: Sequence[bytes], peer: int, may_carry: MayCarry) -> Imported:
+        """Take in a peer's segments in one transaction, durable on return.
+
+        What cannot be taken is refused one by one with a reason and hinders nothing else. Segments
+        already held are passed over; a gap is left for the peer to fill.
+        """
+        own = (self.origin, self._incarnation)
+        with self.transaction() as cursor:
+            intake = Intake(cursor, own, self._directory, self._keyring, self.clock)
+            done = intake.take_in(wires, peer, may_carry)
+            receipts = read_receipts(cursor, peer) if intake.diverged else {}
+            for log in intake.diverged:
+                agreed = receipts[log.id].stored if log.id in receipts else 0
+                now_ms = self.clock.now_ms()
+                give_way(cursor, self._keyring, log, agreed, self._incarnation, now_ms)
+        if done.tables & _NAMING_KEYS:
+            self._readers_changed = True
+        return done
+
+    def segments_for(self, log_id: int, after_seq: int, bytes_max: int) -> list[tuple[int, bytes]]:
+        """Return whole segments of a log after ``after_seq``, as many as fit ``bytes_max``.
+
+        The first is returned whatever its size, so that a small credit never stalls a log.
+        """
+        chosen: list[tuple[int, bytes]] = []
+        total = 0
+        rows = self._connection.execute(
+            "SELECT seq, wire FROM segment WHERE log = ? AND seq > ? ORDER BY seq",
+            (log_id, after_seq),
+        )
+        for seq, wire in rows:
+            total += len(wire)
+            if chosen and total > bytes_max:
+                break
+            chosen.append((seq, wire))
+        rows.close()
+        return chosen
+
+    def segment(self, log_id: int, seq: int) -> bytes | None:
+        """Return one segment's bytes, or None if this node does not hold it."""
+        found = self._connection.execute(
+            "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log_id, seq)
+        ).fetchone()
+        return found[0] if found else None
+
+    def waiting_bytes(self, log_id: int, after_seq: int) -> tuple[int, int]:
+        """Return how many segments and bytes of a log stand after ``after_seq``."""
+        row: tuple[int, int] = self._connection.execute(
+            "SELECT count(*), coalesce(sum(length(wire)), 0) FROM segment"
+            " WHERE log = ? AND seq > ?",
+            (log_id, after_seq),
+        ).fetchone()
+        return row
+
+    def peer_cursors(self, peer: int) -> dict[int, tuple[int, int]]:
+        """Return what a peer last said it holds: log id -> (stored, applied)."""
+        receipts = read_receipts(self._connection.cursor(), peer)
+        return {log: (receipt.stored, receipt.applied) for log, receipt in receipts.items()}
+
+    def note_holdings(self, peer: int, told: Sequence[Holding], *, complete: bool) -> None:
+        """Remember what a peer says it holds; logs unknown here are passed over.
+
+        With a ``complete`` vector the peer holds nothing of the logs it does not name. When a
+        school's hub holds more of its present logs than itself, or something else, the school
+        begins a new incarnation and reissues what was not acknowledged.
+        """
+        incarnation = self._incarnation
+        now_ms = self.clock.now_ms()
+        with self.transaction() as cursor:
+            contradictions = self._note_all(cursor, peer, told, complete=complete)
+            if self.origin != HUB == peer:
+                chance = self._random_bytes
+                incarnation = heed(
+                    cursor, self._keyring, contradictions, incarnation, chance, now_ms
+                )
+            if complete or peer == HUB:
+                former = self._former_unsealed(cursor, peer, incarnation)
+                reissue_settled(cursor, former, peer, incarnation, now_ms)
+        self._incarnation = incarnation
+
+    def _note_all(
+        self, cursor: sqlite3.Cursor, peer: int, told: Sequence[Holding], *, complete: bool
+    ) -> list[tuple[LogState, Verdict, int]]:
+        """Write receipts; return own logs of which the peer holds another end."""
+        now_ms = self.clock.now_ms()
+        named = set()
+        contradictions = []
+        before = read_receipts(cursor, peer)
+        for holding in told:
+            log = find_log(cursor, holding.log)
+            if log is None:
+                continue
+            named.add(log.id)
+            is_own = log.name.origin == self.origin
+            verdict = compare(cursor, log, holding) if is_own else Verdict.AGREES
+            agreed = before[log.id].stored if log.id in before else 0
+            if verdict is Verdict.AGREES:
+                agreed = holding.stored
+                note_agreed(cursor, peer, log, holding, now_ms)
+            else:
+                note_claim(cursor, peer, log, holding, now_ms)
+            if is_own and (verdict is not Verdict.AGREES or holding.frozen):
+                contradictions.append((log, verdict, agreed))
+        if complete:
+            forget_unnamed(cursor, peer, named)
+        return contradictions
+
+    def _former_unsealed(
+        self, cursor: sqlite3.Cursor, peer: int, incarnation: int
+    ) -> list[LogState]:
+        """Return former logs with unsealed rows of which the peer would hold an end."""
+        logs = read_logs(
+            cursor,
+            "WHERE origin = ? AND incarnation <> ? AND last_row > sealed_row",
+            self.origin,
+            incarnation,
+        )
+        reached = [(log, self._directory.members(log.name.audience)) for log in logs]
+        return [log for log, members in reached if peer == HUB or peer in members or not members]
+
+    def _audience_of(self, audience: Audience, row: Row) -> str:
+        match audience:
+            case Audience.DISTRICT:
+                return "d"
+            case Audience.SCHOOL:
+                return f"s{row.get('school', self.origin)!s}"
+            case Audience.LESSON:
+                return f"l{row['lesson']!s}"
+
+    def _own_unsealed(self) -> list[LogState]:
+        return read_logs(
+            self._connection.cursor(),
+            "WHERE origin = ? AND incarnation = ? AND last_row > sealed_row",
+            self.origin,
+            self._incarnation,
+        )
+
+    def _seal(self, logs: Sequence[LogState]) -> int:
+        made = 0
+        # A key made for one log is granted in another: control logs are sealed last.
+        for log in sorted(logs, key=lambda each: each.name.lane is Lane.CONTROL):
+            made += self._seal_log(log)
+        for log in self._own_unsealed():
+            if log.name.lane is Lane.CONTROL:
+                made += self._seal_log(log)
+        return made
+
+    def _seal_log(self, log: LogState) -> int:
+        """Seal all that waits in a log, some segments a transaction."""
+        made = 0
+        rows_max = ROWS_A_SEGMENT_MAX
+        while True:
+            with self.transaction() as cursor:
+                for _ in range(_SEGMENTS_A_TRANSACTION):
+                    sealed = self._seal_one(cursor, log, rows_max)
+                    if not sealed:
+                        return made
+                    made += 1
+                    # Rows of one log are alike: begin where the last segment came to fit.
+                    rows_max = min(ROWS_A_SEGMENT_MAX, sealed + sealed // 4 + 1)
+
+    def _seal_one(self, cursor: sqlite3.Cursor, log: LogState, rows_max: int) -> int:
+        """Seal one segment of at most ``rows_max`` rows; return how many, 0 if none wait."""
+        name = log.name
+        while True:
+            batch = oplog.collect(cursor, log.id, name, rows_max, self.clock.tick())
+            if batch is None:
+                # Rows of states that were written again before sealing leave numbers without one.
+                cursor.execute(
+                    "UPDATE log SET sealed_row = last_row, unsealed_since_ms = NULL WHERE id = ?",
+                    (log.id,),
+                )
+                return 0
+            present = find_log(cursor, name)
+            assert present is not None
+            wire = self._build(cursor, present, batch)
+            rows = sum(batch.counts.values())
+            if len(wire) <= SEGMENT_BYTES_MAX:
+                break
+            assert rows > 1, f"a row of {name} was taken that no segment carries"
+            rows_max = max(1, min(rows - 1, rows * SEGMENT_BYTES_MAX // len(wire)))
+        now_ms = self.clock.now_ms()
+        seq = present.stored + 1
+        cursor.execute("INSERT INTO segment VALUES (?, ?, ?)", (log.id, seq, wire))
+        cursor.execute(
+            "DELETE FROM pending_write WHERE log = ? AND row <= ?", (log.id, batch.last_row)
+        )
+        cursor.execute(
+            "UPDATE log SET stored = ?1, applied = ?1, head = ?2, sealed_row = ?3,"
+            " last_stamp = max(last_stamp, ?4), stored_ms = ?5,"
+            " unsealed_since_ms = CASE WHEN last_row > ?3 THEN ?5 END WHERE id = ?6",
+            (
+                seq,
+                parse_segment(wire).header_digest,
+                batch.last_row,
+                batch.last_stamp,
+                now_ms,
+                log.id,
+            ),
+        )
+        return rows
+
+    def _build(self, cursor: sqlite3.Cursor, log: LogState, batch: oplog.Batch) -> bytes:
+        bodies = []
+        for group, tables in batch.tables.items():
+            identifier: KeyId = UNSEALED
+            key: DataKey | None = None
+            if group is not Group.GRANT:
+                identifier, key = self._sealing_key(cursor, log.name.audience, group)
+            bodies.append(
+                PlainBody(group=group, key=key, key_id=identifier, content=pack_tables(tables))
+            )
+        place = Place(
+            log=log.name,
+            seq=log.stored + 1,
+            prev=log.head if log.stored else FIRST_PREV,
+            first_row=batch.first_row,
+            last_row=batch.last_row,
+            first_stamp=batch.first_stamp,
+            last_stamp=batch.last_stamp,
+        )
+        tables_in = [
+            TableHeader(number, BY_NUMBER[number].version, rows)
+            for number, rows in batch.counts.items()
+        ]
+        salt = self._random_bytes(SALT_BYTES)
+        return build_segment(place, tables_in, bodies, salt, self._signer)
+
+    def _sealing_key(
+        self, cursor: sqlite3.Cursor, audience: str, group: Group
+    ) -> tuple[KeyId, DataKey]:
+        """Return the data key for a body, granted to whoever may read the group."""
+        purpose = KeyPurpose(self.origin, audience, group, EPOCH)
+        readers = self._readers(audience) if group is Group.DISTRICT else []
+        return self._keyring.current(cursor, purpose, readers, self._recorder(cursor))
+
+    def _readers(self, audience: str) -> list[Reader]:
+        schools = sorted({HUB, *self._directory.members(audience)})
+        return [reader for school in schools for reader in self._readers_of(school)]
+
+    def _readers_of(self, school: int) -> list[Reader]:
+        return [Reader(school, public) for public in self._directory.sealing_keys(school)]
+
+    def _recorder(self, cursor: sqlite3.Cursor) -> Callable[[str, list[GrantRow]], None]:
+        return lambda audience, rows: self.record_within(cursor, "key_grant", rows, audience)
+
+    def _grant_again(
+        self, cursor: sqlite3.Cursor, purpose: KeyPurpose, readers: Sequence[Reader]
+    ) -> None:
+        self._keyring.grant_again(cursor, purpose, readers, self._recorder(cursor))
+
+    def _grant_to_new_readers(self) -> None:
+        """Grant standing keys to boxes that became known, or parties of a lesson, since."""
+        if not self._readers_changed:
+            return
+        with self.transaction() as cursor:
+            for purpose in self._keyring.purposes(cursor):
+                if purpose.group is Group.DISTRICT:
+                    self._grant_again(cursor, purpose, self._readers(purpose.audience))
+        self._readers_changed = False

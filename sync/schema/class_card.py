@@ -1,0 +1,125 @@
+"""Class cards: taps, attendance, and what the screens at the doors show."""
+
+from sync.schema.model import Audience, Lane, Owner, events, states
+
+# person is the pseudonymous ordinal; card is kept only when nobody is known by it.
+CARD_TAP = events(
+    20,
+    "card_tap",
+    Lane.ATTENDANCE,
+    Audience.SCHOOL,
+    """
+    at_ms INTEGER district
+    device TEXT district
+    person INTEGER district
+    room TEXT district
+    card TEXT identity
+    device_key TEXT district
+    """,
+    dedupe="device_key",
+)
+ATTENDANCE_ENTRY = states(
+    21,
+    "attendance_entry",
+    Lane.ATTENDANCE,
+    Audience.SCHOOL,
+    Owner.SCHOOL,
+    """
+    day TEXT district key
+    slot TEXT district key
+    person INTEGER district key
+    status TEXT district
+    at_ms INTEGER district
+    """,
+)
+LEAVE = states(
+    22,
+    "leave",
+    Lane.ATTENDANCE,
+    Audience.SCHOOL,
+    Owner.SCHOOL,
+    """
+    person INTEGER district key
+    from_ms INTEGER district key
+    until_ms INTEGER district
+    reason TEXT identity
+    """,
+)
+HEALTH_CHECK = events(
+    23,
+    "health_check",
+    Lane.ATTENDANCE,
+    Audience.SCHOOL,
+    """
+    at_ms INTEGER district
+    person INTEGER district
+    temperature_c REAL health
+    symptoms TEXT health
+    """,
+)
+# school 0 means every school of the district.
+NOTICE = states(
+    24,
+    "notice",
+    Lane.CONTROL,
+    Audience.DISTRICT,
+    Owner.HUB,
+    """
+    notice TEXT district key
+    title_zh TEXT district
+    title_en TEXT district
+    body_zh TEXT district
+    body_en TEXT district
+    from_ms INTEGER district
+    until_ms INTEGER district
+    """,
+)
+DUTY = states(
+    25,
+    "duty",
+    Lane.ATTENDANCE,
+    Audience.SCHOOL,
+    Owner.SCHOOL,
+    """
+    class_group TEXT district key
+    day TEXT district key
+    person INTEGER district
+    """,
+)
+HONOUR = states(
+    26,
+    "honour",
+    Lane.ATTENDANCE,
+    Audience.SCHOOL,
+    Owner.SCHOOL,
+    """
+    class_group TEXT district key
+    week TEXT district key
+    person INTEGER district
+    reason TEXT identity
+    """,
+)
+CARD_SCREEN = states(
+    27,
+    "card_screen",
+    Lane.TELEMETRY,
+    Audience.SCHOOL,
+    Owner.SCHOOL,
+    """
+    screen TEXT district key
+    room TEXT district
+    seen_ms INTEGER district
+    version TEXT district
+    """,
+)
+
+TABLES = (
+    CARD_TAP,
+    ATTENDANCE_ENTRY,
+    LEAVE,
+    HEALTH_CHECK,
+    NOTICE,
+    DUTY,
+    HONOUR,
+    CARD_SCREEN,
+)

@@ -1,0 +1,91 @@
+"""Devices, what they report, and which software and profiles drive them."""
+
+from sync.schema.model import Audience, Lane, Owner, events, states
+
+DEVICE = states(
+    10,
+    "device",
+    Lane.CONTROL,
+    Audience.SCHOOL,
+    Owner.SCHOOL,
+    """
+    device TEXT district key
+    kind TEXT district
+    name TEXT district
+    profile TEXT district
+    address TEXT district
+    room TEXT district
+    evidence TEXT district
+    adopted_ms INTEGER district
+    adopted_by TEXT district
+    """,
+)
+DEVICE_STATE = states(
+    11,
+    "device_state",
+    Lane.TELEMETRY,
+    Audience.SCHOOL,
+    Owner.SCHOOL,
+    """
+    device TEXT district key
+    point TEXT district key
+    value TEXT district
+    observed_ms INTEGER district
+    """,
+)
+DEVICE_EVENT = events(
+    12,
+    "device_event",
+    Lane.TELEMETRY,
+    Audience.SCHOOL,
+    """
+    at_ms INTEGER district
+    device TEXT district
+    event TEXT district
+    detail TEXT district
+    """,
+)
+# value is null when quality is "bad"; reason says why. source is the provenance.
+READING = events(
+    13,
+    "reading",
+    Lane.TELEMETRY,
+    Audience.SCHOOL,
+    """
+    at_ms INTEGER district
+    device TEXT district
+    point TEXT district
+    value REAL district
+    unit TEXT district
+    quality TEXT district
+    source TEXT district
+    reason TEXT district
+    """,
+)
+PROFILE_VERSION = states(
+    14,
+    "profile_version",
+    Lane.CONTROL,
+    Audience.DISTRICT,
+    Owner.HUB,
+    """
+    profile TEXT district key
+    version TEXT district
+    digest BLOB district
+    """,
+)
+RELEASE_STATE = states(
+    15,
+    "release_state",
+    Lane.CONTROL,
+    Audience.SCHOOL,
+    Owner.SCHOOL,
+    """
+    component TEXT district key
+    version TEXT district
+    state TEXT district
+    since_ms INTEGER district
+    """,
+)
+
+TABLES = (DEVICE, DEVICE_STATE, DEVICE_EVENT, READING, PROFILE_VERSION, RELEASE_STATE)

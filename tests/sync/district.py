@@ -1,0 +1,160 @@
+"""A small district on SQLite files: a hub and schools that know each other's keys."""
+
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from sync.exchange import Message, Session
+from sync.fold import digest_tables
+from sync.node import Imported, Node, NodeKeys, SealPolicy
+from sync.schema.model import Group
+from sync.signing import SignerId, signer_id
+from sync.store import connect_readonly, open_store
+
+AT_ONCE = SealPolicy(age_ms=0)
+Wire = tuple[str, int, bytes]
+"""A segment with its log's name and number."""
+
+
+@dataclass
+class District:
+    """Nodes by number (0 = the hub) and the directory that all of them share."""
+
+    folder: Path
+    chance: random.Random
+    now: int = 1_790_000_000_000
+    nodes: dict[int, Node] = field(default_factory=dict)
+    keys: dict[int, NodeKeys] = field(default_factory=dict)
+    lessons: dict[str, frozenset[int]] = field(default_factory=dict)
+    watchers: frozenset[int] = frozenset()
+    """Nodes that every audience reaches, so that they can read all of ``district``."""
+
+    def add(self, origin: int, generation: bytes = b"first") -> Node:
+        """Open a node, over its store if it has one."""
+        if origin not in self.keys:
+            self.keys[origin] = new_keys(origin, self.chance)
+        store = self.store(origin)
+        if not store.exists():
+            shutil.copy(self._empty_store(), store)
+        node = Node(
+            open_store(store),
+            self.keys[origin],
+            lambda: self.now,
+            self.chance.randbytes,
+            self,
+            generation,
+        )
+        self.nodes[origin] = node
+        return node
+
+    def store(self, origin: int) -> Path:
+        return self.folder / f"{origin}.db"
+
+    def reopen(self, origin: int, generation: bytes = b"first") -> Node:
+        self.nodes[origin].close()
+        return self.add(origin, generation)
+
+    def back_up(self, origin: int) -> bytes:
+        """Return a node's store as it is on disk."""
+        with closing(open_store(self.store(origin))) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        return self.store(origin).read_bytes()
+
+    def restore(self, origin: int, content: bytes, generation: bytes) -> Node:
+        """Replace a node's store by an older copy, as an administrator would."""
+        self.nodes[origin].close()
+        for path in self.folder.glob(f"{origin}.db*"):
+            path.unlink()
+        self.store(origin).write_bytes(content)
+        return self.add(origin, generation)
+
+    def rows(self, origin: int, query: str) -> list[tuple[object, ...]]:
+        with closing(connect_readonly(self.store(origin))) as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
+    def digests(
+        self, origin: int, groups: Sequence[Group] = (Group.DISTRICT, Group.GRANT)
+    ) -> dict[str, bytes]:
+        with closing(connect_readonly(self.store(origin))) as connection:
+            return digest_tables(connection.cursor(), groups=groups)
+
+    def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
+        keys = self.keys.get(origin)
+        public = keys.signing.public_key() if keys else None
+        return public if public and signer_id(public) == signer else None
+
+    def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
+        keys = self.keys.get(school)
+        return [keys.sealing.public_key()] if keys else []
+
+    def members(self, audience: str) -> frozenset[int]:
+        schools = frozenset(self.keys) - {0}
+        if audience == "d":
+            return schools
+        if audience.startswith("s"):
+            return schools & ({int(audience[1:])} | self.watchers)
+        return self.lessons.get(audience[1:], frozenset()) | (schools & self.watchers)
+
+    def exchange(self, school: int, rounds: int = 30) -> int:
+        """Pump messages between a school and the hub until both are quiet; return the bytes."""
+        edge, hub = Session(self.nodes[school], 0), Session(self.nodes[0], school)
+        total = 0
+        for _ in range(rounds):
+            self.seal(school, 0)
+            (request, answer), taken, got = one_round(edge, hub)
+            total += len(request) + len(answer)
+            if not taken.stored and not got.stored and not edge.to_send_bytes():
+                return total
+        raise AssertionError(f"school {school} and the hub are not quiet after {rounds} rounds")
+
+    def settle(self) -> None:
+        """Exchange between all schools and the hub until nothing moves."""
+        for _ in range(3):
+            for school in sorted(self.nodes.keys() - {0} - self.watchers):
+                self.exchange(school)
+
+    def seal(self, *origins: int) -> None:
+        for origin in origins:
+            self.nodes[origin].seal_due(AT_ONCE)
+
+    def wires(self, origin: int) -> list[Wire]:
+        """Return all segments that a node wrote, log by log."""
+        node = self.nodes[origin]
+        return [
+            (str(log.name), seq, wire)
+            for log in node.logs()
+            if log.name.origin == origin
+            for seq, wire in node.segments_for(log.id, 0, 1 << 30)
+        ]
+
+    def _empty_store(self) -> Path:
+        # Making all tables takes 25 ms, copying them 1.
+        empty = self.folder / "empty.db"
+        if not empty.exists():
+            open_store(empty).close()
+        return empty
+
+
+def new_keys(origin: int, chance: random.Random) -> NodeKeys:
+    return NodeKeys(
+        origin=origin,
+        signing=Ed25519PrivateKey.from_private_bytes(chance.randbytes(32)),
+        sealing=X25519PrivateKey.from_private_bytes(chance.randbytes(32)),
+    )
+
+
+def one_round(
+    edge: Session, hub: Session, seen: Callable[[Message], None] = lambda _: None
+) -> tuple[tuple[bytes, bytes], Imported, Imported]:
+    """Return request and answer, what the hub took in and what the school did."""
+    request = edge.request()
+    answer, taken, _ = hub.answer(request)
+    got, message = edge.receive_answer(answer)
+    seen(message)
+    return (request, answer), taken, got
