@@ -1,0 +1,1 @@
+"""How devices speak and how they are found and driven."""

@@ -1,0 +1,39 @@
+"""The camera worker: one child process for all cameras of a box, told what to do over a pipe.
+
+Requests, and with them passwords, come in on standard input only; replies go out on standard
+output. It ends when the daemon does.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+
+from drivers.cameras.messages import read_request
+from drivers.cameras.worker_tasks import answer_requests
+
+
+async def _main() -> None:
+    # Whatever a library prints must not get between the frames.
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    loop = asyncio.get_running_loop()
+    requests = asyncio.StreamReader()
+    await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(requests), os.fdopen(0, "rb", closefd=False)
+    )
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, replies)
+    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+    await answer_requests(
+        lambda: read_request(requests), writer, now_ms=lambda: time.time_ns() // 1_000_000
+    )
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+    asyncio.run(_main())
+
+
+if __name__ == "__main__":
+    main()

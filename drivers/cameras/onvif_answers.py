@@ -1,0 +1,87 @@
+"""The part of ONVIF's answers that the box uses, parsed from what zeep read.
+
+Names are those of the WSDL (ver10/device, ver10/media, ver20/ptz). Fields that devices leave out
+although the schema demands them have defaults.
+"""
+
+import msgspec
+
+
+class Date(msgspec.Struct, frozen=True, rename="pascal"):
+    year: int
+    month: int
+    day: int
+
+
+class Time(msgspec.Struct, frozen=True, rename="pascal"):
+    hour: int
+    minute: int
+    second: int
+
+
+class DateTime(msgspec.Struct, frozen=True, rename="pascal"):
+    date: Date
+    time: Time
+
+
+class Clock(msgspec.Struct, frozen=True):
+    utc: DateTime = msgspec.field(name="UTCDateTime")
+
+
+class DeviceInformation(msgspec.Struct, frozen=True, rename="pascal"):
+    manufacturer: str | None = None
+    model: str | None = None
+    firmware_version: str | None = None
+    serial_number: str | None = None
+
+
+class InterfaceInfo(msgspec.Struct, frozen=True, rename="pascal"):
+    hw_address: str | None = None
+
+
+class Interface(msgspec.Struct, frozen=True, rename="pascal"):
+    info: InterfaceInfo | None = None
+
+
+class ServiceAnswer(msgspec.Struct, frozen=True, rename="pascal"):
+    namespace: str | None = None
+    x_addr: str | None = msgspec.field(default=None, name="XAddr")
+
+
+class Resolution(msgspec.Struct, frozen=True, rename="pascal"):
+    width: int = 0
+    height: int = 0
+
+
+class RateControl(msgspec.Struct, frozen=True, rename="pascal"):
+    frame_rate_limit: float | None = None
+
+
+class Encoder(msgspec.Struct, frozen=True, rename="pascal"):
+    encoding: str | None = None
+    resolution: Resolution | None = None
+    rate_control: RateControl | None = None
+
+
+class MediaProfile(msgspec.Struct, frozen=True):
+    token: str
+    encoder: Encoder | None = msgspec.field(default=None, name="VideoEncoderConfiguration")
+    ptz: dict[str, object] | None = msgspec.field(default=None, name="PTZConfiguration")
+
+    @property
+    def pixels(self) -> int:
+        size = self.encoder.resolution if self.encoder is not None else None
+        return size.width * size.height if size is not None else 0
+
+    @property
+    def is_h264(self) -> bool:
+        return self.encoder is not None and self.encoder.encoding == "H264"
+
+
+class MediaUri(msgspec.Struct, frozen=True, rename="pascal"):
+    uri: str
+
+
+class PresetAnswer(msgspec.Struct, frozen=True):
+    token: str | None = None
+    name: str | None = msgspec.field(default=None, name="Name")

@@ -1,0 +1,1 @@
+"""Finding devices politely; a person adopts."""

@@ -1,0 +1,1 @@
+"""Projectors, panels and smart blackboards."""

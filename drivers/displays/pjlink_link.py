@@ -1,0 +1,114 @@
+"""One TCP connection to a PJLink display: greeting, password, one question at a time."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Self
+
+from drivers.codecs import pjlink
+from drivers.errors import ProtocolError, RefusedError, UnreachableError
+
+CONNECT_S = 3.0
+READ_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisplayAccess:
+    """Where a display is and what it asks for; ``password`` never shows in logs."""
+
+    host: str
+    port: int = pjlink.PORT
+    password: str | None = field(default=None, repr=False)
+
+
+class PjlinkLink:
+    """An open, authenticated connection.
+
+    After any error the link must be closed: a late reply must never answer the next question.
+    """
+
+    def __init__(
+        self, access: DisplayAccess, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._name = f"{access.host}:{access.port}"
+        self._reader = reader
+        self._writer = writer
+        self._lines = pjlink.Lines()
+        self._waiting: list[str] = []
+        self._prefix = ""
+        self.asks_for_password = False
+
+    @classmethod
+    async def open(
+        cls, access: DisplayAccess, *, timeout_s: float = CONNECT_S, local_host: str | None = None
+    ) -> Self:
+        """Connect and read the greeting; with a password, the first question will carry it.
+
+        Raises UnreachableError, ProtocolError when it is no PJLink display.
+        """
+        name = f"{access.host}:{access.port}"
+        try:
+            async with asyncio.timeout(timeout_s):
+                reader, writer = await asyncio.open_connection(
+                    access.host,
+                    access.port,
+                    limit=pjlink.LINE_BYTES_MAX,
+                    local_addr=(local_host, 0) if local_host else None,
+                )
+        except (OSError, TimeoutError) as error:
+            raise UnreachableError(
+                f"display {name}: no connection ({error or 'silent'}); check its power and cable"
+            ) from error
+        link = cls(access, reader, writer)
+        try:
+            greeting = pjlink.parse_greeting(await link._line(timeout_s))
+        except BaseException:
+            await link.close()
+            raise
+        if greeting.token is not None:
+            link.asks_for_password = True
+            if access.password is not None:
+                link._prefix = pjlink.digest(greeting.token, access.password)
+        return link
+
+    async def ask(self, command: pjlink.Command, timeout_s: float) -> pjlink.Reply:
+        """Return the reply to one command, error replies included.
+
+        Raises RefusedError when the password is missing or wrong, UnreachableError when nothing
+        comes in time, ProtocolError when something else comes.
+        """
+        if self.asks_for_password and not self._prefix:
+            raise RefusedError(f"display {self._name}: asks for a password; enter its PJLink one")
+        self._writer.write(pjlink.encode(self._prefix + pjlink.build_command(command)))
+        line = await self._line(timeout_s)
+        if line.upper() == pjlink.AUTHENTICATION_FAILED:
+            raise RefusedError(f"display {self._name}: the password is wrong; enter its PJLink one")
+        # The digest precedes the first command only (§5).
+        self.asks_for_password = False
+        self._prefix = ""
+        reply = pjlink.parse_reply(line)
+        if reply.name != command.name:
+            raise ProtocolError(
+                f"display {self._name}: answers {reply.name} to {command.name}; reconnecting"
+            )
+        return reply
+
+    async def close(self) -> None:
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except OSError:
+            return  # reset by the display: closed all the same
+
+    async def _line(self, timeout_s: float) -> str:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._waiting:
+                    data = await self._reader.read(READ_BYTES)
+                    if not data:
+                        raise UnreachableError(f"display {self._name}: hung up")
+                    self._waiting = self._lines.receive(data)
+        except (OSError, TimeoutError) as error:
+            raise UnreachableError(
+                f"display {self._name}: no answer for {timeout_s:g} s; check its power and cable"
+            ) from error
+        return self._waiting.pop(0)

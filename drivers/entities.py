@@ -1,0 +1,82 @@
+"""What devices report and what they can be told, independent of how each one speaks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+DeviceId = NewType("DeviceId", str)
+"""Stable identity of an adopted device within a school, e.g. ``modbus:bus0:17``."""
+
+
+class Quality(StrEnum):
+    """How far a value can be trusted."""
+
+    GOOD = "good"
+    UNCERTAIN = "uncertain"  # outside the profile's valid range, or older than it should be
+    BAD = "bad"  # the device said so, or the read failed
+
+
+class Outcome(StrEnum):
+    """How far a command got; three different words on the screen."""
+
+    SENT = "sent"
+    ACKNOWLEDGED = "acknowledged"
+    VERIFIED = "verified"  # read back and found as wished
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One value of one point.
+
+    ``value`` is None only with ``Quality.BAD``; ``reason`` then says why. ``source`` is the
+    provenance, e.g. ``serial:ttyBUS unit 17 fc3 0x0000``. ``observed_ms`` is Unix time.
+    """
+
+    device: DeviceId
+    point: str
+    value: float | str | None
+    unit: str
+    quality: Quality
+    observed_ms: int
+    source: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardRead:
+    """One card presented once, however often the reader repeated it."""
+
+    device: DeviceId
+    card: str
+    observed_ms: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """A device or its link came or went; ``reason`` is a sentence for a person."""
+
+    device: DeviceId
+    online: bool
+    observed_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """What came of one command."""
+
+    device: DeviceId
+    command: str
+    outcome: Outcome
+    observed_ms: int
+    detail: str = ""
+
+
+DeviceEvent = Measurement | CardRead | Presence | CommandResult
+EventSink = Callable[[DeviceEvent], None]
+"""Takes an event at once and never blocks; the recorder behind it commits in batches."""
+NowMs = Callable[[], int]
+"""Wall clock, Unix time in milliseconds."""

@@ -1,0 +1,139 @@
+"""One school's simulated devices: ``python -m drivers.simulators --help``.
+
+What hangs where, with which unit ids, speeds and addresses, comes from the seed alone.
+"""
+
+import argparse
+import asyncio
+import logging
+import random
+import time
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+
+from drivers.simulators.card_reader import CardReaderSimulator
+from drivers.simulators.ledger import Ledger, read_ledger
+from drivers.simulators.modbus_rtu import ModbusRtuSimulator, SimulatedUnit
+from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
+from drivers.simulators.onvif_replies import CameraStream
+from drivers.simulators.pjlink_projector import PjlinkProjector
+from drivers.simulators.rtsp_camera import STREAMS, RtspCamera
+from firmware_profiles.catalog import load_catalog
+from firmware_profiles.model import Profile
+
+_log = logging.getLogger(__name__)
+
+RTSP_PORT = 8554
+PROBES = ("soil-", "air-", "light-")
+"""What the simulated farm has, one probe each, of any bundled model."""
+
+
+def main() -> None:
+    """Run the devices until stopped."""
+    parser = argparse.ArgumentParser(prog="python -m drivers.simulators", description=__doc__)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--network", type=IPv4Network, required=True, help="e.g. 127.0.11.0/24")
+    parser.add_argument("--lines", type=Path, required=True, help="folder of serial lines")
+    parser.add_argument("--ledgers", type=Path, required=True, help="folder of ledgers")
+    parser.add_argument("--cards", type=Path, required=True, help="card numbers, one a line")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        asyncio.run(_run(options))
+    except KeyboardInterrupt:
+        _log.info("stopped")
+
+
+async def _run(options: argparse.Namespace) -> None:
+    rng = random.Random(options.seed)  # noqa: S311 - a seed is the point
+    starts = Ledger(options.ledgers / "starts.jsonl", _now_ms)
+    starts.write("started")
+    # What hangs where comes from the seed; what it measures goes on differently at each start, as
+    # a probe that was switched off and on does not repeat its values.
+    life = len(read_ledger(options.ledgers / "starts.jsonl"))
+    names = ["line-0", "line-1"]
+    rng.shuffle(names)
+    hosts = rng.sample(range(20, 250), 2)
+    interfaces = [
+        IPv4Interface(f"{options.network.network_address + host}/{options.network.prefixlen}")
+        for host in hosts
+    ]
+    values = random.Random(f"{options.seed}/{life}")  # noqa: S311 - seeded
+    bus = _bus(options, names[0], rng, values)
+    reader = CardReaderSimulator(
+        path=options.lines / names[1],
+        cards=options.cards.read_text().split(),
+        ledger=Ledger(options.ledgers / "cards.jsonl", _now_ms),
+        now_ms=_now_ms,
+        rng=random.Random(values.random()),  # noqa: S311 - seeded
+    )
+    projector = PjlinkProjector(
+        interfaces[0],
+        Ledger(options.ledgers / "projector.jsonl", _now_ms),
+        random.Random(rng.random()),  # noqa: S311 - seeded
+    )
+    stream = RtspCamera(
+        Ledger(options.ledgers / "stream.jsonl", _now_ms),
+        None,
+        now_ms=_now_ms,
+        chance=random.Random(rng.random()),  # noqa: S311 - seeded
+    )
+    async with stream.serving(str(interfaces[1].ip), RTSP_PORT), asyncio.TaskGroup() as tasks:
+        camera = SimulatedOnvifCamera(
+            interfaces[1],
+            _media(stream),
+            Ledger(options.ledgers / "camera.jsonl", _now_ms),
+            _now_ms,
+            random.Random(rng.random()),  # noqa: S311 - seeded
+        )
+        for device in (bus, reader, projector, camera):
+            tasks.create_task(device.run())
+
+
+def _media(stream: RtspCamera) -> CameraMedia:
+    described = {
+        path: CameraStream(
+            uri=stream.url(path),
+            width=shape.width,
+            height=shape.height,
+            fps=shape.frame_rate,
+            kbps=shape.bit_rate // 1000,
+        )
+        for path, shape in STREAMS.items()
+    }
+    return CameraMedia(main=described["main"], sub=described["sub"], snapshot=stream.snapshot_jpeg)
+
+
+def _bus(
+    options: argparse.Namespace, name: str, rng: random.Random, values: random.Random
+) -> ModbusRtuSimulator:
+    probes = _probes(rng)
+    speeds = set.intersection(*(set(probe.link("modbus_rtu").baud) for probe in probes))
+    ids = rng.sample(range(1, 248), len(probes))
+    return ModbusRtuSimulator(
+        path=options.lines / name,
+        baud=rng.choice(sorted(speeds)),
+        units=[
+            SimulatedUnit(unit, probe, random.Random(values.random()))  # noqa: S311 - seeded
+            for unit, probe in zip(ids, probes, strict=True)
+        ],
+        ledger=Ledger(options.ledgers / "bus.jsonl", _now_ms),
+        now_ms=_now_ms,
+        rng=random.Random(values.random()),  # noqa: S311 - seeded
+    )
+
+
+def _probes(rng: random.Random) -> list[Profile]:
+    profiles = sorted(load_catalog().by_link("modbus_rtu"), key=lambda profile: profile.id)
+    return [
+        rng.choice([profile for profile in profiles if profile.id.startswith(family)])
+        for family in PROBES
+    ]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    main()

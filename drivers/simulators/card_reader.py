@@ -1,0 +1,105 @@
+"""A simulated RDM6300: cards come, are held, and are repeated on the line."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Never
+
+from drivers.codecs.card_frames import encode_card_frame
+from drivers.entities import NowMs
+from drivers.simulators.ledger import Ledger
+from drivers.simulators.pty_link import PtyLink
+
+BAUD = 9600
+HEARD_AFTER_S = 0.5
+REPEAT_S = 0.065
+HOLD_S = (0.2, 0.6)
+SAME_CARD_S = 2.5
+"""A card stays away at least this long, as a person does who comes again."""
+
+
+class CardReaderSimulator:
+    """Presents cards at seeded times, ``pause_s`` (shortest, longest) apart, for ever.
+
+    Ledger: before the first frame ``tap_begun`` with card and begun_ms; half a second after the
+    last ``tap`` with the same, frames and ``heard``: the line was open at 9600 baud from the first
+    frame until then.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        cards: Sequence[str],
+        ledger: Ledger,
+        now_ms: NowMs,
+        rng: random.Random,
+        pause_s: tuple[float, float] = (0.5, 3.0),
+        broken_frames: float = 0.0,
+    ) -> None:
+        if not cards:
+            raise ValueError("a simulated reader needs at least one card")
+        self.link = PtyLink(path)
+        self._cards = cards
+        self._ledger = ledger
+        self._now_ms = now_ms
+        self._rng = rng
+        self._pause_s = pause_s
+        self._broken_frames = broken_frames
+        self._gone_at: dict[str, float] = {}
+
+    async def run(self) -> Never:
+        """Present cards for ever."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            while True:
+                await asyncio.sleep(self._rng.uniform(*self._pause_s))
+                card = self._rng.choice(self._cards)
+                away_until = self._gone_at.get(card, 0.0) + SAME_CARD_S
+                if loop.time() < away_until:
+                    continue
+                await self._present(card, tasks)
+                self._gone_at[card] = loop.time()
+        raise AssertionError("a simulated reader never ends")
+
+    async def _present(self, card: str, tasks: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._rng.uniform(*HOLD_S)
+        line: dict[str, object] = {"card": card, "begun_ms": self._now_ms()}
+        self._ledger.write("tap_begun", **line)
+        opened, closings = self._is_listened_to(), self.link.closings
+        intact = 0
+        while True:
+            frame = encode_card_frame(card)
+            # A presentation without one intact frame would be no tap: the first is sound.
+            if intact and self._rng.random() < self._broken_frames:
+                frame = self._spoil(frame)
+            else:
+                intact += 1
+            if self._is_listened_to():
+                self.link.write(frame)
+            if loop.time() >= until:
+                break
+            await asyncio.sleep(REPEAT_S)
+        line["frames"] = intact
+        tasks.create_task(self._record(line, closings, opened=opened))
+
+    async def _record(self, line: dict[str, object], closings: int, *, opened: bool) -> None:
+        await asyncio.sleep(HEARD_AFTER_S)
+        heard = opened and self._is_listened_to() and self.link.closings == closings
+        self._ledger.write("tap", **line, heard=heard)
+
+    def _is_listened_to(self) -> bool:
+        return self.link.is_open and self.link.baud == BAUD
+
+    def _spoil(self, frame: bytes) -> bytes:
+        spoilt = bytearray(frame)
+        spoilt[self._rng.randrange(len(frame))] ^= 1 << self._rng.randrange(7)
+        return bytes(spoilt)
+
+    async def _listen(self) -> Never:
+        # What is written to a reader has no meaning; reading it notices when the line closes.
+        while True:
+            await self.link.read()

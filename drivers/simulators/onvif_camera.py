@@ -1,0 +1,245 @@
+"""An ONVIF camera's control side on real sockets: WS-Discovery, SOAP services and a snapshot.
+
+The pictures themselves come from an RTSP server elsewhere; this device only tells its addresses.
+"""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+from typing import Never
+
+from aiohttp import web
+
+from drivers.codecs import digest, ws_discovery
+from drivers.codecs.digest import Credentials
+from drivers.codecs.guarded_xml import Element, parse_strictly
+from drivers.entities import NowMs
+from drivers.errors import ProtocolError, RefusedError
+from drivers.simulators import onvif_replies as replies
+from drivers.simulators.ledger import Ledger
+from drivers.simulators.onvif_replies import CameraIdentity, CameraStream
+from drivers.simulators.onvif_security import UsernameTokens
+from drivers.transports.udp import UdpLink, multicast_socket, open_udp, sending_socket
+
+PORT = 8000
+REQUEST_BYTES_MAX = 64 * 1024
+PRESETS = ("讲台", "黑板", "全景")
+_ANSWER_DELAY_MAX_S = 0.1  # the standard allows 0.5; devices on a LAN are quicker
+# ONVIF Core §5.9.4.3, access class PRE_AUTH: these are answered before anyone signs in.
+_OPEN_OPERATIONS = frozenset({"GetSystemDateAndTime", "GetCapabilities", "GetServices"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraMedia:
+    """Where the streams are, and what takes a picture (JPEG bytes)."""
+
+    main: CameraStream
+    sub: CameraStream
+    snapshot: Callable[[], bytes]
+
+
+class _FaultError(Exception):
+    """An operation's fault; ``subcode`` is ONVIF's word for it."""
+
+    def __init__(self, subcode: str, reason: str) -> None:
+        super().__init__(reason)
+        self.subcode = subcode
+
+
+class SimulatedOnvifCamera:
+    """One camera on its own address; ``run`` is plugging it in, cancelling it unplugs.
+
+    It answers probes only from ``interface.network``: the border of the LAN it stands in. With
+    ``credentials`` all but ``_OPEN_OPERATIONS`` needs a token, and the snapshot HTTP Digest.
+    ``clock_offset_ms`` is how far its clock is ahead. The ledger gets one line a request.
+    """
+
+    def __init__(
+        self,
+        interface: IPv4Interface,
+        media: CameraMedia,
+        ledger: Ledger,
+        now_ms: NowMs,
+        rng: random.Random,
+        *,
+        name: str = "Classroom camera",
+        credentials: Credentials | None = None,
+        clock_offset_ms: int = 0,
+    ) -> None:
+        self.host = str(interface.ip)
+        self.identity = CameraIdentity(
+            name=name,
+            serial=f"SIM{rng.randrange(10**9):09d}",
+            mac=":".join(f"{octet:02x}" for octet in (0x02, *rng.randbytes(5))),
+            endpoint=uuid.UUID(int=rng.getrandbits(128), version=4).urn,
+        )
+        self.base = f"http://{self.host}:{PORT}"
+        self.address = f"{self.base}/onvif/device_service"
+        self._interface = interface
+        self._streams = {"main": media.main, "sub": media.sub}
+        self._snapshot = media.snapshot
+        self._ledger = ledger
+        self._rng = rng
+        self._now_ms: NowMs = lambda: now_ms() + clock_offset_ms
+        self._credentials = credentials
+        self._tokens = (
+            UsernameTokens(credentials, self._now_ms) if credentials is not None else None
+        )
+        self._challenge = digest.Challenge(
+            scheme="digest", realm="camera", nonce=rng.randbytes(16).hex(), qop="auth"
+        )
+
+    async def run(self) -> Never:
+        """Serve until cancelled; SetupError or OSError when address or port is not free."""
+        application = web.Application(client_max_size=REQUEST_BYTES_MAX)
+        application.router.add_post("/onvif/{service}", self._answer_request)
+        application.router.add_get("/onvif/snapshot.jpg", self._answer_snapshot)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self.host, PORT).start()
+            self._ledger.write("plugged_in", endpoint=self.identity.endpoint)
+            await self._discoverable()
+        finally:
+            self._ledger.write("unplugged", endpoint=self.identity.endpoint)
+            await runner.cleanup()
+
+    async def _discoverable(self) -> Never:
+        async with AsyncExitStack() as open_things:
+            everyone = await open_things.enter_async_context(
+                open_udp(
+                    multicast_socket(
+                        ws_discovery.MULTICAST_GROUP, ws_discovery.PORT, self._interface.ip
+                    )
+                )
+            )
+            ours = await open_things.enter_async_context(
+                open_udp(sending_socket(self._interface.ip, ws_discovery.PORT))
+            )
+            hello = ws_discovery.build_hello(self._message_id(), self._target())
+            ours.send(hello, ws_discovery.MULTICAST_GROUP, ws_discovery.PORT)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._answer_probes(everyone, ours))
+                tasks.create_task(self._answer_probes(ours, ours))
+        raise AssertionError("the probe tasks never return")
+
+    async def _answer_probes(self, heard: UdpLink, ours: UdpLink) -> Never:
+        while True:
+            datagram = await heard.receive()
+            if datagram.source not in self._interface.network:
+                continue
+            try:
+                probe = ws_discovery.parse(datagram.data)
+            except ProtocolError:
+                continue
+            if not isinstance(probe, ws_discovery.Probe) or not self._is_meant(probe):
+                continue
+            await asyncio.sleep(self._rng.uniform(0, _ANSWER_DELAY_MAX_S))
+            answer = ws_discovery.build_probe_matches(
+                self._message_id(), probe.message_id, self._target()
+            )
+            ours.send(answer, str(datagram.source), datagram.port)
+            self._ledger.write("probe_answered", to=str(datagram.source))
+
+    def _is_meant(self, probe: ws_discovery.Probe) -> bool:
+        target = self._target()
+        return set(probe.types) <= set(target.types) and all(
+            any(ours.startswith(asked) for ours in target.scopes) for asked in probe.scopes
+        )
+
+    def _target(self) -> ws_discovery.Target:
+        return ws_discovery.Target(
+            endpoint=self.identity.endpoint,
+            types=(ws_discovery.CAMERA_TYPE, "Device"),
+            scopes=replies.scope_uris(self.identity),
+            xaddrs=(self.address,),
+        )
+
+    def _message_id(self) -> str:
+        return uuid.UUID(int=self._rng.getrandbits(128), version=4).urn
+
+    async def _answer_request(self, request: web.Request) -> web.Response:
+        try:
+            envelope = parse_strictly(await request.read(), size_max=REQUEST_BYTES_MAX)
+        except ProtocolError as error:
+            self._ledger.write("request_refused", reason="not SOAP")
+            return _soap(replies.fault("WellFormed", str(error)), 400)
+        body = envelope.find(f"{{{replies.SOAP}}}Body")
+        if body is None or not body.children:
+            return _soap(replies.fault("WellFormed", "no operation"), 400)
+        operation = body.children[0]
+        has_token = envelope.first("UsernameToken") is not None
+        self._ledger.write(
+            "request",
+            operation=operation.local,
+            has_token=has_token,
+            has_authorization="Authorization" in request.headers,
+        )
+        if self._tokens is not None and operation.local not in _OPEN_OPERATIONS:
+            try:
+                self._tokens.check(envelope)
+            except RefusedError as error:
+                self._ledger.write("token_refused", operation=operation.local, reason=str(error))
+                return _soap(replies.fault("NotAuthorized", "Sender not authorized"), 400)
+        try:
+            return _soap(replies.envelope(self._answer(operation)), 200)
+        except _FaultError as error:
+            return _soap(replies.fault(error.subcode, str(error)), 400)
+
+    def _answer(self, operation: Element) -> str:
+        camera = self.identity
+        table: dict[str, Callable[[], str]] = {
+            "GetSystemDateAndTime": lambda: replies.date_and_time(self._now_ms()),
+            "GetDeviceInformation": lambda: replies.device_information(camera),
+            "GetServices": lambda: replies.services(self.base),
+            "GetCapabilities": lambda: replies.capabilities(self.base),
+            "GetScopes": lambda: replies.scopes(camera),
+            "GetNetworkInterfaces": lambda: replies.network_interfaces(
+                camera, self.host, self._interface.network.prefixlen
+            ),
+            "GetProfiles": lambda: replies.profiles(self._streams),
+            "GetVideoSources": lambda: replies.video_sources(self._streams["main"]),
+            "GetStreamUri": lambda: self._stream_uri(operation.first_text("ProfileToken")),
+            "GetSnapshotUri": lambda: replies.media_uri(
+                "GetSnapshotUri", f"{self.base}/onvif/snapshot.jpg"
+            ),
+            "GetPresets": lambda: replies.presets(PRESETS),
+            "GotoPreset": lambda: self._go_to_preset(operation.first_text("PresetToken")),
+            "GetImagingSettings": replies.imaging_settings,
+        }
+        answer = table.get(operation.local)
+        known = operation.namespace in set(replies.SERVICES.values())
+        if answer is None or not known:
+            raise _FaultError("ActionNotSupported", f"{operation.local} is not supported")
+        return answer()
+
+    def _stream_uri(self, token: str) -> str:
+        if token not in self._streams:
+            raise _FaultError("NoProfile", "no such profile")
+        return replies.media_uri("GetStreamUri", self._streams[token].uri)
+
+    def _go_to_preset(self, token: str) -> str:
+        if token not in {f"preset-{number}" for number in range(1, len(PRESETS) + 1)}:
+            raise _FaultError("NoToken", "no such preset")
+        self._ledger.write("preset", token=token)
+        return replies.preset_reached()
+
+    async def _answer_snapshot(self, request: web.Request) -> web.Response:
+        shown = request.headers.get("Authorization", "")
+        self._ledger.write("snapshot_request", has_authorization=bool(shown))
+        if self._credentials is not None and not digest.is_answered(
+            self._challenge, self._credentials, request.method, shown
+        ):
+            challenge = digest.challenge_value(self._challenge)
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+        jpeg = await asyncio.to_thread(self._snapshot)
+        self._ledger.write("snapshot", size=len(jpeg))
+        return web.Response(body=jpeg, content_type="image/jpeg")
+
+
+def _soap(text: str, status: int) -> web.Response:
+    return web.Response(text=text, status=status, content_type="application/soap+xml")

@@ -1,0 +1,258 @@
+"""The SOAP bodies a simulated ONVIF camera answers with, in the order its schemas demand.
+
+Sources: ONVIF ver10/device, ver10/media, ver20/ptz, ver20/imaging WSDL and ver10/schema/onvif.xsd.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from drivers.codecs.guarded_xml import escape
+
+SOAP = "http://www.w3.org/2003/05/soap-envelope"
+SERVICES = {
+    "device": "http://www.onvif.org/ver10/device/wsdl",
+    "media": "http://www.onvif.org/ver10/media/wsdl",
+    "ptz": "http://www.onvif.org/ver20/ptz/wsdl",
+    "imaging": "http://www.onvif.org/ver20/imaging/wsdl",
+}
+_PREFIXES = (
+    f'xmlns:s="{SOAP}" xmlns:tt="http://www.onvif.org/ver10/schema" '
+    f'xmlns:tds="{SERVICES["device"]}" xmlns:trt="{SERVICES["media"]}" '
+    f'xmlns:tptz="{SERVICES["ptz"]}" xmlns:timg="{SERVICES["imaging"]}" '
+    'xmlns:ter="http://www.onvif.org/ver10/error"'
+)
+SOURCE_TOKEN = "video-source"  # noqa: S105 — ONVIF calls its names tokens
+_GENERIC_SPACE = "http://www.onvif.org/ver10/tptz/PanTiltSpaces/VelocityGenericSpace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraStream:
+    """One encoder's output; ``uri`` is what GetStreamUri tells, ``kbps`` the rate limit."""
+
+    uri: str
+    width: int
+    height: int
+    fps: int
+    kbps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraIdentity:
+    name: str
+    serial: str
+    mac: str
+    endpoint: str  # urn:uuid:…
+    manufacturer: str = "SchoolNode"
+    model: str = "Simulated camera"
+    firmware: str = "1.0.0"
+
+
+def envelope(body: str) -> str:
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><s:Envelope {_PREFIXES}>'
+        f"<s:Body>{body}</s:Body></s:Envelope>"
+    )
+
+
+def fault(subcode: str, reason: str) -> str:
+    """Return a fault of the sender with a ``ter:`` subcode."""
+    return envelope(
+        "<s:Fault><s:Code><s:Value>s:Sender</s:Value>"
+        f"<s:Subcode><s:Value>ter:{subcode}</s:Value></s:Subcode></s:Code>"
+        f'<s:Reason><s:Text xml:lang="en">{escape(reason)}</s:Text></s:Reason></s:Fault>'
+    )
+
+
+def date_and_time(now_ms: int) -> str:
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    return (
+        "<tds:GetSystemDateAndTimeResponse><tds:SystemDateAndTime>"
+        "<tt:DateTimeType>NTP</tt:DateTimeType><tt:DaylightSavings>false</tt:DaylightSavings>"
+        "<tt:TimeZone><tt:TZ>CST-8</tt:TZ></tt:TimeZone><tt:UTCDateTime>"
+        f"<tt:Time><tt:Hour>{now.hour}</tt:Hour><tt:Minute>{now.minute}</tt:Minute>"
+        f"<tt:Second>{now.second}</tt:Second></tt:Time>"
+        f"<tt:Date><tt:Year>{now.year}</tt:Year><tt:Month>{now.month}</tt:Month>"
+        f"<tt:Day>{now.day}</tt:Day></tt:Date></tt:UTCDateTime>"
+        "</tds:SystemDateAndTime></tds:GetSystemDateAndTimeResponse>"
+    )
+
+
+def device_information(camera: CameraIdentity) -> str:
+    return (
+        "<tds:GetDeviceInformationResponse>"
+        f"<tds:Manufacturer>{escape(camera.manufacturer)}</tds:Manufacturer>"
+        f"<tds:Model>{escape(camera.model)}</tds:Model>"
+        f"<tds:FirmwareVersion>{escape(camera.firmware)}</tds:FirmwareVersion>"
+        f"<tds:SerialNumber>{escape(camera.serial)}</tds:SerialNumber>"
+        "<tds:HardwareId>simulated</tds:HardwareId></tds:GetDeviceInformationResponse>"
+    )
+
+
+def services(base: str) -> str:
+    listed = "".join(
+        f"<tds:Service><tds:Namespace>{namespace}</tds:Namespace>"
+        f"<tds:XAddr>{base}/onvif/{name}_service</tds:XAddr>"
+        "<tds:Version><tt:Major>2</tt:Major><tt:Minor>60</tt:Minor></tds:Version></tds:Service>"
+        for name, namespace in SERVICES.items()
+    )
+    return f"<tds:GetServicesResponse>{listed}</tds:GetServicesResponse>"
+
+
+def capabilities(base: str) -> str:
+    # The schema's order: device, imaging, media, PTZ.
+    return (
+        "<tds:GetCapabilitiesResponse><tds:Capabilities>"
+        f"<tt:Device><tt:XAddr>{base}/onvif/device_service</tt:XAddr></tt:Device>"
+        f"<tt:Imaging><tt:XAddr>{base}/onvif/imaging_service</tt:XAddr></tt:Imaging>"
+        f"<tt:Media><tt:XAddr>{base}/onvif/media_service</tt:XAddr><tt:StreamingCapabilities>"
+        "<tt:RTPMulticast>false</tt:RTPMulticast><tt:RTP_TCP>true</tt:RTP_TCP>"
+        "<tt:RTP_RTSP_TCP>true</tt:RTP_RTSP_TCP></tt:StreamingCapabilities></tt:Media>"
+        f"<tt:PTZ><tt:XAddr>{base}/onvif/ptz_service</tt:XAddr></tt:PTZ>"
+        "</tds:Capabilities></tds:GetCapabilitiesResponse>"
+    )
+
+
+def scope_uris(camera: CameraIdentity) -> tuple[str, ...]:
+    """Return the scopes of a Profile S and T camera; the name is percent-encoded as in RFC 3986."""
+    words = {
+        "Profile": ("Streaming", "T"),
+        "type": ("video_encoder", "Network_Video_Transmitter", "ptz"),
+        "name": (camera.name.replace(" ", "%20"),),
+        "hardware": (camera.model.replace(" ", "%20"),),
+    }
+    return tuple(
+        f"onvif://www.onvif.org/{kind}/{value}"
+        for kind, values in words.items()
+        for value in values
+    )
+
+
+def scopes(camera: CameraIdentity) -> str:
+    listed = "".join(
+        f"<tds:Scopes><tt:ScopeDef>Fixed</tt:ScopeDef>"
+        f"<tt:ScopeItem>{escape(uri)}</tt:ScopeItem></tds:Scopes>"
+        for uri in scope_uris(camera)
+    )
+    return f"<tds:GetScopesResponse>{listed}</tds:GetScopesResponse>"
+
+
+def network_interfaces(camera: CameraIdentity, host: str, prefix_length: int) -> str:
+    return (
+        '<tds:GetNetworkInterfacesResponse><tds:NetworkInterfaces token="eth0">'
+        "<tt:Enabled>true</tt:Enabled><tt:Info><tt:Name>eth0</tt:Name>"
+        f"<tt:HwAddress>{camera.mac}</tt:HwAddress><tt:MTU>1500</tt:MTU></tt:Info>"
+        "<tt:IPv4><tt:Enabled>true</tt:Enabled><tt:Config><tt:Manual>"
+        f"<tt:Address>{host}</tt:Address><tt:PrefixLength>{prefix_length}</tt:PrefixLength>"
+        "</tt:Manual><tt:DHCP>false</tt:DHCP></tt:Config></tt:IPv4>"
+        "</tds:NetworkInterfaces></tds:GetNetworkInterfacesResponse>"
+    )
+
+
+def profiles(streams: dict[str, CameraStream]) -> str:
+    """Return GetProfiles; the keys of ``streams`` are the profile tokens, best first."""
+    listed = "".join(
+        f'<trt:Profiles token="{token}" fixed="true"><tt:Name>{token}</tt:Name>'
+        f"{_video_source(next(iter(streams.values())))}{_audio_source()}"
+        f"{_video_encoder(token, stream)}{_audio_encoder()}{_ptz()}</trt:Profiles>"
+        for token, stream in streams.items()
+    )
+    return f"<trt:GetProfilesResponse>{listed}</trt:GetProfilesResponse>"
+
+
+def _video_source(largest: CameraStream) -> str:
+    return (
+        '<tt:VideoSourceConfiguration token="video-source-configuration">'
+        "<tt:Name>sensor</tt:Name><tt:UseCount>2</tt:UseCount>"
+        f"<tt:SourceToken>{SOURCE_TOKEN}</tt:SourceToken>"
+        f'<tt:Bounds x="0" y="0" width="{largest.width}" height="{largest.height}"/>'
+        "</tt:VideoSourceConfiguration>"
+    )
+
+
+def _audio_source() -> str:
+    return (
+        '<tt:AudioSourceConfiguration token="audio-source-configuration">'
+        "<tt:Name>microphone</tt:Name><tt:UseCount>2</tt:UseCount>"
+        "<tt:SourceToken>audio-source</tt:SourceToken></tt:AudioSourceConfiguration>"
+    )
+
+
+_NO_MULTICAST = (
+    "<tt:Multicast><tt:Address><tt:Type>IPv4</tt:Type>"
+    "<tt:IPv4Address>0.0.0.0</tt:IPv4Address></tt:Address><tt:Port>0</tt:Port>"
+    "<tt:TTL>1</tt:TTL><tt:AutoStart>false</tt:AutoStart></tt:Multicast>"
+    "<tt:SessionTimeout>PT60S</tt:SessionTimeout>"
+)
+
+
+def _video_encoder(token: str, stream: CameraStream) -> str:
+    return (
+        f'<tt:VideoEncoderConfiguration token="{token}-encoder"><tt:Name>{token}</tt:Name>'
+        "<tt:UseCount>1</tt:UseCount><tt:Encoding>H264</tt:Encoding><tt:Resolution>"
+        f"<tt:Width>{stream.width}</tt:Width><tt:Height>{stream.height}</tt:Height>"
+        "</tt:Resolution><tt:Quality>5</tt:Quality><tt:RateControl>"
+        f"<tt:FrameRateLimit>{stream.fps}</tt:FrameRateLimit>"
+        "<tt:EncodingInterval>1</tt:EncodingInterval>"
+        f"<tt:BitrateLimit>{stream.kbps}</tt:BitrateLimit></tt:RateControl>"
+        f"<tt:H264><tt:GovLength>{stream.fps}</tt:GovLength>"
+        "<tt:H264Profile>Baseline</tt:H264Profile></tt:H264>"
+        f"{_NO_MULTICAST}</tt:VideoEncoderConfiguration>"
+    )
+
+
+def _audio_encoder() -> str:
+    return (
+        '<tt:AudioEncoderConfiguration token="audio-encoder"><tt:Name>aac</tt:Name>'
+        "<tt:UseCount>2</tt:UseCount><tt:Encoding>AAC</tt:Encoding><tt:Bitrate>64</tt:Bitrate>"
+        f"<tt:SampleRate>48</tt:SampleRate>{_NO_MULTICAST}</tt:AudioEncoderConfiguration>"
+    )
+
+
+def _ptz() -> str:
+    return (
+        '<tt:PTZConfiguration token="ptz-configuration"><tt:Name>ptz</tt:Name>'
+        "<tt:UseCount>2</tt:UseCount><tt:NodeToken>ptz-node</tt:NodeToken>"
+        "<tt:DefaultContinuousPanTiltVelocitySpace>"
+        f"{_GENERIC_SPACE}</tt:DefaultContinuousPanTiltVelocitySpace></tt:PTZConfiguration>"
+    )
+
+
+def video_sources(stream: CameraStream) -> str:
+    return (
+        f'<trt:GetVideoSourcesResponse><trt:VideoSources token="{SOURCE_TOKEN}">'
+        f"<tt:Framerate>{stream.fps}</tt:Framerate><tt:Resolution>"
+        f"<tt:Width>{stream.width}</tt:Width><tt:Height>{stream.height}</tt:Height>"
+        "</tt:Resolution></trt:VideoSources></trt:GetVideoSourcesResponse>"
+    )
+
+
+def media_uri(operation: str, uri: str) -> str:
+    """Return the answer to ``GetStreamUri`` or ``GetSnapshotUri``."""
+    return (
+        f"<trt:{operation}Response><trt:MediaUri><tt:Uri>{escape(uri)}</tt:Uri>"
+        "<tt:InvalidAfterConnect>false</tt:InvalidAfterConnect>"
+        "<tt:InvalidAfterReboot>false</tt:InvalidAfterReboot>"
+        f"<tt:Timeout>PT0S</tt:Timeout></trt:MediaUri></trt:{operation}Response>"
+    )
+
+
+def presets(names: Sequence[str]) -> str:
+    listed = "".join(
+        f'<tptz:Preset token="preset-{number}"><tt:Name>{escape(name)}</tt:Name></tptz:Preset>'
+        for number, name in enumerate(names, start=1)
+    )
+    return f"<tptz:GetPresetsResponse>{listed}</tptz:GetPresetsResponse>"
+
+
+def preset_reached() -> str:
+    return "<tptz:GotoPresetResponse/>"
+
+
+def imaging_settings() -> str:
+    return (
+        "<timg:GetImagingSettingsResponse><timg:ImagingSettings>"
+        "<tt:Brightness>50</tt:Brightness><tt:ColorSaturation>50</tt:ColorSaturation>"
+        "<tt:Contrast>50</tt:Contrast><tt:Sharpness>50</tt:Sharpness>"
+        "</timg:ImagingSettings></timg:GetImagingSettingsResponse>"
+    )

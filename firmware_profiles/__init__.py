@@ -1,0 +1,1 @@
+"""Device profiles: what each model is and how it speaks, as data."""

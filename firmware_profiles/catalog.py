@@ -1,0 +1,154 @@
+"""Loading profiles from files: strict, bounded, and one broken file costs only itself."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from firmware_profiles.lint import find_flaws
+from firmware_profiles.model import LinkType, Profile, ProfileId
+
+FILE_BYTES_MAX = 64 * 1024
+FILES_MAX = 1_000
+SCHEMA = 1
+
+
+class ProfileError(Exception):
+    """A profile file cannot be used; says file, line where known, fact and remedy."""
+
+    def __init__(self, path: Path, line: int | None, fact: str, remedy: str) -> None:
+        place = str(path) if line is None else f"{path}:{line}"
+        super().__init__(f"{place}: {fact}; {remedy}")
+        self.path = path
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """Usable profiles by id, and what was wrong with the others."""
+
+    profiles: dict[ProfileId, Profile]
+    faults: tuple[ProfileError, ...]
+
+    def by_link(self, link_type: LinkType) -> list[Profile]:
+        """Return the profiles that can be reached this way, by id."""
+        return [
+            profile
+            for _, profile in sorted(self.profiles.items())
+            if any(link.type == link_type for link in profile.links)
+        ]
+
+
+def load_catalog(extra: Path | None = None) -> Catalog:
+    """Load the bundled profiles and those of ``extra``, a folder shaped like ``devices/``.
+
+    A profile in ``extra`` replaces a bundled one of the same id when its version is higher.
+    """
+    profiles: dict[ProfileId, Profile] = {}
+    faults: list[ProfileError] = []
+    folders = [Path(str(files("firmware_profiles"))) / "devices"]
+    if extra is not None:
+        folders.append(extra)
+    for folder in folders:
+        for path in _profile_files(folder, faults):
+            try:
+                profile = load_profile(path)
+            except ProfileError as fault:
+                faults.append(fault)
+                continue
+            known = profiles.get(ProfileId(profile.id))
+            if known is not None and known.version >= profile.version:
+                fact = f"version {profile.version} of {profile.id} is there already"
+                remedy = f"raise its version above {known.version} or remove the file"
+                faults.append(ProfileError(path, None, fact, remedy))
+                continue
+            profiles[ProfileId(profile.id)] = profile
+    return Catalog(profiles=profiles, faults=tuple(faults))
+
+
+def load_profile(path: Path) -> Profile:
+    """Load and check ``<kind>/<id>.toml``; ProfileError when anything is wrong with it."""
+    text = _read(path)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found[1]) if found else None
+        raise ProfileError(path, line, f"is not TOML: {error}", "correct the line") from error
+    if document.get("schema") != SCHEMA:
+        fact = f"schema is {document.get('schema')!r}, this program knows {SCHEMA}"
+        raise ProfileError(path, _line_of(text, ["schema"]), fact, "update the program or the file")
+    try:
+        profile = msgspec.convert(document, Profile, str_keys=True)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$")
+        keys = re.findall(r"[^.\[\]`]+", place)
+        where = ".".join(keys) or "the file"
+        unknown = re.search(r"unknown field `(.+)`", message)
+        line = _line_of(text, [*keys, unknown[1]] if unknown else keys)
+        remedy = "see firmware_profiles/README.md for the fields"
+        raise ProfileError(path, line, f"{where}: {message}", remedy) from error
+    for expected, actual in ((profile.id, path.stem), (profile.kind, path.parent.name)):
+        if expected != actual:
+            fact = f"belongs at {profile.kind}/{profile.id}.toml"
+            raise ProfileError(path, None, fact, "rename the file or correct id and kind")
+    for flaw in find_flaws(profile):
+        raise ProfileError(path, _line_of(text, list(flaw.keys)), flaw.fact, flaw.remedy)
+    return profile
+
+
+def _profile_files(folder: Path, faults: list[ProfileError]) -> Iterator[Path]:
+    paths = sorted(folder.glob("*/*.toml"))
+    if not folder.is_dir():
+        faults.append(ProfileError(folder, None, "is no folder", "create it or correct the path"))
+    elif len(paths) > FILES_MAX:
+        fact = f"holds {len(paths)} profiles, {FILES_MAX} are read"
+        faults.append(ProfileError(folder, None, fact, "remove those that are not needed"))
+    yield from paths[:FILES_MAX]
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        fact = f"cannot be read: {error.strerror}"
+        raise ProfileError(path, None, fact, "check the file and its permissions") from error
+    if len(data) > FILE_BYTES_MAX:
+        fact = f"is larger than {FILE_BYTES_MAX // 1024} KiB"
+        raise ProfileError(path, None, fact, "a profile is data for one model: make it shorter")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ProfileError(path, line, "is not UTF-8", "save it as UTF-8") from error
+
+
+def _line_of(text: str, keys: list[str]) -> int | None:
+    """Return the line nearest to a key path like ``["points", "1", "dtype"]``, or None."""
+    lines = text.splitlines()
+    start, end = 0, len(lines)
+    found: int | None = None
+    for index, key in enumerate(keys):
+        if key.isdigit():
+            continue
+        pattern = rf"\s*\[{re.escape(key)}\]" if index == 0 else r"(?!)"
+        nth = (
+            int(keys[index + 1]) if keys[index + 1 : index + 2] and keys[index + 1].isdigit() else 0
+        )
+        tables = [
+            n for n in range(start, end) if re.match(rf"\s*\[\[{re.escape(key)}\]\]", lines[n])
+        ]
+        tables = tables or [n for n in range(start, end) if re.match(pattern, lines[n])]
+        if nth < len(tables):
+            start = found = tables[nth]
+            following = (n for n in range(start + 1, end) if lines[n].lstrip().startswith("["))
+            end = next(following, end)
+            continue
+        word = rf"\s*{re.escape(key)}\s*=" if found is None else rf".*\b{re.escape(key)}\s*="
+        found = next((n for n in range(start, end) if re.match(word, lines[n])), found)
+    return None if found is None else found + 1

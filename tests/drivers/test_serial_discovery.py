@@ -1,0 +1,244 @@
+import asyncio
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from drivers.discovery import serial_bus
+from drivers.discovery.candidate import Candidate, DeviceKind, Need
+from drivers.discovery.serial_bus import (
+    FoundPort,
+    SearchProgress,
+    SearchReport,
+    find_named_ports,
+    find_ports,
+    search_bus,
+    search_port,
+)
+from drivers.entities import Presence
+from drivers.errors import SetupError, UnreachableError
+from drivers.simulators.card_reader import CardReaderSimulator
+from drivers.simulators.ledger import Ledger, read_ledger
+from drivers.simulators.modbus_rtu import Faults
+from drivers.simulators.pty_link import PtyLink
+from drivers.transports.serial_address import parse_serial_address
+from drivers.transports.serial_port import LineSettings, SerialPort
+from firmware_profiles.catalog import load_catalog
+from firmware_profiles.model import Profile, ProfileId
+from tests.drivers.serial_bench import (
+    AIR,
+    LIGHT,
+    SOIL,
+    Bench,
+    bundled,
+    now_ms,
+    quickened,
+    running,
+    until,
+)
+
+ALL = list(load_catalog().profiles.values())
+TWO_RATES = (57_600, 115_200)
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulated unit answers in 6 ms; real ones get 40, and 30 of quiet."""
+    monkeypatch.setattr(serial_bus, "QUIET_S", 0.01)
+    monkeypatch.setattr(serial_bus, "ALLOWANCE_S", 0.012)
+    monkeypatch.setattr(serial_bus, "LISTEN_S", 0.3)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The range of ids that is searched; all 247 are another test's."""
+    monkeypatch.setattr(serial_bus, "UNIT_MAX", 40)
+    return 40
+
+
+def farm(baud: Sequence[int] = TWO_RATES) -> list[Profile]:
+    """Return the farm's profiles on fast lines of two candidate rates, the wrong one first."""
+    codes = {rate: number for number, rate in enumerate(baud)}
+    return [
+        msgspec.structs.replace(
+            profile,
+            links=(msgspec.structs.replace(profile.links[0], baud=tuple(baud), baud_codes=codes),),
+        )
+        for profile in (quickened(bundled(name)) for name in (SOIL, AIR, LIGHT))
+    ]
+
+
+class Listener:
+    """What a search reported."""
+
+    def __init__(self) -> None:
+        self.steps: list[SearchProgress] = []
+        self.candidates: list[Candidate] = []
+        self.report = SearchReport(progress=self.steps.append, found=self.candidates.append)
+
+
+async def test_units_are_found_whatever_their_ids_and_the_lines_speed(tmp_path: Path) -> None:
+    profiles = farm()
+    bench = Bench(tmp_path / "ports", profiles, seed=7)
+    listener = Listener()
+    reader = load_catalog().profiles[ProfileId("rdm6300")]
+    async with running(bench.simulator.run()):
+        found = await search_port(
+            FoundPort(path=bench.path, description="bus0"),
+            [*profiles, reader],
+            now_ms,
+            listener.report,
+        )
+    assert listener.candidates == found
+    by_unit = {parse_serial_address(c.address).unit: c for c in found}
+    assert {unit: c.profile for unit, c in by_unit.items()} == {
+        unit.unit: unit.profile.id for unit in bench.units
+    }
+    for unit, candidate in by_unit.items():
+        assert candidate.identity == f"modbus:bus0:{unit}"
+        assert candidate.kind is DeviceKind.FARM_SENSOR
+        assert candidate.address == f"serial:{bench.path}?baud=115200&unit={unit}"
+        assert 0.5 < candidate.confidence < 1
+        assert any(f"fc3 0x07D0 x2 = 0x{unit:04X} 0x0001" in e.detail for e in candidate.evidence)
+    asked = {step.unit for step in listener.steps if step.baud == 115_200}
+    assert asked >= set(range(1, 248))
+    assert {step.baud for step in listener.steps} == {9600, *TWO_RATES}
+
+
+async def test_a_search_only_reads(tmp_path: Path, few: int) -> None:
+    bench = Bench(tmp_path / "ports", farm((115_200,)), seed=3, unit_max=few)
+    async with running(bench.simulator.run()):
+        port = FoundPort(path=bench.path, description="bus0")
+        found = await search_port(port, farm((115_200,)), now_ms, Listener().report)
+        await asyncio.sleep(0.7)
+    assert len(found) == 3
+    assert {line["fc"] for line in read_ledger(bench.ledger_path)} == {3}
+
+
+async def test_units_slower_than_expected_are_asked_again_with_more_patience(
+    tmp_path: Path, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.simulators.modbus_rtu.TURNAROUND_S", 0.03)
+    profiles = farm((115_200,))
+    bench = Bench(tmp_path / "ports", profiles, seed=5, unit_max=few)
+    async with running(bench.simulator.run()):
+        port = FoundPort(path=bench.path, description="bus0")
+        found = await search_port(port, profiles, now_ms, Listener().report)
+    assert {parse_serial_address(c.address).unit for c in found} == {u.unit for u in bench.units}
+
+
+async def test_a_device_no_profile_fits_is_kept_and_asks_for_one(tmp_path: Path, few: int) -> None:
+    soil, _, light = farm((115_200,))
+    bench = Bench(tmp_path / "ports", [soil], seed=2, unit_max=few)
+    async with running(bench.simulator.run()):
+        port = FoundPort(path=bench.path, description="bus0")
+        (found,) = await search_port(port, [light], now_ms, Listener().report)
+    assert found.profile is None
+    assert found.needs is Need.PROFILE
+    assert "Modbus device" in found.name
+
+
+async def test_a_running_bus_is_searched_between_its_polls(tmp_path: Path, few: int) -> None:
+    profiles = farm((115_200,))
+    bench = Bench(tmp_path, profiles, seed=9, unit_max=few)
+    first, *others = bench.adopted()
+    bus = bench.bus([first])
+    async with running(bench.simulator.run(), bus.run()):
+        await until(lambda: bus.statistics.answered >= 3)
+        before = bus.statistics.answered
+        found = await search_bus(
+            bench.path, bus, profiles, now_ms, Listener().report, skip={first.unit}
+        )
+        assert bus.statistics.answered > before + 5
+    assert {c.identity for c in found} == {unit.device for unit in others}
+    assert [p.online for p in bench.events if isinstance(p, Presence)] == [True]
+    assert bus.statistics.silent == 0
+
+
+async def test_a_card_reader_is_known_by_listening(tmp_path: Path) -> None:
+    simulator = CardReaderSimulator(
+        path=tmp_path / "door0",
+        cards=["6F007B3972"],
+        ledger=Ledger(tmp_path / "ledger", now_ms),
+        now_ms=now_ms,
+        rng=random.Random(1),
+        pause_s=(0.05, 0.1),
+    )
+    async with running(simulator.run()):
+        port = FoundPort(path=simulator.link.path, description="door0")
+        (found,) = await search_port(port, ALL, now_ms, Listener().report)
+    assert found.kind is DeviceKind.CARD_READER
+    assert found.identity == "card:door0"
+    assert found.profile == "rdm6300"
+    assert parse_serial_address(found.address).baud == 9600
+    assert "6F007B3972" not in repr(found)
+
+
+async def test_a_card_shown_while_units_are_asked_is_heard_as_well(tmp_path: Path) -> None:
+    link = PtyLink(tmp_path / "door0")
+    frame = bytes.fromhex("02 36 46 30 30 37 42 33 39 37 32 35 46 03")
+
+    async def show() -> None:
+        while True:
+            await asyncio.sleep(0.7)
+            link.write(frame)
+
+    async with running(show()):
+        port = FoundPort(path=link.path, description="door0")
+        (found,) = await search_port(port, ALL, now_ms, Listener().report)
+    assert found.kind is DeviceKind.CARD_READER
+
+
+async def test_the_budget_ends_a_search_with_what_was_found(tmp_path: Path) -> None:
+    profiles = farm((115_200,))
+    bench = Bench(tmp_path / "ports", profiles, seed=1, faults=Faults(lost=1.0))
+    listener = Listener()
+    async with running(bench.simulator.run()):
+        port = FoundPort(path=bench.path, description="bus0")
+        found = await search_port(port, profiles, now_ms, listener.report, budget_s=0.8)
+    assert found == []
+    assert listener.steps[-1].stage == "the time for this port is over"
+    assert max(step.unit for step in listener.steps) < 247
+    SerialPort(bench.path, LineSettings(baud=9600)).close()
+
+
+async def test_a_port_in_use_is_left_alone(tmp_path: Path) -> None:
+    link = PtyLink(tmp_path / "bus0")
+    owner = SerialPort(link.path, LineSettings(baud=4800))
+    with pytest.raises(SetupError, match="in use by another program"):
+        await search_port(
+            FoundPort(path=link.path, description="bus0"), ALL, now_ms, Listener().report
+        )
+    assert link.baud == 4800
+    owner.close()
+
+
+async def test_an_adapter_pulled_during_a_search_ends_it(tmp_path: Path) -> None:
+    link = PtyLink(tmp_path / "bus0")
+    asyncio.get_running_loop().call_later(0.5, link.unplug)
+    with pytest.raises(UnreachableError, match="unplugged"):
+        await search_port(
+            FoundPort(path=link.path, description="bus0"), ALL, now_ms, Listener().report
+        )
+
+
+async def test_ports_are_found_by_folder_pattern_and_name(tmp_path: Path) -> None:
+    links = [PtyLink(tmp_path / name) for name in ("bus0", "bus1", "door0")]
+    paths = [link.path for link in links]
+    assert [p.path for p in find_ports([tmp_path]) if p.path in paths] == paths
+    assert [p.path for p in find_named_ports([tmp_path / "bus*"])] == paths[:2]
+    twice = find_ports([tmp_path / "bus0", tmp_path / "bus*"])
+    assert [p.path for p in twice if p.path in paths] == paths[:2]
+
+
+async def test_a_garbled_answer_is_asked_again(tmp_path: Path, few: int) -> None:
+    profiles = farm((115_200,))
+    bench = Bench(tmp_path / "ports", profiles, seed=11, unit_max=few, faults=Faults(corrupt=0.2))
+    async with running(bench.simulator.run()):
+        port = FoundPort(path=bench.path, description="bus0")
+        found = await search_port(port, profiles, now_ms, Listener().report)
+    units = {parse_serial_address(c.address).unit for c in found}
+    assert units <= {unit.unit for unit in bench.units}
+    assert len(units) >= 2
