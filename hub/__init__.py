@@ -1,0 +1,1 @@
+"""The district server: enrolment, exchange, schedule, lesson relay, pages."""

@@ -1,0 +1,229 @@
+"""The district's command line: ``schoolnode-hub``."""
+
+import asyncio
+import json
+import logging
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from hub.config import HubConfig, load_config
+from hub.errors import HubSetupError
+from hub.lesson.pairing import read_calendar
+from hub.lesson.request import LessonRequest, Party
+from hub.lesson.schedule import PlanRefusedError, new_lesson_id, plan_lesson, record_plan
+from hub.server import HubParts, open_hub, run_hub
+from provisioning.errors import ProvisioningError
+from provisioning.join_code import svg_qr, terminal_qr
+from sync.store import connect_readonly
+
+app = typer.Typer(
+    help="The district's hub: enrols boxes, folds what schools release, schedules and relays"
+    " delivery lessons.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", help="The hub's configuration file (TOML).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+_DEFAULT = Path("hub.toml")
+_DAY_MS = 24 * 3600 * 1000
+
+
+def main() -> None:
+    """Run the command line; an error is one sentence on standard error and exit code 1."""
+    try:
+        app()
+    except (HubSetupError, ProvisioningError) as error:
+        sys.stderr.write(f"schoolnode-hub: {error}\n")
+        sys.exit(1)
+
+
+@app.command()
+def run(
+    config: ConfigFile = _DEFAULT,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Serve boxes and pages until stopped; makes the district's authority at the first start."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    loaded = load_config(config)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run_hub(loaded, _now_ms))
+    except KeyboardInterrupt:
+        logging.getLogger(__name__).info("stopped")
+    except BaseExceptionGroup as group:
+        raise _first_setup_error(group) from group
+
+
+@app.command()
+def invite(
+    school: Annotated[int, typer.Option(help="The school's number, 1 to 65535.")],
+    name: Annotated[str, typer.Option(help="The school's name.")],
+    name_en: Annotated[str, typer.Option(help="The school's name in English.")] = "",
+    role: Annotated[str, typer.Option(help="flagship or receiver.")] = "receiver",
+    latitude: Annotated[float | None, typer.Option(help="Degrees north.")] = None,
+    longitude: Annotated[float | None, typer.Option(help="Degrees east.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=90, help="Days the code is valid.")] = 7,
+    host: Annotated[
+        str | None, typer.Option(help="Which of the hub's names the box calls; the first if none.")
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(help="Also write the QR code here.")] = None,
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Print a join code with which one box of a school enrols."""
+    if role not in {"flagship", "receiver"}:
+        raise HubSetupError(f"role {role!r}: a school is a flagship or a receiver")
+    with _opened(config, host) as (_, parts):
+        code = parts.desk.invite(school=school, school_name=name, valid_ms=days * _DAY_MS)
+        row = {"name": name, "name_en": name_en or name, "role": role}
+        place = {"latitude": latitude, "longitude": longitude}
+        parts.node.record("school", [{"school": school, **row, **place}])
+    if svg is not None:
+        svg.write_text(svg_qr(code))
+    if as_json:
+        _print_json({"school": school, "box": code.box, "code": code.text(), "typed": code.typed()})
+        return
+    console = Console()
+    console.print(terminal_qr(code), highlight=False)
+    console.print(f"[bold]{name}[/bold] ({school}): scan the code on the box, or run there:")
+    console.print(f"  schoolnode claim '{code.typed()}'", highlight=False, soft_wrap=True)
+    console.print(f"It enrols one box and is valid for {days} days. Show it to nobody else.")
+
+
+@app.command()
+def boxes(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
+    """List the boxes that have enrolled."""
+    with _opened(config) as (_, parts):
+        listed = [
+            {
+                "school": box.binding.school,
+                "name": box.school_name,
+                "box": box.binding.box,
+                "certificate_until_ms": box.binding.not_after_ms,
+            }
+            for box in parts.registry.boxes()
+        ]
+    if as_json:
+        _print_json({"boxes": listed})
+        return
+    if not listed:
+        Console().print("No box has enrolled yet. Next: schoolnode-hub invite --school N --name …")
+        return
+    table = Table("school", "name", "box")
+    for box in listed:
+        table.add_row(str(box["school"]), str(box["name"]), str(box["box"]))
+    Console().print(table)
+
+
+@app.command()
+def admin_code(config: ConfigFile = _DEFAULT) -> None:
+    """Print the code with which an administrator opens the hub's pages."""
+    with _opened(config) as (_, parts):
+        typer.echo(parts.admin_code)
+
+
+@app.command()
+def lesson(
+    title: Annotated[str, typer.Option(help="The lesson's title.")],
+    flagship: Annotated[str, typer.Option(help="SCHOOL:CLASS:ROOM that gives the lesson.")],
+    receiver: Annotated[list[str], typer.Option(help="SCHOOL:CLASS:ROOM that takes it.")],
+    title_en: Annotated[str, typer.Option(help="Its title in English.")] = "",
+    subject: Annotated[str, typer.Option(help="What the timetable shows.")] = "专递课堂",
+    teacher: Annotated[str, typer.Option(help="The teacher's name.")] = "",
+    starts: Annotated[
+        str | None, typer.Option(help="When, e.g. 2026-09-01T10:00+08:00; or use --starts-in.")
+    ] = None,
+    starts_in: Annotated[float, typer.Option(help="Seconds from now.")] = 60.0,
+    minutes: Annotated[float, typer.Option(help="How long.")] = 40.0,
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearsal", help="A trial before it counts.")
+    ] = False,
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Schedule one delivery lesson of a flagship class and its receiving classes."""
+    starts_ms = _moment(starts) if starts else _now_ms() + int(starts_in * 1000)
+    request = LessonRequest(
+        kind="delivery",
+        title_zh=title,
+        title_en=title_en,
+        subject=subject,
+        teacher=teacher,
+        starts_ms=starts_ms,
+        ends_ms=starts_ms + int(minutes * 60_000),
+        flagship=_party(flagship),
+        receivers=tuple(_party(each) for each in receiver),
+        rehearsal=rehearsal,
+    )
+    name = new_lesson_id(random.SystemRandom())
+    with _opened(config) as (_, parts), closing(connect_readonly(parts.store)) as store:
+        calendar = read_calendar(
+            store, request.parties, request.starts_ms, request.ends_ms, "zh-CN"
+        )
+        try:
+            plan = plan_lesson(name, request, calendar, _now_ms())
+        except PlanRefusedError as error:
+            raise HubSetupError(str(error)) from error
+        record_plan(plan, parts.node.record)
+    if as_json:
+        _print_json({"lesson": name, "starts_ms": starts_ms, "ends_ms": request.ends_ms})
+    else:
+        typer.echo(f"Lesson {name} is scheduled; the schools hear of it within seconds.")
+
+
+@contextmanager
+def _opened(config: Path, host: str | None = None) -> Iterator[tuple[HubConfig, HubParts]]:
+    loaded = load_config(config)
+    with open_hub(loaded, _now_ms, host) as parts:
+        yield loaded, parts
+
+
+def _first_setup_error(group: BaseExceptionGroup) -> BaseException:
+    found = group.subgroup((HubSetupError, ProvisioningError))
+    return found.exceptions[0] if found else group
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _moment(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise HubSetupError(f"{text!r} is no time; write 2026-09-01T10:00+08:00") from error
+    if moment.tzinfo is None:
+        raise HubSetupError(f"{text!r} names no time zone; write {text}+08:00")
+    return int(moment.timestamp() * 1000)
+
+
+def _party(text: str) -> Party:
+    parts = text.split(":")
+    if len(parts) != 3 or not parts[0].isdigit() or not all(parts):  # noqa: PLR2004 - as the form
+        raise HubSetupError(f"{text!r}: write SCHOOL:CLASS:ROOM, e.g. 17:三年级:101")
+    return Party(school=int(parts[0]), class_group=parts[1], room=parts[2])
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

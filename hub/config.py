@@ -1,0 +1,65 @@
+"""The hub's one configuration file; unknown keys are refused, and no secret is in it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from hub.errors import HubSetupError
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class BoxPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where boxes call; ``names`` are what the certificate carries and join codes may name."""
+
+    address: str = "0.0.0.0"  # noqa: S104 - boxes call from everywhere; TLS judges them
+    port: Port = 7443
+    names: tuple[str, ...]
+
+
+class PagesPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where people open the hub's pages."""
+
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    port: Port = 8443
+
+
+class SealSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When patient rows become a segment."""
+
+    after_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
+
+
+class HubConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """See ``docs/hub.md``; ``folder`` is relative to the file."""
+
+    district: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,40}$")]
+    district_name: str
+    folder: Path
+    boxes: BoxPort
+    pages: PagesPort = PagesPort()
+    seal: SealSettings = SealSettings()
+    utc_offset_hours: Annotated[float, msgspec.Meta(ge=-12, le=14)] = 8.0
+
+
+def _decode_path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(f"a setting of type {kind.__name__}")
+
+
+def load_config(path: Path) -> HubConfig:
+    """Read a configuration file; raises HubSetupError that names file, key and remedy."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise HubSetupError(
+            f"{path}: cannot be read ({error.strerror}); write one as docs/hub.md shows, or name"
+            " another with --config"
+        ) from error
+    try:
+        config = msgspec.toml.decode(content, type=HubConfig, dec_hook=_decode_path)
+    except msgspec.DecodeError as error:
+        raise HubSetupError(f"{path}: {error}; correct that line and start again") from error
+    return msgspec.structs.replace(config, folder=path.parent / config.folder)

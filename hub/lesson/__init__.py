@@ -1,0 +1,1 @@
+"""Delivery lessons at the hub: schedule, pairing, relay."""

@@ -1,0 +1,436 @@
+"""Relays sealed lessons from flagships to receivers, keeps them, and opens nothing.
+
+Routes on the boxes' port (see ``sync.fragment_exchange`` for the messages):
+
+- ``/lessons/{lesson}/publish`` and ``/lessons/{lesson}/follow``: WebSockets. A follower starts at
+  the newest keyframe; ``?from=<take>:<track>:<number>,…`` sends what came after those first.
+- ``/lessons/{lesson}/index``: what is held.
+- ``/lessons/{lesson}/{take}/{track}/{number}``: a media record, an immutable object any cache may
+  keep; ``init-<number>`` in the number's place is an init, track 0 holds the signatures.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+from typing import Never, Protocol
+
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from sync.errors import ForgedError, MalformedError
+from sync.fragment_exchange import (
+    WANT_RECORDS_MAX,
+    Current,
+    Holdings,
+    Want,
+    decode_from_box,
+    encode_message,
+    holdings_of,
+)
+from sync.fragment_log import (
+    NUMBER_MAX,
+    RECORD_BYTES_MAX,
+    TRACK_MAX,
+    Kind,
+    LessonId,
+    Record,
+    Stream,
+    TakeId,
+    parse_lesson_id,
+    parse_record,
+    parse_take_id,
+)
+from sync.fragment_outlet import Outlet, binary_frame, message, prefer_bbr
+from sync.fragment_queue import Parcel, parcel_of
+from sync.fragment_shelf import LessonShelf
+from sync.fragment_store import FragmentStoreError, TakeStore
+
+_log = logging.getLogger(__name__)
+
+DISK_BYTES_MAX = 200 * 1024**3
+FOLLOWERS_MAX = 2000
+WANTS_MAX = 64
+_TICK_S = 1.0
+_RECLAIM_TICKS = 60
+_IDLE_TICKS = 60
+_HEARTBEAT_S = 5.0
+_POSITIONS_MAX = 32
+_POSITION_FIELDS = 3
+_CLOSE_BYTES_MAX = 123  # RFC 6455 §5.5: a control frame's payload, less the code
+
+Identify = Callable[[web.Request], int]
+"""Returns the number of the school whose box asks; raises HTTPUnauthorized or HTTPForbidden."""
+
+
+class LessonAccess(Protocol):
+    """Who may do what; asked at each connection and again every second while it lasts."""
+
+    def may_publish(self, school: int, lesson: str) -> bool: ...
+    def may_receive(self, school: int, lesson: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayEvidence:
+    """What the relay saw of one lesson; ages are milliseconds, None for never."""
+
+    publishing: bool
+    followers: tuple[int, ...]
+    media_age_ms: int | None
+    dropped: int
+    stored_bytes: int
+
+
+_Wants = deque[tuple[TakeId, Stream, int, int]]
+
+
+@dataclass(slots=True, eq=False)
+class _Party:
+    school: int
+    transport: asyncio.Transport
+    outlet: Outlet
+    wants: _Wants = field(default_factory=deque)
+
+
+@dataclass(slots=True)
+class _Lesson:
+    id: LessonId
+    publisher: _Party | None = None
+    followers: list[_Party] = field(default_factory=list)
+    current: TakeId | None = None
+    media_at_s: float | None = None
+    idle_ticks: int = 0
+
+
+class LessonRelay:
+    """One hub's relay; :meth:`run` belongs in a task beside the server."""
+
+    def __init__(
+        self,
+        shelf: LessonShelf,
+        access: LessonAccess,
+        identify: Identify,
+        disk_bytes_max: int = DISK_BYTES_MAX,
+    ) -> None:
+        self._shelf = shelf
+        self._access = access
+        self._identify = identify
+        self._disk_bytes_max = disk_bytes_max
+        self._lessons: dict[LessonId, _Lesson] = {}
+
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_get("/lessons/{lesson}/publish", self._publish)
+        app.router.add_get("/lessons/{lesson}/follow", self._follow)
+        app.router.add_get("/lessons/{lesson}/index", self._index)
+        app.router.add_get("/lessons/{lesson}/{take}/{track}/{number}", self._object)
+
+    def evidence(self, lesson: str) -> RelayEvidence | None:
+        """Return what was seen of a lesson with a party connected lately, None for others."""
+        live = self._lessons.get(LessonId(lesson))
+        if live is None:
+            return None
+        return RelayEvidence(
+            publishing=live.publisher is not None,
+            followers=tuple(sorted(party.school for party in live.followers)),
+            media_age_ms=_media_age_ms(live),
+            dropped=sum(party.outlet.dropped for party in live.followers),
+            stored_bytes=sum(take.stored_bytes for take in self._shelf.open_takes(live.id)),
+        )
+
+    async def run(self) -> Never:
+        """Make what came durable every second and tell it; enforce access and disk limits."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            ticks += 1
+            held = {live.id: self._holdings(live, durable=True) for live in self._lessons.values()}
+            try:
+                await self._shelf.sync()
+            except FragmentStoreError:
+                _log.exception("lessons are not durable")
+                continue
+            for live in list(self._lessons.values()):
+                self._enforce_access(live)
+                if live.id in held:
+                    _tell(live, held[live.id])
+                self._close_if_idle(live)
+            if ticks % _RECLAIM_TICKS == 0:
+                for gone in self._shelf.reclaim(self._disk_bytes_max, set(self._lessons)):
+                    _log.warning(
+                        "lesson %s: take %s given up for space", gone.lesson, gone.take.hex()
+                    )
+
+    async def _publish(self, request: web.Request) -> web.StreamResponse:
+        school, lesson = self._admit(request, self._access.may_publish)
+        socket, transport = await _connect(request)
+        party = _Party(school, transport, Outlet(transport, monotonic, _nothing))
+        live = self._enter(lesson)
+        if live.publisher is not None:
+            live.publisher.transport.abort()  # its box came back before the old link was missed
+        live.publisher = party
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(party.outlet.run())
+                party.outlet.offer(_holdings_message(self._holdings(live, durable=False)))
+                await self._take_in(live, party, socket)
+                sending.cancel()
+        finally:
+            if live.publisher is party:
+                live.publisher = None
+        return socket
+
+    async def _take_in(self, live: _Lesson, party: _Party, socket: web.WebSocketResponse) -> None:
+        async for received in socket:
+            try:
+                if received.type is WSMsgType.BINARY:
+                    self._relay(live, parse_record(received.data))
+                elif received.type is WSMsgType.TEXT:
+                    told = decode_from_box(received.data)
+                    if isinstance(told, Current):
+                        live.current = parse_take_id(told.take)
+                        _tell(live, self._holdings(live, durable=False))
+            except (MalformedError, ForgedError) as error:
+                _log.warning("lesson %s from school %d: %s", live.id, party.school, error)
+                await _close(socket, WSCloseCode.POLICY_VIOLATION, str(error))
+            except FragmentStoreError as error:
+                _log.exception("lesson %s from school %d", live.id, party.school)
+                await _close(socket, WSCloseCode.TRY_AGAIN_LATER, str(error))
+
+    def _relay(self, live: _Lesson, record: Record) -> None:
+        header = record.header
+        if header.lesson != live.id:
+            raise MalformedError(f"a fragment of lesson {header.lesson} came under {live.id}")
+        take = self._shelf.take(live.id, header.take)
+        head = take.index(header.stream).head
+        if not take.append(record):
+            return
+        if live.current is None:
+            live.current = header.take
+        is_live = header.take == live.current and header.number > head
+        if header.kind is Kind.MEDIA:
+            if not is_live:
+                return  # a hole filled: followers ask for it when they see it held
+            live.media_at_s = monotonic()
+        parcel = parcel_of(record, binary_frame(record.wire))
+        for party in live.followers:
+            party.outlet.offer(parcel)
+
+    async def _follow(self, request: web.Request) -> web.StreamResponse:
+        school, lesson = self._admit(request, self._access.may_receive)
+        try:
+            positions = _parse_positions(request.query.get("from", ""))
+        except MalformedError as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+        live = self._enter(lesson)
+        if len(live.followers) >= FOLLOWERS_MAX:
+            raise web.HTTPServiceUnavailable(text=f"{FOLLOWERS_MAX} boxes follow already")
+        socket, transport = await _connect(request)
+        wants: _Wants = deque()
+        backlog = partial(_next_wanted, self._shelf, lesson, wants)
+        party = _Party(school, transport, Outlet(transport, monotonic, backlog), wants)
+        party.outlet.offer(_holdings_message(self._holdings(live, durable=False)))
+        self._join(live, party, positions)
+        live.followers.append(party)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(party.outlet.run())
+                await _take_wants(live, party, socket)
+                sending.cancel()
+        finally:
+            live.followers.remove(party)
+        return socket
+
+    def _join(self, live: _Lesson, party: _Party, positions: dict[tuple[TakeId, int], int]) -> None:
+        """Queue the newest group of pictures, and as catch-up what lies before it."""
+        take = self._current(live)
+        if take is None:
+            return
+        begins: dict[Stream, int] = {}
+        for record in take.join():
+            begins.setdefault(record.header.stream, record.header.number)
+            party.outlet.offer(parcel_of(record, binary_frame(record.wire)))
+        for (name, track), number in positions.items():
+            stream = Stream(Kind.MEDIA, track)
+            last = begins.get(stream, 0) - 1
+            if name == take.take and last > number:
+                first = max(number + 1, last - WANT_RECORDS_MAX)
+                party.wants.append((name, stream, first, last))
+        party.outlet.wake()
+
+    async def _index(self, request: web.Request) -> web.Response:
+        _, lesson = self._admit(request, self._access.may_receive)
+        live = self._lessons.get(lesson) or _Lesson(lesson)
+        body = encode_message(self._holdings(live, durable=False))
+        headers = {"Cache-Control": "no-store"}
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+    async def _object(self, request: web.Request) -> web.Response:
+        _, lesson = self._admit(request, self._access.may_receive)
+        try:
+            name = parse_take_id(request.match_info["take"])
+            stream, number = _parse_object(
+                request.match_info["track"], request.match_info["number"]
+            )
+        except MalformedError as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+        take = self._shelf.find(lesson, name)
+        wire = None if take is None else take.read(stream, number)
+        if wire is None:
+            text = "the hub does not hold this fragment; ask again when its index names it"
+            raise web.HTTPNotFound(text=text, headers={"Cache-Control": "no-store"})
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return web.Response(body=wire, content_type="application/octet-stream", headers=headers)
+
+    def _admit(
+        self, request: web.Request, allowed: Callable[[int, str], bool]
+    ) -> tuple[int, LessonId]:
+        school = self._identify(request)
+        try:
+            lesson = parse_lesson_id(request.match_info["lesson"])
+        except MalformedError as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+        if not allowed(school, lesson):
+            text = (
+                f"school {school} has no such part in lesson {lesson}; the district pairs schools"
+            )
+            raise web.HTTPForbidden(text=text)
+        return school, lesson
+
+    def _enter(self, lesson: LessonId) -> _Lesson:
+        live = self._lessons.setdefault(lesson, _Lesson(lesson))
+        live.idle_ticks = 0
+        return live
+
+    def _current(self, live: _Lesson) -> TakeStore | None:
+        takes = self._shelf.takes(live.id)
+        named = [take for take in takes if take.take == live.current]
+        return next(iter(named or takes[-1:]), None)
+
+    def _holdings(self, live: _Lesson, *, durable: bool) -> Holdings:
+        return Holdings(
+            durable=durable,
+            current=None if live.current is None else live.current.hex(),
+            media_age_ms=_media_age_ms(live),
+            takes=[holdings_of(take) for take in self._shelf.takes(live.id)],
+        )
+
+    def _enforce_access(self, live: _Lesson) -> None:
+        publisher = live.publisher
+        if publisher and not self._access.may_publish(publisher.school, live.id):
+            publisher.transport.abort()
+        for party in live.followers:
+            if not self._access.may_receive(party.school, live.id):
+                party.transport.abort()
+
+    def _close_if_idle(self, live: _Lesson) -> None:
+        live.idle_ticks = 0 if live.publisher or live.followers else live.idle_ticks + 1
+        if live.idle_ticks > _IDLE_TICKS:
+            del self._lessons[live.id]
+            self._shelf.close_lesson(live.id)
+
+
+def _nothing() -> None:
+    return None
+
+
+async def _connect(request: web.Request) -> tuple[web.WebSocketResponse, asyncio.Transport]:
+    socket = web.WebSocketResponse(
+        compress=False, heartbeat=_HEARTBEAT_S, max_msg_size=RECORD_BYTES_MAX, timeout=1.0
+    )
+    await socket.prepare(request)
+    if request.transport is None:
+        raise ConnectionResetError("the box hung up")
+    prefer_bbr(request.transport.get_extra_info("socket"))
+    return socket, request.transport
+
+
+async def _take_wants(live: _Lesson, party: _Party, socket: web.WebSocketResponse) -> None:
+    async for received in socket:
+        if received.type is WSMsgType.ERROR:
+            return  # the link broke; aiohttp has closed it
+        try:
+            _take_want(party, received)
+        except MalformedError as error:
+            _log.warning("lesson %s to school %d: %s", live.id, party.school, error)
+            await _close(socket, WSCloseCode.POLICY_VIOLATION, str(error))
+
+
+def _take_want(party: _Party, received: WSMessage) -> None:
+    told = decode_from_box(received.data) if received.type is WSMsgType.TEXT else None
+    if not isinstance(told, Want):
+        raise MalformedError("a follower only asks for what it lacks; publish on the other address")
+    if len(party.wants) >= WANTS_MAX:
+        raise MalformedError(f"more than {WANTS_MAX} wants at once; wait for their answer")
+    party.wants.append((parse_take_id(told.take), told.stream, told.first, told.last))
+    party.outlet.wake()
+
+
+def _next_wanted(shelf: LessonShelf, lesson: LessonId, wants: _Wants) -> bytes | None:
+    """Return the next wanted record that is held, as a frame."""
+    while wants:
+        name, stream, first, last = wants.popleft()
+        take = shelf.find(lesson, name)
+        if take is None:
+            continue
+        for number in take.index(stream).present.numbers(first):
+            if number > last:
+                break
+            if number < last:
+                wants.appendleft((name, stream, number + 1, last))
+            wire = take.read(stream, number)
+            if wire is not None:
+                return binary_frame(wire)
+            break
+    return None
+
+
+async def _close(socket: web.WebSocketResponse, code: int, why: str) -> None:
+    await socket.close(code=code, message=why.encode()[:_CLOSE_BYTES_MAX])
+
+
+def _tell(live: _Lesson, holdings: Holdings) -> None:
+    told = _holdings_message(holdings)
+    for party in (live.publisher, *live.followers):
+        if party is not None:
+            party.outlet.offer(told)
+
+
+def _holdings_message(holdings: Holdings) -> Parcel:
+    return message(encode_message(holdings))
+
+
+def _media_age_ms(live: _Lesson) -> int | None:
+    if live.media_at_s is None:
+        return None
+    return int((monotonic() - live.media_at_s) * 1000)
+
+
+def _parse_positions(query: str) -> dict[tuple[TakeId, int], int]:
+    """Read ``<take>:<track>:<number>,…`` or raise MalformedError."""
+    positions: dict[tuple[TakeId, int], int] = {}
+    for one in query.split(",") if query else ():
+        fields = one.split(":")
+        if len(fields) != _POSITION_FIELDS or len(positions) >= _POSITIONS_MAX:
+            raise MalformedError("from= takes up to 32 of <take>:<track>:<number>, by commas")
+        take, track, number = fields
+        name = parse_take_id(take), _parse_number(track, TRACK_MAX)
+        positions[name] = _parse_number(number, NUMBER_MAX)
+    return positions
+
+
+def _parse_object(track: str, number: str) -> tuple[Stream, int]:
+    parsed = _parse_number(track, TRACK_MAX)
+    if number.startswith("init-"):
+        return Stream(Kind.INIT, parsed), _parse_number(number[len("init-") :], NUMBER_MAX)
+    kind = Kind.MEDIA if parsed else Kind.SIGNATURE
+    return Stream(kind, parsed), _parse_number(number, NUMBER_MAX)
+
+
+def _parse_number(text: str, most: int) -> int:
+    if not (
+        text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most
+    ):
+        raise MalformedError(f"{text[:16]!r} is no number from 0 to {most}")
+    return int(text)

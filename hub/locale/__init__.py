@@ -1,0 +1,1 @@
+"""What the hub says to people, in Chinese and in English."""

@@ -1,0 +1,160 @@
+"""Gathers what each page shows: the store's rows, read in a worker thread, and the hub's lights."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from hub.lesson.pairing import Pairing, UnknownLessonError, pairings, read_school_names
+from hub.locale.catalogue import DAY_MS, start_of_day
+from hub.pages.district import District, SchoolRow, build_district, build_row
+from hub.pages.hub_view import FlowLight, HubView, SchoolLight
+from hub.pages.lesson_detail import LessonDetail, build_detail
+from hub.pages.lesson_grid import Grid, build_grid
+from hub.queries import (
+    Lesson,
+    Quality,
+    SchoolDetail,
+    Upcoming,
+    read_district,
+    read_lesson_evidence,
+    read_lessons,
+    read_quality,
+    read_school,
+    read_upcoming,
+)
+
+T = TypeVar("T")
+
+PAIRING_DAYS = 30
+
+
+class UnknownSchoolError(LookupError):
+    """No such school is known here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonDay:
+    """The lessons of one day as a grid, and the pairings of the weeks around it."""
+
+    now_ms: int
+    day_ms: int
+    lessons: int
+    grid: Grid
+    pairings: tuple[Pairing, ...]
+    names: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchoolPage:
+    now_ms: int
+    row: SchoolRow
+    detail: SchoolDetail
+
+
+class Figures:
+    """Reads for the pages; every answer is of one moment."""
+
+    def __init__(self, view: HubView) -> None:
+        self._view = view
+
+    async def district(self, language: str) -> District:
+        now_ms = self._view.now_ms()
+        boxes = self._view.school_lights()
+        midnight_ms = start_of_day(now_ms)
+
+        def read(connection: sqlite3.Connection) -> District:
+            lessons = read_lessons(connection, midnight_ms, midnight_ms + DAY_MS)
+            schools = read_district(connection, midnight_ms, now_ms)
+            return build_district(schools, boxes, lessons, now_ms, language)
+
+        return await self.read(read)
+
+    async def lesson_day(self, day_ms: int, language: str) -> LessonDay:
+        """Return the lessons of the day that begins at ``day_ms``."""
+
+        def read(
+            connection: sqlite3.Connection,
+        ) -> tuple[list[Lesson], list[Pairing], dict[int, str]]:
+            return (
+                read_lessons(connection, day_ms, day_ms + DAY_MS),
+                pairings(
+                    connection, day_ms - PAIRING_DAYS * DAY_MS, day_ms + PAIRING_DAYS * DAY_MS
+                ),
+                read_school_names(connection, language),
+            )
+
+        lessons, paired, names = await self.read(read)
+        now_ms = self._view.now_ms()
+        flows = self._flows(lessons, now_ms)
+        grid = await asyncio.to_thread(build_grid, lessons, flows, names, now_ms)
+        return LessonDay(
+            now_ms=now_ms,
+            day_ms=day_ms,
+            lessons=len(lessons),
+            grid=grid,
+            pairings=tuple(paired),
+            names=names,
+        )
+
+    async def lesson(self, lesson: str, language: str) -> LessonDetail:
+        """Return both ends of a lesson; raises UnknownLessonError."""
+        asked_ms = self._view.now_ms()
+
+        def read(
+            connection: sqlite3.Connection,
+        ) -> tuple[Lesson, dict[int, list[Quality]], list[Upcoming], dict[int, str]]:
+            found = read_lesson_evidence(connection, lesson)
+            if found is None:
+                raise UnknownLessonError(lesson)
+            history = {
+                party.school: read_quality(connection, party.school, found, asked_ms)
+                for party in found.parties
+            }
+            others = [
+                other
+                for other in read_upcoming(connection, found.flagship, asked_ms)
+                if other.lesson != lesson
+            ]
+            return found, history, others, read_school_names(connection, language)
+
+        found, history, others, names = await self.read(read)
+        boxes = {box.school: box for box in self._view.school_lights()}
+        flows = self._view.lesson_flow(lesson)
+        detail = build_detail(found, flows, boxes, history, names, self._view.now_ms())
+        return replace(detail, others=tuple(others))
+
+    async def school(self, school: int, language: str) -> SchoolPage:
+        """Return one school; raises UnknownSchoolError."""
+        now_ms = self._view.now_ms()
+        boxes: Sequence[SchoolLight] = self._view.school_lights()
+        box = next((box for box in boxes if box.school == school), None)
+        detail = await self.read(
+            lambda connection: read_school(connection, school, start_of_day(now_ms), now_ms)
+        )
+        if detail is None:
+            raise UnknownSchoolError(school)
+        row = build_row(detail.now, box, now_ms, language)
+        return SchoolPage(now_ms=now_ms, row=row, detail=detail)
+
+    async def school_names(self, language: str) -> dict[int, str]:
+        return await self.read(lambda connection: read_school_names(connection, language))
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` on a connection of its own in a worker thread: the loop relays lessons."""
+
+        def run() -> T:
+            with closing(self._view.connect()) as connection:
+                return work(connection)
+
+        return await asyncio.to_thread(run)
+
+    def _flows(self, lessons: Sequence[Lesson], now_ms: int) -> dict[str, Sequence[FlowLight]]:
+        """Ask the relay about lessons that run; of others only the schools' records count."""
+        return {
+            lesson.lesson: self._view.lesson_flow(lesson.lesson)
+            for lesson in lessons
+            if lesson.starts_ms <= now_ms < lesson.ends_ms
+        }
