@@ -1,0 +1,1 @@
+"""The school daemon: device supervision, local store, local pages, lessons, uplink."""

@@ -1,0 +1,348 @@
+"""The school's command line: ``schoolnode``."""
+
+import asyncio
+import json
+import logging
+import random
+import sys
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from drivers.discovery.candidate import DeviceKind
+from edge.box_store import setup_code
+from edge.config import load_config
+from edge.control import Confirm, ask_box, serve_control
+from edge.daemon import Box, run_box
+from edge.demo.plan import load_demo_config
+from edge.demo.run import DemoWish, run_demo
+from edge.doctor import examine
+from edge.errors import BoxSetupError
+from edge.pages.actions import Adopt, Command, Discover
+from provisioning.claim import claim as claim_box
+from provisioning.errors import ProvisioningError
+
+app = typer.Typer(
+    help="The school's box: finds and drives devices, keeps their data, syncs with the district's"
+    " hub and shows delivery lessons.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+edge_app = typer.Typer(help="The daemon.", no_args_is_help=True)
+sync_app = typer.Typer(help="What waits for the hub and what it has receipted.")
+roster_app = typer.Typer(help="Pupils and their cards; names stay in the school.")
+app.add_typer(edge_app, name="edge")
+app.add_typer(sync_app, name="sync", no_args_is_help=True)
+app.add_typer(roster_app, name="roster", no_args_is_help=True)
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", help="The box's configuration file (TOML).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+_DEFAULT = Path("box.toml")
+_POLL_S = 0.3
+
+
+def main() -> None:
+    """Run the command line; an error is one sentence on standard error and exit code 1."""
+    try:
+        app()
+    except (BoxSetupError, ProvisioningError) as error:
+        sys.stderr.write(f"schoolnode: {error}\n")
+        sys.exit(1)
+
+
+@edge_app.command("run")
+def edge_run(
+    config: ConfigFile = _DEFAULT,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Run the box until stopped."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    loaded = load_config(config)
+
+    async def control(stack: AsyncExitStack, box: Box) -> None:
+        await serve_control(stack, box, loaded.folder)
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run_box(loaded, _now_ms, random.Random(), control))  # noqa: S311 - jitter
+    except KeyboardInterrupt:
+        logging.getLogger(__name__).info("stopped")
+    except BaseExceptionGroup as group:
+        found = group.subgroup((BoxSetupError, ProvisioningError))
+        raise (found.exceptions[0] if found else group) from group
+
+
+@app.command()
+def claim(
+    code: Annotated[str, typer.Argument(help="The join code from the district.")],
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Enrol this box with a join code; may be repeated whatever went wrong."""
+    loaded = load_config(config)
+    names = loaded.pages.names or loaded.pages.addresses
+    claimed = asyncio.run(
+        claim_box(code, loaded.folder / "identity", lan_names=names, now_ms=_now_ms)
+    )
+    identity = claimed.identity
+    if as_json:
+        _print_json(
+            {"school": identity.school, "school_name": identity.school_name, "box": identity.box}
+        )
+        return
+    console = Console()
+    console.print(f"This box now belongs to [bold]{identity.school_name}[/bold].")
+    offset_ms = claimed.clock_offset_ms
+    if offset_ms is not None and abs(offset_ms) > 60_000:  # noqa: PLR2004 - a minute
+        console.print(
+            f"Its clock is {abs(offset_ms) / 1000:.0f} s off the hub's; set it (timedatectl)."
+        )
+    console.print("Next: schoolnode edge run")
+
+
+@app.command()
+def discover(
+    kind: Annotated[list[DeviceKind] | None, typer.Option(help="Only these kinds.")] = None,
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Search for devices and list what waits to be adopted, each with its evidence."""
+    folder = load_config(config).folder
+    wish = Discover(kinds=tuple(kind or ()))
+    ask_box(folder, "POST", "/discover", msgspec.json.encode(wish))
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True
+    ) as progress:
+        task = progress.add_task("searching …", total=None)
+        while True:
+            time.sleep(_POLL_S)
+            found = ask_box(folder, "GET", "/candidates")
+            state = found["progress"]
+            progress.update(
+                task,
+                description=state["step"] or "searching …",
+                completed=state["done"],
+                total=state["total"] or None,
+            )
+            if not state["running"] and state["finished_ms"]:
+                break
+    if as_json:
+        _print_json(found)
+        return
+    _show_candidates(found["candidates"])
+
+
+@app.command()
+def adopt(
+    identity: Annotated[str, typer.Argument(help="As schoolnode discover lists it.")],
+    name: Annotated[str, typer.Option(help="What people call it.")],
+    room: Annotated[str | None, typer.Option(help="Where it is.")] = None,
+    ask_password: Annotated[
+        bool, typer.Option("--password", help="Ask for the device's password.")
+    ] = False,
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Adopt a discovered device: the box drives it from now on."""
+    password = typer.prompt("Password", hide_input=True) if ask_password else None
+    wish = Adopt(identity=identity, name=name, room=room, password=password)
+    answer = ask_box(load_config(config).folder, "POST", "/adopt", msgspec.json.encode(wish))
+    if as_json:
+        _print_json(answer)
+    else:
+        typer.echo(f"{name} is adopted as {answer['device']}.")
+
+
+@app.command()
+def command(
+    device: Annotated[str, typer.Argument(help="The device's id.")],
+    name: Annotated[str, typer.Argument(help="The command, e.g. power.")],
+    argument: Annotated[str | None, typer.Argument(help="Its value, e.g. on.")] = None,
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Tell a device something; prints sent, acknowledged, verified or failed."""
+    wish = Command(device=device, command=name, argument=argument)
+    result = ask_box(load_config(config).folder, "POST", "/command", msgspec.json.encode(wish))
+    if as_json:
+        _print_json(result)
+    else:
+        typer.echo(f"{result['outcome']}: {result['detail']}".rstrip(": "))
+    if result["outcome"] == "failed":
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
+    """Check this box; each finding names what to do. Exit code 1 when something needs doing."""
+    findings = examine(load_config(config), _now_ms())
+    if as_json:
+        _print_json({"findings": [msgspec.to_builtins(finding) for finding in findings]})
+    else:
+        table = Table("", "what", "found", "what to do")
+        for finding in findings:
+            table.add_row("ok" if finding.fine else "!!", *finding.words)
+        Console().print(table)
+    if not all(finding.fine for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command("setup-code")
+def show_setup_code(config: ConfigFile = _DEFAULT) -> None:
+    """Print the code that opens the set-up page."""
+    typer.echo(setup_code(load_config(config).folder))
+
+
+@sync_app.command("status")
+def sync_status(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
+    """Show, lane by lane, what is sealed, receipted by the hub, and waiting."""
+    status = ask_box(load_config(config).folder, "GET", "/status")
+    if as_json:
+        _print_json(status)
+        return
+    lights = status["sync"]
+    console = Console()
+    age_s = (_now_ms() - lights["since_ms"]) / 1000
+    console.print(f"Link: {lights['link']} for {age_s:.0f} s. {lights['detail']}")
+    table = Table("lane", "rows sealed", "receipted", "waiting", "bytes", "oldest waits")
+    for lane, label in zip(lights["lanes"], _LANES, strict=True):
+        oldest = lane["oldest_waiting_ms"]
+        waits = f"{(_now_ms() - oldest) / 1000:.0f} s" if oldest else "-"
+        table.add_row(
+            label,
+            *(str(lane[key]) for key in ("sealed", "stored", "waiting_rows", "waiting_bytes")),
+            waits,
+        )
+    console.print(table)
+
+
+@roster_app.command("import")
+def roster_import(
+    file: Annotated[Path, typer.Argument(help="CSV: name, card, class_group.")],
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Add pupils and their cards from a CSV file; known cards are passed over."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise BoxSetupError(f"{file}: cannot be read ({error.strerror}); name another") from error
+    answer = ask_box(load_config(config).folder, "POST", "/roster", content)
+    if as_json:
+        _print_json(answer)
+    else:
+        typer.echo(f"{answer['added']} added, {answer['already_known']} were known already.")
+
+
+@app.command()
+def partners(
+    school: Annotated[int, typer.Argument(help="The partner school's number.")],
+    confirm: Annotated[
+        str | None,
+        typer.Option(help="Confirm this key, after comparing it with that school by telephone."),
+    ] = None,
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Show a partner school's keys, or confirm one: only confirmed boxes are given lessons."""
+    folder = load_config(config).folder
+    if confirm is not None:
+        wish = msgspec.json.encode(Confirm(fingerprint=confirm))
+        answer = ask_box(folder, "POST", f"/partners/{school}/confirm", wish)
+    else:
+        answer = ask_box(folder, "GET", f"/partners/{school}")
+    if as_json:
+        _print_json(answer)
+        return
+    if confirm is not None:
+        typer.echo(f"School {school}'s key {confirm} is confirmed.")
+        return
+    for each in answer["partners"]:
+        mark = "confirmed" if each["confirmed"] else "not confirmed"
+        typer.echo(f"school {school}: {each['fingerprint']} ({mark})")
+
+
+@app.command()
+def demo(
+    for_s: Annotated[
+        float | None,
+        typer.Option("--for", help="Run this many seconds, then prove what was observed."),
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Where its data lies.")] = Path("demo-data"),
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Go on with the data of the last run.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A demo's configuration (TOML).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Draws devices, addresses and pupils.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a district on this machine: one hub, three schools, simulated devices.
+
+    Exits 0 only if every step was really observed.
+    """
+    wanted = load_demo_config(config)
+    if seed is not None:
+        wanted = msgspec.structs.replace(wanted, seed=seed)
+    wish = DemoWish(folder=folder, config=wanted, for_s=for_s, keep=keep)
+    try:
+        observed = asyncio.run(run_demo(wish, Console(stderr=as_json), _now_ms))
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped. The data is in {folder}; go on with --keep.", err=True)
+        return
+    if as_json:
+        _print_json(observed)
+    else:
+        for name, value in observed.items():
+            typer.echo(f"{name}: {value}")
+    if observed["failed"]:
+        raise typer.Exit(1)
+
+
+_LANES = ("alarm", "control", "attendance", "lessons", "telemetry", "bulk")
+
+
+def _show_candidates(candidates: list[dict[str, object]]) -> None:
+    console = Console()
+    if not candidates:
+        console.print("Nothing new. Check cables and power, then search again.")
+        return
+    table = Table("identity", "what", "sure", "evidence", "needs")
+    for each in candidates:
+        evidence = "\n".join(f"{item['method']}: {item['detail']}" for item in each["evidence"])  # type: ignore[attr-defined]
+        table.add_row(
+            str(each["identity"]),
+            str(each["name"]),
+            f"{float(str(each['confidence'])):.0%}",
+            evidence,
+            str(each["needs"]),
+        )
+    console.print(table)
+    console.print("Adopt one with: schoolnode adopt IDENTITY --name NAME --room ROOM")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The box's one configuration file; unknown keys are refused, and no secret is in it."""
+
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge.errors import BoxSetupError
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class PagesPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where class cards, classrooms and the IT staff open the box's pages.
+
+    ``names`` are the addresses and names that the page certificate carries.
+    """
+
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    port: Port = 8443
+    plain_port: Port = 8080
+    names: tuple[str, ...] = ()
+
+
+class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The school's LAN: this box's address in it with its prefix length, e.g. 10.8.3.2/24.
+
+    ``scan`` names subnets an administrator allows to be tried address by address.
+    """
+
+    interface: IPv4Interface
+    scan: tuple[IPv4Network, ...] = ()
+
+
+class Serial(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``usb``: search all USB adapters; ``ports``: further devices, folders, patterns with *."""
+
+    usb: bool = True
+    ports: tuple[Path, ...] = ()
+
+
+class Classroom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What blackboards are switched to for a lesson; ``source`` is a PJLink input code."""
+
+    source: str = "31"
+
+
+class SealSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When patient rows become a segment; a longer wait is cheaper on the line."""
+
+    after_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
+
+
+class BoxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """See ``docs/box.md``; ``folder`` is relative to the file."""
+
+    folder: Path
+    network: Network
+    pages: PagesPort = PagesPort()
+    serial: Serial = Serial()
+    classroom: Classroom = Classroom()
+    seal: SealSettings = SealSettings()
+    profiles: Path | None = None
+    language: Literal["zh-CN", "en"] = "zh-CN"
+    utc_offset_hours: Annotated[float, msgspec.Meta(ge=-12, le=14)] = 8.0
+
+
+def _decode_setting(kind: type, value: object) -> object:
+    if isinstance(value, str):
+        if kind is Path:
+            return Path(value)
+        if kind is IPv4Interface:
+            return IPv4Interface(value)
+        if kind is IPv4Network:
+            return IPv4Network(value)
+    raise NotImplementedError(f"a setting of type {kind.__name__}")
+
+
+def load_config(path: Path) -> BoxConfig:
+    """Read a configuration file; raises BoxSetupError that names file, key and remedy."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BoxSetupError(
+            f"{path}: cannot be read ({error.strerror}); write one as docs/box.md shows, or name"
+            " another with --config"
+        ) from error
+    try:
+        config = msgspec.toml.decode(content, type=BoxConfig, dec_hook=_decode_setting)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise BoxSetupError(f"{path}: {error}; correct that line and start again") from error
+    return msgspec.structs.replace(config, folder=path.parent / config.folder)

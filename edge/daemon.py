@@ -1,0 +1,380 @@
+"""The school daemon: opens the box, drives its devices, records, syncs and serves its pages."""
+
+import asyncio
+import hmac
+import logging
+import random
+import sqlite3
+import ssl
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta, timezone, tzinfo
+from typing import Never
+
+from aiohttp import web
+
+from drivers.discovery.candidate import Candidate, DeviceKind, Need
+from drivers.entities import CommandResult, DeviceEvent, DeviceId, Measurement
+from drivers.errors import SetupError
+from edge.box_store import BoxStore, open_box
+from edge.changes import Changes
+from edge.config import BoxConfig
+from edge.errors import BoxSetupError
+from edge.finder import Finder
+from edge.fleet import AdoptedDevice, Fleet
+from edge.lesson.orchestration import Lessons
+from edge.lesson.partners import Partners
+from edge.log_memory import LogMemory
+from edge.notebook import Notebook
+from edge.pages.app import build_pages
+from edge.pages.box_view import (
+    Change,
+    DeviceLight,
+    DiscoveryProgress,
+    LaneLight,
+    LessonView,
+    Light,
+    LogLine,
+    Sign,
+    SyncLights,
+)
+from edge.pages.trust import build_trust_app
+from edge.recorder import Recorder
+from edge.roster import Imported, Roster, parse_roster
+from edge.supervision import keep_running
+from edge.sync_status import read_lanes, sync_lights
+from edge.uplink import Uplink, UplinkState
+from firmware_profiles.catalog import load_catalog
+from provisioning.tls import pages_context
+from sync.node import Imported as SyncImported
+from sync.node import SealPolicy
+from sync.oplog import Row
+from sync.store import connect_readonly
+from sync.writer import Writer
+
+_log = logging.getLogger(__name__)
+
+STATUS_EVERY_S = 1.0
+STALE_MS = 60_000
+"""A device that said nothing for this long is no longer shown as answering."""
+
+NowMs = Callable[[], int]
+
+
+Serve = Callable[[AsyncExitStack, "Box"], Coroutine[None, None, None]]
+
+
+async def run_box(config: BoxConfig, now_ms: NowMs, rng: random.Random, control: Serve) -> Never:
+    """Serve until cancelled; ``control`` opens a further way in.
+
+    Raises BoxSetupError when the box cannot start as configured.
+    """
+    with Writer() as writer, open_box(config, now_ms) as store:
+        box = Box(config, store, writer, now_ms, rng)
+        await box.load()
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+            await box.serve(stack)
+            await control(stack, box)
+            for work in box.works():
+                tasks.create_task(work)
+        raise AssertionError("the box's tasks run until they are cancelled")
+
+
+class Box:
+    """The running box; its pages and its command line see it through BoxView's methods."""
+
+    def __init__(
+        self, config: BoxConfig, store: BoxStore, writer: Writer, now_ms: NowMs, rng: random.Random
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._writer = writer
+        self._now_ms = now_ms
+        self._changes = Changes()
+        self._reader = connect_readonly(store.path)
+        self._lanes: tuple[LaneLight, ...] = ()
+        self._names: dict[int, str] = {}
+        self._log = LogMemory(lambda: None)
+        logging.getLogger().addHandler(self._log)
+        catalog = load_catalog(config.profiles)
+        for fault in catalog.faults:
+            _log.error("a device profile is left out: %s", fault)
+        self._roster = Roster(store.node, store.vault, self._reader)
+        self._notebook = Notebook(config.folder / "notebook.json")
+        self._fleet = Fleet(catalog, self._notebook, now_ms, self._take, rng)
+        self._recorder = Recorder(
+            store.node,
+            writer,
+            self._roster,
+            deadbands=self._fleet.deadbands,
+            room_of=self._fleet.room_of,
+            changed=self._changes.tell,
+        )
+        self._finder = Finder(config, catalog, self._fleet, now_ms, rng, self._changes.tell)
+        self._lessons = Lessons(
+            store,
+            writer,
+            self._fleet,
+            folder=config.folder,
+            source=config.classroom.source,
+            now_ms=now_ms,
+            rng=rng,
+            changed=lambda: self._changes.tell(Change.LESSON),
+        )
+        self._uplink = Uplink(
+            store.identity,
+            store.node,
+            writer,
+            policy=SealPolicy(age_ms=int(config.seal.after_s * 1000)),
+            rng=rng,
+            on_import=self._on_import,
+            on_change=lambda: self._changes.tell(Change.SYNC),
+        )
+
+    async def load(self) -> None:
+        """Take up the people and the adopted devices of the store."""
+        await self._writer.call(self._roster.load)
+        rows = self._reader.execute(
+            "SELECT device, kind, name, profile, address, room FROM device"
+            " WHERE school = ? AND deleted = 0",
+            (self.school,),
+        ).fetchall()
+        for row in rows:
+            adopted = AdoptedDevice(
+                device=DeviceId(row["device"]),
+                kind=DeviceKind(row["kind"]),
+                name=row["name"],
+                profile=row["profile"],
+                address=row["address"],
+                room=row["room"],
+            )
+            try:
+                self._fleet.add(adopted)
+            except SetupError as error:
+                _log.error("%s is not driven: %s", adopted.name, error)
+
+    async def serve(self, stack: AsyncExitStack) -> None:
+        """Open the pages' ports; their servers end with ``stack``."""
+        pages = self._config.pages
+        context = pages_context(self._store.identity.page_pem)
+        app = build_pages(self)
+        app.router.add_get("/classroom/stream", self._lessons.serve_stream)
+        await serve_app(stack, app, pages.addresses, pages.port, context)
+        await serve_app(stack, build_trust_app(self), pages.addresses, pages.plain_port, None)
+
+    def works(self) -> list[Coroutine[None, None, None]]:
+        return [
+            self._fleet.run(),
+            self._recorder.run(),
+            self._finder.run(),
+            keep_running("listening for cameras", self._finder.listen),
+            self._lessons.run(),
+            self._uplink.run(),
+            self._keep_status(),
+        ]
+
+    @property
+    def district(self) -> str:
+        return self._store.identity.district
+
+    @property
+    def school(self) -> int:
+        return self._store.identity.school
+
+    @property
+    def school_name(self) -> str:
+        return self._store.identity.school_name
+
+    @property
+    def language_default(self) -> str:
+        return self._config.language
+
+    @property
+    def timezone(self) -> tzinfo:
+        return timezone(timedelta(hours=self._config.utc_offset_hours))
+
+    @property
+    def https_port(self) -> int:
+        return self._config.pages.port
+
+    @property
+    def root_certificate(self) -> bytes:
+        return self._store.identity.root_pem.read_bytes()
+
+    def now_ms(self) -> int:
+        return self._now_ms()
+
+    def connect(self) -> sqlite3.Connection:
+        return connect_readonly(self._store.path)
+
+    def person_names(self, persons: Collection[int]) -> dict[int, str]:
+        return self._roster.names(persons)
+
+    def check_setup_code(self, code: str) -> bool:
+        return hmac.compare_digest(code.strip().encode(), self._store.setup_code.encode())
+
+    def candidates(self) -> Sequence[Candidate]:
+        return self._finder.candidates()
+
+    def discovery_progress(self) -> DiscoveryProgress:
+        return self._finder.progress
+
+    async def discover(self, kinds: Collection[DeviceKind] | None) -> None:
+        self._finder.start(kinds)
+
+    async def adopt(
+        self, identity: str, *, room: str | None, name: str, password: str | None, who: str
+    ) -> DeviceId:
+        """Adopt a candidate: drive it from now on and remember it."""
+        candidate = self._finder.candidate(identity)
+        if candidate.profile is None or candidate.needs is Need.PROFILE:
+            raise SetupError(
+                f"no profile fits {candidate.name}; add one to the profiles folder and search again"
+            )
+        device = DeviceId(candidate.identity)
+        adopted = AdoptedDevice(
+            device=device,
+            kind=candidate.kind,
+            name=name,
+            profile=candidate.profile,
+            address=candidate.address,
+            room=room,
+        )
+        if password:
+            self._notebook.keep_password(device, password)
+        self._fleet.add(adopted)
+        now_ms = self._now_ms()
+        evidence = "; ".join(f"{each.method}: {each.detail}" for each in candidate.evidence)
+        row: Row = {
+            "device": device,
+            "kind": candidate.kind.value,
+            "name": name,
+            "profile": candidate.profile,
+            "address": candidate.address,
+            "room": room,
+            "evidence": evidence[:1000],
+            "adopted_ms": now_ms,
+            "adopted_by": who,
+        }
+        audit: Row = {"at_ms": now_ms, "who": who, "action": "adopt", "subject": device}
+        rows: dict[str, list[Row]] = {"device": [row], "audit_entry": [audit]}
+        if room:
+            rows["room"] = [{"room": room, "name": room}]
+        await self._writer.call(self._store.node.record_all, rows)
+        _log.info("%s adopted %s (%s)", who, name, device)
+        self._changes.tell(Change.DEVICES)
+        self._changes.tell(Change.CANDIDATES)
+        return device
+
+    async def dismiss(self, identity: str, *, who: str) -> None:
+        self._finder.dismiss(identity)
+        _log.info("%s dismissed %s", who, identity)
+
+    async def command(
+        self, device: DeviceId, command: str, argument: str | None, *, who: str
+    ) -> CommandResult:
+        result = await self._fleet.command(device, command, argument)
+        audit: Row = {
+            "at_ms": result.observed_ms,
+            "who": who,
+            "action": f"{command} {argument or ''}: {result.outcome}",
+            "subject": device,
+        }
+        await self._writer.call(self._store.node.record, "audit_entry", [audit])
+        return result
+
+    async def snapshot(self, device: DeviceId) -> bytes:
+        return await self._fleet.snapshot(device)
+
+    def device_lights(self) -> Sequence[DeviceLight]:
+        return [self._device_light(adopted) for adopted in self._fleet.devices.values()]
+
+    def live_values(self) -> Sequence[Measurement]:
+        return list(self._recorder.latest.values())
+
+    def sync_lights(self) -> SyncLights:
+        return sync_lights(self._uplink.state, self._lanes)
+
+    @property
+    def partners(self) -> Partners:
+        return self._lessons.partners
+
+    def uplink_state(self) -> UplinkState:
+        return self._uplink.state
+
+    def log_lines(self, after: int) -> Iterable[LogLine]:
+        return self._log.after(after)
+
+    def lesson_now(self, room: str) -> LessonView | None:
+        return self._lessons.lesson_now(room)
+
+    def events(self) -> AsyncIterator[Change]:
+        return self._changes.follow()
+
+    async def import_roster(self, content: bytes) -> Imported:
+        """Add the people of a CSV file; raises BoxSetupError that names the line."""
+        return await self._writer.call(self._roster.add, parse_roster(content))
+
+    def _take(self, event: DeviceEvent) -> None:
+        self._recorder.take(event)
+
+    def _device_light(self, adopted: AdoptedDevice) -> DeviceLight:
+        recorder = self._recorder
+        presence = recorder.presence.get(adopted.device)
+        heard_ms = recorder.last_heard_ms.get(adopted.device)
+        state, sign, evidence_ms, detail = Light.UNKNOWN, Sign.NEVER, None, ""
+        if presence is not None and not presence.online:
+            state, sign, evidence_ms = Light.BAD, Sign.LINK_LOST, presence.observed_ms
+            detail = presence.reason
+        elif heard_ms is not None:
+            fresh = self._now_ms() - heard_ms < STALE_MS
+            spoke = adopted.kind is DeviceKind.CARD_READER
+            state = Light.GOOD if fresh or spoke else Light.WARN
+            sign, evidence_ms = (Sign.SPOKE if spoke else Sign.ANSWERED), heard_ms
+        elif presence is not None:
+            state, sign, evidence_ms = Light.GOOD, Sign.ANSWERED, presence.observed_ms
+            detail = presence.reason
+        return DeviceLight(
+            device=adopted.device,
+            kind=adopted.kind,
+            name=adopted.name,
+            room=adopted.room,
+            address=adopted.address,
+            state=state,
+            sign=sign,
+            evidence_ms=evidence_ms,
+            detail=detail,
+            commands=self._fleet.commands_of(adopted.device),
+            last_command=recorder.last_command.get(adopted.device),
+        )
+
+    def _on_import(self, imported: SyncImported) -> None:
+        if imported.tables & {"timetable_slot", "lesson", "lesson_party", "notice", "school"}:
+            self._changes.tell(Change.SCHEDULE)
+
+    async def _keep_status(self) -> Never:
+        while True:
+            self._lanes = await self._writer.call(read_lanes, self._store.node, self._reader)
+            self._changes.tell(Change.SYNC)
+            await asyncio.sleep(STATUS_EVERY_S)
+
+
+async def serve_app(
+    stack: AsyncExitStack,
+    app: web.Application,
+    addresses: Sequence[str],
+    port: int,
+    context: ssl.SSLContext | None,
+) -> None:
+    """Serve on every address; raises BoxSetupError with the remedy when a port is taken."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    for address in addresses:
+        try:
+            await web.TCPSite(runner, address, port, ssl_context=context).start()
+        except OSError as error:
+            raise BoxSetupError(
+                f"{address}:{port} cannot be served ({error.strerror}); stop the program that has"
+                " it, or change the port in the configuration"
+            ) from error

@@ -1,0 +1,1 @@
+"""The demo: a district on one machine, its devices simulated on real transports."""

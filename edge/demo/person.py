@@ -1,0 +1,150 @@
+"""What a person does in the demo: invite, claim, import a roster, search, look, adopt."""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from edge.control import Confirm, ask_daemon
+from edge.demo.plan import DemoPlan, SchoolPlan
+from edge.errors import BoxSetupError
+from edge.pages.actions import Adopt, Discover
+from provisioning.identity import load_identity
+from sync.sealing import recipient_id
+
+HUB = [sys.executable, "-m", "hub"]
+EDGE = [sys.executable, "-m", "edge"]
+DISCOVERY_S_MAX = 120.0
+DAEMON_S_MAX = 30.0
+_LOOK_EVERY_S = 0.25
+
+
+async def enrol(plan: DemoPlan, school: SchoolPlan) -> None:
+    """Have the district print a join code, and claim the school's box with it."""
+    if (school.folder / "data" / "identity" / "identity.json").exists():
+        return
+    invited = await _run(
+        *HUB,
+        "invite",
+        f"--school={school.number}",
+        f"--name={school.name}",
+        f"--name-en={school.name_en}",
+        f"--role={school.role}",
+        f"--latitude={school.latitude}",
+        f"--longitude={school.longitude}",
+        f"--host={school.route}",
+        f"--config={plan.hub_config}",
+        "--json",
+    )
+    code = json.loads(invited)["code"]
+    await _run(*EDGE, "claim", f"--config={school.config}", "--", code)
+
+
+async def wait_for_daemon(school: SchoolPlan) -> None:
+    """Return once the box's daemon answers."""
+    async with asyncio.timeout(DAEMON_S_MAX):
+        while True:
+            try:
+                await ask_daemon(school.folder / "data", "GET", "/status")
+            except BoxSetupError:
+                await asyncio.sleep(_LOOK_EVERY_S)
+            else:
+                return
+
+
+async def import_roster(school: SchoolPlan) -> None:
+    await ask_daemon(school.folder / "data", "POST", "/roster", school.roster.read_bytes())
+
+
+async def adopt_what_is_found(school: SchoolPlan, expected: int) -> Counter[str]:
+    """Search until ``expected`` devices are adopted or a search brings nothing new.
+
+    Returns how many were discovered, by kind.
+    """
+    folder = school.folder / "data"
+    discovered: Counter[str] = Counter()
+    adopted = {device["device"] for device in (await status(school))["devices"]}
+    async with asyncio.timeout(DISCOVERY_S_MAX):
+        while len(adopted) < expected:
+            await ask_daemon(folder, "POST", "/discover", msgspec.json.encode(Discover()))
+            while True:
+                await asyncio.sleep(_LOOK_EVERY_S)
+                found = await ask_daemon(folder, "GET", "/candidates")
+                for candidate in found["candidates"]:
+                    if candidate["needs"] == "nothing" and candidate["identity"] not in adopted:
+                        discovered[candidate["kind"]] += 1
+                        adopted.add(await _adopt(school, candidate))
+                if not found["progress"]["running"] and found["progress"]["finished_ms"]:
+                    break
+    return discovered
+
+
+async def confirm_partners(plan: DemoPlan, flagship: SchoolPlan) -> None:
+    """Confirm the receivers' keys at the flagship, as two people would on the telephone.
+
+    What the flagship shows is compared with what the other school's own box says.
+    """
+    folder = flagship.folder / "data"
+    for school in plan.schools:
+        if school.number == flagship.number:
+            continue
+        own = load_identity(school.folder / "data" / "identity")
+        own_key = recipient_id(own.sealing.public_key()).hex()
+        async with asyncio.timeout(DAEMON_S_MAX):
+            while True:
+                shown = await ask_daemon(folder, "GET", f"/partners/{school.number}")
+                keys = [each["fingerprint"] for each in shown["partners"]]
+                if any(key.replace(" ", "") == own_key for key in keys):
+                    break
+                await asyncio.sleep(_LOOK_EVERY_S)
+        wish = msgspec.json.encode(Confirm(fingerprint=own_key))
+        await ask_daemon(folder, "POST", f"/partners/{school.number}/confirm", wish)
+
+
+async def schedule_lesson(plan: DemoPlan, starts_in_s: float, minutes: float) -> dict[str, Any]:
+    """Have the district schedule a delivery lesson; returns lesson, starts_ms and ends_ms."""
+    parties = [f"{each.number}:{each.room}:{each.room}" for each in plan.schools]
+    told = await _run(
+        *HUB,
+        "lesson",
+        "--title=圆的周长",
+        "--title-en=The circumference of a circle",
+        "--subject=数学",
+        "--teacher=李老师",
+        f"--flagship={parties[0]}",
+        *(f"--receiver={party}" for party in parties[1:]),
+        f"--starts-in={starts_in_s}",
+        f"--minutes={minutes}",
+        f"--config={plan.hub_config}",
+        "--json",
+    )
+    lesson: dict[str, Any] = json.loads(told)
+    return lesson
+
+
+async def status(school: SchoolPlan) -> dict[str, Any]:
+    return await ask_daemon(school.folder / "data", "GET", "/status")
+
+
+async def _adopt(school: SchoolPlan, candidate: dict[str, Any]) -> str:
+    wish = Adopt(
+        identity=candidate["identity"],
+        name=candidate["name"][:80],
+        room=None if candidate["kind"] == "farm_sensor" else school.room,
+    )
+    answer = await ask_daemon(school.folder / "data", "POST", "/adopt", msgspec.json.encode(wish))
+    device: str = answer["device"]
+    return device
+
+
+async def _run(*argv: str) -> bytes:
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    output, errors = await process.communicate()
+    if process.returncode:
+        raise BoxSetupError(errors.decode(errors="replace").strip())
+    return output

@@ -1,0 +1,105 @@
+"""What a person sees of the demo while it runs: addresses, and what happens where."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+
+from edge.demo.plan import PAGES_PORT, PLAIN_PORT, DemoPlan
+
+LANES = ("alarm", "control", "attendance", "lessons", "telemetry", "bulk")
+
+
+@dataclass(slots=True)
+class SchoolProgress:
+    """What is known of one school; ``step`` is what happens there now."""
+
+    step: str = "waiting"
+    devices: int = 0
+    answering: int = 0
+    taps: int = 0
+    readings: int = 0
+    waiting_rows: int = 0
+    link: str = "-"
+    since_s: float = 0.0
+    setup_code: str = ""
+
+
+@dataclass(slots=True)
+class DemoProgress:
+    schools: dict[int, SchoolProgress]
+    hub_code: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.notes = [*self.notes[-5:], text]
+
+
+class ProgressView:
+    """Redraws a table in a terminal; elsewhere prints each note once."""
+
+    def __init__(self, plan: DemoPlan, progress: DemoProgress, console: Console) -> None:
+        self._plan = plan
+        self._progress = progress
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._printed: list[str] = []
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self.refresh()
+            self._live.stop()
+
+    def refresh(self) -> None:
+        if self._live:
+            self._live.update(self._draw(), refresh=True)
+            return
+        for note in self._progress.notes:
+            if note not in self._printed:
+                self._printed.append(note)
+                self._console.print(note, highlight=False, soft_wrap=True)
+
+    def _draw(self) -> RenderableType:
+        table = Table(expand=True)
+        for column in ("school", "now", "link", "devices", "taps", "readings", "rows waiting"):
+            table.add_column(column)
+        for school in self._plan.schools:
+            seen = self._progress.schools[school.number]
+            table.add_row(
+                f"{school.name}\n{school.name_en}",
+                seen.step,
+                f"{seen.link} {seen.since_s:.0f} s",
+                f"{seen.answering} of {seen.devices} answer",
+                str(seen.taps),
+                str(seen.readings),
+                str(seen.waiting_rows),
+            )
+        return Group(
+            Panel("\n".join(addresses(self._plan, self._progress)), title="Open in a browser"),
+            table,
+            *self._progress.notes,
+        )
+
+
+def addresses(plan: DemoPlan, progress: DemoProgress) -> list[str]:
+    """Return the addresses to open, with the codes they ask for."""
+    lines = [f"hub         {plan.hub_pages}   administrator's code {progress.hub_code}"]
+    for school in plan.schools:
+        base = f"https://{school.address}:{PAGES_PORT}"
+        code = progress.schools[school.number].setup_code
+        lines += [
+            f"{school.name_en}",
+            f"  set-up     {base}/   set-up code {code}",
+            f"  class card {base}/class-card?room={school.room}",
+            f"  classroom  {base}/classroom?room={school.room}",
+            f"  how a device comes to trust it: http://{school.address}:{PLAIN_PORT}/trust",
+        ]
+    return lines

@@ -1,0 +1,147 @@
+"""What is wrong with a box and what to do about it, found without changing anything."""
+
+import os
+import shutil
+import socket
+import stat
+from dataclasses import dataclass
+
+from drivers.discovery.serial_bus import find_named_ports, find_ports
+from edge.config import BoxConfig
+from edge.control import SOCKET
+from firmware_profiles.catalog import load_catalog
+from provisioning.errors import ProvisioningError
+from provisioning.identity import load_identity
+
+DISK_FREE_MIN = 1024**3
+DAY_MS = 24 * 3600 * 1000
+CLOCK_PLAUSIBLE_MS = 1_767_225_600_000  # 2026-01-01: no box was built before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check: what was looked at, the fact, and the remedy where there is need of one."""
+
+    what: str
+    fine: bool
+    fact: str
+    remedy: str = ""
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        return self.what, self.fact, self.remedy
+
+
+def examine(config: BoxConfig, now_ms: int) -> list[Finding]:
+    """Run every check; ``now_ms`` is the wall clock."""
+    return [
+        _clock(now_ms),
+        _identity(config, now_ms),
+        _folder(config),
+        _disk(config),
+        _daemon(config),
+        *_ports(config),
+        _profiles(config),
+    ]
+
+
+def _clock(now_ms: int) -> Finding:
+    if now_ms < CLOCK_PLAUSIBLE_MS:
+        return Finding(
+            what="clock",
+            fine=False,
+            fact="it says a time before 2026",
+            remedy="set it: timedatectl set-ntp true",
+        )
+    return Finding(what="clock", fine=True, fact="plausible")
+
+
+def _identity(config: BoxConfig, now_ms: int) -> Finding:
+    try:
+        identity = load_identity(config.folder / "identity")
+    except ProvisioningError as error:
+        fact, _, remedy = str(error).partition(";")
+        return Finding(what="identity", fine=False, fact=fact, remedy=remedy.strip())
+    days = (identity.binding.not_after_ms - now_ms) // DAY_MS
+    return Finding(
+        what="identity",
+        fine=days > 0,
+        fact=f"box {identity.box} of {identity.school_name}; certificate for {days} more days",
+        remedy="" if days > 0 else "ask the district for a new join code and claim again",
+    )
+
+
+def _folder(config: BoxConfig) -> Finding:
+    if not config.folder.exists():
+        return Finding(
+            what="folder", fine=False, fact=f"{config.folder} is missing", remedy="claim this box"
+        )
+    mode = stat.S_IMODE(config.folder.stat().st_mode)
+    fine = not mode & 0o077
+    return Finding(
+        what="folder",
+        fine=fine,
+        fact=f"{config.folder}, mode {mode:o}",
+        remedy="" if fine else f"chmod 700 {config.folder}: other users may read it",
+    )
+
+
+def _disk(config: BoxConfig) -> Finding:
+    place = config.folder if config.folder.exists() else config.folder.parent
+    free = shutil.disk_usage(place).free
+    fine = free >= DISK_FREE_MIN
+    return Finding(
+        what="disk",
+        fine=fine,
+        fact=f"{free / 1024**3:.1f} GiB free",
+        remedy="" if fine else "remove recordings or put the folder on a larger disk",
+    )
+
+
+def _daemon(config: BoxConfig) -> Finding:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(2.0)
+        try:
+            probe.connect(str(config.folder / SOCKET))
+        except OSError:
+            return Finding(
+                what="daemon",
+                fine=False,
+                fact="it does not answer",
+                remedy="start it: schoolnode edge run",
+            )
+    return Finding(what="daemon", fine=True, fact="running")
+
+
+def _ports(config: BoxConfig) -> list[Finding]:
+    findings = []
+    find = find_ports if config.serial.usb else find_named_ports
+    for port in find(config.serial.ports):
+        fine = os.access(port.path, os.R_OK | os.W_OK)
+        findings.append(
+            Finding(
+                what="serial port",
+                fine=fine,
+                fact=f"{port.path} ({port.description})",
+                remedy="" if fine else "add the daemon's user to the group dialout",
+            )
+        )
+    missing = [path for path in config.serial.ports if "*" not in str(path) and not path.exists()]
+    findings += [
+        Finding(
+            what="serial port",
+            fine=False,
+            fact=f"{path} is named in the settings and does not exist",
+            remedy="plug the adapter in, or correct serial.ports in the configuration",
+        )
+        for path in missing
+    ]
+    return findings
+
+
+def _profiles(config: BoxConfig) -> Finding:
+    catalog = load_catalog(config.profiles)
+    if catalog.faults:
+        fact, _, remedy = str(catalog.faults[0]).rpartition(";")
+        return Finding(what="device profiles", fine=False, fact=fact, remedy=remedy.strip())
+    return Finding(what="device profiles", fine=True, fact=f"{len(catalog.profiles)} usable")

@@ -1,0 +1,5 @@
+"""Errors of the box's own set-up; each message names the thing, the fact and the remedy."""
+
+
+class BoxSetupError(Exception):
+    """The box cannot start or do as told as things stand: tell the school's IT."""

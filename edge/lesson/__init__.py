@@ -1,0 +1,1 @@
+"""Delivery lessons at the school: capture, fragments, classroom."""

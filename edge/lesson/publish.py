@@ -1,0 +1,195 @@
+"""The flagship's side of a lesson: sealed takes go to the hub, live first, holes afterwards."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from time import monotonic
+
+import aiohttp
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from edge.lesson.classroom_stream import StreamItem
+from edge.lesson.hub_link import HubRoute, HubSilentError, keep_connected, receive_from_hub
+from edge.lesson.recording import TakeRecorder, close_take
+from edge.lesson.status import Cause, LessonStatus, Phase, Pulse, waiting
+from edge.lesson.uplink import Uplink
+from sync.fragment_exchange import Holdings, overlap, spans_of
+from sync.fragment_log import Kind, LessonId, Record
+from sync.fragment_sealing import new_take
+from sync.fragment_shelf import LessonShelf
+from sync.fragment_store import FragmentStoreError
+from sync.sealing import DataKey
+
+_log = logging.getLogger(__name__)
+
+_TICK_S = 1.0
+
+
+class LessonPublisher:
+    """Records one lesson's takes and keeps the hub supplied; :meth:`run` is its task.
+
+    What capture gives goes into :meth:`open_take`'s recorder, which seals and stores it; from
+    there it is sent at once while the link keeps up. After a cut it goes on at the newest
+    keyframe, and what the hub lacks follows whenever nothing live waits.
+    """
+
+    def __init__(
+        self,
+        *,
+        lesson: LessonId,
+        key: DataKey,
+        signing: Ed25519PrivateKey,
+        shelf: LessonShelf,
+        route: HubRoute,
+        now_ms: Callable[[], int],
+        on_status: Callable[[LessonStatus], None],
+        on_item: Callable[[StreamItem], None] = lambda _: None,
+    ) -> None:
+        """``on_item`` hears each opened init and fragment, for the flagship's own classroom."""
+        self._lesson = lesson
+        self._key = key
+        self._signing = signing
+        self._shelf = shelf
+        self._route = route
+        self._now_ms = now_ms
+        self._on_status = on_status
+        self._on_item = on_item
+        self._recorder: TakeRecorder | None = None
+        self._link: Uplink | None = None
+        self._holdings: Holdings | None = None
+        self._cause = Cause.HUB_UNREACHABLE
+        self._disk_fails = False
+        self._finishing = False
+        self._done = False
+        self._dropped = 0
+        self._captured = Pulse(monotonic)
+        self._sent = Pulse(monotonic)
+        self._told = waiting(now_ms())
+        for store in shelf.takes(lesson):
+            close_take(store, signing)  # left open by a process that was killed
+
+    @property
+    def status(self) -> LessonStatus:
+        """The state as last told to ``on_status``."""
+        return self._told
+
+    def open_take(self) -> TakeRecorder:
+        """Begin a take, ending the one before it: call at each start of the capture."""
+        self.close_take()
+        store = self._shelf.take(self._lesson, new_take())
+        self._recorder = TakeRecorder(store, self._key, self._signing, self._offer, self._on_item)
+        if self._link is not None:
+            self._link.begin(store)
+        return self._recorder
+
+    def close_take(self) -> None:
+        """End the take that is open, if one is: the capture stopped."""
+        if self._recorder is not None:
+            self._recorder.close()
+            self._recorder = None
+
+    def finish(self) -> None:
+        """End the lesson: :meth:`run` returns once the hub durably holds all of it."""
+        self.close_take()
+        self._finishing = True
+
+    async def run(self) -> None:
+        """Serve the hub until the lesson is finished and held by it whole."""
+        async with asyncio.TaskGroup() as tasks:
+            ticking = tasks.create_task(self._tick())
+            await keep_connected(self._route, self._path, self._serve, self._note)
+            ticking.cancel()
+        await self._shelf.sync()
+        self._done = True
+        self._tell()
+
+    def _path(self) -> str:
+        return f"/lessons/{self._lesson}/publish"
+
+    def _note(self, cause: Cause) -> None:
+        self._cause = cause
+        self._tell()
+
+    def _offer(self, record: Record) -> None:
+        if record.header.kind is Kind.MEDIA:
+            self._captured.beat(record.header.track)
+        if self._link is not None:
+            self._link.offer(record)
+
+    async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        first = await receive_from_hub(socket)
+        if not isinstance(first, Holdings):
+            raise HubSilentError("the hub did not say what it holds")
+        self._holdings = first
+        link = Uplink(socket, self._lesson, self._shelf, first, self._sent.beat)
+        if self._recorder is not None:
+            link.begin(self._shelf.take(self._lesson, self._recorder.take))
+        self._link = link
+        self._tell()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(link.send())
+                await self._listen(socket)
+                sending.cancel()
+        except* (aiohttp.ClientError, HubSilentError, TimeoutError, OSError) as errors:
+            raise HubSilentError(str(errors.exceptions[0])) from errors
+        finally:
+            self._link = None
+            self._dropped += link.dropped
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Take in what the hub holds; returns when the lesson is finished and held whole."""
+        while True:
+            told = await receive_from_hub(socket)
+            if isinstance(told, Holdings):
+                self._holdings = told
+                if self._finishing and told.durable and not self._lacking():
+                    return
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            try:
+                await self._shelf.sync()
+                self._disk_fails = False
+            except FragmentStoreError:
+                _log.exception("lesson %s is not durable", self._lesson)
+                self._disk_fails = True
+            self._tell()
+
+    def _lacking(self) -> int:
+        """Return how many records stored here the hub is not known to hold."""
+        lacking = 0
+        for store in self._shelf.takes(self._lesson):
+            for stream in store.streams:
+                ours = store.index(stream).present.spans()
+                held = (
+                    [] if self._holdings is None else spans_of(self._holdings, store.take, stream)
+                )
+                lacking += sum(last + 1 - first for first, last in ours)
+                lacking -= sum(last + 1 - first for first, last in overlap(ours, held))
+        return lacking
+
+    def _tell(self) -> None:
+        link = self._link
+        missing = self._lacking() if link is None or self._finishing else link.holes()
+        if self._done:
+            phase, cause = Phase.DONE, Cause.NONE
+        elif self._finishing:
+            phase, cause = Phase.CATCHING_UP, self._cause
+        else:
+            unstored = self._recorder is not None and self._recorder.unstored
+            ails = Cause.DISK if self._disk_fails or unstored else self._cause
+            silent = Cause.HUB_UNREACHABLE if self._captured.fresh else Cause.CAMERA_SILENT
+            phase, cause = self._sent.judge(ails, silent, missing)
+        self._told = LessonStatus(
+            phase=phase,
+            cause=cause,
+            at_ms=self._now_ms(),
+            connected=link is not None,
+            sound_age_ms=self._sent.sound_age_ms,
+            picture_age_ms=self._sent.picture_age_ms,
+            missing=missing,
+            dropped=self._dropped + (0 if link is None else link.dropped),
+        )
+        self._on_status(self._told)

@@ -1,0 +1,1 @@
+"""The pages a box serves on its LAN."""

@@ -1,0 +1,137 @@
+"""What a person with the setup code can do; forms and the JSON interface both come through here."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from drivers.discovery.candidate import DeviceKind
+from drivers.entities import CommandResult, DeviceId
+from drivers.errors import DriverError, ProtocolError, RefusedError, SetupError, UnreachableError
+from edge.pages.box_view import BoxView
+
+T = TypeVar("T")
+
+ADOPT_S_MAX = 60
+COMMAND_S_MAX = 180  # a projector may take 90 s to warm up, and is read back afterwards
+DISCOVER_S_MAX = 10
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=PRINTABLE)]
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=PRINTABLE)]
+Secret = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class Adopt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    identity: Identity
+    name: Name
+    room: Word | None = None
+    password: Secret | None = None
+
+
+class Dismiss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    identity: Identity
+
+
+class Discover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kinds: Annotated[tuple[DeviceKind, ...], msgspec.Meta(max_length=16)] = ()
+
+
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    device: Identity
+    command: Word
+    argument: Word | None = None
+
+
+class ActionError(Exception):
+    """An action came to nothing. ``status`` is HTTP's; the message says fact and remedy."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+class Actions:
+    """Checks each action against what the box knows, then does it within a time."""
+
+    def __init__(self, view: BoxView) -> None:
+        self._view = view
+
+    async def discover(self, wish: Discover) -> None:
+        await _bounded(self._view.discover(wish.kinds or None), DISCOVER_S_MAX)
+
+    async def adopt(self, wish: Adopt, who: str) -> DeviceId:
+        self._check_candidate(wish.identity)
+        return await _bounded(
+            self._view.adopt(
+                wish.identity, room=wish.room, name=wish.name, password=wish.password, who=who
+            ),
+            ADOPT_S_MAX,
+        )
+
+    async def dismiss(self, wish: Dismiss, who: str) -> None:
+        self._check_candidate(wish.identity)
+        await _bounded(self._view.dismiss(wish.identity, who=who), ADOPT_S_MAX)
+
+    async def command(self, wish: Command, who: str) -> CommandResult:
+        lights = {light.device: light for light in self._view.device_lights()}
+        light = lights.get(DeviceId(wish.device))
+        if light is None:
+            raise ActionError(404, "unknown", f"{wish.device} is not adopted here")
+        offered = {choice.command: choice.arguments for choice in light.commands}
+        arguments = offered.get(wish.command)
+        if arguments is None or (wish.argument not in arguments if arguments else wish.argument):
+            raise ActionError(
+                409,
+                "unknown",
+                f"{light.name} takes no {wish.command} {wish.argument or ''}".strip(),
+            )
+        return await _bounded(
+            self._view.command(light.device, wish.command, wish.argument, who=who), COMMAND_S_MAX
+        )
+
+    def _check_candidate(self, identity: str) -> None:
+        if all(candidate.identity != identity for candidate in self._view.candidates()):
+            raise ActionError(
+                404, "unknown", f"{identity} is not among the devices found; search again"
+            )
+
+
+def explain(error: ActionError, _: Callable[[str], str]) -> str:
+    """Say in the reader's language what to do about an error; its detail stays beside it."""
+    remedies: Mapping[str, str] = {
+        "unknown": _("That is no longer on offer; reload the page."),
+        "unreachable": _("The device does not answer. Check its power and cable, then try again."),
+        "refused": _("The device said no. Check the password and what it allows."),
+        "setup": _("Something on this box has to be put right first."),
+        "protocol": _("The device answered in a way its profile does not know."),
+        "slow": _("It takes too long. What came of it will show at the device."),
+        "invalid": _("Something in the form is missing or not as it should be."),
+    }
+    return remedies[error.code]
+
+
+async def _bounded(awaitable: Awaitable[T], seconds: float) -> T:
+    try:
+        async with asyncio.timeout(seconds):
+            return await awaitable
+    except TimeoutError as error:
+        raise ActionError(504, "slow", f"no result after {seconds:g} s") from error
+    except DriverError as error:
+        status, code = next(
+            answer for family, answer in _FAMILIES.items() if isinstance(error, family)
+        )
+        raise ActionError(status, code, str(error)) from error
+
+
+_FAMILIES: Mapping[type[DriverError], tuple[int, str]] = {
+    UnreachableError: (504, "unreachable"),
+    RefusedError: (409, "refused"),
+    SetupError: (409, "setup"),
+    ProtocolError: (502, "protocol"),
+    DriverError: (502, "protocol"),
+}

@@ -1,0 +1,318 @@
+"""The same facts and actions as JSON, for the command line and for the pages' own scripts."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from typing import Annotated, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from drivers.entities import DeviceId
+from drivers.errors import DriverError
+from edge.pages.access import (
+    SetupSessions,
+    TooManyAttemptsError,
+    WrongCodeError,
+    address_of,
+    clear_session_cookie,
+    session_token,
+    set_session_cookie,
+)
+from edge.pages.actions import ActionError, Actions, Adopt, Command, Discover, Dismiss
+from edge.pages.box_view import BoxView, Change, DeviceLight, LaneLight
+from edge.pages.language import clock_time
+
+STREAMS_MAX = 256
+STREAM_PING_S = 15
+SNAPSHOTS_AT_ONCE = 4
+SNAPSHOT_S_MAX = 8
+SNAPSHOT_BYTES_MAX = 8 * 1024 * 1024
+JPEG_START = b"\xff\xd8\xff"
+ROOM_CHARS_MAX = 64
+
+T = TypeVar("T")
+
+
+class SetupCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    code: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class Api:
+    """Reads are open where a page shows them to everyone; the rest wants a setup session."""
+
+    def __init__(self, view: BoxView, sessions: SetupSessions, actions: Actions) -> None:
+        self._view = view
+        self._sessions = sessions
+        self._actions = actions
+        self._streams: set[asyncio.Task[None]] = set()
+        self._snapshots = asyncio.Semaphore(SNAPSHOTS_AT_ONCE)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/healthz", self.health),
+            web.get("/api/now", self.now),
+            web.get("/api/status", self.status),
+            web.get("/api/values", self.values),
+            web.get("/api/lesson", self.lesson),
+            web.get("/api/events", self.events),
+            web.post("/api/session", self.open_session),
+            web.delete("/api/session", self.close_session),
+            web.get("/api/candidates", self.candidates),
+            web.get("/api/log", self.log),
+            web.get("/api/snapshot/{device}", self.snapshot),
+            web.post("/api/discover", self.discover),
+            web.post("/api/adopt", self.adopt),
+            web.post("/api/dismiss", self.dismiss),
+            web.post("/api/command", self.command),
+        ]
+
+    async def health(self, _request: web.Request) -> web.Response:
+        """Say that the daemon answers and its store can be read."""
+        try:
+            await asyncio.to_thread(self._read_store)
+        except sqlite3.Error as error:
+            raise web.HTTPServiceUnavailable(text=f"the store cannot be read: {error}") from error
+        return _json({"ok": True, "school": self._view.school})
+
+    async def now(self, _request: web.Request) -> web.Response:
+        return _json({"now_ms": self._view.now_ms()})
+
+    async def status(self, request: web.Request) -> web.Response:
+        view = self._view
+        signed_in = self._sessions.knows(session_token(request))
+        sync = view.sync_lights()
+        return _json(
+            {
+                "district": view.district,
+                "school": view.school,
+                "school_name": view.school_name,
+                "now_ms": view.now_ms(),
+                "devices": [_device(light, signed_in=signed_in) for light in view.device_lights()],
+                "candidates": len(view.candidates()),
+                "discovery": view.discovery_progress(),
+                "sync": {
+                    "link": sync.link,
+                    "since_ms": sync.since_ms,
+                    "last_exchange_ms": sync.last_exchange_ms,
+                    "lanes": [_lane(lane) for lane in sync.lanes],
+                },
+            }
+        )
+
+    async def values(self, _request: web.Request) -> web.Response:
+        return _json({"now_ms": self._view.now_ms(), "values": list(self._view.live_values())})
+
+    async def lesson(self, request: web.Request) -> web.Response:
+        """Return a room's lesson; ``starts`` is its hour in the school's time."""
+        view = self._view
+        lesson = view.lesson_now(request.query.get("room", "")[:ROOM_CHARS_MAX])
+        starts = lesson and clock_time(lesson.starts_ms, view.timezone)
+        return _json({"now_ms": view.now_ms(), "lesson": lesson, "starts": starts})
+
+    async def candidates(self, request: web.Request) -> web.Response:
+        self._require_session(request)
+        return _json(
+            {
+                "discovery": self._view.discovery_progress(),
+                "candidates": list(self._view.candidates()),
+            }
+        )
+
+    async def log(self, request: web.Request) -> web.Response:
+        self._require_session(request)
+        try:
+            after = int(request.query.get("after", "0"))
+        except ValueError:
+            raise web.HTTPBadRequest(text="after is the number of a log line") from None
+        return _json({"lines": list(self._view.log_lines(after))})
+
+    async def snapshot(self, request: web.Request) -> web.Response:
+        self._require_session(request)
+        device = DeviceId(request.match_info["device"])
+        if all(light.device != device for light in self._view.device_lights()):
+            raise web.HTTPNotFound(text=f"{device} is not adopted here")
+        try:
+            async with asyncio.timeout(SNAPSHOT_S_MAX), self._snapshots:
+                picture = await self._view.snapshot(device)
+        except (DriverError, TimeoutError) as error:
+            raise web.HTTPGatewayTimeout(text=f"{device} gives no picture: {error}") from error
+        if not picture.startswith(JPEG_START) or len(picture) > SNAPSHOT_BYTES_MAX:
+            raise web.HTTPBadGateway(text=f"{device} sent something that is no JPEG picture")
+        return web.Response(
+            body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-store"}
+        )
+
+    async def open_session(self, request: web.Request) -> web.Response:
+        wish = await _body(request, SetupCode)
+        try:
+            token = self._sessions.open(wish.code, address_of(request))
+        except WrongCodeError:
+            raise web.HTTPForbidden(text="wrong setup code") from None
+        except TooManyAttemptsError as error:
+            raise web.HTTPTooManyRequests(
+                text=str(error), headers={"Retry-After": str(error.retry_s)}
+            ) from error
+        response = _json({"opened": True})
+        set_session_cookie(response, token)
+        return response
+
+    async def close_session(self, request: web.Request) -> web.Response:
+        self._sessions.close(session_token(request))
+        response = _json({"opened": False})
+        clear_session_cookie(response)
+        return response
+
+    async def discover(self, request: web.Request) -> web.Response:
+        self._require_session(request)
+        await self._actions.discover(await _body(request, Discover))
+        return _json({"discovery": self._view.discovery_progress()})
+
+    async def adopt(self, request: web.Request) -> web.Response:
+        self._require_session(request)
+        wish = await _body(request, Adopt)
+        return _json({"device": await self._actions.adopt(wish, _who(request))})
+
+    async def dismiss(self, request: web.Request) -> web.Response:
+        self._require_session(request)
+        wish = await _body(request, Dismiss)
+        await self._actions.dismiss(wish, _who(request))
+        return _json({"dismissed": wish.identity})
+
+    async def command(self, request: web.Request) -> web.Response:
+        self._require_session(request)
+        wish = await _body(request, Command)
+        return _json(await self._actions.command(wish, _who(request)))
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Stream change notifications (WHATWG HTML §9.2, server-sent events)."""
+        if len(self._streams) >= STREAMS_MAX:
+            raise web.HTTPServiceUnavailable(
+                text=f"{STREAMS_MAX} pages already listen", headers={"Retry-After": "30"}
+            )
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        await response.prepare(request)
+        async with asyncio.TaskGroup() as tasks:
+            stream = tasks.create_task(_stream(response, self._view.events()))
+            self._streams.add(stream)
+            stream.add_done_callback(self._streams.discard)
+        return response
+
+    async def close_streams(self, _app: web.Application) -> None:
+        """End the open streams, so that a stop does not wait for every page to leave."""
+        for stream in tuple(self._streams):
+            stream.cancel()
+
+    def _read_store(self) -> None:
+        connection = self._view.connect()
+        try:
+            connection.execute("SELECT 1").fetchone()
+        finally:
+            connection.close()
+
+    def _require_session(self, request: web.Request) -> None:
+        if not self._sessions.knows(session_token(request)):
+            raise web.HTTPForbidden(text="open a session first: POST /api/session with the code")
+
+
+class Pending:
+    """Changes not yet told; at most one of each, so a slow page costs a handful of words."""
+
+    def __init__(self) -> None:
+        self._changes: set[Change] = set()
+        self._some = asyncio.Event()
+        self.ended = False
+
+    def add(self, change: Change) -> None:
+        self._changes.add(change)
+        self._some.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self._some.set()
+
+    async def take(self) -> list[Change]:
+        """Wait for changes and return all of them."""
+        await self._some.wait()
+        changes = sorted(self._changes)
+        self._changes.clear()
+        if not self.ended:
+            self._some.clear()
+        return changes
+
+
+async def _stream(response: web.StreamResponse, changes: AsyncIterator[Change]) -> None:
+    pending = Pending()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(_collect(changes, pending))
+            await response.write(b"retry: 2000\n\n")
+            while not pending.ended:
+                try:
+                    async with asyncio.timeout(STREAM_PING_S):
+                        told = await pending.take()
+                except TimeoutError:
+                    await response.write(b": still here\n\n")
+                    continue
+                await response.write("".join(f"data: {one}\n\n" for one in told).encode())
+            reading.cancel()
+    except* ConnectionError:
+        pass  # the page has gone
+
+
+async def _collect(changes: AsyncIterator[Change], pending: Pending) -> None:
+    async for change in changes:
+        pending.add(change)
+    pending.end()
+
+
+async def _body(request: web.Request, shape: type[T]) -> T:
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="send application/json")
+    try:
+        return msgspec.json.decode(await request.read(), type=shape)
+    except msgspec.DecodeError as error:
+        raise ActionError(400, "invalid", str(error)) from error
+
+
+def _json(body: object) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(body),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _device(light: DeviceLight, *, signed_in: bool) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "device": light.device,
+        "kind": light.kind,
+        "name": light.name,
+        "room": light.room,
+        "state": light.state,
+        "sign": light.sign,
+        "evidence_ms": light.evidence_ms,
+        "last_command": light.last_command,
+    }
+    if signed_in:
+        shown |= {"address": light.address, "detail": light.detail, "commands": light.commands}
+    return shown
+
+
+def _lane(lane: LaneLight) -> dict[str, object]:
+    return {
+        "lane": lane.lane.name.lower(),
+        "sealed": lane.sealed,
+        "stored": lane.stored,
+        "waiting_rows": lane.waiting_rows,
+        "waiting_bytes": lane.waiting_bytes,
+        "sealed_ms": lane.sealed_ms,
+        "stored_ms": lane.stored_ms,
+        "oldest_waiting_ms": lane.oldest_waiting_ms,
+    }
+
+
+def _who(request: web.Request) -> str:
+    return f"setup code from {address_of(request)}"

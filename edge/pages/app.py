@@ -1,0 +1,87 @@
+"""The application a box serves to its LAN over HTTPS."""
+
+import logging
+import time
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from edge.pages.access import Handler, SetupSessions, same_origin
+from edge.pages.actions import ActionError, Actions
+from edge.pages.api import Api
+from edge.pages.assets import Assets
+from edge.pages.box_view import BoxView
+from edge.pages.class_card import ClassCardPage
+from edge.pages.classroom import ClassroomPage
+from edge.pages.headers import add_security_headers
+from edge.pages.rendering import Renderer
+from edge.pages.rooms import Rooms
+from edge.pages.setup import SetupPage
+from edge.pages.trust import TrustPage
+
+BODY_BYTES_MAX = 64 * 1024
+NO_PAGE_STATUS = 404
+CLIENT_ERROR = 400
+
+logger = logging.getLogger(__name__)
+
+
+def build_pages(view: BoxView) -> web.Application:
+    """Build every page and the JSON interface of one box."""
+    assets = Assets()
+    renderer = Renderer(view, assets)
+    rooms = Rooms(view)
+    sessions = SetupSessions(view.check_setup_code, time.monotonic)
+    actions = Actions(view)
+    api = Api(view, sessions, actions)
+
+    app = web.Application(
+        client_max_size=BODY_BYTES_MAX, middlewares=[_tell_errors(renderer), same_origin]
+    )
+    app.on_response_prepare.append(add_security_headers)
+    app.on_shutdown.append(api.close_streams)
+    app.router.add_get("/static/{name}", assets.serve)
+    for page in (
+        SetupPage(view, renderer, sessions, actions),
+        ClassCardPage(view, renderer, rooms, assets),
+        ClassroomPage(view, renderer, rooms),
+        TrustPage(view, renderer),
+        api,
+    ):
+        app.add_routes(page.routes())
+    return app
+
+
+def _tell_errors(renderer: Renderer) -> Middleware:
+    """Make the middleware that answers an error in the asker's form: JSON or a page."""
+
+    @web.middleware
+    async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
+        for_program = request.path.startswith(("/api/", "/healthz"))
+        try:
+            return await handler(request)
+        except ActionError as error:
+            return _error_json(error.status, error.detail)
+        except web.HTTPException as error:
+            if error.status < CLIENT_ERROR:
+                raise
+            if for_program:
+                answer = _error_json(error.status, error.text or error.reason)
+                if "Retry-After" in error.headers:
+                    answer.headers["Retry-After"] = error.headers["Retry-After"]
+                return answer
+            if error.status == NO_PAGE_STATUS:
+                return renderer.page(request, "missing.html", status=error.status)
+            raise
+
+    return tell
+
+
+def _error_json(status: int, text: str) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode({"error": text}),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )

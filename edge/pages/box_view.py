@@ -1,0 +1,244 @@
+"""What the pages ask of the box: one protocol, implemented by the daemon."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from enum import StrEnum
+from typing import Protocol
+
+from drivers.discovery.candidate import Candidate, DeviceKind
+from drivers.entities import CommandResult, DeviceId, Measurement
+from edge.lesson.status import Cause
+from sync.schema.model import Lane
+
+
+class Light(StrEnum):
+    """Colour, shape and word of one light; UNKNOWN is what a light is before its evidence."""
+
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+
+
+class Sign(StrEnum):
+    """What a light rests on; the pages have a sentence for each in every language."""
+
+    ANSWERED = "answered"  # it replied to the box
+    SPOKE = "spoke"  # it sent something by itself: a card, a push, a hello
+    SILENT = "silent"  # asked, and no reply since the evidence's time
+    REFUSED = "refused"  # it replied with a refusal
+    LINK_LOST = "link_lost"  # its cable, port or address is gone
+    NEVER = "never"  # nothing heard or seen since adoption
+
+
+class Change(StrEnum):
+    """What an event notification says has changed; a reader then fetches it again."""
+
+    CANDIDATES = "candidates"
+    DEVICES = "devices"
+    VALUES = "values"
+    SYNC = "sync"
+    SCHEDULE = "schedule"  # timetable, lessons, notices
+    LESSON = "lesson"  # the state of a lesson in progress
+    TAPS = "taps"
+    LOG = "log"
+
+
+class LessonState(StrEnum):
+    """A lesson's states as a room goes through them."""
+
+    SCHEDULED = "scheduled"
+    PREPARING = "preparing"
+    LIVE = "live"
+    DEGRADED = "degraded"
+    CATCHING_UP = "catching_up"
+    DONE = "done"
+    ARCHIVED = "archived"
+
+
+class LessonRole(StrEnum):
+    FLAGSHIP = "flagship"
+    RECEIVER = "receiver"
+
+
+class LinkState(StrEnum):
+    """The uplink to the hub."""
+
+    CONNECTED = "connected"
+    WAITING = "waiting"  # between attempts
+    UNENROLLED = "unenrolled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandChoice:
+    """A command a device takes; without arguments it is one button."""
+
+    command: str
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceLight:
+    """One adopted device. ``detail`` adds to ``sign``, in the words of whoever saw it."""
+
+    device: DeviceId
+    kind: DeviceKind
+    name: str
+    room: str | None
+    address: str
+    state: Light
+    sign: Sign
+    evidence_ms: int | None
+    detail: str = ""
+    commands: tuple[CommandChoice, ...] = ()
+    last_command: CommandResult | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveryProgress:
+    """Where a discovery run is; ``done`` of ``total`` steps, ``step`` in the scanner's words."""
+
+    running: bool
+    step: str = ""
+    done: int = 0
+    total: int = 0
+    started_ms: int | None = None
+    finished_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneLight:
+    """One lane's way home; ``stored`` counts rows covered by the hub's receipt."""
+
+    lane: Lane
+    sealed: int
+    stored: int
+    waiting_rows: int
+    waiting_bytes: int
+    sealed_ms: int | None
+    stored_ms: int | None
+    oldest_waiting_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncLights:
+    """The uplink (``since_ms``: how long in this state) and its lanes."""
+
+    link: LinkState
+    since_ms: int
+    last_exchange_ms: int | None
+    detail: str
+    lanes: tuple[LaneLight, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """``number`` rises by one a line; ``level`` is a level's name of :mod:`logging`."""
+
+    number: int
+    at_ms: int
+    level: str
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonView:
+    """A room's lesson. ``evidence_ms``: when media last passed, None before the first."""
+
+    lesson: str
+    title_zh: str
+    title_en: str
+    teacher: str
+    role: LessonRole
+    state: LessonState
+    starts_ms: int
+    ends_ms: int
+    flagship: str
+    receivers: tuple[str, ...]
+    rehearsal: bool
+    evidence_ms: int | None
+    cause: Cause = Cause.NONE
+
+
+class BoxView(Protocol):
+    """The daemon as its pages see it.
+
+    Everything but the ``async`` methods answers at once from memory. ``adopt``, ``dismiss``,
+    ``discover``, ``command`` and ``snapshot`` raise :class:`drivers.errors.DriverError`;
+    ``who`` is what the audit says of the person.
+    """
+
+    @property
+    def district(self) -> str: ...
+    @property
+    def school(self) -> int: ...
+    @property
+    def school_name(self) -> str: ...
+    @property
+    def language_default(self) -> str:
+        """``zh-CN`` or ``en``."""
+        ...
+
+    @property
+    def timezone(self) -> tzinfo:
+        """Where the school's days begin."""
+        ...
+
+    @property
+    def https_port(self) -> int: ...
+    @property
+    def root_certificate(self) -> bytes:
+        """The district's root, PEM."""
+        ...
+
+    def now_ms(self) -> int: ...
+
+    def connect(self) -> sqlite3.Connection:
+        """Open the store read-only, rows as :class:`sqlite3.Row`; called from worker threads."""
+        ...
+
+    def person_names(self, persons: Collection[int]) -> dict[int, str]:
+        """Open names; a person whose key is erased or missing is left out."""
+        ...
+
+    def check_setup_code(self, code: str) -> bool:
+        """Compare in constant time."""
+        ...
+
+    def candidates(self) -> Sequence[Candidate]: ...
+    def discovery_progress(self) -> DiscoveryProgress: ...
+    async def discover(self, kinds: Collection[DeviceKind] | None) -> None:
+        """Start a run, or join the one that is running; returns before it ends."""
+        ...
+
+    async def adopt(
+        self, identity: str, *, room: str | None, name: str, password: str | None, who: str
+    ) -> DeviceId: ...
+    async def dismiss(self, identity: str, *, who: str) -> None: ...
+    async def command(
+        self, device: DeviceId, command: str, argument: str | None, *, who: str
+    ) -> CommandResult: ...
+    async def snapshot(self, device: DeviceId) -> bytes:
+        """Return a JPEG of what a camera sees now."""
+        ...
+
+    def device_lights(self) -> Sequence[DeviceLight]: ...
+    def live_values(self) -> Sequence[Measurement]:
+        """Return the latest value of each point of each adopted device."""
+        ...
+
+    def sync_lights(self) -> SyncLights: ...
+    def log_lines(self, after: int) -> Iterable[LogLine]:
+        """Return kept lines with greater numbers, oldest first."""
+        ...
+
+    def lesson_now(self, room: str) -> LessonView | None:
+        """Return the lesson running in a room, else the next one, else None."""
+        ...
+
+    def events(self) -> AsyncIterator[Change]:
+        """Notify until closed; a slow reader loses repetitions, never the last change."""
+        ...

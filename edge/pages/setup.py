@@ -1,0 +1,265 @@
+"""The setup page: what needs doing, what was found, what is adopted, what waits to go home."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from drivers.discovery.candidate import DeviceKind
+from drivers.entities import Measurement
+from edge.pages.access import (
+    SetupSessions,
+    TooManyAttemptsError,
+    WrongCodeError,
+    address_of,
+    clear_session_cookie,
+    session_token,
+    set_session_cookie,
+)
+from edge.pages.actions import (
+    ActionError,
+    Actions,
+    Adopt,
+    Command,
+    Discover,
+    Dismiss,
+    explain,
+)
+from edge.pages.box_view import BoxView, Light, LinkState
+from edge.pages.queries import Room, read_rooms
+from edge.pages.rendering import Renderer
+
+LOG_LINES_SHOWN = 200
+FIELDS_MAX = 16
+SAID = ("adopted", "dismissed", "searching", "done")
+KIND_ORDER = tuple(DeviceKind)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One line of what needs doing now; ``target`` is where on the page it is done."""
+
+    state: Light
+    text: str
+    target: str
+    since_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What came of the last action."""
+
+    state: Light
+    text: str
+    detail: str = ""
+
+
+class SetupPage:
+    """Shows lights to everyone on the LAN; finds, logs and buttons to who has the setup code."""
+
+    def __init__(
+        self, view: BoxView, renderer: Renderer, sessions: SetupSessions, actions: Actions
+    ) -> None:
+        self._view = view
+        self._renderer = renderer
+        self._sessions = sessions
+        self._actions = actions
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.show),
+            web.post("/setup/session", self.open_session),
+            web.post("/setup/session/close", self.close_session),
+            web.post("/setup/discover", self.discover),
+            web.post("/setup/adopt", self.adopt),
+            web.post("/setup/dismiss", self.dismiss),
+            web.post("/setup/command", self.command),
+        ]
+
+    async def show(self, request: web.Request) -> web.Response:
+        said = request.query.get("said")
+        return await self._page(request, self._said(request, said) if said in SAID else None)
+
+    async def open_session(self, request: web.Request) -> web.Response:
+        code = str((await request.post()).get("code", ""))
+        _ = self._renderer.language(request).translations.gettext
+        try:
+            token = self._sessions.open(code, address_of(request))
+        except WrongCodeError:
+            text = _("That is not the setup code. “schoolnode doctor”, run on the box, shows it.")
+            return await self._page(request, Message(state=Light.BAD, text=text), status=403)
+        except TooManyAttemptsError as error:
+            text = _("Too many tries. Wait {n} s, then try again.").replace(
+                "{n}", str(error.retry_s)
+            )
+            response = await self._page(request, Message(state=Light.BAD, text=text), status=429)
+            response.headers["Retry-After"] = str(error.retry_s)
+            return response
+        answer = web.HTTPSeeOther("/")
+        set_session_cookie(answer, token)
+        raise answer
+
+    async def close_session(self, request: web.Request) -> web.Response:
+        self._sessions.close(session_token(request))
+        answer = web.HTTPSeeOther("/")
+        clear_session_cookie(answer)
+        raise answer
+
+    async def discover(self, request: web.Request) -> web.Response:
+        async def act() -> str:
+            await self._actions.discover(await _form(request, Discover))
+            return "/?said=searching#found"
+
+        return await self._act(request, act)
+
+    async def adopt(self, request: web.Request) -> web.Response:
+        async def act() -> str:
+            await self._actions.adopt(await _form(request, Adopt), _who(request))
+            return "/?said=adopted#devices"
+
+        return await self._act(request, act)
+
+    async def dismiss(self, request: web.Request) -> web.Response:
+        async def act() -> str:
+            await self._actions.dismiss(await _form(request, Dismiss), _who(request))
+            return "/?said=dismissed#found"
+
+        return await self._act(request, act)
+
+    async def command(self, request: web.Request) -> web.Response:
+        async def act() -> str:
+            await self._actions.command(await _form(request, Command), _who(request))
+            return "/?said=done#devices"
+
+        return await self._act(request, act)
+
+    async def _act(self, request: web.Request, act: Callable[[], Awaitable[str]]) -> web.Response:
+        _ = self._renderer.language(request).translations.gettext
+        if not self._sessions.knows(session_token(request)):
+            text = _("Enter the setup code first.")
+            return await self._page(request, Message(state=Light.BAD, text=text), status=403)
+        try:
+            target = await act()
+        except ActionError as error:
+            message = Message(state=Light.BAD, text=explain(error, _), detail=error.detail)
+            return await self._page(request, message, status=error.status)
+        raise web.HTTPSeeOther(target)
+
+    async def _page(
+        self, request: web.Request, message: Message | None, *, status: int = 200
+    ) -> web.Response:
+        view = self._view
+        rooms = await asyncio.to_thread(self._rooms)
+        lights = sorted(
+            view.device_lights(),
+            key=lambda light: (KIND_ORDER.index(light.kind), light.name, light.device),
+        )
+        signed_in = self._sessions.knows(session_token(request))
+        return self._renderer.page(
+            request,
+            "setup.html",
+            {
+                "signed_in": signed_in,
+                "message": message,
+                "tasks": self._tasks(request, rooms),
+                "candidates": view.candidates() if signed_in else (),
+                "candidate_count": len(view.candidates()),
+                "progress": view.discovery_progress(),
+                "rooms": rooms,
+                "room_names": {room.room: room.name for room in rooms},
+                "lights": lights,
+                "values": _by_device(view.live_values()),
+                "sync": view.sync_lights(),
+                "log": tuple(view.log_lines(0))[-LOG_LINES_SHOWN:] if signed_in else (),
+            },
+            status=status,
+        )
+
+    def _rooms(self) -> list[Room]:
+        with closing(self._view.connect()) as connection:
+            return read_rooms(connection, self._view.school)
+
+    def _tasks(self, request: web.Request, rooms: list[Room]) -> list[Task]:
+        """List what a person should do, worst first; empty only when all is known to be well."""
+        language = self._renderer.language(request)
+        _, ngettext = language.translations.gettext, language.translations.ngettext
+        view = self._view
+        lights = view.device_lights()
+        tasks = [
+            Task(
+                state=light.state,
+                text=f"{light.name}: {language.words.signs[light.sign]}",
+                since_ms=light.evidence_ms,
+                target=f"#device-{light.device}",
+            )
+            for light in lights
+            if light.state in {Light.BAD, Light.WARN}
+        ]
+        if view.sync_lights().link is LinkState.UNENROLLED:
+            text = _("This box belongs to no district yet: run “schoolnode claim CODE” on it.")
+            tasks.append(Task(state=Light.WARN, text=text, target="#sync"))
+        found = len(view.candidates())
+        if found:
+            text = ngettext(
+                "{n} device was found and waits to be adopted.",
+                "{n} devices were found and wait to be adopted.",
+                found,
+            ).replace("{n}", language.number(found))
+            tasks.append(Task(state=Light.WARN, text=text, target="#found"))
+        elif not lights:
+            text = _("No device is adopted yet: search for devices.")
+            tasks.append(Task(state=Light.UNKNOWN, text=text, target="#found"))
+        unknown = sum(light.state is Light.UNKNOWN for light in lights)
+        if unknown:
+            text = ngettext(
+                "{n} device has not been heard from yet.",
+                "{n} devices have not been heard from yet.",
+                unknown,
+            ).replace("{n}", language.number(unknown))
+            tasks.append(Task(state=Light.UNKNOWN, text=text, target="#devices"))
+        if not rooms:
+            text = _("No room is known yet: name one when you adopt a device.")
+            tasks.append(Task(state=Light.UNKNOWN, text=text, target="#found"))
+        rank = (Light.BAD, Light.WARN, Light.UNKNOWN)
+        return sorted(tasks, key=lambda task: rank.index(task.state))
+
+    def _said(self, request: web.Request, said: str) -> Message:
+        _ = self._renderer.language(request).translations.gettext
+        texts: Mapping[str, str] = {
+            "adopted": _("Adopted. It now works for this school."),
+            "dismissed": _("Put aside. A new search finds it again."),
+            "searching": _("Searching. You can leave this page; the search goes on."),
+            "done": _("Done. What came of it stands at the device."),
+        }
+        return Message(state=Light.GOOD, text=texts[said])
+
+
+async def _form(request: web.Request, shape: type[T]) -> T:
+    """Read a posted form as an action; empty fields count as left out."""
+    posted = await request.post()
+    if len(posted) > FIELDS_MAX:
+        raise ActionError(413, "invalid", f"more than {FIELDS_MAX} fields")
+    fields: dict[str, object] = {key: value for key, value in posted.items() if value != ""}
+    if "kinds" in fields:
+        fields["kinds"] = posted.getall("kinds")
+    try:
+        return msgspec.convert(fields, shape)
+    except msgspec.ValidationError as error:
+        raise ActionError(400, "invalid", str(error)) from error
+
+
+def _who(request: web.Request) -> str:
+    return f"setup code from {address_of(request)}"
+
+
+def _by_device(values: Sequence[Measurement]) -> dict[str, list[Measurement]]:
+    sorted_values: dict[str, list[Measurement]] = {}
+    for value in values:
+        sorted_values.setdefault(value.device, []).append(value)
+    return sorted_values

@@ -1,0 +1,210 @@
+"""From device events to durable rows, in small batches; the latest values stay in memory."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Never, assert_never
+
+from drivers.entities import (
+    CardRead,
+    CommandResult,
+    DeviceEvent,
+    DeviceId,
+    Measurement,
+    Presence,
+    Quality,
+)
+from edge.pages.box_view import Change
+from edge.roster import Roster
+from sync.node import Node
+from sync.oplog import Row
+from sync.writer import Writer
+
+_log = logging.getLogger(__name__)
+
+EVENTS_MAX = 20_000
+"""Events that wait for the disk; beyond it the oldest readings go, never a tap."""
+BATCH_S = 0.2
+REPEAT_MS = 15 * 60 * 1000
+"""A value that does not change is still recorded this often."""
+
+Deadbands = Mapping[tuple[DeviceId, str], float]
+
+
+class Recorder:
+    """Takes events at once (:meth:`take`) and writes them in :meth:`run`.
+
+    ``deadbands`` is asked at each value, so that devices may be adopted while it runs.
+    ``room_of`` tells where a card reader hangs.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        writer: Writer,
+        roster: Roster,
+        *,
+        deadbands: Deadbands,
+        room_of: Callable[[DeviceId], str | None],
+        changed: Callable[[Change], None],
+    ) -> None:
+        self._node = node
+        self._writer = writer
+        self._roster = roster
+        self._deadbands = deadbands
+        self._room_of = room_of
+        self._changed = changed
+        self._waiting: deque[DeviceEvent] = deque()
+        self._wake = asyncio.Event()
+        self._recorded: dict[tuple[DeviceId, str], Measurement] = {}
+        self.latest: dict[tuple[DeviceId, str], Measurement] = {}
+        self.presence: dict[DeviceId, Presence] = {}
+        self.last_command: dict[DeviceId, CommandResult] = {}
+        self.last_heard_ms: dict[DeviceId, int] = {}
+        self.dropped = 0
+
+    def take(self, event: DeviceEvent) -> None:
+        """Accept one event; never blocks."""
+        if len(self._waiting) >= EVENTS_MAX:
+            self._drop_a_reading()
+        self._waiting.append(event)
+        match event:
+            case Measurement():
+                self.latest[event.device, event.point] = event
+                if event.quality is not Quality.BAD:
+                    self.last_heard_ms[event.device] = event.observed_ms
+                self._changed(Change.VALUES)
+            case CardRead():
+                self.last_heard_ms[event.device] = event.observed_ms
+                self._wake.set()
+            case Presence():
+                self.presence[event.device] = event
+                self._changed(Change.DEVICES)
+            case CommandResult():
+                self.last_command[event.device] = event
+                self._changed(Change.DEVICES)
+            case _:
+                assert_never(event)
+
+    async def run(self) -> Never:
+        """Write what arrives, every BATCH_S or at once for a tap."""
+        while True:
+            try:
+                async with asyncio.timeout(BATCH_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write everything that waits; durable on return."""
+        events = list(self._waiting)
+        self._waiting.clear()
+        rows = self._rows(events)
+        if rows:
+            await self._writer.call(self._node.record_all, rows)
+        if "card_tap" in rows:
+            self._changed(Change.TAPS)
+
+    def forget(self, device: DeviceId) -> None:
+        """Drop what is remembered of a device that is no longer adopted."""
+        for table in (self.latest, self._recorded):
+            for key in [key for key in table if key[0] == device]:
+                del table[key]
+        self.presence.pop(device, None)
+        self.last_command.pop(device, None)
+        self.last_heard_ms.pop(device, None)
+
+    def _rows(self, events: list[DeviceEvent]) -> dict[str, list[Row]]:
+        rows: dict[str, list[Row]] = {}
+        for event in events:
+            match event:
+                case Measurement():
+                    if self._is_worth_recording(event):
+                        rows.setdefault(_table_of(event), []).append(_value_row(event))
+                case CardRead():
+                    rows.setdefault("card_tap", []).append(self._tap_row(event))
+                case Presence():
+                    name = "online" if event.online else "offline"
+                    rows.setdefault("device_event", []).append(
+                        _event_row(event.device, event.observed_ms, name, event.reason)
+                    )
+                case CommandResult():
+                    rows.setdefault("device_event", []).append(
+                        _event_row(
+                            event.device,
+                            event.observed_ms,
+                            f"command {event.command}: {event.outcome}",
+                            event.detail,
+                        )
+                    )
+                case _:
+                    assert_never(event)
+        return rows
+
+    def _tap_row(self, tap: CardRead) -> Row:
+        person = self._roster.person_of(tap.card)
+        return {
+            "at_ms": tap.observed_ms,
+            "device": tap.device,
+            "person": person,
+            "room": self._room_of(tap.device),
+            "card": tap.card if person is None else None,
+        }
+
+    def _is_worth_recording(self, event: Measurement) -> bool:
+        key = (event.device, event.point)
+        before = self._recorded.get(key)
+        if before is not None and before.quality is event.quality is not Quality.BAD:
+            quiet = event.observed_ms - before.observed_ms < REPEAT_MS
+            if quiet and _is_within(before.value, event.value, self._deadbands.get(key, 0.0)):
+                return False
+        self._recorded[key] = event
+        return True
+
+    def _drop_a_reading(self) -> None:
+        for place, event in enumerate(self._waiting):
+            if isinstance(event, Measurement):
+                del self._waiting[place]
+                break
+        else:
+            self._waiting.popleft()
+        self.dropped += 1
+        if self.dropped == 1:
+            _log.error("the disk is too slow: readings are being dropped; check the box's storage")
+
+
+def _is_within(before: float | str | None, after: float | str | None, deadband: float) -> bool:
+    if isinstance(before, str) or isinstance(after, str) or before is None or after is None:
+        return before == after
+    return before == after or abs(after - before) < deadband
+
+
+def _table_of(event: Measurement) -> str:
+    return "device_state" if isinstance(event.value, str) else "reading"
+
+
+def _value_row(event: Measurement) -> Row:
+    if isinstance(event.value, str):
+        return {
+            "device": event.device,
+            "point": event.point,
+            "value": event.value,
+            "observed_ms": event.observed_ms,
+        }
+    return {
+        "at_ms": event.observed_ms,
+        "device": event.device,
+        "point": event.point,
+        "value": None if event.value is None else float(event.value),
+        "unit": event.unit,
+        "quality": event.quality.value,
+        "source": event.source,
+        "reason": event.reason or None,
+    }
+
+
+def _event_row(device: DeviceId, at_ms: int, event: str, detail: str) -> Row:
+    return {"at_ms": at_ms, "device": device, "event": event, "detail": detail[:500] or None}

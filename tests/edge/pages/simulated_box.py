@@ -1,0 +1,491 @@
+"""A box for page tests: the pages' protocol over a real SQLite file and plain memory."""
+
+import asyncio
+import hmac
+import sqlite3
+from collections.abc import AsyncIterator, Collection, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from drivers.discovery.candidate import Candidate, DeviceKind, Evidence, Need
+from drivers.entities import CommandResult, DeviceId, Measurement, Outcome, Quality
+from drivers.errors import DriverError
+from edge.lesson.status import Cause
+from edge.pages.box_view import (
+    BoxView,
+    Change,
+    CommandChoice,
+    DeviceLight,
+    DiscoveryProgress,
+    LaneLight,
+    LessonRole,
+    LessonState,
+    LessonView,
+    Light,
+    LinkState,
+    LogLine,
+    Sign,
+    SyncLights,
+)
+from sync.schema import TABLES
+from sync.schema.model import Kind, Lane
+
+SCHOOL = 17
+FLAGSHIP = 3
+SETUP_CODE = "73194028"
+ZONE = ZoneInfo("Asia/Shanghai")
+NOW_MS = int(datetime(2026, 11, 23, 9, 5, tzinfo=ZONE).timestamp() * 1_000)
+MINUTE_MS = 60_000
+DAY_MS = 24 * 60 * MINUTE_MS
+JPEG = bytes.fromhex(
+    "ffd8ffe000104a46494600010100000100010000ffdb004300080606070605080707070909080a0c140d0c0b0b0c"
+    "1912130f141d1a1f1e1d1a1c1c20242e2720222c231c1c2837292c30313434341f27393d38323c2e333432ffc000"
+    "0b080001000101011100ffc4001f0000010501010101010100000000000000000102030405060708090a0bffc400"
+    "b5100002010303020403050504040000017d01020300041105122131410613516107227114328191a1082342b1c1"
+    "1552d1f02433627282090a161718191a25262728292a3435363738393a434445464748494a535455565758595a63"
+    "6465666768696a737475767778797a838485868788898a92939495969798999aa2a3a4a5a6a7a8a9aab2b3b4b5b6"
+    "b7b8b9bac2c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae1e2e3e4e5e6e7e8e9eaf1f2f3f4f5f6f7f8f9faffda0008"
+    "010100003f00fbd28a28ffd9"
+)
+
+
+def create_tables(path: Path) -> None:
+    """Create every declared table as box and hub hold them."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA synchronous = OFF")
+    for table in TABLES:
+        columns = [f"{column.name} {column.type}" for column in table.columns]
+        if table.kind is Kind.EVENT:
+            extra, key = ["log INTEGER", "row INTEGER"], ["school", "log", "row"]
+        else:
+            extra = ["hlc INTEGER", "origin INTEGER", "log INTEGER", "row INTEGER"]
+            extra.append("deleted INTEGER NOT NULL DEFAULT 0")
+            key = ["school", *table.key]
+        body = ", ".join(["school INTEGER", *columns, *extra, f"PRIMARY KEY ({', '.join(key)})"])
+        connection.execute(f"CREATE TABLE {table.name} ({body})")
+    connection.commit()
+    connection.close()
+
+
+class SimulatedBox:
+    """Everything settable from a test; ``told`` is what the pages asked it to do."""
+
+    district = "jiangxia"
+    school = SCHOOL
+    language_default = "zh-CN"
+    https_port = 8443
+    timezone: tzinfo = ZONE
+
+    def __init__(self, path: Path) -> None:
+        create_tables(path)
+        self.path = path
+        self.school_name = "湖泗小学"
+        self.root_certificate = make_root()
+        self.clock_ms = NOW_MS
+        self.names: dict[int, str] = {}
+        self.found: list[Candidate] = []
+        self.lights: list[DeviceLight] = []
+        self.values: list[Measurement] = []
+        self.lines: list[LogLine] = []
+        self.lessons: dict[str, LessonView] = {}
+        self.progress = DiscoveryProgress(running=False)
+        self.sync = SyncLights(
+            link=LinkState.UNENROLLED,
+            since_ms=NOW_MS,
+            last_exchange_ms=None,
+            detail="",
+            lanes=(),
+        )
+        self.refusal: DriverError | None = None
+        self.told: list[tuple[str, ...]] = []
+        self.picture = JPEG
+        self.listeners: set[asyncio.Queue[Change]] = set()
+        self.listening = asyncio.Event()
+        self._rows = 0
+
+    def insert(self, table: str, school: int = SCHOOL, **columns: object) -> None:
+        self._rows += 1
+        event = next(one for one in TABLES if one.name == table).kind is Kind.EVENT
+        place = {"school": school, "log": 1, "row": self._rows}
+        stamp = {} if event else {"hlc": self._rows, "origin": school}
+        row = {**place, **stamp, **columns}
+        marks = ", ".join("?" * len(row))
+        self._write(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())  # noqa: S608 — the test's own names
+
+    def clear(self, table: str) -> None:
+        self._write(f"DELETE FROM {table}")  # noqa: S608 — the test's own names
+
+    def set_lesson(
+        self,
+        room: str,
+        *,
+        state: LessonState,
+        evidence_ms: int | None,
+        cause: Cause = Cause.NONE,
+    ) -> None:
+        self.lessons[room] = replace(
+            self.lessons[room], state=state, evidence_ms=evidence_ms, cause=cause
+        )
+
+    def tell(self, change: Change) -> None:
+        for listener in self.listeners:
+            listener.put_nowait(change)
+
+    def now_ms(self) -> int:
+        return self.clock_ms
+
+    def connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    def person_names(self, persons: Collection[int]) -> dict[int, str]:
+        return {person: self.names[person] for person in persons if person in self.names}
+
+    def check_setup_code(self, code: str) -> bool:
+        return hmac.compare_digest(code.encode(), SETUP_CODE.encode())
+
+    def candidates(self) -> list[Candidate]:
+        return self.found
+
+    def discovery_progress(self) -> DiscoveryProgress:
+        return self.progress
+
+    async def discover(self, kinds: Collection[DeviceKind] | None) -> None:
+        self._do("discover", *sorted(kinds or ()))
+        self.progress = DiscoveryProgress(
+            running=True, step="bus0 4800 baud", done=61, total=247, started_ms=self.clock_ms
+        )
+
+    async def adopt(
+        self, identity: str, *, room: str | None, name: str, password: str | None, who: str
+    ) -> DeviceId:
+        self._do("adopt", identity, room or "", name, password or "", who)
+        candidate = next(one for one in self.found if one.identity == identity)
+        self.found.remove(candidate)
+        self.lights.append(
+            DeviceLight(
+                device=DeviceId(identity),
+                kind=candidate.kind,
+                name=name,
+                room=room,
+                address=candidate.address,
+                state=Light.UNKNOWN,
+                sign=Sign.NEVER,
+                evidence_ms=None,
+            )
+        )
+        return DeviceId(identity)
+
+    async def dismiss(self, identity: str, *, who: str) -> None:
+        self._do("dismiss", identity, who)
+        self.found = [one for one in self.found if one.identity != identity]
+
+    async def command(
+        self, device: DeviceId, command: str, argument: str | None, *, who: str
+    ) -> CommandResult:
+        self._do("command", device, command, argument or "", who)
+        return CommandResult(
+            device=device,
+            command=command,
+            outcome=Outcome.VERIFIED,
+            observed_ms=self.clock_ms,
+            detail="read back",
+        )
+
+    async def snapshot(self, device: DeviceId) -> bytes:
+        self._do("snapshot", device)
+        return self.picture
+
+    def device_lights(self) -> list[DeviceLight]:
+        return self.lights
+
+    def live_values(self) -> list[Measurement]:
+        return self.values
+
+    def sync_lights(self) -> SyncLights:
+        return self.sync
+
+    def log_lines(self, after: int) -> Iterable[LogLine]:
+        return [line for line in self.lines if line.number > after]
+
+    def lesson_now(self, room: str) -> LessonView | None:
+        return self.lessons.get(room)
+
+    async def events(self) -> AsyncIterator[Change]:
+        listener: asyncio.Queue[Change] = asyncio.Queue(64)
+        self.listeners.add(listener)
+        self.listening.set()
+        try:
+            while True:
+                yield await listener.get()
+        finally:
+            self.listeners.discard(listener)
+
+    def _write(self, statement: str, *values: object) -> None:
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(statement, values)
+        connection.close()
+
+    def _do(self, *words: str) -> None:
+        self.told.append(words)
+        if self.refusal is not None:
+            raise self.refusal
+
+
+def make_root() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Jiangxia root")])
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=7_300))
+        .sign(key, SHA256())
+    )
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def furnish(box: SimulatedBox) -> SimulatedBox:
+    """Fill a box with a believable school morning."""
+    box.insert("school", FLAGSHIP, name="纸坊中心小学", name_en="Zhifang Central Primary")
+    box.insert("school", SCHOOL, name="湖泗小学", name_en="Husi Primary")
+    box.insert("room", room="r301", name="三楼 301")
+    box.insert("room", room="r302", name="三楼 302")
+    box.insert("class_group", class_group="g3c1", name="三年级1班", grade=3, room="r301")
+    first = NOW_MS - 65 * MINUTE_MS
+    subjects = ("语文", "数学", None, "音乐", "科学", "体育")
+    teachers = ("王老师", "李老师", "Chen Lan", "周老师", "吴老师", "郑老师")
+    for day in range(7):
+        for period, (subject, teacher) in enumerate(zip(subjects, teachers, strict=True)):
+            starts_ms = first + day * DAY_MS + period * 55 * MINUTE_MS
+            box.insert(
+                "timetable_slot",
+                slot=f"d{day}p{period}",
+                class_group="g3c1",
+                room="r301",
+                subject=subject or "美术",
+                teacher=teacher,
+                starts_ms=starts_ms,
+                ends_ms=starts_ms + 40 * MINUTE_MS,
+                lesson="art-1" if period == 2 and day == 0 else None,
+            )
+    lesson_ms = first + 110 * MINUTE_MS
+    box.insert(
+        "lesson",
+        FLAGSHIP,
+        lesson="art-1",
+        kind="delivery",
+        title_zh="剪纸窗花",
+        title_en="Paper-cut windows",
+        teacher="Chen Lan",
+        starts_ms=lesson_ms,
+        ends_ms=lesson_ms + 40 * MINUTE_MS,
+        rehearsal=0,
+        cancelled=0,
+    )
+    for index, person in enumerate((901, 902, 903, 904, None, 906)):
+        box.insert(
+            "card_tap",
+            at_ms=NOW_MS - 70 * MINUTE_MS + index * 37_000,
+            device="card:bus0",
+            person=person,
+            room="r301",
+        )
+    box.names = {901: "欧阳若琳", 902: "李明", 903: "张伟", 904: "陈小红", 906: "刘洋"}
+    box.insert(
+        "notice",
+        0,
+        notice="n1",
+        title_zh="防溺水提醒",
+        title_en="Water safety",
+        body_zh="放学后请勿独自到水边玩耍。",
+        body_en="Do not play near water alone after school.",
+        from_ms=NOW_MS - DAY_MS,
+        until_ms=NOW_MS + DAY_MS,
+    )
+    box.lessons["r301"] = LessonView(
+        lesson="art-1",
+        title_zh="剪纸窗花",
+        title_en="Paper-cut windows",
+        teacher="Chen Lan",
+        role=LessonRole.RECEIVER,
+        state=LessonState.SCHEDULED,
+        starts_ms=lesson_ms,
+        ends_ms=lesson_ms + 40 * MINUTE_MS,
+        flagship="纸坊中心小学",
+        receivers=("湖泗小学", "舒安小学"),
+        rehearsal=False,
+        evidence_ms=None,
+    )
+    box.found = [camera_candidate(), probe_candidate()]
+    box.lights = [
+        DeviceLight(
+            device=DeviceId("modbus:bus0:17"),
+            kind=DeviceKind.FARM_SENSOR,
+            name="屋顶农场 1 号地",
+            room=None,
+            address="serial:/dev/bus0?baud=4800&unit=17",
+            state=Light.GOOD,
+            sign=Sign.ANSWERED,
+            evidence_ms=NOW_MS - 2_000,
+        ),
+        DeviceLight(
+            device=DeviceId("pjlink:00:11:22"),
+            kind=DeviceKind.BLACKBOARD,
+            name="301 投影机",
+            room="r301",
+            address="pjlink://127.0.2.21:4352",
+            state=Light.GOOD,
+            sign=Sign.ANSWERED,
+            evidence_ms=NOW_MS - 4_000,
+            commands=(
+                CommandChoice(command="power", arguments=("on", "off")),
+                CommandChoice(command="source", arguments=("31", "32")),
+                CommandChoice(command="test_picture"),
+            ),
+            last_command=CommandResult(
+                device=DeviceId("pjlink:00:11:22"),
+                command="power",
+                outcome=Outcome.ACKNOWLEDGED,
+                observed_ms=NOW_MS - 30_000,
+            ),
+        ),
+        DeviceLight(
+            device=DeviceId("onvif:cam-9"),
+            kind=DeviceKind.CAMERA,
+            name="301 后墙摄像机",
+            room="r301",
+            address="http://127.0.2.31:8000/onvif/device_service",
+            state=Light.BAD,
+            sign=Sign.SILENT,
+            evidence_ms=NOW_MS - 11 * MINUTE_MS,
+            detail="connect timed out after 5 s",
+        ),
+        DeviceLight(
+            device=DeviceId("card:ttyCARD"),
+            kind=DeviceKind.CARD_READER,
+            name="301 读卡器",
+            room="r301",
+            address="serial:/dev/card?baud=9600",
+            state=Light.UNKNOWN,
+            sign=Sign.NEVER,
+            evidence_ms=None,
+        ),
+    ]
+    box.values = [
+        measured("modbus:bus0:17", "soil_moisture", 31.4, "%"),
+        measured("modbus:bus0:17", "soil_temperature", 17.2, "°C"),
+        measured("modbus:bus0:17", "soil_ec", None, "", quality=Quality.BAD, reason="CRC error"),
+        measured("pjlink:00:11:22", "power", "on", ""),
+        measured("pjlink:00:11:22", "source", "31", ""),
+    ]
+    box.sync = SyncLights(
+        link=LinkState.WAITING,
+        since_ms=NOW_MS - 3 * MINUTE_MS,
+        last_exchange_ms=NOW_MS - 3 * MINUTE_MS,
+        detail="hub.jiangxia: connection refused",
+        lanes=(
+            LaneLight(
+                lane=Lane.ATTENDANCE,
+                sealed=1_204,
+                stored=1_198,
+                waiting_rows=6,
+                waiting_bytes=1_310,
+                sealed_ms=NOW_MS - 5_000,
+                stored_ms=NOW_MS - 3 * MINUTE_MS,
+                oldest_waiting_ms=NOW_MS - 3 * MINUTE_MS,
+            ),
+            LaneLight(
+                lane=Lane.TELEMETRY,
+                sealed=88_120,
+                stored=88_120,
+                waiting_rows=0,
+                waiting_bytes=0,
+                sealed_ms=NOW_MS - 61_000,
+                stored_ms=NOW_MS - 60_000,
+                oldest_waiting_ms=None,
+            ),
+        ),
+    )
+    box.lines = [
+        LogLine(number=1, at_ms=NOW_MS - 60_000, level="INFO", source="bus", text="bus0: 1 unit"),
+        LogLine(
+            number=2,
+            at_ms=NOW_MS - 30_000,
+            level="WARNING",
+            source="cameras",
+            text="onvif:cam-9: silent for 11 min; check its power",
+        ),
+    ]
+    return box
+
+
+def measured(
+    device: str,
+    point: str,
+    value: float | str | None,
+    unit: str,
+    *,
+    quality: Quality = Quality.GOOD,
+    reason: str = "",
+) -> Measurement:
+    return Measurement(
+        device=DeviceId(device),
+        point=point,
+        value=value,
+        unit=unit,
+        quality=quality,
+        observed_ms=NOW_MS - 2_000,
+        source="serial:bus0 unit 17 fc3 0x0000",
+        reason=reason,
+    )
+
+
+def camera_candidate(name: str = "DS-2CD3T47 (Hikvision)") -> Candidate:
+    return Candidate(
+        identity="onvif:urn:uuid:4c4c4544",
+        kind=DeviceKind.CAMERA,
+        address="http://127.0.2.32:8000/onvif/device_service",
+        name=name,
+        profile="onvif-camera",
+        evidence=(
+            Evidence(method="ws-discovery", detail="answered a Probe", observed_ms=NOW_MS - 9_000),
+        ),
+        confidence=0.95,
+        needs=Need.PASSWORD,
+    )
+
+
+def probe_candidate() -> Candidate:
+    return Candidate(
+        identity="modbus:bus0:83",
+        kind=DeviceKind.FARM_SENSOR,
+        address="serial:/dev/bus0?baud=4800&unit=83",
+        name="Air temperature and humidity probe",
+        profile="air-probe",
+        evidence=(
+            Evidence(
+                method="modbus read", detail="fc3 0x0000: 652 214", observed_ms=NOW_MS - 40_000
+            ),
+        ),
+        confidence=0.8,
+    )
+
+
+def as_view(box: SimulatedBox) -> BoxView:
+    """Let the type checker hold the simulation to the protocol."""
+    return box

@@ -1,0 +1,283 @@
+"""The pages in Chromium: both languages, live changes, offline, and a lesson without a touch."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from drivers.entities import CommandResult, DeviceId, Outcome
+from edge.lesson.fan_out import FanOut
+from edge.lesson.status import Cause, LessonStatus, Phase
+from edge.pages.app import build_pages
+from edge.pages.box_view import Change, LessonState, Light, Sign
+from tests.edge.pages.simulated_box import NOW_MS, SETUP_CODE, SimulatedBox, as_view
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--autoplay-policy=no-user-gesture-required",
+]
+DAY_MS = 24 * 3_600 * 1_000
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and os.environ.get("CI") != "true",
+    reason="Chromium is missing; run: apt install chromium",
+)
+
+
+@pytest.fixture
+async def fan_out() -> FanOut:
+    return FanOut(lambda: NOW_MS)
+
+
+@pytest.fixture
+async def server(box: SimulatedBox, fan_out: FanOut) -> AsyncIterator[TestServer]:
+    app: web.Application = build_pages(as_view(box))
+    app.router.add_get("/classroom/stream", fan_out.serve)
+    server = TestServer(app)
+    await server.start_server()
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+async def open_page(browser: Browser, language: str) -> tuple[Page, list[str]]:
+    """Open an empty page and a list of all it will complain of."""
+    context = await browser.new_context(locale=language, viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(10_000)
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
+    return page, complaints
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "button", "adopted"),
+    [
+        ("zh-CN", "湖泗小学的设备与数据", "纳管", "已纳管"),
+        ("en", "Devices and data of 湖泗小学", "Adopt", "Adopted. It now works for this school."),
+    ],
+)
+async def test_staff_adopt_and_switch_devices_without_leaving_the_page(
+    browser: Browser,
+    server: TestServer,
+    box: SimulatedBox,
+    *,
+    language: str,
+    title: str,
+    button: str,
+    adopted: str,
+) -> None:
+    page, complaints = await open_page(browser, language)
+    await page.goto(str(server.make_url("/")))
+    await expect(page.locator("h1")).to_have_text(title)
+    await page.fill("input[name=code]", SETUP_CODE)
+    await page.click("#sign-in button")
+    await page.evaluate("window.never_reloaded = true")
+
+    candidate = page.locator("#found article").filter(has_text="Air temperature")
+    await candidate.locator("summary").click()
+    await candidate.get_by_label({"zh-CN": "名称", "en": "Name"}[language]).fill("操场气象")
+    await candidate.get_by_role("button", name=button, exact=True).click()
+    await expect(page.locator("#tasks .message")).to_contain_text(adopted)
+    await expect(page.locator("#devices h3").filter(has_text="操场气象")).to_be_visible()
+
+    box.lights[1] = replace(
+        box.lights[1],
+        last_command=CommandResult(
+            device=DeviceId("pjlink:00:11:22"),
+            command="power",
+            outcome=Outcome.VERIFIED,
+            observed_ms=NOW_MS,
+        ),
+    )
+    projector = page.locator("#devices article").filter(has_text="301 投影机")
+    await projector.locator("button[value=on]").click()
+    await expect(projector.locator(".light").nth(1)).to_have_text(
+        {"zh-CN": "已核实", "en": "verified"}[language]
+    )
+    assert box.told[-1][:4] == ("command", "pjlink:00:11:22", "power", "on")
+    assert await page.evaluate("window.never_reloaded") is True
+    assert complaints == []
+
+
+async def test_a_light_changes_while_the_page_is_open_and_ages_count_on(
+    browser: Browser, server: TestServer, box: SimulatedBox
+) -> None:
+    page, complaints = await open_page(browser, "en")
+    await page.goto(str(server.make_url("/")))
+    camera = page.locator("#devices article").filter(has_text="301 后墙摄像机")
+    await expect(camera.locator(".light")).to_have_text("not working")
+    age = page.locator("#devices article").filter(has_text="屋顶农场").locator(".evidence time")
+    before = await age.first.text_content()
+    await expect(age.first).not_to_have_text(before or "")
+    await box.listening.wait()
+    box.lights[2] = replace(
+        box.lights[2], state=Light.GOOD, sign=Sign.ANSWERED, evidence_ms=NOW_MS, detail=""
+    )
+    box.tell(Change.DEVICES)
+    await expect(camera.locator(".light")).to_have_text("working")
+    assert complaints == []
+
+
+async def test_a_page_that_lost_its_box_says_so_and_greys_its_lights(
+    browser: Browser, server: TestServer
+) -> None:
+    page, _ = await open_page(browser, "en")
+    await page.goto(str(server.make_url("/")))
+    await expect(page.locator("#head .lost")).to_be_hidden()
+    await server.close()
+    await expect(page.locator("#head .lost")).to_be_visible(timeout=20_000)
+    light = page.locator("#devices .light").first
+    assert await light.evaluate("light => getComputedStyle(light).filter") == "grayscale(1)"
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("zh-CN", ["正在上课", "数学", "防溺水提醒"]), ("en", ["Now", "数学", "Water safety"])],
+)
+async def test_a_tap_appears_on_the_class_card_at_once(
+    browser: Browser, server: TestServer, box: SimulatedBox, language: str, words: list[str]
+) -> None:
+    page, complaints = await open_page(browser, language)
+    await page.goto(str(server.make_url("/class-card").with_query(room="r301")))
+    for word in words:
+        await expect(page.get_by_text(word, exact=True).first).to_be_visible()
+    await expect(page.locator("#clock")).to_have_text("09:05")
+    await box.listening.wait()
+    box.insert("card_tap", at_ms=NOW_MS, person=901, room="r301")
+    box.tell(Change.TAPS)
+    await expect(page.locator(".taps li").first).to_contain_text("欧阳若琳")
+    await expect(page.locator(".taps li").first).to_contain_text("09:05")
+    assert complaints == []
+
+
+async def test_the_class_card_goes_on_without_the_box_into_the_next_day(
+    browser: Browser, server: TestServer
+) -> None:
+    page, _ = await open_page(browser, "en")
+    await page.add_init_script(
+        "const real = Date.now; Date.now = () => real() + Number(sessionStorage.getItem('ahead'))"
+    )
+    await page.goto(str(server.make_url("/class-card").with_query(room="r301")))
+    await wait_until_kept(page)
+    await server.close()
+    await page.reload()
+    await expect(page.locator("#date")).to_have_text("Monday, November 23, 2026")
+    await expect(page.locator(".what").first).to_have_text("数学")
+    await expect(page.locator(".lost")).to_be_visible(timeout=20_000)
+
+    await page.evaluate(f"sessionStorage.setItem('ahead', {DAY_MS})")
+    await expect(page.locator("#date")).to_have_text("Tuesday, November 24, 2026")
+    await expect(
+        page.locator("#timetable > section:not([hidden]) .slot.current .what")
+    ).to_have_text("数学")
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("zh-CN", ("正在加入课堂", "画面已降低", "没有画面。", "本节课已结束")),
+        (
+            "en",
+            (
+                "Joining the lesson",
+                "picture reduced, sound is safe",
+                "The picture is missing.",
+                "The lesson is over.",
+            ),
+        ),
+    ],
+)
+async def test_a_class_joins_and_ends_its_lesson_without_a_touch(
+    browser: Browser,
+    server: TestServer,
+    box: SimulatedBox,
+    fan_out: FanOut,
+    *,
+    language: str,
+    words: tuple[str, str, str, str],
+) -> None:
+    joining, degraded, cause, over = words
+    page, complaints = await open_page(browser, language)
+    box.clock_ms = box.lessons["r301"].starts_ms - 3_000
+    await page.goto(str(server.make_url("/classroom").with_query(room="r301")))
+    await expect(page.locator("#countdown")).to_be_visible()
+    await expect(page.get_by_text(joining)).to_be_visible()
+
+    box.clock_ms += 6_000
+    box.set_lesson("r301", state=LessonState.LIVE, evidence_ms=box.clock_ms)
+    box.tell(Change.LESSON)
+    fan_out.show(lesson_status(Phase.LIVE, Cause.NONE))
+    strip = page.locator("#strip")
+    await expect(strip.locator(".light")).to_have_class("light good")
+    fan_out.show(lesson_status(Phase.DEGRADED, Cause.NO_PICTURE))
+    await expect(strip.locator(".light")).to_contain_text(degraded)
+    await expect(strip.get_by_text(cause)).to_be_visible()
+    fan_out.show(lesson_status(Phase.DEGRADED, Cause.NO_SOUND))
+    await expect(strip.locator(".light")).not_to_contain_text(degraded)
+
+    box.set_lesson("r301", state=LessonState.DONE, evidence_ms=box.clock_ms)
+    box.tell(Change.LESSON)
+    await expect(page.get_by_text(over)).to_be_visible()
+    assert fan_out.viewers == 0
+    assert complaints == []
+
+
+async def wait_until_kept(page: Page) -> None:
+    """Wait for the service worker to have stored everything the card needs."""
+    wanted = {
+        "/class-card",
+        "/class-card/taps",
+        "/static/class_card.js",
+        "/static/live.js",
+        "/static/schoolnode.css",
+    }
+    async with asyncio.timeout(20):
+        while True:
+            kept = await page.evaluate(
+                """async () => {
+                    const paths = [];
+                    for (const name of await caches.keys()) {
+                        const cache = await caches.open(name);
+                        for (const one of await cache.keys()) {
+                            paths.push(new URL(one.url).pathname);
+                        }
+                    }
+                    return paths;
+                }"""
+            )
+            if wanted <= set(kept):
+                return
+            await asyncio.sleep(0.1)
+
+
+def lesson_status(phase: Phase, cause: Cause) -> LessonStatus:
+    return LessonStatus(
+        phase=phase,
+        cause=cause,
+        at_ms=NOW_MS,
+        connected=True,
+        sound_age_ms=40,
+        picture_age_ms=None,
+        missing=0,
+    )

@@ -1,0 +1,328 @@
+"""The setup page: what anyone sees, what the setup code opens, and who is kept out."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from aiohttp import CookieJar
+from aiohttp.test_utils import TestClient, TestServer
+
+from drivers.entities import CommandResult, DeviceId, Outcome
+from drivers.errors import ProtocolError, RefusedError, SetupError, UnreachableError
+from edge.pages.access import (
+    ATTEMPT_WINDOW_S,
+    ATTEMPTS_PER_ADDRESS,
+    ATTEMPTS_TOGETHER,
+    SESSION_COOKIE,
+    SESSION_IDLE_S,
+    SESSION_S,
+    Attempts,
+    SetupSessions,
+    TooManyAttemptsError,
+    WrongCodeError,
+)
+from edge.pages.app import build_pages
+from edge.pages.box_view import Light
+from tests.edge.pages.conftest import Client
+from tests.edge.pages.simulated_box import (
+    SETUP_CODE,
+    SimulatedBox,
+    as_view,
+    camera_candidate,
+)
+
+PROJECTOR = "pjlink:00:11:22"
+SCRIPT = "<script>alert(1)</script>"
+
+
+async def read(client: Client, path: str = "/") -> str:
+    answer = await client.get(path)
+    return await answer.text()
+
+
+async def test_anyone_sees_lights_with_their_evidence_and_its_age(client: Client) -> None:
+    page = await read(client)
+    assert '<span class="light bad">not working</span>' in page
+    assert "no answer for" in page
+    assert ">11 min</time>" in page
+    assert "nothing heard from it yet" in page
+    assert "31.4" in page
+
+
+async def test_a_device_nobody_heard_is_never_green(client: Client, box: SimulatedBox) -> None:
+    box.lights = [light for light in box.lights if light.state is Light.UNKNOWN]
+    page = await read(client)
+    devices = page[page.index('id="devices"') : page.index('id="sync"')]
+    assert "light unknown" in devices
+    assert "light good" not in devices
+    assert "Nothing to do" not in page
+
+
+async def test_without_the_code_addresses_finds_and_log_stay_closed(client: Client) -> None:
+    page = await read(client)
+    for secret in ("127.0.2.31", "DS-2CD3T47", "connect timed out", "silent for 11 min"):
+        assert secret not in page
+    assert "Enter the setup code to see and adopt what was found." in page
+
+
+async def test_the_setup_code_opens_finds_and_buttons(staff: Client) -> None:
+    page = await read(staff)
+    assert "DS-2CD3T47 (Hikvision)" in page
+    assert "answered a Probe" in page
+    assert "needs password" in page
+    assert 'name="argument" value="on"' in page
+    assert "silent for 11 min" in page
+
+
+async def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(
+    client: Client,
+) -> None:
+    answer = await client.post("/setup/session", data={"code": SETUP_CODE}, allow_redirects=False)
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith(f"{SESSION_COOKIE}=")
+    assert SESSION_COOKIE.startswith("__Host-")
+    for attribute in ("HttpOnly", "SameSite=Strict", "Secure", "Path=/"):
+        assert attribute in cookie
+
+
+async def test_a_wrong_code_opens_nothing(client: Client) -> None:
+    answer = await client.post("/setup/session", data={"code": "00000000"})
+    assert answer.status == 403
+    assert "Set-Cookie" not in answer.headers
+    assert "That is not the setup code" in await answer.text()
+
+
+async def test_guessing_is_slowed_even_for_the_right_code(client: Client) -> None:
+    for _ in range(ATTEMPTS_PER_ADDRESS):
+        answer = await client.post("/setup/session", data={"code": "11111111"})
+        assert answer.status == 403
+    answer = await client.post("/setup/session", data={"code": SETUP_CODE})
+    assert answer.status == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= ATTEMPT_WINDOW_S + 1
+
+
+def test_one_guesser_does_not_lock_out_the_next_address() -> None:
+    attempts = Attempts(lambda: 100.0)
+    for _ in range(ATTEMPTS_PER_ADDRESS):
+        attempts.count("10.0.0.9")
+    with pytest.raises(TooManyAttemptsError):
+        attempts.count("10.0.0.9")
+    attempts.count("10.0.0.10")
+
+
+def test_many_addresses_together_are_slowed_too_and_the_window_passes() -> None:
+    now_s = 0.0
+    attempts = Attempts(lambda: now_s)
+    for address in range(ATTEMPTS_TOGETHER):
+        attempts.count(f"10.0.0.{address}")
+    with pytest.raises(TooManyAttemptsError):
+        attempts.count("10.0.1.1")
+    now_s = ATTEMPT_WINDOW_S + 1
+    attempts.count("10.0.0.1")
+
+
+@pytest.mark.parametrize(("step_s", "open_s"), [(SESSION_IDLE_S - 1, SESSION_S), (60, SESSION_S)])
+async def test_a_session_ends_however_busy_it_is(
+    box: SimulatedBox, step_s: int, open_s: int
+) -> None:
+    now_s = 0.0
+    sessions = SetupSessions(box.check_setup_code, lambda: now_s)
+    token = sessions.open(SETUP_CODE, "10.0.0.9")
+    assert sessions.knows(token)
+    while now_s + step_s <= open_s:
+        now_s += step_s
+        assert sessions.knows(token)
+    now_s = open_s + 1
+    assert not sessions.knows(token)
+
+
+def test_an_idle_session_ends_and_a_wrong_code_never_opens_one(box: SimulatedBox) -> None:
+    now_s = 0.0
+    sessions = SetupSessions(box.check_setup_code, lambda: now_s)
+    token = sessions.open(SETUP_CODE, "10.0.0.9")
+    now_s = SESSION_IDLE_S + 1
+    assert not sessions.knows(token)
+    with pytest.raises(WrongCodeError):
+        sessions.open("x" * 10_000, "10.0.0.9")
+    assert not sessions.knows("")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/setup/discover", "/setup/adopt", "/setup/dismiss", "/setup/command"],
+)
+async def test_a_pupil_without_the_code_changes_nothing(
+    client: Client, box: SimulatedBox, path: str
+) -> None:
+    fields = {"device": PROJECTOR, "command": "power", "argument": "off"}
+    answer = await client.post(path, data=fields)
+    assert answer.status == 403
+    assert box.told == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+async def test_another_sites_page_cannot_use_an_open_session(
+    staff: Client, box: SimulatedBox, headers: dict[str, str]
+) -> None:
+    fields = {"device": PROJECTOR, "command": "power", "argument": "off"}
+    answer = await staff.post("/setup/command", data=fields, headers=headers)
+    assert answer.status == 403
+    assert box.told == []
+
+
+async def test_a_change_that_does_not_say_where_it_comes_from_is_refused(
+    box: SimulatedBox,
+) -> None:
+    async with TestClient(TestServer(build_pages(as_view(box)))) as silent:
+        answer = await silent.post("/setup/session", data={"code": SETUP_CODE})
+        assert answer.status == 403
+        assert "Origin" in await answer.text()
+
+
+async def test_adopting_tells_the_box_room_name_password_and_who(
+    staff: Client, box: SimulatedBox
+) -> None:
+    identity = box.found[0].identity
+    fields = {"identity": identity, "room": "r301", "name": "后墙", "password": "admin:s3cret"}
+    answer = await staff.post("/setup/adopt", data=fields)
+    assert answer.status == 200
+    assert box.told == [
+        ("adopt", identity, "r301", "后墙", "admin:s3cret", "setup code from 127.0.0.1")
+    ]
+    page = await answer.text()
+    assert "Adopted. It now works for this school." in page
+    assert "s3cret" not in page
+
+
+async def test_putting_aside_and_searching_reach_the_box(staff: Client, box: SimulatedBox) -> None:
+    await staff.post("/setup/dismiss", data={"identity": box.found[1].identity})
+    answer = await staff.post("/setup/discover", data={})
+    page = await answer.text()
+    assert [words[0] for words in box.told] == ["dismiss", "discover"]
+    assert "bus0 4800 baud" in page
+    assert 'max="247" value="61"' in page
+
+
+async def test_a_command_is_one_the_device_offers(staff: Client, box: SimulatedBox) -> None:
+    for fields in (
+        {"device": PROJECTOR, "command": "power", "argument": "explode"},
+        {"device": PROJECTOR, "command": "power"},
+        {"device": PROJECTOR, "command": "test_picture", "argument": "on"},
+        {"device": PROJECTOR, "command": "format"},
+        {"device": "pjlink:other", "command": "power", "argument": "on"},
+    ):
+        answer = await staff.post("/setup/command", data=fields)
+        assert answer.status in {404, 409}
+    assert box.told == []
+    await staff.post("/setup/command", data={"device": PROJECTOR, "command": "test_picture"})
+    assert [words[:3] for words in box.told] == [("command", PROJECTOR, "test_picture")]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "word"),
+    [
+        (Outcome.SENT, "sent"),
+        (Outcome.ACKNOWLEDGED, "acknowledged"),
+        (Outcome.VERIFIED, "verified"),
+        (Outcome.FAILED, "failed"),
+    ],
+)
+async def test_each_outcome_of_a_command_has_its_own_word(
+    client: Client, box: SimulatedBox, outcome: Outcome, word: str
+) -> None:
+    result = CommandResult(
+        device=DeviceId(PROJECTOR), command="power", outcome=outcome, observed_ms=box.clock_ms
+    )
+    box.lights = [replace(box.lights[1], last_command=result)]
+    page = await read(client)
+    assert re.search(rf'<span class="light \w+">{word}</span> power', page)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "remedy"),
+    [
+        (UnreachableError("no answer on 4352"), 504, "Check its power and cable"),
+        (RefusedError("ERRA"), 409, "Check the password"),
+        (SetupError("port in use"), 409, "put right first"),
+        (ProtocolError("junk"), 502, "its profile does not know"),
+    ],
+)
+async def test_a_device_that_fails_leaves_fact_and_remedy(
+    staff: Client, box: SimulatedBox, error: Exception, status: int, remedy: str
+) -> None:
+    assert isinstance(error, UnreachableError | RefusedError | SetupError | ProtocolError)
+    box.refusal = error
+    fields = {"device": PROJECTOR, "command": "power", "argument": "on"}
+    answer = await staff.post("/setup/command", data=fields)
+    page = await answer.text()
+    assert answer.status == status
+    assert remedy in page
+    assert str(error) in page
+
+
+async def test_a_device_named_like_a_script_stays_text(staff: Client, box: SimulatedBox) -> None:
+    box.found = [camera_candidate(SCRIPT)]
+    box.lights = [
+        replace(
+            light, name=SCRIPT, detail=SCRIPT, room=SCRIPT, address=SCRIPT, device=DeviceId(SCRIPT)
+        )
+        for light in box.lights
+    ]
+    box.values = [replace(box.values[0], point=SCRIPT, value=SCRIPT, unit=SCRIPT)]
+    box.lines = [replace(line, text=SCRIPT, source=SCRIPT) for line in box.lines]
+    box.sync = replace(box.sync, detail=SCRIPT)
+    box.school_name = SCRIPT
+    page = await read(staff)
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+async def test_an_overlong_or_unprintable_form_is_refused_whole(
+    staff: Client, box: SimulatedBox
+) -> None:
+    identity = box.found[0].identity
+    for fields in (
+        {"identity": identity, "name": "x" * 81},
+        {"identity": identity, "name": "a\x00b"},
+        {"identity": identity, "name": ""},
+        {"identity": identity, "name": "a", "surprise": "1"},
+        {"identity": "never found", "name": "a"},
+    ):
+        answer = await staff.post("/setup/adopt", data=fields)
+        assert answer.status in {400, 404}
+    assert box.told == []
+
+
+async def test_a_new_box_says_the_next_step(client: Client, box: SimulatedBox) -> None:
+    box.found, box.lights, box.values = [], [], []
+    page = await read(client)
+    assert "No device is adopted yet: search for devices." in page
+    assert "Plug a device in or switch it on, then search." in page
+
+
+async def test_leaving_set_up_closes_the_session(staff: Client) -> None:
+    assert "Leave set-up" in await read(staff)
+    await staff.post("/setup/session/close")
+    assert "Leave set-up" not in await read(staff)
+
+
+async def test_a_stolen_cookie_is_worthless_after_leaving(staff: Client, box: SimulatedBox) -> None:
+    jar = staff.session.cookie_jar
+    assert isinstance(jar, CookieJar)
+    token = next(cookie.value for cookie in jar if cookie.key == SESSION_COOKIE)
+    await staff.post("/setup/session/close")
+    answer = await staff.post(
+        "/setup/dismiss",
+        data={"identity": box.found[0].identity},
+        headers={"Cookie": f"{SESSION_COOKIE}={token}"},
+    )
+    assert answer.status == 403
+    assert box.told == []

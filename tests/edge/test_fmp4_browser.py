@@ -1,0 +1,113 @@
+"""Chromium plays what the capture makes: two elements, one initialisation segment each."""
+
+import asyncio
+import base64
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+from playwright.async_api import async_playwright
+
+from drivers.simulators.ledger import Ledger
+from drivers.simulators.rtsp_camera import RtspCamera
+from edge.lesson.capture import capture
+from edge.lesson.take import CaptureEvent, MediaGap, TakeInit
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--autoplay-policy=no-user-gesture-required",
+    "--disable-background-networking",
+]
+PAGE = "<video id=t1 muted></video><audio id=t2></audio>"
+PLAY = """
+async ([id, mime, parts]) => {
+  const element = document.getElementById(id), source = new MediaSource();
+  element.src = URL.createObjectURL(source);
+  await new Promise(done => source.onsourceopen = done);
+  const buffer = source.addSourceBuffer(mime);
+  for (const part of parts) {
+    buffer.appendBuffer(Uint8Array.from(atob(part), c => c.charCodeAt(0)));
+    await new Promise((done, failed) => { buffer.onupdateend = done; buffer.onerror = failed; });
+  }
+  const start = buffer.buffered.start(0), end = buffer.buffered.end(0);
+  element.currentTime = start;
+  await element.play();
+  const deadline = performance.now() + 15000;
+  while (element.currentTime < start + 1 && !element.error && performance.now() < deadline)
+    await new Promise(done => setTimeout(done, 50));
+  return {
+    ranges: buffer.buffered.length, start, end, at: element.currentTime - start,
+    error: element.error && element.error.message,
+    frames: element.webkitDecodedFrameCount || 0, sound: element.webkitAudioDecodedByteCount,
+  };
+}
+"""
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def two_seconds(folder: Path) -> dict[int, tuple[str, list[str]]]:
+    """Capture the simulated camera; return each track's MIME type and its segments in base64."""
+    tracks: dict[int, tuple[str, list[str]]] = {}
+    enough = asyncio.Event()
+
+    def sink(event: CaptureEvent) -> None:
+        assert not isinstance(event, MediaGap)
+        if isinstance(event, TakeInit):
+            tracks[event.track] = (event.mime, [])
+        tracks[event.track][1].append(base64.b64encode(event.data).decode())
+        if len(tracks[1][1]) > 50 and len(tracks.get(2, ("", []))[1]) > 20:
+            enough.set()
+
+    book = Ledger(folder / "camera.jsonl", now_ms)
+    camera = RtspCamera(book, None, now_ms=now_ms, chance=random.Random(1))
+    async with camera.serving("127.0.0.1"), asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(
+            capture(camera.url("main"), None, sink, now_ms=now_ms, chance=random.Random(2))
+        )
+        await enough.wait()
+        task.cancel()
+    book.close()
+    return tracks
+
+
+@pytest.fixture
+def chromium() -> str:
+    if not CHROMIUM.exists():
+        reason = "Chromium is not installed; run: apt install chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return str(CHROMIUM)
+
+
+async def test_chromium_plays_picture_and_sound_through_media_source(
+    chromium: str, tmp_path: Path
+) -> None:
+    tracks = await two_seconds(tmp_path)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium, args=ARGUMENTS, timeout=40_000
+        )
+        try:
+            page = await browser.new_page()
+            await page.set_content(PAGE)
+            seen = {
+                track: await page.evaluate(PLAY, [f"t{track}", mime, parts])
+                for track, (mime, parts) in tracks.items()
+            }
+        finally:
+            await browser.close()
+    for facts in seen.values():
+        assert facts["error"] is None
+        assert facts["ranges"] == 1
+        assert facts["end"] - facts["start"] > 1.7
+        assert facts["at"] >= 1
+    assert seen[1]["frames"] >= 20
+    assert seen[2]["sound"] > 0

@@ -1,0 +1,106 @@
+"""The flagship's side: what is captured lies on its disk first, and signs itself off."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from edge.lesson.recording import recorded_takes
+from edge.lesson.status import FRESH_MS_MAX, Cause, Phase, Pulse
+from sync.fragment_log import SIGNATURES, Kind, Stream
+from sync.fragment_sealing import verify_group
+from sync.fragment_shelf import LessonShelf
+from tests.edge.lesson_bench import (
+    GROUP,
+    LESSON,
+    PICTURE,
+    SIGNING,
+    SOUND,
+    Camera,
+    flagship,
+    free_port,
+)
+
+
+async def test_without_a_hub_the_lesson_is_recorded_whole_and_the_status_says_so(
+    tmp_path: Path,
+) -> None:
+    async with flagship(free_port(), tmp_path) as publisher, asyncio.TaskGroup() as tasks:
+        publishing = tasks.create_task(publisher.run())
+        await Camera(random.Random(1)).film(publisher.open_take(), 1)
+        publisher.finish()
+        await asyncio.sleep(1.1)
+        status = publisher.status
+        assert (status.phase, status.cause) == (Phase.CATCHING_UP, Cause.HUB_UNREACHABLE)
+        assert not status.connected
+        assert status.missing > 50
+        publishing.cancel()
+    shelf = LessonShelf(tmp_path)
+    [take] = recorded_takes(shelf, LESSON)
+    assert take.complete
+    assert take.seconds == {PICTURE: 1.0, SOUND: 1.0}
+    shelf.close()
+
+
+async def test_each_group_of_pictures_is_signed_when_the_next_begins(tmp_path: Path) -> None:
+    async with flagship(free_port(), tmp_path) as publisher:
+        recorder = publisher.open_take()
+        await Camera(random.Random(1)).film(recorder, 2.5 * GROUP / 25)
+        shelf = LessonShelf(tmp_path / "unused")
+        assert shelf.takes(LESSON) == []
+        publisher.close_take()
+    shelf = LessonShelf(tmp_path)
+    [store] = shelf.takes(LESSON)
+    groups = [verify_group(one, SIGNING.public_key()) for one in store.records(SIGNATURES)]
+    picture = Stream(Kind.MEDIA, PICTURE)
+    spans = [
+        (covered.first, covered.count)
+        for group in groups
+        for covered, _ in group.ranges
+        if covered.stream == picture
+    ]
+    assert spans == [(0, 10), (10, 10), (20, 5)]
+    assert [group.final for group in groups[-2:]] == [False, True]
+    shelf.close()
+
+
+async def test_a_take_that_was_closed_takes_nothing_more(tmp_path: Path) -> None:
+    async with flagship(free_port(), tmp_path) as publisher:
+        recorder = publisher.open_take()
+        recorder.add_init(PICTURE, "video/mp4", b"init", 0)
+        publisher.open_take()
+        with pytest.raises(ValueError, match="open a new one"):
+            recorder.add_init(PICTURE, "video/mp4", b"init", 0)
+
+
+class Moments:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_lesson_is_called_live_only_while_sound_and_picture_come() -> None:
+    moments = Moments()
+    pulse = Pulse(moments)
+
+    def judged(link: Cause = Cause.NONE, missing: int = 0) -> tuple[Phase, Cause]:
+        return pulse.judge(link, Cause.FLAGSHIP_SILENT, missing)
+
+    assert judged(Cause.HUB_UNREACHABLE) == (Phase.WAITING, Cause.HUB_UNREACHABLE)
+    pulse.beat(SOUND)
+    pulse.beat(PICTURE)
+    assert judged() == (Phase.LIVE, Cause.NONE)
+    assert judged(missing=3) == (Phase.CATCHING_UP, Cause.NONE)
+    moments.now_s += FRESH_MS_MAX / 1000
+    pulse.beat(SOUND)
+    assert judged() == (Phase.DEGRADED, Cause.NO_PICTURE)
+    assert pulse.picture_age_ms == FRESH_MS_MAX
+    moments.now_s += FRESH_MS_MAX / 1000
+    pulse.beat(PICTURE)
+    assert judged() == (Phase.DEGRADED, Cause.NO_SOUND)
+    moments.now_s += FRESH_MS_MAX / 1000
+    assert judged() == (Phase.DEGRADED, Cause.FLAGSHIP_SILENT)
+    assert judged(Cause.HUB_UNREACHABLE) == (Phase.DEGRADED, Cause.HUB_UNREACHABLE)

@@ -1,0 +1,286 @@
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drivers.codecs.rtp import RtpPacket, encode_rtp
+from drivers.codecs.rtsp import Interleaved, MessageReader, Response
+from drivers.codecs.rtsp_session import TrackPacket
+from drivers.codecs.sdp import Media, parse_sdp
+from drivers.errors import RefusedError, UnreachableError
+from drivers.simulators.rtp_sender import RtpSender, picture_payloads, sound_payload
+from edge.lesson.capture import choose_media
+from edge.lesson.take import CaptureEvent, MediaFragment, MediaGap, Take, TakeInit
+
+CAPTURE = Path(__file__).parents[1] / "vectors" / "rtsp" / "gstreamer_162x122.bin"
+SPS = bytes.fromhex("6742c01fd9005005bb011000000300100000030320f1832480")  # x264, 1280x720
+WIDER_SPS = bytes.fromhex("67640028acd940780227e5c044000003000400000300c83c60c658")
+PPS = bytes.fromhex("68ce3c80")
+IDR, SLICE = b"\x65" + bytes(3000), b"\x61" + bytes(500)
+MEDIA = (
+    Media(kind="video", payload_type=96, encoding="H264", clock_rate=90000, parameters={}),
+    Media(
+        kind="audio",
+        payload_type=97,
+        encoding="MPEG4-GENERIC",
+        clock_rate=48000,
+        parameters={
+            "mode": "AAC-hbr",
+            "sizelength": "13",
+            "indexlength": "3",
+            "indexdeltalength": "3",
+            "config": "1188",
+        },
+    ),
+)
+
+
+class Camera:
+    """Sends a take what a test wants it to see."""
+
+    def __init__(self, media: tuple[Media, ...] = MEDIA) -> None:
+        self.events: list[CaptureEvent] = []
+        self.take = Take(media, self.events.append)
+        chance = random.Random(4)
+        self._senders = RtpSender(96, 90_000, chance), RtpSender(97, 48_000, chance)
+
+    def picture(self, t_ms: int, *units: bytes) -> None:
+        sent = self._senders[0].packets(t_ms * 90, picture_payloads(units))
+        self.send(0, sent, t_ms)
+
+    def keyframe(self, t_ms: int, sps: bytes = SPS) -> None:
+        self.picture(t_ms, sps, PPS, IDR)
+
+    def sound(self, number: int, t_ms: int) -> None:
+        self.send(1, self._senders[1].packets(number * 1024, [sound_payload(b"\x21" * 90)]), t_ms)
+
+    def report(self, track: int, began_s: float, timestamp: int) -> None:
+        data = self._senders[track].report(began_s, timestamp)
+        self.take.receive(TrackPacket(track, True, data), 0)
+
+    def lose_picture(self, t_ms: int) -> None:
+        self._senders[0].packets(t_ms * 90, picture_payloads([SLICE]))
+
+    def send(self, track: int, packets: list[bytes], t_ms: int) -> None:
+        for packet in packets:
+            self.take.receive(TrackPacket(track, False, packet), t_ms)
+
+    def fragments(self, track: int) -> list[MediaFragment]:
+        found = [event for event in self.events if isinstance(event, MediaFragment)]
+        return [fragment for fragment in found if fragment.track == track]
+
+
+def test_every_picture_is_a_fragment_at_once() -> None:
+    camera = Camera()
+    camera.keyframe(1000)
+    assert [type(event) for event in camera.events] == [TakeInit, MediaFragment]
+    camera.picture(1040, SLICE)
+    camera.picture(1080, SLICE)
+    fragments = camera.fragments(1)
+    assert [f.number for f in fragments] == [0, 1, 2]
+    assert [f.decode_time for f in fragments] == [0, 3600, 7200]
+    assert [f.keyframe for f in fragments] == [True, False, False]
+    assert [f.capture_ms for f in fragments] == [1000, 1040, 1080]
+    assert [f.duration for f in fragments] == [3600] * 3
+
+
+def test_the_first_fragment_is_a_keyframe_and_sound_waits_for_it() -> None:
+    camera = Camera()
+    camera.picture(0, SLICE)
+    camera.sound(0, 10)
+    assert camera.events == []
+    camera.keyframe(40)
+    camera.sound(1, 45)
+    first, second, third = camera.events
+    assert isinstance(first, TakeInit)
+    assert isinstance(second, MediaFragment)
+    assert second.keyframe
+    assert isinstance(third, TakeInit)
+    assert (first.mime, third.mime) == (
+        'video/mp4; codecs="avc1.42c01f"',
+        'audio/mp4; codecs="mp4a.40.2"',
+    )
+
+
+def test_sound_is_gathered_for_less_than_100_ms_and_laid_end_to_end() -> None:
+    camera = Camera()
+    camera.keyframe(0)
+    for number in range(12):
+        camera.sound(number, 30 + number * 21)
+    fragments = camera.fragments(2)
+    assert [f.number for f in fragments] == [0, 1, 2]
+    assert [f.duration for f in fragments] == [4096] * 3
+    assert [f.decode_time for f in fragments] == [30 * 48 + 4096 * n for n in range(3)]
+    assert [f.capture_ms for f in fragments] == [30, 114, 198]
+
+
+def test_a_track_that_never_sends_is_never_announced() -> None:
+    camera = Camera()
+    for number in range(50):
+        camera.keyframe(40 * number)
+    assert {event.track for event in camera.events} == {1}
+
+
+def test_a_picture_only_camera_makes_a_take() -> None:
+    camera = Camera(MEDIA[:1])
+    camera.keyframe(0)
+    assert len(camera.fragments(1)) == 1
+
+
+def test_lost_pictures_are_reported_and_time_goes_on() -> None:
+    camera = Camera()
+    camera.keyframe(0)
+    camera.lose_picture(40)
+    camera.picture(80, SLICE)
+    camera.keyframe(120)
+    assert MediaGap(track=1, packets=1, capture_ms=80) in camera.events
+    fragments = camera.fragments(1)
+    assert [f.number for f in fragments] == [0, 1]
+    assert [f.decode_time for f in fragments] == [0, 10800]
+
+
+def test_lost_sound_leaves_its_time_empty() -> None:
+    camera = Camera()
+    camera.keyframe(0)
+    for number in (0, 1, 3, 4, 5, 6):
+        camera.sound(number, 21 * number)
+    fragments = camera.fragments(2)
+    assert [(f.decode_time, f.duration) for f in fragments] == [(0, 2048), (3072, 4096)]
+
+
+def test_a_sound_clock_slower_than_its_sound_drops_a_frame_and_not_the_lips() -> None:
+    camera = Camera()
+    camera.keyframe(0)
+    sender = RtpSender(97, 48_000, random.Random(9))
+    for number in range(400):
+        # The camera says 1000 where it sends 1024 samples.
+        camera.send(1, sender.packets(number * 1000, [sound_payload(b"\x21" * 90)]), 0)
+    last = camera.fragments(2)[-1]
+    assert abs(last.decode_time + last.duration - 400 * 1000) <= 4 * 1024
+    assert len(camera.fragments(2)) == 400 * 1000 // 1024 // 4
+
+
+def test_sender_reports_align_sound_with_the_picture() -> None:
+    camera = Camera()
+    camera.keyframe(0)
+    camera.sound(0, 120)  # arrives 120 ms later, but was taken 20 ms later
+    camera.report(0, 1_790_000_000.0, 0)
+    camera.report(1, 1_790_000_000.02, 0)
+    camera.picture(40, SLICE)
+    assert camera.fragments(1)[-1].decode_time == (40 + 100) * 90
+
+
+def test_malformed_packets_are_counted_and_change_nothing_else() -> None:
+    camera = Camera()
+    camera.keyframe(0)
+    for data in (b"", b"\x00" * 12, encode_rtp(RtpPacket(96, True, 9, 9, 9, b""))[:11]):
+        camera.take.receive(TrackPacket(0, False, data), 5)
+        camera.take.receive(TrackPacket(1, True, b"x"), 5)
+    assert camera.take.malformed == 6
+    camera.picture(40, SLICE)
+    assert [f.number for f in camera.fragments(1)] == [0, 1]
+
+
+def test_packets_of_another_payload_type_are_passed_over() -> None:
+    camera = Camera()
+    camera.send(0, RtpSender(99, 90_000, random.Random(1)).packets(0, [IDR]), 0)
+    camera.keyframe(0)
+    assert len(camera.fragments(1)) == 1
+
+
+def test_another_picture_size_ends_the_take() -> None:
+    camera = Camera()
+    camera.keyframe(0)
+    with pytest.raises(UnreachableError, match="changed its picture's format"):
+        camera.keyframe(40, WIDER_SPS)
+
+
+def test_a_stream_that_begins_anew_ends_the_take() -> None:
+    camera = Camera()
+    camera.keyframe(0)
+    with pytest.raises(UnreachableError, match="restarted its stream"):
+        camera.send(0, RtpSender(96, 90_000, random.Random(8)).packets(0, [IDR]), 40)
+
+
+def test_a_farewell_ends_the_take() -> None:
+    with pytest.raises(UnreachableError, match="ended its stream"):
+        Camera().take.receive(TrackPacket(0, True, bytes.fromhex("81cb0001a0b0c0d0")), 0)
+
+
+@pytest.mark.parametrize("t_ms", [-30_000, -5_000, 30_000])
+def test_a_clock_that_jumps_ends_the_take(t_ms: int) -> None:
+    camera = Camera()
+    camera.keyframe(60_000)
+    with pytest.raises(UnreachableError, match="jumped"):
+        camera.keyframe(60_000 + t_ms)
+
+
+def test_b_frames_are_refused_with_the_remedy() -> None:
+    camera = Camera()
+    camera.keyframe(0)
+    camera.picture(120, SLICE)
+    with pytest.raises(RefusedError, match="B-frames to 0"):
+        camera.picture(40, SLICE)
+
+
+def test_a_camera_without_keyframes_is_given_up_with_the_remedy() -> None:
+    camera = Camera()
+    for number in range(251):
+        camera.picture(40 * number, SLICE)
+    with pytest.raises(UnreachableError, match="I-frame interval"):
+        camera.picture(40 * 251, SLICE)
+
+
+def test_a_keyframe_that_comes_late_is_waited_for() -> None:
+    camera = Camera()
+    for number in range(200):
+        camera.picture(40 * number, SLICE)
+    camera.keyframe(8040)
+    assert len(camera.fragments(1)) == 1
+
+
+def captured() -> tuple[tuple[Media, ...], list[TrackPacket]]:
+    events = list(MessageReader().feed(CAPTURE.read_bytes()))
+    (body,) = (event.body for event in events if isinstance(event, Response) and event.body)
+    frames = [event for event in events if isinstance(event, Interleaved)]
+    packets = [TrackPacket(f.channel // 2, bool(f.channel % 2), f.data) for f in frames]
+    return tuple(choose_media(parse_sdp(body))), packets
+
+
+def test_a_captured_session_of_another_server_becomes_a_take() -> None:
+    media, packets = captured()
+    camera = Camera(media)
+    for number, packet in enumerate(packets):
+        camera.take.receive(packet, 1000 + number)
+    assert camera.take.malformed == 0
+    pictures, sounds = camera.fragments(1), camera.fragments(2)
+    assert [p.decode_time for p in pictures] == [9000 * n for n in range(len(pictures))]
+    assert [p.keyframe for p in pictures].count(True) == 2
+    assert len(pictures) == 16
+    assert len(sounds) == 18
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 162), st.integers(0, 11), st.integers(0, 255)), max_size=8)
+)
+def test_damaged_packets_end_a_take_or_make_gaps_and_time_never_goes_back(
+    damage: list[tuple[int, int, int]],
+) -> None:
+    media, packets = captured()
+    camera = Camera(media)
+    for place, offset, value in damage:
+        data = bytearray(packets[place].data)
+        data[offset] = value
+        packets[place] = TrackPacket(packets[place].track, packets[place].is_control, bytes(data))
+    try:
+        for packet in packets:
+            camera.take.receive(packet, 0)
+    except (UnreachableError, RefusedError):
+        pass
+    for track in (1, 2):
+        times = [f.decode_time for f in camera.fragments(track)]
+        assert times == sorted(set(times))
+        assert [f.number for f in camera.fragments(track)] == list(range(len(times)))
