@@ -28,7 +28,7 @@ from edge.lesson.lesson_keys import ensure_key, read_keys
 from edge.lesson.partners import Partners
 from edge.lesson.publish import LessonPublisher
 from edge.lesson.receive import LessonReceiver
-from edge.lesson.recording import RecordedTake, recorded_takes
+from edge.lesson.recording import RecordedTake, TakeRecorder, recorded_takes
 from edge.lesson.schedule import ScheduledLesson
 from edge.lesson.status import LessonStatus, Phase, waiting
 from edge.lesson.take import CaptureEvent, MediaFragment, MediaGap, TakeInit
