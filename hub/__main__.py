@@ -25,6 +25,7 @@ from hub.lesson.schedule import PlanRefusedError, new_lesson_id, plan_lesson, re
 from hub.server import HubParts, open_hub, run_hub
 from provisioning.errors import ProvisioningError
 from provisioning.join_code import svg_qr, terminal_qr
+from sync.oplog import Row
 from sync.store import connect_readonly
 
 app = typer.Typer(
@@ -186,6 +187,38 @@ def lesson(
         _print_json({"lesson": name, "starts_ms": starts_ms, "ends_ms": request.ends_ms})
     else:
         typer.echo(f"Lesson {name} is scheduled; the schools hear of it within seconds.")
+
+
+@app.command()
+def notice(
+    title: Annotated[str, typer.Option(help="The notice's title.")],
+    title_en: Annotated[str, typer.Option(help="Its title in English.")] = "",
+    body: Annotated[str, typer.Option(help="Its text.")] = "",
+    body_en: Annotated[str, typer.Option(help="Its text in English.")] = "",
+    school: Annotated[int, typer.Option(help="For one school only; 0 for all.")] = 0,
+    days: Annotated[float, typer.Option(help="How long class cards show it.")] = 1.0,
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Show a notice on the class cards of every school, or of one."""
+    now_ms = _now_ms()
+    name = f"{now_ms:x}"
+    row: Row = {
+        "school": school,
+        "notice": name,
+        "title_zh": title,
+        "title_en": title_en or title,
+        "body_zh": body,
+        "body_en": body_en or body,
+        "from_ms": now_ms,
+        "until_ms": now_ms + int(days * _DAY_MS),
+    }
+    with _opened(config) as (_, parts):
+        parts.node.record("notice", [row])
+    if as_json:
+        _print_json({"notice": name})
+    else:
+        typer.echo(f"Notice {name} is on its way to {f'school {school}' if school else 'all'}.")
 
 
 @contextmanager

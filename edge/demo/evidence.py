@@ -145,6 +145,18 @@ def count_names(content: bytes, names: Iterable[str]) -> int:
     return sum(any(_encoded(name, encoding) in content for encoding in ENCODINGS) for name in names)
 
 
+def schools_with_notice(plan: DemoPlan, notice: str) -> int:
+    """Return how many schools' boxes hold a notice of the district."""
+    count = 0
+    for school in plan.schools:
+        with closing(connect_readonly(school.folder / "data" / "box.db")) as store:
+            found = store.execute(
+                "SELECT 1 FROM notice WHERE notice = ? AND deleted = 0", (notice,)
+            ).fetchone()
+        count += found is not None
+    return count
+
+
 def schools_with_minutes(hub: Path, lesson: str) -> int:
     """Return how many schools have written a lesson's minutes down, as the hub knows."""
     with closing(connect_readonly(hub)) as store:

@@ -20,6 +20,15 @@ EDGE = [sys.executable, "-m", "edge"]
 DISCOVERY_S_MAX = 120.0
 DAEMON_S_MAX = 30.0
 _LOOK_EVERY_S = 0.25
+_NAMES = {
+    "camera": "教室摄像机",
+    "blackboard": "教室投影",
+    "card_reader": "门口读卡器",
+    "soil": "屋顶农场 土壤",
+    "air": "屋顶农场 空气",
+    "light": "屋顶农场 光照",
+}
+"""What this person calls things."""
 
 
 async def enrol(plan: DemoPlan, school: SchoolPlan) -> None:
@@ -125,14 +134,31 @@ async def schedule_lesson(plan: DemoPlan, starts_in_s: float, minutes: float) ->
     return lesson
 
 
+async def post_notice(plan: DemoPlan) -> str:
+    """Have the district show a notice on every class card; returns its id."""
+    told = await _run(
+        *HUB,
+        "notice",
+        "--title=周五下午全区运动会",
+        "--title-en=District sports day on Friday afternoon",
+        f"--config={plan.hub_config}",
+        "--json",
+    )
+    notice: str = json.loads(told)["notice"]
+    return notice
+
+
 async def status(school: SchoolPlan) -> dict[str, Any]:
     return await ask_daemon(school.folder / "data", "GET", "/status")
 
 
 async def _adopt(school: SchoolPlan, candidate: dict[str, Any]) -> str:
+    family = candidate["kind"]
+    if family == "farm_sensor":
+        family = candidate["profile"].partition("-")[0]
     wish = Adopt(
         identity=candidate["identity"],
-        name=candidate["name"][:80],
+        name=_NAMES.get(family, candidate["name"][:80]),
         room=None if candidate["kind"] == "farm_sensor" else school.room,
     )
     answer = await ask_daemon(school.folder / "data", "POST", "/adopt", msgspec.json.encode(wish))

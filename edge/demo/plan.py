@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,9 @@ from edge.errors import BoxSetupError
 BOX_PORT = 7443
 PAGES_PORT = 8443
 PLAIN_PORT = 8080
+LAN_PAGES_PORT = 9443
+LAN_PLAIN_PORT = 9080
+"""On the address they share, each school serves its number further on."""
 PUPILS_A_SCHOOL = 40
 
 _SURNAMES = "赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨朱秦尤许何吕施张"
@@ -28,10 +31,17 @@ class RealParts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class DemoConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``network`` is the second octet of the demo's loopback addresses, 127.N.x.y."""
+    """``network`` is the second octet of the demo's loopback addresses, 127.N.x.y.
+
+    ``lan_address`` and ``hub_lan_address`` are addresses of this machine, where the schools' pages
+    and the hub's are served too, for other devices to open. They differ, because no box is
+    certified under a name of the hub.
+    """
 
     seed: int = 1
     network: Annotated[int, msgspec.Meta(ge=1, le=254)] = 77
+    lan_address: IPv4Address | None = None
+    hub_lan_address: IPv4Address | None = None
     real: RealParts | None = None
 
 
@@ -52,11 +62,25 @@ class SchoolPlan:
     serial_ports: tuple[Path, ...]
     interface: IPv4Interface
     simulated: bool
+    lan_address: IPv4Address | None
 
     @property
     def address(self) -> str:
         """Where its pages are."""
         return str(self.network.network_address + 1)
+
+    @property
+    def pages_addresses(self) -> list[str]:
+        """All addresses of its pages, one that other devices reach last."""
+        return _with_lan(self.address, self.lan_address)
+
+    @property
+    def pages_port(self) -> int:
+        return PAGES_PORT if self.lan_address is None else LAN_PAGES_PORT + self.number
+
+    @property
+    def plain_port(self) -> int:
+        return PLAIN_PORT if self.lan_address is None else LAN_PLAIN_PORT + self.number
 
     @property
     def route(self) -> str:
@@ -84,6 +108,7 @@ class SchoolPlan:
 class DemoPlan:
     folder: Path
     hub_address: str
+    hub_lan_address: IPv4Address | None
     schools: tuple[SchoolPlan, ...]
 
     @property
@@ -91,8 +116,12 @@ class DemoPlan:
         return self.folder / "hub" / "hub.toml"
 
     @property
+    def hub_pages_addresses(self) -> list[str]:
+        return _with_lan(self.hub_address, self.hub_lan_address)
+
+    @property
     def hub_pages(self) -> str:
-        return f"https://{self.hub_address}:{PAGES_PORT}/"
+        return f"https://{self.hub_pages_addresses[-1]}:{PAGES_PORT}/"
 
 
 def load_demo_config(path: Path | None) -> DemoConfig:
@@ -100,13 +129,15 @@ def load_demo_config(path: Path | None) -> DemoConfig:
     if path is None:
         return DemoConfig()
 
-    def decode_path(kind: type, value: object) -> object:
+    def decode_setting(kind: type, value: object) -> object:
         if kind is Path and isinstance(value, str):
             return Path(value)
+        if kind is IPv4Address and isinstance(value, str):
+            return IPv4Address(value)
         raise NotImplementedError(kind.__name__)
 
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=DemoConfig, dec_hook=decode_path)
+        return msgspec.toml.decode(path.read_bytes(), type=DemoConfig, dec_hook=decode_setting)
     except OSError as error:
         raise BoxSetupError(f"{path}: cannot be read ({error.strerror}); name another") from error
     except msgspec.DecodeError as error:
@@ -141,14 +172,20 @@ def make_plan(folder: Path, config: DemoConfig) -> DemoPlan:
                 serial_ports=real.serial_ports if real else (place / "lines",),
                 interface=IPv4Interface(real.interface) if real and real.interface else interface,
                 simulated=real is None,
+                lan_address=config.lan_address,
             )
         )
-    return DemoPlan(folder=folder, hub_address=f"127.{config.network}.1.1", schools=tuple(schools))
+    return DemoPlan(
+        folder=folder,
+        hub_address=f"127.{config.network}.1.1",
+        hub_lan_address=config.hub_lan_address,
+        schools=tuple(schools),
+    )
 
 
 def write_files(plan: DemoPlan) -> None:
     """Write the configuration files and the rosters; what is there already is overwritten."""
-    names = [plan.hub_address, *(school.route for school in plan.schools)]
+    names = [*plan.hub_pages_addresses, *(school.route for school in plan.schools)]
     _write(
         plan.hub_config,
         f"""district = "jiangxia"
@@ -161,7 +198,7 @@ port = {BOX_PORT}
 names = {_toml_list(names)}
 
 [pages]
-addresses = ["{plan.hub_address}"]
+addresses = {_toml_list(plan.hub_pages_addresses)}
 port = {PAGES_PORT}
 
 [seal]
@@ -182,9 +219,9 @@ usb = false
 ports = {ports}
 
 [pages]
-addresses = ["{school.address}"]
-port = {PAGES_PORT}
-plain_port = {PLAIN_PORT}
+addresses = {_toml_list(school.pages_addresses)}
+port = {school.pages_port}
+plain_port = {school.plain_port}
 
 [seal]
 after_s = 3.0
@@ -204,6 +241,10 @@ def roster(school: SchoolPlan) -> list[tuple[str, str]]:
         names.setdefault(rng.choice(_SURNAMES) + "".join(rng.sample(_GIVEN, 2)))
     cards = rng.sample(range(1, 2**32), len(names))
     return [(name, f"{card:010X}") for name, card in zip(names, cards, strict=True)]
+
+
+def _with_lan(address: str, lan_address: IPv4Address | None) -> list[str]:
+    return [address] if lan_address is None else [address, str(lan_address)]
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,9 +8,9 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 
-from edge.demo.plan import PAGES_PORT, PLAIN_PORT, DemoPlan
+from edge.demo.plan import DemoPlan
 
-LANES = ("alarm", "control", "attendance", "lessons", "telemetry", "bulk")
+COLUMNS = ("school", "now", "link", "devices", "taps", "readings", "rows waiting", "lesson")
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class SchoolProgress:
     readings: int = 0
     waiting_rows: int = 0
     link: str = "-"
-    since_s: float = 0.0
+    lesson: str = "-"
     setup_code: str = ""
 
 
@@ -69,18 +69,28 @@ class ProgressView:
 
     def _draw(self) -> RenderableType:
         table = Table(expand=True)
-        for column in ("school", "now", "link", "devices", "taps", "readings", "rows waiting"):
+        for column in (
+            "school",
+            "now",
+            "link",
+            "devices",
+            "taps",
+            "readings",
+            "rows waiting",
+            "lesson",
+        ):
             table.add_column(column)
         for school in self._plan.schools:
             seen = self._progress.schools[school.number]
             table.add_row(
                 f"{school.name}\n{school.name_en}",
                 seen.step,
-                f"{seen.link} {seen.since_s:.0f} s",
+                seen.link,
                 f"{seen.answering} of {seen.devices} answer",
                 str(seen.taps),
                 str(seen.readings),
                 str(seen.waiting_rows),
+                seen.lesson,
             )
         return Group(
             Panel("\n".join(addresses(self._plan, self._progress)), title="Open in a browser"),
@@ -93,13 +103,14 @@ def addresses(plan: DemoPlan, progress: DemoProgress) -> list[str]:
     """Return the addresses to open, with the codes they ask for."""
     lines = [f"hub         {plan.hub_pages}   administrator's code {progress.hub_code}"]
     for school in plan.schools:
-        base = f"https://{school.address}:{PAGES_PORT}"
+        host = school.pages_addresses[-1]
+        base = f"https://{host}:{school.pages_port}"
         code = progress.schools[school.number].setup_code
         lines += [
             f"{school.name_en}",
             f"  set-up     {base}/   set-up code {code}",
             f"  class card {base}/class-card?room={school.room}",
             f"  classroom  {base}/classroom?room={school.room}",
-            f"  how a device comes to trust it: http://{school.address}:{PLAIN_PORT}/trust",
+            f"  how a device comes to trust it: http://{host}:{school.plain_port}/trust",
         ]
     return lines

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -15,12 +14,12 @@ from typing import Any
 
 from rich.console import Console
 
+from drivers.simulators.ledger import read_ledger
 from edge.box_store import setup_code
 from edge.demo import evidence, person
 from edge.demo.link import Link
 from edge.demo.plan import (
     BOX_PORT,
-    PAGES_PORT,
     DemoConfig,
     DemoPlan,
     SchoolPlan,
@@ -98,6 +97,7 @@ class Demo:
         self._peak_rss_mb: dict[str, float] = {}
         self._idle_rss_mb: dict[str, float] = {}
         self._lesson: dict[str, Any] = {}
+        self._notice = ""
         self._mended_ms = 0
         self._playing_s = 0.0
         self.processes = Processes(plan.folder / "logs")
@@ -130,6 +130,7 @@ class Demo:
 
     async def _begin_lesson(self, lasts_s: float) -> None:
         """Confirm partners, schedule, open both rural classrooms, and wait until they play."""
+        self._notice = await person.post_notice(self._plan)
         await person.confirm_partners(self._plan, self._plan.schools[0])
         self._lesson = await person.schedule_lesson(self._plan, LESSON_IN_S, lasts_s / 60)
         self._progress.note("A lesson is scheduled; nobody touches a classroom page.")
@@ -146,7 +147,9 @@ class Demo:
         while True:
             for school in self._plan.schools:
                 with contextlib.suppress(BoxSetupError):
-                    _take_status(self._progress.schools[school.number], await person.status(school))
+                    seen = self._progress.schools[school.number]
+                    _take_status(seen, await person.status(school), self._now_ms())
+                    seen.lesson = _watch_line(_report(school), self._now_ms())
             view.refresh()
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -184,6 +187,7 @@ class Demo:
             "plaintext_names_at_hub": evidence.count_names_at_hub(self._plan),
             "plaintext_names_control_found": controlled,
             "link_cut_seconds_survived": round(self._cut_s, 1) if drained else 0.0,
+            "notice_at_schools": evidence.schools_with_notice(self._plan, self._notice),
             **self._lesson_figures(archived=archived),
             "restarts": restarts,
             "peak_rss_mb": self._peak_rss_mb,
@@ -301,17 +305,32 @@ class Demo:
         return False
 
 
-def _take_status(seen: SchoolProgress, status: dict[str, object]) -> None:
-    told = json.loads(json.dumps(status))
-    sync, devices = told["sync"], told["devices"]
+def _take_status(seen: SchoolProgress, status: dict[str, Any], now_ms: int) -> None:
+    sync, devices = status["sync"], status["devices"]
     seen.devices = len(devices)
     seen.answering = sum(device["state"] == "good" for device in devices)
-    seen.link = sync["link"]
+    last_ms = sync["last_exchange_ms"]
+    heard = f"heard {(now_ms - last_ms) / 1000:.0f} s ago" if last_ms else "not heard yet"
+    seen.link = f"{sync['link']}, {heard}"
     lanes = sync["lanes"]
     if lanes:
         seen.waiting_rows = sum(lane["waiting_rows"] for lane in lanes)
         seen.taps = lanes[2]["stored"] + lanes[2]["waiting_rows"]
         seen.readings = lanes[4]["stored"] + lanes[4]["waiting_rows"]
+
+
+def _watch_line(report: Path, now_ms: int) -> str:
+    """Say what a classroom without a screen saw in its last second."""
+    lines = read_ledger(report)[-1:]
+    if not lines:
+        return "-"
+    frames, latencies = lines[0]["frames"], lines[0]["latencies_ms"]
+    at_ms = lines[0]["t_ms"]
+    assert isinstance(latencies, list)
+    assert isinstance(at_ms, int)
+    if now_ms - at_ms > 3000:  # noqa: PLR2004 - the report has a line a second
+        return f"no picture for {(now_ms - at_ms) / 1000:.0f} s"
+    return f"{frames} pictures/s, {_percentile(sorted(latencies), 0.5) or 0} ms behind"
 
 
 async def _waiting_rows(school: SchoolPlan) -> int:
@@ -336,6 +355,7 @@ def _failures(observed: dict[str, object], schools: int, simulated: int) -> list
         "plaintext_names_at_hub": observed["plaintext_names_at_hub"] == 0,
         "plaintext_names_control_found": observed["plaintext_names_control_found"] is True,
         "link_cut_seconds_survived": observed["link_cut_seconds_survived"] != 0,
+        "notice_at_schools": observed["notice_at_schools"] == schools,
         "lesson_frames_at_each_classroom": _all_positive(observed, "lesson_frames_after_the_cut"),
         "lesson_sounds_with_tone": _all_positive(observed, "lesson_sounds_with_tone"),
         "lesson_archived": observed["lesson_archived"] is True,
@@ -363,7 +383,7 @@ def _watcher(school: SchoolPlan) -> list[str]:
         sys.executable,
         "-m",
         "edge.demo.watch",
-        f"--url=https://{school.address}:{PAGES_PORT}",
+        f"--url=https://{school.address}:{school.pages_port}",
         f"--room={school.room}",
         f"--root={school.folder / 'data' / 'identity' / 'root.pem'}",
         f"--report={_report(school)}",
