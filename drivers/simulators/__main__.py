@@ -8,6 +8,8 @@ import asyncio
 import logging
 import random
 import time
+from contextlib import AsyncExitStack
+from functools import partial
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -36,7 +38,15 @@ def main() -> None:
     parser.add_argument("--lines", type=Path, required=True, help="folder of serial lines")
     parser.add_argument("--ledgers", type=Path, required=True, help="folder of ledgers")
     parser.add_argument("--cards", type=Path, required=True, help="card numbers, one a line")
+    parser.add_argument(
+        "--with",
+        dest="parts",
+        choices=("serial", "network"),
+        action="append",
+        help="which devices; all by default",
+    )
     options = parser.parse_args()
+    options.parts = options.parts or ["serial", "network"]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         asyncio.run(_run(options))
@@ -59,35 +69,43 @@ async def _run(options: argparse.Namespace) -> None:
         for host in hosts
     ]
     values = random.Random(f"{options.seed}/{life}")  # noqa: S311 - seeded
-    bus = _bus(options, names[0], rng, values)
-    reader = CardReaderSimulator(
-        path=options.lines / names[1],
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        # Chance is drawn in the same order whatever parts run, so that a seed means one school.
+        bus = partial(_bus, options, names[0], random.Random(rng.random()), values)  # noqa: S311 - seeded
+        chances = [random.Random(rng.random()) for _ in range(3)]  # noqa: S311 - seeded
+        if "serial" in options.parts:
+            tasks.create_task(bus().run())
+            tasks.create_task(_reader(options, names[1], values).run())
+        if "network" in options.parts:
+            projector = PjlinkProjector(
+                interfaces[0], Ledger(options.ledgers / "projector.jsonl", _now_ms), chances[0]
+            )
+            stream = RtspCamera(
+                Ledger(options.ledgers / "stream.jsonl", _now_ms),
+                None,
+                now_ms=_now_ms,
+                chance=chances[1],
+            )
+            await stack.enter_async_context(stream.serving(str(interfaces[1].ip), RTSP_PORT))
+            camera = SimulatedOnvifCamera(
+                interfaces[1],
+                _media(stream),
+                Ledger(options.ledgers / "camera.jsonl", _now_ms),
+                _now_ms,
+                chances[2],
+            )
+            tasks.create_task(projector.run())
+            tasks.create_task(camera.run())
+
+
+def _reader(options: argparse.Namespace, name: str, values: random.Random) -> CardReaderSimulator:
+    return CardReaderSimulator(
+        path=options.lines / name,
         cards=options.cards.read_text().split(),
         ledger=Ledger(options.ledgers / "cards.jsonl", _now_ms),
         now_ms=_now_ms,
         rng=random.Random(values.random()),  # noqa: S311 - seeded
     )
-    projector = PjlinkProjector(
-        interfaces[0],
-        Ledger(options.ledgers / "projector.jsonl", _now_ms),
-        random.Random(rng.random()),  # noqa: S311 - seeded
-    )
-    stream = RtspCamera(
-        Ledger(options.ledgers / "stream.jsonl", _now_ms),
-        None,
-        now_ms=_now_ms,
-        chance=random.Random(rng.random()),  # noqa: S311 - seeded
-    )
-    async with stream.serving(str(interfaces[1].ip), RTSP_PORT), asyncio.TaskGroup() as tasks:
-        camera = SimulatedOnvifCamera(
-            interfaces[1],
-            _media(stream),
-            Ledger(options.ledgers / "camera.jsonl", _now_ms),
-            _now_ms,
-            random.Random(rng.random()),  # noqa: S311 - seeded
-        )
-        for device in (bus, reader, projector, camera):
-            tasks.create_task(device.run())
 
 
 def _media(stream: RtspCamera) -> CameraMedia:

@@ -22,8 +22,18 @@ _SURNAMES = "赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨朱秦尤许何吕�
 _GIVEN = "子涵雨桐浩宇欣怡梓轩诗琪俊杰思远佳宁博文晓彤天佑若曦明哲"
 
 
+SERIAL = "serial"
+NETWORK = "network"
+DEVICES = {SERIAL: 4, NETWORK: 2}
+"""How many devices are simulated on a school's serial lines and on its network."""
+
+
 class RealParts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Real hardware in the place of simulated devices, for one school."""
+    """Real hardware in the place of simulated devices, for one school.
+
+    ``serial_ports`` replace the simulated lines; ``interface``, this machine's address in a real
+    LAN with its prefix length, replaces the simulated camera and projector.
+    """
 
     school: Annotated[int, msgspec.Meta(ge=1, le=3)] = 1
     serial_ports: tuple[Path, ...] = ()
@@ -61,7 +71,7 @@ class SchoolPlan:
     seed: int
     serial_ports: tuple[Path, ...]
     interface: IPv4Interface
-    simulated: bool
+    simulated: frozenset[str]  # of SERIAL and NETWORK
     lan_address: IPv4Address | None
 
     @property
@@ -169,9 +179,9 @@ def make_plan(folder: Path, config: DemoConfig) -> DemoPlan:
                 folder=place,
                 network=network,
                 seed=config.seed * 1000 + number,
-                serial_ports=real.serial_ports if real else (place / "lines",),
+                serial_ports=(real.serial_ports if real else ()) or (place / "lines",),
                 interface=IPv4Interface(real.interface) if real and real.interface else interface,
-                simulated=real is None,
+                simulated=_simulated(real),
                 lan_address=config.lan_address,
             )
         )
@@ -245,6 +255,15 @@ def roster(school: SchoolPlan) -> list[tuple[str, str]]:
 
 def _with_lan(address: str, lan_address: IPv4Address | None) -> list[str]:
     return [address] if lan_address is None else [address, str(lan_address)]
+
+
+def _simulated(real: RealParts | None) -> frozenset[str]:
+    simulated = {SERIAL, NETWORK}
+    if real is not None and real.serial_ports:
+        simulated.discard(SERIAL)
+    if real is not None and real.interface:
+        simulated.discard(NETWORK)
+    return frozenset(simulated)
 
 
 def _write(path: Path, text: str) -> None:
