@@ -43,8 +43,7 @@ def encode_column(values: Sequence[Value]) -> list[object]:
         signs = {math.copysign(1, value) for value in values if isinstance(value, float)}
         if len(signs) < 2:  # noqa: PLR2004 - 0.0 and -0.0 are equal, yet not the same
             return [_CONSTANT, None, first]
-    nulls = _null_bits(values)
-    filled = _fill(values)
+    nulls, filled = (_null_bits(values), _fill(values)) if None in values else (None, [*values])
     present = filled[0]
     if isinstance(present, int):
         return _encode_integers(filled, nulls)  # type: ignore[arg-type]  # one type a column
@@ -154,10 +153,9 @@ def _decode(encoded: Sequence[object], rows: int) -> list[Value]:  # noqa: PLR09
             raise ValueError(f"unknown column kind {kind!r}")
 
 
-def _null_bits(values: Sequence[Value]) -> bytes | None:
+def _null_bits(values: Sequence[Value]) -> bytes:
     marks = "".join("1" if value is None else "0" for value in reversed(values))
-    bits = int(marks, 2)
-    return bits.to_bytes((len(values) + 7) // 8, "little") if bits else None
+    return int(marks, 2).to_bytes((len(values) + 7) // 8, "little")
 
 
 def _split(values: list[int]) -> tuple[int, bytes]:

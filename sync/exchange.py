@@ -6,7 +6,9 @@ answers has committed what it took in before it answers, so that ``have`` in a m
 receipt. More than 16 KiB needs the peer's credit.
 
 ``have`` is the whole vector in a session's first message and after a message that went
-unanswered, and what changed since in the others.
+unanswered, and what changed since in the others. A whole vector comes with the sender's
+incarnation: what the receiver holds of the sender's former ones is sent back where the sender
+lost it.
 """
 
 import msgspec
@@ -27,7 +29,7 @@ _SEGMENTS_MAX = 2048
 _LOGS_MAX = 8192
 _REFUSED_MAX = 64
 _TEXT_MAX = 512
-_INT48_MAX = 2**48 - 1
+_INT48_MAX, _INT63_MAX = 2**48 - 1, 2**63 - 1
 
 
 class Refusal(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
@@ -40,7 +42,7 @@ class Refusal(msgspec.Struct, array_like=True, forbid_unknown_fields=True, froze
 
 class Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     version: int
-    complete: bool  # have names every log that the sender holds of the peer's
+    incarnation: int  # the sender's, when have is its whole vector; 0 when it tells changes
     have: list[Holding]
     segments: list[bytes]
     credit_bytes: int  # how many bytes of segments the sender takes in the next message
@@ -48,6 +50,10 @@ class Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, froze
     retry_after_ms: int  # how long the caller is asked to wait before its next message
     now_ms: int  # the sender's wall clock
     refused: list[Refusal]
+
+    @property
+    def complete(self) -> bool:
+        return self.incarnation != 0
 
 
 _decoder = msgspec.msgpack.Decoder(Message)
@@ -74,6 +80,8 @@ def parse_message(data: bytes) -> Message:
 
 
 def _check_amounts(message: Message) -> None:
+    if not 0 <= message.incarnation <= _INT63_MAX:
+        raise MalformedError("a message of an incarnation that cannot be")
     amounts = (message.credit_bytes, message.waiting_bytes, message.retry_after_ms, message.now_ms)
     if not all(0 <= amount <= _INT48_MAX for amount in amounts):
         raise MalformedError("a message with an amount or moment out of range")
@@ -100,8 +108,10 @@ class Session:
         self._peer = peer
         self._credit_bytes = FIRST_BYTES_MAX
         self._turns = LaneTurns()
-        self._told: dict[LogName, Holding] | None = None  # None: the peer knows nothing yet
+        self._told: dict[LogName, Holding] = {}
+        self._told_incarnation = 0  # 0: the peer knows nothing yet
         self._is_answered = False
+        self._peer_incarnation: int | None = None
         self._offered: dict[int, int] = {}  # log id -> what the peer had when offered more
         self._strikes: dict[int, int] = {}
         self._held: dict[int, int] = {}  # log id -> messages until it is offered again
@@ -145,6 +155,8 @@ class Session:
 
     def _take_in(self, message: Message) -> Imported:
         self._node.note_holdings(self._peer, message.have, complete=message.complete)
+        if message.complete:
+            self._peer_incarnation = message.incarnation
         self._judge_offers()
         self._credit_bytes = min(message.credit_bytes, CREDIT_BYTES)
         return self._node.import_segments(message.segments, self._peer, self._peer_carries)
@@ -158,14 +170,15 @@ class Session:
             for log in self._node.logs_from(self._peer)
             if self._peer_carries(log.name)
         }
-        complete = self._told is None
-        told = self._told or {}
+        present = self._node.incarnation
+        is_whole = self._told_incarnation != present
+        told = {} if is_whole else self._told
         changed = [each for name, each in holdings.items() if told.get(name) != each]
-        self._told = holdings
+        self._told, self._told_incarnation = holdings, present
         return msgspec.msgpack.encode(
             Message(
                 version=VERSION,
-                complete=complete,
+                incarnation=present if is_whole else 0,
                 have=changed,
                 segments=segments,
                 credit_bytes=credit_bytes,
@@ -209,13 +222,13 @@ class Session:
         """Return logs of which the peer lacks something, by id, with what it has."""
         return {
             log.id: (log, stored)
-            for log, stored in self._node.lacking(self._peer)
+            for log, stored in self._node.lacking(self._peer, self._peer_incarnation)
             if log.id not in self._held and self._may_give(log.name)
         }
 
     def _forget_unseen(self) -> None:
         """Tell everything again: the peer may not have seen the last message."""
-        self._told = None
+        self._told_incarnation = 0
         self._offered.clear()
 
     def _judge_offers(self) -> None:

@@ -87,8 +87,6 @@ class Intake:
                 segment = parse_segment(wire)
                 log_text, seq = str(segment.header.log), segment.header.seq
                 log_id = self._store(segment, may_carry)
-            except KeyMissingError:
-                continue
             except SyncError as error:
                 self._refuse(peer, log_text, seq, str(error)[:_REASON_MAX])
                 continue
@@ -158,7 +156,10 @@ class Intake:
         header = segment.header
         signing = self._directory.signing_key(header.log.origin, SignerId(header.signer))
         if signing is None:
-            raise KeyMissingError(f"signer {header.signer.hex()} is not known here yet")
+            raise KeyMissingError(
+                f"signer {header.signer.hex()} of origin {header.log.origin} is not known here;"
+                " its segments are taken once its certificate has arrived"
+            )
         segment.verify(signing)
 
     def _check_room(self, origin: int) -> None:

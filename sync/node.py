@@ -245,21 +245,22 @@ class Node:
             self.origin if peer == HUB else peer,
         )
 
-    def lacking(self, peer: int) -> list[tuple[LogState, int]]:
+    def lacking(self, peer: int, peer_incarnation: int | None) -> list[tuple[LogState, int]]:
         """Return logs of which a peer has not all, and what it has, by its own word.
 
-        Of the peer's own logs only those it named are meant: former ones whose end it lost.
+        Of the peer's own logs only those of other incarnations than its present one are meant,
+        and none while that is not known.
         """
         cursor = self._connection.cursor()
-        held = "(SELECT stored FROM peer_cursor WHERE peer = ? AND log = id)"
-        own = "" if self.origin == HUB else f"AND origin IN ({self.origin}, {HUB})"
-        logs = read_logs(
-            cursor,
-            f"WHERE stored > coalesce({held}, 0) {own}"
-            f" AND (origin <> ? OR {held} IS NOT NULL)"
-            " AND (? = 0 OR origin = ? OR audience = 'd' OR audience = ? OR audience GLOB 'l*')",
-            *(peer, peer, peer, peer, peer, f"s{peer}"),
-        )
+        held = "coalesce((SELECT stored FROM peer_cursor WHERE peer = ?1 AND log = id), 0)"
+        former = "origin = ?1 AND incarnation <> ?2"
+        if peer == HUB:
+            given = f"(origin = ?3 OR ({former}))"
+        else:
+            reached = "(audience IN ('d', 's' || ?1) OR audience GLOB 'l*') AND origin <> ?1"
+            given = f"(({reached}) OR ({former})) AND ?3 = {HUB}"
+        where = f"WHERE {given} AND stored > {held}"
+        logs = read_logs(cursor, where, peer, peer_incarnation, self.origin)
         receipts = read_receipts(cursor, peer)
         return [(log, receipts[log.id].stored if log.id in receipts else 0) for log in logs]
 

@@ -91,6 +91,8 @@ def open_store(path: Path) -> sqlite3.Connection:
         _create_or_widen(database, table)
     for column in ("key_id", "purpose"):  # how a key ring finds grants
         database.execute(f"CREATE INDEX IF NOT EXISTS key_grant_{column} ON key_grant ({column})")
+    for name in ("lesson", "lesson_party"):  # their keys begin with a school; who asks knows none
+        database.execute(f"CREATE INDEX IF NOT EXISTS {name}_lesson ON {name} (lesson)")
     return connection
 
 

@@ -22,8 +22,12 @@ class Writer:
         *args: _Arguments.args,
         **kwargs: _Arguments.kwargs,
     ) -> _Result:
-        """Run ``work`` in the thread and return what it returns."""
-        return await asyncio.wrap_future(self._pool.submit(work, *args, **kwargs))
+        """Run ``work`` in the thread and return what it returns.
+
+        What was asked for is done even if its caller is cancelled while it waits.
+        """
+        asked = self._pool.submit(work, *args, **kwargs)
+        return await asyncio.shield(asyncio.wrap_future(asked))
 
     def call_from_thread(
         self,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sync.body import TableColumns, pack_tables
 from sync.columnar import Value, encode_column
 from sync.intake import LOGS_OF_ONE_ORIGIN_MAX, REFUSALS_MAX, Imported
-from sync.oplog import DELETED_FIELD, HLC_FIELD, PRESENT_FIELD, SCHOOL_FIELD, Row
+from sync.oplog import DELETED_FIELD, HLC_FIELD, PRESENT_FIELD, SCHOOL_FIELD
 from sync.schema import BY_NAME
 from sync.schema.model import Group, Lane
 from sync.sealing import (
@@ -289,18 +289,13 @@ def test_a_segment_that_follows_another_than_ours_freezes_that_log_only(
     assert "does not follow" in done.refused[0][2]
 
 
-def test_a_grant_of_another_schools_key_opens_and_hides_nothing(mallory: Mallory) -> None:
+def forged_grants(mallory: Mallory, school: int, log: LogName = CONTROL) -> bytes:
+    """Grants of a school's keys to the hub that hold noise, more than anyone tries."""
     district = mallory.district
-    school = district.nodes[17]
-    tap: Row = {"at_ms": 1, "device": "d", "card": "04:A1"}
-    school.record("card_tap", [tap])
-    district.exchange(17)
     hub = district.keys[0].sealing.public_key()
-    school.release(Group.IDENTITY)
-    theirs = district.rows(17, "SELECT DISTINCT key_id, purpose FROM key_grant")
-    names = [name for name, _ in theirs if isinstance(name, bytes)]
+    theirs = district.rows(school, "SELECT DISTINCT key_id, purpose FROM key_grant") * 20
     columns: list[tuple[int, list[Value]]] = [
-        (1, [*names]),
+        (1, [name for name, _ in theirs if isinstance(name, bytes)]),
         (2, [str(purpose) for _, purpose in theirs]),
         (4, [recipient_id(hub)] * len(theirs)),
         (5, [SUITE_X25519_SHA256_CHACHA20] * len(theirs)),
@@ -310,10 +305,72 @@ def test_a_grant_of_another_schools_key_opens_and_hides_nothing(mallory: Mallory
     table = TableColumns(
         72, 1, len(theirs), encode_column(rows), [(n, encode_column(v)) for n, v in columns]
     )
-    forged = mallory.segment([grants([table])], log=CONTROL, tables=[(72, len(theirs))])
-    district.nodes[0].import_segments([forged], 18, lambda _: True)
+    counts = [(72, len(theirs))]
+    return mallory.segment([grants([table])], log=log, tables=counts, rows=(1, len(theirs)))
+
+
+def test_grants_of_another_schools_keys_hide_nothing_from_the_hub(mallory: Mallory) -> None:
+    district = mallory.district
+    school = district.add(19)
+    school.record("card_tap", [{"at_ms": 1, "device": "d", "card": "04:A1"}])
+    school.seal_all()
+    forged = forged_grants(mallory, 19)
+    assert district.nodes[0].import_segments([forged], 18, lambda _: True).rows >= 40
+    district.exchange(19)
+    school.release(Group.IDENTITY)
+    district.exchange(19)
+    assert district.rows(0, "SELECT at_ms, card FROM card_tap") == [(1, "04:A1")]
+
+
+def test_grants_of_another_schools_keys_keep_it_from_granting_nothing(mallory: Mallory) -> None:
+    district = mallory.district
+    district.lessons["L1"] = frozenset({17, 18})
+    school = district.nodes[17]
+    school.record("card_tap", [{"at_ms": 1, "device": "d", "card": "04:A1"}])
+    school.seal_all()
+    forged = forged_grants(mallory, 17, LogName(18, INCARNATION, "lL1", Lane.CONTROL))
+    assert school.import_segments([forged], 0, lambda _: True).rows >= 40
+    district.reopen(17).release(Group.IDENTITY)
     district.exchange(17)
-    assert district.rows(0, "SELECT card FROM card_tap") == [("04:A1",)]
+    assert district.rows(0, "SELECT at_ms, card FROM card_tap") == [(1, "04:A1")]
+
+
+LESSON_LOG = LogName(18, INCARNATION, "lL1", Lane.LESSONS)
+
+
+@pytest.mark.parametrize(
+    ("log", "table", "reason"),
+    [
+        (LESSONS, 37, "does not travel in"),
+        (LogName(18, INCARNATION, "lL1", Lane.ATTENDANCE), 20, "does not travel in"),
+        (LogName(18, INCARNATION, "d", Lane.ATTENDANCE), 20, "does not travel in"),
+        (CONTROL, 72, "nothing in the group district"),
+        (CONTROL, 74, "which the header does not state"),
+        (CONTROL, 24, "which is the hub's"),
+        (LESSON_LOG, 37, "for another lesson"),
+    ],
+)
+def test_a_table_that_does_not_belong_where_it_stands_is_parked(
+    mallory: Mallory, log: LogName, table: int, reason: str
+) -> None:
+    columns = [(1, encode_column([1, 2])), (2, encode_column(["L2", "L2"]))]
+    body = pack_tables([TableColumns(table, 1, 2, encode_column([1, 2]), columns)])
+    # Whoever reads a lesson's or the district's log has a key for it; here the hub is given it.
+    scope = (18, log.audience, Group.DISTRICT)
+    mallory.district.nodes[0]._keyring._opened[scope, key_id(KEY)] = KEY
+    stated = [(table, 2 if table != 74 else 1)]
+    wire = mallory.segment([sealed(body)], log=log, tables=stated)
+    mallory.district.nodes[0].import_segments([wire], 18, lambda _: True)
+    (parked,) = mallory.parked()
+    assert reason in parked
+
+
+def test_rows_in_the_clear_are_parked_unless_they_are_grants(mallory: Mallory) -> None:
+    body = grants([TableColumns(2, 1, 1, encode_column([1]), [(1, encode_column(["r1"]))])])
+    wire = mallory.segment([body], log=CONTROL, tables=[(2, 1)])
+    mallory.district.nodes[0].import_segments([wire], 18, lambda _: True)
+    (parked,) = mallory.parked()
+    assert "nothing in the group grant" in parked
 
 
 def test_grants_of_any_shape_are_passed_over(mallory: Mallory) -> None:

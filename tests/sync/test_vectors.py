@@ -1,0 +1,225 @@
+"""The wire as committed bytes: whatever changes them changes it for every node in the field.
+
+The files are made by :func:`make_vectors`; ``python -m tests.sync.test_vectors`` writes them anew.
+Bodies are compressed, so another zstd version may make other bytes that open alike; the tests that
+open the committed bytes hold in any case.
+"""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from sync.body import TableColumns, pack_tables, unpack_tables
+from sync.columnar import Value, decode_column, encode_column
+from sync.exchange import Message, Refusal, parse_message
+from sync.log_state import Holding
+from sync.schema.model import GROUPS, Group, Lane
+from sync.sealing import (
+    SUITE_X25519_SHA256_CHACHA20,
+    UNSEALED,
+    DataKey,
+    KeyId,
+    key_id,
+    new_data_key,
+    recipient_id,
+    unwrap,
+)
+from sync.segment import (
+    FIRST_PREV,
+    LogName,
+    Place,
+    PlainBody,
+    TableHeader,
+    build_segment,
+    parse_segment,
+)
+from sync.signing import signer_id
+from tests.sync.hpke_sender import seal
+
+FOLDER = Path(__file__).parents[1] / "vectors" / "sync"
+LOG = LogName(17, 0x0123_4567_89AB_CDEF, "s17", Lane.ATTENDANCE)
+PURPOSE = "17/s17/district/1"
+Vector = dict[str, Any]
+
+COLUMNS: dict[str, list[Value]] = {
+    "constant": [7, 7, 7],
+    "deltas": [1_790_000_000_000, 1_790_000_000_977, 1_790_000_001_954],
+    "offsets": [40, None, 7],
+    "decimals": [21.5, 21.25, None],
+    "floats": [0.1 + 0.2, -0.0, float("inf")],
+    "dictionary": ["card:door", "card:gate", "card:door", "card:door", None],
+    "plain": [b"\x00\x01", None, b""],
+}
+
+
+def make_vectors() -> dict[str, Vector]:
+    chance = random.Random(2026)
+    signing = Ed25519PrivateKey.from_private_bytes(chance.randbytes(32))
+    sealing = X25519PrivateKey.from_private_bytes(chance.randbytes(32))
+    ephemeral = X25519PrivateKey.from_private_bytes(chance.randbytes(32))
+    key = new_data_key(chance.randbytes)
+    first = make_segment(signing, key, chance.randbytes(16))
+    second_prev = parse_segment(first).header_digest
+    wrapped = seal(
+        ephemeral,
+        sealing.public_key(),
+        info=b"schoolnode key grant\x00" + PURPOSE.encode(),
+        aad=b"",
+        plain=key,
+    )
+    message = Message(
+        version=1,
+        incarnation=LOG.incarnation,
+        have=[Holding(LogName(0, 5, "d", Lane.CONTROL), 3, 2, second_prev[:8], frozen=False)],
+        segments=[first],
+        credit_bytes=262_144,
+        waiting_bytes=0,
+        retry_after_ms=0,
+        now_ms=1_790_000_000_000,
+        refused=[Refusal("17/0000000000000005/s17/bulk", 4, "an example")],
+    )
+    return {
+        "columns": {
+            name: {
+                "values": [show(value) for value in values],
+                "encoded": msgspec.msgpack.encode(encode_column(values)).hex(),
+            }
+            for name, values in COLUMNS.items()
+        },
+        "grant": {
+            "recipient_private": sealing.private_bytes_raw().hex(),
+            "recipient_id": recipient_id(sealing.public_key()).hex(),
+            "purpose": PURPOSE,
+            "suite": SUITE_X25519_SHA256_CHACHA20,
+            "key": key.hex(),
+            "key_id": key_id(key).hex(),
+            "wrapped": wrapped.hex(),
+        },
+        "segment": {
+            "signing_public": signing.public_key().public_bytes_raw().hex(),
+            "signer": signer_id(signing.public_key()).hex(),
+            "key": key.hex(),
+            "wire": first.hex(),
+            "header_digest": second_prev.hex(),
+            "table": 20,
+            "row_numbers": [11, 12, 13],
+            "columns_by_group": {
+                group: {str(number): values for number, values in columns.items()}
+                for group, columns in BODIES.items()
+            },
+        },
+        "message": {"wire": msgspec.msgpack.encode(message).hex()},
+    }
+
+
+BODIES: dict[Group, dict[int, list[Value]]] = {
+    Group.DISTRICT: {
+        1: [1_790_000_000_000, 1_790_000_000_977, 1_790_000_001_954],
+        2: ["card:door", "card:door", "card:gate"],
+        3: [40, None, 7],
+    },
+    Group.IDENTITY: {5: ["04:A1", None, "04:B2"]},
+}
+
+
+def make_tables(group: Group) -> list[TableColumns]:
+    columns = [(number, encode_column(values)) for number, values in BODIES[group].items()]
+    return [TableColumns(20, 1, 3, encode_column([11, 12, 13]), columns)]
+
+
+def make_segment(signing: Ed25519PrivateKey, key: DataKey, salt: bytes) -> bytes:
+    place = Place(
+        log=LOG,
+        seq=1,
+        prev=FIRST_PREV,
+        first_row=11,
+        last_row=13,
+        first_stamp=1_790_000_000_000 << 16,
+        last_stamp=(1_790_000_001_954 << 16) + 1,
+    )
+    bodies = [
+        PlainBody(group=group, key=key, key_id=key_id(key), content=pack_tables(make_tables(group)))
+        for group in BODIES
+    ]
+    bodies.append(PlainBody(group=Group.GRANT, key=None, key_id=UNSEALED, content=b"grants"))
+    signer = (signer_id(signing.public_key()), signing)
+    return build_segment(place, [TableHeader(20, 1, 3)], bodies, salt, signer)
+
+
+def show(value: Value) -> object:
+    if isinstance(value, float):
+        return {"binary64": value.hex()}
+    return {"bytes": value.hex()} if isinstance(value, bytes) else value
+
+
+def committed(name: str) -> Vector:
+    vector: Vector = json.loads((FOLDER / f"{name}.json").read_text())
+    return vector
+
+
+def written(vector: Vector) -> str:
+    plain = msgspec.json.decode(msgspec.json.encode(vector))
+    return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
+
+
+@pytest.mark.parametrize("name", ["columns", "grant", "segment", "message"])
+def test_the_wire_is_what_was_committed_byte_for_byte(name: str) -> None:
+    assert written(make_vectors()[name]) == (FOLDER / f"{name}.json").read_text()
+
+
+def test_committed_columns_decode() -> None:
+    for name, vector in committed("columns").items():
+        encoded = msgspec.msgpack.decode(bytes.fromhex(vector["encoded"]))
+        decoded = decode_column(encoded, len(vector["values"]))
+        assert [show(value) for value in decoded] == vector["values"], name
+
+
+def test_every_kind_of_column_has_a_vector() -> None:
+    kinds = {bytes.fromhex(vector["encoded"])[1] for vector in committed("columns").values()}
+    assert kinds == set(range(7))
+
+
+def test_the_committed_grant_opens() -> None:
+    vector = committed("grant")
+    own = X25519PrivateKey.from_private_bytes(bytes.fromhex(vector["recipient_private"]))
+    name = KeyId(bytes.fromhex(vector["key_id"]))
+    wrapped = bytes.fromhex(vector["wrapped"])
+    key = unwrap(wrapped, vector["suite"], own, vector["purpose"].encode(), name)
+    assert key.hex() == vector["key"]
+    assert recipient_id(own.public_key()).hex() == vector["recipient_id"]
+
+
+def test_the_committed_segment_opens_to_its_rows() -> None:
+    vector = committed("segment")
+    segment = parse_segment(bytes.fromhex(vector["wire"]))
+    signing = Ed25519PrivateKey.from_private_bytes(random.Random(2026).randbytes(32))
+    assert signing.public_key().public_bytes_raw().hex() == vector["signing_public"]
+    segment.verify(signing.public_key())
+    key = DataKey(bytes.fromhex(vector["key"]))
+    for place, body in enumerate(segment.header.bodies):
+        group = GROUPS[body.group]
+        if group is Group.GRANT:
+            assert segment.open(place, None) == b"grants"
+            continue
+        (table,) = unpack_tables(segment.open(place, key))
+        assert decode_column(table.row_numbers, table.rows) == [11, 12, 13]
+        decoded = {number: decode_column(column, table.rows) for number, column in table.columns}
+        assert decoded == BODIES[group]
+
+
+def test_the_committed_message_is_read() -> None:
+    message = parse_message(bytes.fromhex(committed("message")["wire"]))
+    assert message.incarnation == LOG.incarnation
+    assert parse_segment(message.segments[0]).header.log == LOG
+    assert message.have[0].log.audience == "d"
+
+
+if __name__ == "__main__":
+    for each, content in make_vectors().items():
+        (FOLDER / f"{each}.json").write_text(written(content))
