@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import random
+import signal
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -18,9 +19,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from drivers.discovery.candidate import DeviceKind
+from edge.announce import page_names
 from edge.box_store import setup_code
 from edge.config import load_config
-from edge.control import Confirm, ask_box, serve_control
+from edge.control import Confirm, Release, ask_box, serve_control
 from edge.daemon import Box, run_box
 from edge.demo.plan import load_demo_config
 from edge.demo.run import DemoWish, run_demo
@@ -29,6 +31,7 @@ from edge.errors import BoxSetupError
 from edge.pages.actions import Adopt, Command, Discover
 from provisioning.claim import claim as claim_box
 from provisioning.errors import ProvisioningError
+from provisioning.join_code import parse_join_code
 
 app = typer.Typer(
     help="The school's box: finds and drives devices, keeps their data, syncs with the district's"
@@ -54,6 +57,8 @@ _POLL_S = 0.3
 
 def main() -> None:
     """Run the command line; an error is one sentence on standard error and exit code 1."""
+    # What a service manager sends ends the daemon as Ctrl-C does: in order, with nothing lost.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app()
     except (BoxSetupError, ProvisioningError) as error:
@@ -94,9 +99,10 @@ def claim(
 ) -> None:
     """Enrol this box with a join code; may be repeated whatever went wrong."""
     loaded = load_config(config)
-    names = loaded.pages.names or loaded.pages.addresses
+    invitation = parse_join_code(code)
+    names = page_names(loaded.pages, invitation.box)
     claimed = asyncio.run(
-        claim_box(code, loaded.folder / "identity", lan_names=names, now_ms=_now_ms)
+        claim_box(invitation, loaded.folder / "identity", lan_names=names, now_ms=_now_ms)
     )
     identity = claimed.identity
     if as_json:
@@ -168,6 +174,21 @@ def adopt(
 
 
 @app.command()
+def release(
+    device: Annotated[str, typer.Argument(help="The device's id.")],
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Give an adopted device back: the box drives it no more; what it recorded stays."""
+    wish = msgspec.json.encode(Release(device=device))
+    answer = ask_box(load_config(config).folder, "POST", "/release", wish)
+    if as_json:
+        _print_json(answer)
+    else:
+        typer.echo(f"{device} is released; adopt it again after schoolnode discover.")
+
+
+@app.command()
 def command(
     device: Annotated[str, typer.Argument(help="The device's id.")],
     name: Annotated[str, typer.Argument(help="The command, e.g. power.")],
@@ -217,7 +238,11 @@ def sync_status(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
     lights = status["sync"]
     console = Console()
     age_s = (_now_ms() - lights["since_ms"]) / 1000
-    console.print(f"Link: {lights['link']} for {age_s:.0f} s. {lights['detail']}")
+    heard_ms = lights["last_exchange_ms"]
+    heard = f"heard {(_now_ms() - heard_ms) / 1000:.0f} s ago" if heard_ms else "not heard yet"
+    console.print(f"Link to the hub: {lights['link']} for {age_s:.0f} s, {heard}.")
+    if lights["detail"] != lights["link"]:
+        console.print(lights["detail"])
     table = Table("lane", "rows sealed", "receipted", "waiting", "bytes", "oldest waits")
     for lane, label in zip(lights["lanes"], _LANES, strict=True):
         oldest = lane["oldest_waiting_ms"]
@@ -271,6 +296,8 @@ def partners(
     if confirm is not None:
         typer.echo(f"School {school}'s key {confirm} is confirmed.")
         return
+    if not answer["partners"]:
+        typer.echo(f"No box of school {school} is known here yet; has it enrolled?")
     for each in answer["partners"]:
         mark = "confirmed" if each["confirmed"] else "not confirmed"
         typer.echo(f"school {school}: {each['fingerprint']} ({mark})")

@@ -3,11 +3,12 @@
 import logging
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from provisioning.certificates import read_certificate
+from provisioning.certificates import BoundKeys, read_certificate
 from provisioning.errors import ProvisioningError
 from provisioning.identity import Identity
 from sync.fold import HUB
@@ -16,37 +17,45 @@ from sync.signing import SignerId, signer_id
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Box:
+    signing: Ed25519PublicKey
+    sealing: X25519PublicKey
+    certified_ms: int
+    revoked: bool = False
+
+
 class Acquaintances:
     """Implements sync's directory. Each certificate is verified against the pinned root.
 
-    ``reader`` is a read-only connection on the store, used by one thread at a time.
+    Blocking, for the store's thread; ``reader`` is a read-only connection for it alone.
     """
 
     def __init__(self, identity: Identity, reader: sqlite3.Connection) -> None:
         self._identity = identity
         self._reader = reader
-        self._read: set[bytes] = set()
-        self._signers: dict[tuple[int, SignerId], Ed25519PublicKey] = {}
-        self._sealing: dict[int, list[X25519PublicKey]] = {}
-        self._add_keys(HUB, identity.hub.keys.signing, identity.hub.keys.sealing)
         own = identity.binding
-        self._add_keys(own.school, own.keys.signing, own.keys.sealing)
+        self._inborn = {
+            HUB: _box(identity.hub.keys, identity.hub.not_before_ms),
+            own.school: _box(own.keys, own.not_before_ms),
+        }
+        self._certified: dict[bytes, tuple[int, _Box] | None] = {}
+        self._signers: dict[tuple[int, SignerId], Ed25519PublicKey] = {}
 
     def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
         if (origin, signer) not in self._signers:
-            self._read_certificates()
+            # What a box wrote before it was revoked stays what it is.
+            for box in self._boxes(origin):
+                self._signers[origin, signer_id(box.signing)] = box.signing
         return self._signers.get((origin, signer))
 
     def latest_signing_key(self, school: int) -> Ed25519PublicKey | None:
-        """Return the signing key of a school's newest box that is known here."""
-        self._read_certificates()
-        keys = [key for (origin, _), key in self._signers.items() if origin == school]
-        return keys[-1] if keys else None
+        """Return the signing key of the box of a school that was certified last, None for none."""
+        standing = [box for box in self._boxes(school) if not box.revoked]
+        return standing[-1].signing if standing else None
 
     def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
-        if school not in self._sealing:
-            self._read_certificates()
-        return self._sealing.get(school, [])
+        return [box.sealing for box in self._boxes(school) if not box.revoked]
 
     def members(self, audience: str) -> frozenset[int]:
         if audience.startswith("l"):
@@ -57,24 +66,40 @@ class Acquaintances:
             return frozenset(row["school"] for row in rows)
         return frozenset({self._identity.school})
 
-    def _read_certificates(self) -> None:
+    def _boxes(self, school: int) -> list[_Box]:
+        """Return a school's boxes, certified first to last; read anew, as one may join or go."""
         rows = self._reader.execute(
-            "SELECT certificate FROM box_certificate WHERE deleted = 0 AND coalesce(revoked, 0) = 0"
+            "SELECT certificate, coalesce(revoked, 0) AS revoked FROM box_certificate"
+            " WHERE school = ? AND deleted = 0 AND certificate IS NOT NULL",
+            (school,),
         ).fetchall()
-        for (certificate,) in rows:
-            if certificate in self._read:
-                continue
-            self._read.add(certificate)
+        known: dict[bytes, _Box] = {}
+        if school in self._inborn:
+            known[self._inborn[school].signing.public_bytes_raw()] = self._inborn[school]
+        for row in rows:
+            box = self._read(row["certificate"], school)
+            if box is not None:
+                known[box.signing.public_bytes_raw()] = replace(box, revoked=bool(row["revoked"]))
+        return sorted(known.values(), key=lambda box: box.certified_ms)
+
+    def _read(self, certificate: bytes, school: int) -> _Box | None:
+        """Return what a certificate binds to a school, None when it does not hold."""
+        if certificate not in self._certified:
+            self._certified[certificate] = None
             try:
                 binding = self._identity.trust.box_binding(read_certificate(certificate))
             except ProvisioningError as error:
                 _log.warning("the hub names a box whose certificate does not hold: %s", error)
-                continue
-            self._add_keys(binding.school, binding.keys.signing, binding.keys.sealing)
+            else:
+                box = _box(binding.keys, binding.not_before_ms)
+                self._certified[certificate] = (binding.school, box)
+        found = self._certified[certificate]
+        return found[1] if found is not None and found[0] == school else None
 
-    def _add_keys(self, origin: int, signing: bytes, sealing: bytes) -> None:
-        public = Ed25519PublicKey.from_public_bytes(signing)
-        name = signer_id(public)
-        if (origin, name) not in self._signers:
-            self._signers[origin, name] = public
-            self._sealing.setdefault(origin, []).append(X25519PublicKey.from_public_bytes(sealing))
+
+def _box(bound: BoundKeys, certified_ms: int) -> _Box:
+    return _Box(
+        Ed25519PublicKey.from_public_bytes(bound.signing),
+        X25519PublicKey.from_public_bytes(bound.sealing),
+        certified_ms,
+    )

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,13 +23,17 @@ _CODE_CHARACTERS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxStore:
-    """``path`` is the SQLite file; pages open their own read-only connections on it."""
+    """``path`` is the SQLite file; pages open their own read-only connections on it.
+
+    All but ``identity`` and ``path`` is for one thread at a time, ``reader`` too.
+    """
 
     identity: Identity
     node: Node
     vault: PersonVault
     acquaintances: Acquaintances
     path: Path
+    reader: sqlite3.Connection
     setup_code: str
 
 
@@ -59,18 +64,25 @@ def open_box(config: BoxConfig, now_ms: Callable[[], int]) -> Iterator[BoxStore]
             vault=vault,
             acquaintances=acquaintances,
             path=path,
+            reader=reader,
             setup_code=setup_code(folder),
         )
 
 
 def setup_code(folder: Path) -> str:
     """Return the code that opens the set-up page, made at the first call."""
-    path = folder / "setup-code"
-    if not path.exists():
+    code = read_setup_code(folder)
+    if code is None:
         private_folder(folder)
-        digits = "".join(secrets.choice("0123456789") for _ in range(_CODE_CHARACTERS))
-        write_private(path, digits.encode())
-    return read_private(path).decode()
+        code = "".join(secrets.choice("0123456789") for _ in range(_CODE_CHARACTERS))
+        write_private(folder / "setup-code", code.encode())
+    return code
+
+
+def read_setup_code(folder: Path) -> str | None:
+    """Return the code that opens the set-up page, None before it is made."""
+    path = folder / "setup-code"
+    return read_private(path).decode() if path.exists() else None
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Whoever may open the folder may command the box; there is no other check here.
 
 import asyncio
 import socket
+import sqlite3
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,15 +18,23 @@ from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceId
 from drivers.errors import DriverError
 from edge.daemon import Box
-from edge.errors import BoxSetupError
+from edge.errors import BoxSetupError, DaemonAwayError
 from edge.pages.access import Handler
-from edge.pages.actions import Adopt, Command, Discover
+from edge.pages.actions import Adopt, Command, Discover, Identity
 from edge.roster import ROSTER_BYTES_MAX
+from provisioning.errors import ProvisioningError
+from sync.errors import SyncError
 
 SOCKET = "control.sock"
 WHO = "command line"
 ANSWER_S_MAX = 200.0
 _T = TypeVar("_T")
+
+
+class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Gives an adopted device up."""
+
+    device: Identity
 
 
 class Confirm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,10 +50,11 @@ class ControlDesk:
         self._box = box
 
     def app(self) -> web.Application:
-        app = web.Application(client_max_size=ROSTER_BYTES_MAX, middlewares=[_tell_errors])
+        app = web.Application(client_max_size=ROSTER_BYTES_MAX + 1, middlewares=[_tell_errors])
         app.router.add_get("/candidates", self._candidates)
         app.router.add_post("/discover", self._discover)
         app.router.add_post("/adopt", self._adopt)
+        app.router.add_post("/release", self._release)
         app.router.add_post("/command", self._command)
         app.router.add_post("/roster", self._roster)
         app.router.add_get("/status", self._status)
@@ -69,6 +79,11 @@ class ControlDesk:
         )
         return _json({"device": device})
 
+    async def _release(self, request: web.Request) -> web.Response:
+        wish = await _body(request, Release)
+        await self._box.release(DeviceId(wish.device), who=WHO)
+        return _json({"released": wish.device})
+
     async def _command(self, request: web.Request) -> web.Response:
         wish = await _body(request, Command)
         return _json(
@@ -79,11 +94,11 @@ class ControlDesk:
         return _json(await self._box.import_roster(await request.read()))
 
     async def _partners(self, request: web.Request) -> web.Response:
-        return _json({"partners": self._box.partners.of(_school(request))})
+        return _json({"partners": await self._box.partners_of(_school(request))})
 
     async def _confirm(self, request: web.Request) -> web.Response:
         wish = await _body(request, Confirm)
-        self._box.partners.confirm(_school(request), wish.fingerprint)
+        await self._box.confirm_partner(_school(request), wish.fingerprint)
         return _json({"confirmed": wish.fingerprint})
 
     async def _status(self, _: web.Request) -> web.Response:
@@ -120,7 +135,7 @@ async def serve_control(stack: AsyncExitStack, box: Box, folder: Path) -> None:
 def ask_box(folder: Path, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
     """Ask the running daemon from the command line.
 
-    Raises BoxSetupError when none runs on ``folder``, or with what it answered.
+    Raises DaemonAwayError when none answers on ``folder``, BoxSetupError with what it answered.
     """
     return asyncio.run(ask_daemon(folder, method, path, body))
 
@@ -138,10 +153,20 @@ async def ask_daemon(
         ):
             content = await response.read()
     except aiohttp.ClientConnectorError as error:
-        raise BoxSetupError(f"no daemon runs on {folder}; start it: schoolnode edge run") from error
+        raise DaemonAwayError(
+            f"no daemon runs on {folder}; start it: schoolnode edge run"
+        ) from error
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise BoxSetupError(f"the daemon on {folder} did not answer: {error}") from error
-    answer: dict[str, Any] = msgspec.json.decode(content)
+        raise DaemonAwayError(
+            f"the daemon on {folder} did not answer ({error}); try again"
+        ) from error
+    try:
+        answer = msgspec.json.decode(content, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BoxSetupError(
+            f"the daemon on {folder} answers {response.status} in no form this version knows; stop"
+            " it and start it again"
+        ) from error
     if response.status >= 400:  # noqa: PLR2004 - HTTP's own border
         raise BoxSetupError(str(answer["error"]))
     return answer
@@ -151,8 +176,12 @@ async def ask_daemon(
 async def _tell_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except (DriverError, BoxSetupError, msgspec.DecodeError) as error:
+    except (DriverError, BoxSetupError, ProvisioningError, ValueError) as error:
         return _json({"error": str(error)}, status=409)
+    except (sqlite3.Error, SyncError) as error:
+        return _json({"error": f"it cannot be written down: {error}"}, status=507)
+    except web.HTTPException as error:
+        return _json({"error": error.text or error.reason}, status=error.status)
 
 
 def _school(request: web.Request) -> int:

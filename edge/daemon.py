@@ -6,7 +6,15 @@ import logging
 import random
 import sqlite3
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack
 from datetime import timedelta, timezone, tzinfo
 from typing import Never
@@ -15,15 +23,17 @@ from aiohttp import web
 
 from drivers.discovery.candidate import Candidate, DeviceKind, Need
 from drivers.entities import CommandResult, DeviceEvent, DeviceId, Measurement
-from drivers.errors import SetupError
+from drivers.errors import DriverError, SetupError
+from edge.announce import BoxPages, announce, is_served_at, page_names
 from edge.box_store import BoxStore, open_box
+from edge.certificates import Certificates
 from edge.changes import Changes
 from edge.config import BoxConfig
 from edge.errors import BoxSetupError
 from edge.finder import Finder
 from edge.fleet import AdoptedDevice, Fleet
 from edge.lesson.orchestration import Lessons
-from edge.lesson.partners import Partners
+from edge.lesson.partners import Partner
 from edge.log_memory import LogMemory
 from edge.notebook import Notebook
 from edge.pages.app import build_pages
@@ -45,7 +55,7 @@ from edge.supervision import keep_running
 from edge.sync_status import read_lanes, sync_lights
 from edge.uplink import Uplink, UplinkState
 from firmware_profiles.catalog import load_catalog
-from provisioning.tls import pages_context
+from sync.errors import SyncError
 from sync.node import Imported as SyncImported
 from sync.node import SealPolicy
 from sync.oplog import Row
@@ -57,10 +67,13 @@ _log = logging.getLogger(__name__)
 STATUS_EVERY_S = 1.0
 STALE_MS = 60_000
 """A device that said nothing for this long is no longer shown as answering."""
+FOLLOW_EVERY_S = 10.0
+SEEK_EVERY_S = 60.0
+"""How often devices of the network that are gone are looked for at other addresses."""
+MOVING = frozenset({DeviceKind.CAMERA, DeviceKind.BLACKBOARD})
+"""Kinds that keep their identity when a router gives them another address."""
 
 NowMs = Callable[[], int]
-
-
 Serve = Callable[[AsyncExitStack, "Box"], Coroutine[None, None, None]]
 
 
@@ -69,14 +82,17 @@ async def run_box(config: BoxConfig, now_ms: NowMs, rng: random.Random, control:
 
     Raises BoxSetupError when the box cannot start as configured.
     """
-    with Writer() as writer, open_box(config, now_ms) as store:
+    # The writer ends before its store is closed: what was asked for is still written.
+    with open_box(config, now_ms) as store, Writer() as writer:
         box = Box(config, store, writer, now_ms, rng)
         await box.load()
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+            stack.enter_context(box.log)
+            stack.push_async_callback(box.write_all)
             await box.serve(stack)
             await control(stack, box)
-            for work in box.works():
-                tasks.create_task(work)
+            for name, work in box.works().items():
+                tasks.create_task(keep_running(name, work))
         raise AssertionError("the box's tasks run until they are cancelled")
 
 
@@ -91,15 +107,16 @@ class Box:
         self._writer = writer
         self._now_ms = now_ms
         self._changes = Changes()
-        self._reader = connect_readonly(store.path)
         self._lanes: tuple[LaneLight, ...] = ()
-        self._names: dict[int, str] = {}
-        self._log = LogMemory(lambda: None)
-        logging.getLogger().addHandler(self._log)
+        loop = asyncio.get_running_loop()
+        self.log = LogMemory(lambda: _call_soon(loop, self._changes.tell, Change.LOG))
+        self._certificates = Certificates(
+            store.identity, page_names(config.pages, store.identity.box), now_ms, rng
+        )
         catalog = load_catalog(config.profiles)
         for fault in catalog.faults:
             _log.error("a device profile is left out: %s", fault)
-        self._roster = Roster(store.node, store.vault, self._reader)
+        self._roster = Roster(store.node, store.vault, store.reader)
         self._notebook = Notebook(config.folder / "notebook.json")
         self._fleet = Fleet(catalog, self._notebook, now_ms, self._take, rng)
         self._recorder = Recorder(
@@ -114,8 +131,8 @@ class Box:
         self._lessons = Lessons(
             store,
             writer,
+            self._certificates.hub_context,
             self._fleet,
-            folder=config.folder,
             source=config.classroom.source,
             now_ms=now_ms,
             rng=rng,
@@ -123,6 +140,7 @@ class Box:
         )
         self._uplink = Uplink(
             store.identity,
+            self._certificates.hub_context,
             store.node,
             writer,
             policy=SealPolicy(age_ms=int(config.seal.after_s * 1000)),
@@ -134,44 +152,61 @@ class Box:
     async def load(self) -> None:
         """Take up the people and the adopted devices of the store."""
         await self._writer.call(self._roster.load)
-        rows = self._reader.execute(
-            "SELECT device, kind, name, profile, address, room FROM device"
-            " WHERE school = ? AND deleted = 0",
-            (self.school,),
-        ).fetchall()
-        for row in rows:
-            adopted = AdoptedDevice(
-                device=DeviceId(row["device"]),
-                kind=DeviceKind(row["kind"]),
-                name=row["name"],
-                profile=row["profile"],
-                address=row["address"],
-                room=row["room"],
-            )
+        for row in await self._writer.call(self._read_devices):
             try:
-                self._fleet.add(adopted)
-            except SetupError as error:
-                _log.error("%s is not driven: %s", adopted.name, error)
+                self._fleet.add(
+                    AdoptedDevice(
+                        device=DeviceId(row["device"]),
+                        kind=DeviceKind(row["kind"]),
+                        name=row["name"],
+                        profile=row["profile"],
+                        address=row["address"],
+                        room=row["room"],
+                    )
+                )
+            except (SetupError, ValueError) as error:
+                _log.error("%s is not driven: %s", row["name"], error)
 
     async def serve(self, stack: AsyncExitStack) -> None:
         """Open the pages' ports; their servers end with ``stack``."""
         pages = self._config.pages
-        context = pages_context(self._store.identity.page_pem)
         app = build_pages(self)
         app.router.add_get("/classroom/stream", self._lessons.serve_stream)
-        await serve_app(stack, app, pages.addresses, pages.port, context)
+        await serve_app(stack, app, pages.addresses, pages.port, self._certificates.pages_context)
         await serve_app(stack, build_trust_app(self), pages.addresses, pages.plain_port, None)
 
-    def works(self) -> list[Coroutine[None, None, None]]:
-        return [
-            self._fleet.run(),
-            self._recorder.run(),
-            self._finder.run(),
-            keep_running("listening for cameras", self._finder.listen),
-            self._lessons.run(),
-            self._uplink.run(),
-            self._keep_status(),
-        ]
+    def works(self) -> Mapping[str, Callable[[], Coroutine[None, None, None]]]:
+        """Return what runs for ever, each apart from the others' faults."""
+        return {
+            "devices": self._fleet.run,
+            "recording": self._recorder.run,
+            "discovery": self._finder.run,
+            "listening for cameras": self._finder.listen,
+            "listening for services": self._finder.listen_to_services,
+            "announcing the box": self._announce,
+            "following devices": self._keep_following,
+            "lessons": self._lessons.run,
+            "the link to the hub": self._uplink.run,
+            "certificates": self._certificates.run,
+            "status": self._keep_status,
+        }
+
+    async def write_all(self) -> None:
+        """Write what is still in memory, at the end."""
+        await self._recorder.flush()
+
+    async def _announce(self) -> None:
+        pages, interface = self._config.pages, self._config.network.interface
+        if not is_served_at(pages.addresses, interface):
+            _log.info("the box is not announced: its pages are not served at %s", interface.ip)
+            return
+        told = BoxPages(
+            box=self._store.identity.box,
+            school_name=self.school_name,
+            port=pages.port,
+            plain_port=pages.plain_port,
+        )
+        await announce(told, interface)
 
     @property
     def district(self) -> str:
@@ -232,6 +267,8 @@ class Box:
                 f"no profile fits {candidate.name}; add one to the profiles folder and search again"
             )
         device = DeviceId(candidate.identity)
+        if device in self._fleet.devices:
+            raise SetupError(f"{device} is adopted already")
         adopted = AdoptedDevice(
             device=device,
             kind=candidate.kind,
@@ -241,8 +278,12 @@ class Box:
             room=room,
         )
         if password:
-            self._notebook.keep_password(device, password)
-        self._fleet.add(adopted)
+            await self._notebook.keep_password(device, password)
+        try:
+            self._fleet.add(adopted)
+        except SetupError:
+            await self._notebook.forget(device)
+            raise
         now_ms = self._now_ms()
         evidence = "; ".join(f"{each.method}: {each.detail}" for each in candidate.evidence)
         row: Row = {
@@ -260,11 +301,31 @@ class Box:
         rows: dict[str, list[Row]] = {"device": [row], "audit_entry": [audit]}
         if room:
             rows["room"] = [{"room": room, "name": room}]
-        await self._writer.call(self._store.node.record_all, rows)
+        try:
+            await self._writer.call(self._store.node.record_all, rows)
+        except (sqlite3.Error, SyncError) as error:
+            await self._fleet.remove(device)
+            raise SetupError(f"{name} cannot be remembered: {error}; free some space") from error
         _log.info("%s adopted %s (%s)", who, name, device)
         self._changes.tell(Change.DEVICES)
         self._changes.tell(Change.CANDIDATES)
         return device
+
+    async def release(self, device: DeviceId, *, who: str) -> None:
+        """Give an adopted device up: drive it no more, forget its password; its rows stay."""
+        if device not in self._fleet.devices:
+            raise SetupError(f"{device} is not adopted; the set-up page lists what is")
+        now_ms = self._now_ms()
+        audit: Row = {"at_ms": now_ms, "who": who, "action": "release", "subject": device}
+        gone: Row = {"device": device, "deleted": 1}
+        await self._writer.call(
+            self._store.node.record_all, {"device": [gone], "audit_entry": [audit]}
+        )
+        await self._fleet.remove(device)
+        self._recorder.forget(device)
+        _log.info("%s released %s", who, device)
+        self._changes.tell(Change.DEVICES)
+        self._changes.tell(Change.CANDIDATES)
 
     async def dismiss(self, identity: str, *, who: str) -> None:
         self._finder.dismiss(identity)
@@ -293,17 +354,21 @@ class Box:
         return list(self._recorder.latest.values())
 
     def sync_lights(self) -> SyncLights:
-        return sync_lights(self._uplink.state, self._lanes)
+        return sync_lights(self._uplink.state, self._lanes, self._now_ms())
 
-    @property
-    def partners(self) -> Partners:
-        return self._lessons.partners
+    async def partners_of(self, school: int) -> list[Partner]:
+        """Return the certified boxes of another school."""
+        return await self._lessons.partners_of(school)
+
+    async def confirm_partner(self, school: int, fingerprint: str) -> None:
+        """Confirm a partner's key; raises BoxSetupError when the school has no such key."""
+        await self._lessons.confirm_partner(school, fingerprint)
 
     def uplink_state(self) -> UplinkState:
         return self._uplink.state
 
     def log_lines(self, after: int) -> Iterable[LogLine]:
-        return self._log.after(after)
+        return self.log.after(after)
 
     def lesson_now(self, room: str) -> LessonView | None:
         return self._lessons.lesson_now(room)
@@ -313,7 +378,8 @@ class Box:
 
     async def import_roster(self, content: bytes) -> Imported:
         """Add the people of a CSV file; raises BoxSetupError that names the line."""
-        return await self._writer.call(self._roster.add, parse_roster(content))
+        entries = await asyncio.to_thread(parse_roster, content)
+        return await self._writer.call(self._roster.add, entries)
 
     def _take(self, event: DeviceEvent) -> None:
         self._recorder.take(event)
@@ -350,13 +416,66 @@ class Box:
 
     def _on_import(self, imported: SyncImported) -> None:
         if imported.tables & {"timetable_slot", "lesson", "lesson_party", "notice", "school"}:
+            self._lessons.note_schedule()
             self._changes.tell(Change.SCHEDULE)
+
+    async def _keep_following(self) -> Never:
+        """Go after cameras and displays that a router has given another address."""
+        searched_s = asyncio.get_running_loop().time()
+        while True:
+            await asyncio.sleep(FOLLOW_EVERY_S)
+            gone = [adopted for adopted in self._fleet.devices.values() if self._is_gone(adopted)]
+            now_s = asyncio.get_running_loop().time()
+            if gone and now_s - searched_s > SEEK_EVERY_S:
+                searched_s = now_s
+                await self._finder.search({adopted.kind for adopted in gone})
+            for adopted in gone:
+                address = self._finder.seen_at(adopted.device)
+                if address is not None and address != adopted.address:
+                    try:
+                        await self._follow(adopted, address)
+                    except (DriverError, sqlite3.Error) as error:
+                        _log.warning("%s is not followed to %s: %s", adopted.name, address, error)
+
+    def _is_gone(self, adopted: AdoptedDevice) -> bool:
+        """Tell whether a device of the network is silent where it was adopted.
+
+        Only then is it looked for elsewhere: whoever claims another's identity gets nothing while
+        the true one answers.
+        """
+        presence = self._recorder.presence.get(adopted.device)
+        return adopted.kind in MOVING and presence is not None and not presence.online
+
+    async def _follow(self, adopted: AdoptedDevice, address: str) -> None:
+        await self._fleet.move(adopted.device, address)
+        await self._writer.call(self._note_address, adopted.device, address)
+        _log.info("%s is followed from %s to %s", adopted.name, adopted.address, address)
+        self._changes.tell(Change.DEVICES)
+
+    def _note_address(self, device: DeviceId, address: str) -> None:
+        rows = [dict(row) for row in self._read_devices() if row["device"] == device]
+        self._store.node.record("device", [{**row, "address": address} for row in rows])
+
+    def _read_devices(self) -> list[sqlite3.Row]:
+        return self._store.reader.execute(
+            "SELECT device, kind, name, profile, address, room, evidence, adopted_ms, adopted_by"
+            " FROM device WHERE school = ? AND deleted = 0",
+            (self.school,),
+        ).fetchall()
 
     async def _keep_status(self) -> Never:
         while True:
-            self._lanes = await self._writer.call(read_lanes, self._store.node, self._reader)
+            self._lanes = await self._writer.call(read_lanes, self._store.node, self._store.reader)
             self._changes.tell(Change.SYNC)
             await asyncio.sleep(STATUS_EVERY_S)
+
+
+def _call_soon(
+    loop: asyncio.AbstractEventLoop, tell: Callable[[Change], None], change: Change
+) -> None:
+    """Tell of a change from any thread; one that logs at the very end is not heard any more."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(tell, change)
 
 
 async def serve_app(

@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass
 
 from drivers.discovery.serial_bus import find_named_ports, find_ports
+from edge.box_store import read_setup_code
 from edge.config import BoxConfig
 from edge.control import SOCKET
 from firmware_profiles.catalog import load_catalog
@@ -38,6 +39,7 @@ def examine(config: BoxConfig, now_ms: int) -> list[Finding]:
         _clock(now_ms),
         _identity(config, now_ms),
         _folder(config),
+        _setup_code(config),
         _disk(config),
         _daemon(config),
         *_ports(config),
@@ -84,6 +86,20 @@ def _folder(config: BoxConfig) -> Finding:
         fact=f"{config.folder}, mode {mode:o}",
         remedy="" if fine else f"chmod 700 {config.folder}: other users may read it",
     )
+
+
+def _setup_code(config: BoxConfig) -> Finding:
+    """Show the code that opens the set-up page; whoever may read the folder may know it."""
+    try:
+        code = read_setup_code(config.folder)
+    except ProvisioningError as error:
+        fact, _, remedy = str(error).partition(";")
+        return Finding(what="set-up code", fine=False, fact=fact, remedy=remedy.strip())
+    if code is None:
+        return Finding(
+            what="set-up code", fine=True, fact="made when the daemon starts for the first time"
+        )
+    return Finding(what="set-up code", fine=True, fact=code)
 
 
 def _disk(config: BoxConfig) -> Finding:

@@ -3,3 +3,7 @@
 
 class BoxSetupError(Exception):
     """The box cannot start or do as told as things stand: tell the school's IT."""
+
+
+class DaemonAwayError(BoxSetupError):
+    """No daemon answers on the box's folder: start it, or wait until it is back."""

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Collection
 
 from drivers.discovery.candidate import Candidate, DeviceKind
+from drivers.discovery.mdns import leave_out_doubles, listen_for_services
 from drivers.discovery.onvif import discover_cameras, listen_for_cameras
 from drivers.discovery.pjlink import discover_displays
 from drivers.discovery.serial_bus import (
@@ -55,9 +56,11 @@ class Finder:
 
     def candidates(self) -> list[Candidate]:
         """Return what was found and is not adopted, surest first."""
-        waiting = [
-            each for each in self._candidates.values() if each.identity not in self._fleet.devices
-        ]
+        adopted = self._fleet.devices
+        waiting = leave_out_doubles(
+            self._candidates.values(), [each.address for each in adopted.values()]
+        )
+        waiting = [each for each in waiting if each.identity not in adopted]
         return sorted(waiting, key=lambda each: (-each.confidence, each.identity))
 
     def candidate(self, identity: str) -> Candidate:
@@ -66,6 +69,11 @@ class Finder:
             return self._candidates[identity]
         except KeyError as error:
             raise SetupError(f"{identity} is not among the devices found; search again") from error
+
+    def seen_at(self, identity: str) -> str | None:
+        """Return the address at which a device was seen last, None if it was not."""
+        seen = self._candidates.get(identity)
+        return None if seen is None else seen.address
 
     def dismiss(self, identity: str) -> None:
         self._candidates.pop(identity, None)
@@ -84,23 +92,29 @@ class Finder:
             self.progress = DiscoveryProgress(running=True, started_ms=started_ms)
             self._steps.clear()
             self._changed(Change.CANDIDATES)
-            async with asyncio.TaskGroup() as tasks:
-                if kinds & SERIAL_KINDS:
-                    find = find_ports if self._config.serial.usb else find_named_ports
-                    for port in find(self._config.serial.ports):
-                        if port.path not in self._fleet.ports_taken():
-                            tasks.create_task(self._search_serial(port))
-                if DeviceKind.BLACKBOARD in kinds:
-                    tasks.create_task(self._search_displays())
-                if DeviceKind.CAMERA in kinds:
-                    tasks.create_task(self._search_cameras())
-            self.progress = DiscoveryProgress(
-                running=False,
-                started_ms=started_ms,
-                finished_ms=self._now_ms(),
-                step=f"{len(self.candidates())} devices wait to be adopted",
-            )
-            self._changed(Change.CANDIDATES)
+            try:
+                await self.search(kinds)
+            finally:  # also after a fault: a run that never ends would keep others from starting
+                self.progress = DiscoveryProgress(
+                    running=False,
+                    started_ms=started_ms,
+                    finished_ms=self._now_ms(),
+                    step=f"{len(self.candidates())} devices wait to be adopted",
+                )
+                self._changed(Change.CANDIDATES)
+
+    async def search(self, kinds: Collection[DeviceKind]) -> None:
+        """Search once; a port or protocol that fails is logged and does not stop the others."""
+        async with asyncio.TaskGroup() as tasks:
+            if SERIAL_KINDS.intersection(kinds):
+                find = find_ports if self._config.serial.usb else find_named_ports
+                for port in await asyncio.to_thread(find, self._config.serial.ports):
+                    if port.path not in self._fleet.ports_taken():
+                        tasks.create_task(self._search_serial(port))
+            if DeviceKind.BLACKBOARD in kinds:
+                tasks.create_task(self._search_displays())
+            if DeviceKind.CAMERA in kinds:
+                tasks.create_task(self._search_cameras())
 
     async def _search_serial(self, port: FoundPort) -> None:
         report = SearchReport(progress=self._note_progress, found=self._add)
@@ -138,6 +152,10 @@ class Finder:
     async def listen(self) -> None:
         """Take in cameras that announce themselves, until cancelled."""
         await listen_for_cameras(self._config.network.interface, self._now_ms, self._add)
+
+    async def listen_to_services(self) -> None:
+        """Take in cameras that announce services by mDNS, until cancelled."""
+        await listen_for_services(self._config.network.interface, self._now_ms, self._add)
 
     def _add(self, candidate: Candidate) -> None:
         if candidate.identity not in self._candidates and len(self._candidates) >= CANDIDATES_MAX:

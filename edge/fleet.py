@@ -1,9 +1,10 @@
 """The adopted devices: who drives each, supervised so that one trouble stays one trouble."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Never
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from drivers.displays.desired_state import DesiredState
 from drivers.displays.pjlink_display import PjlinkDisplay
 from drivers.displays.pjlink_link import DisplayAccess
 from drivers.entities import CommandResult, DeviceId, EventSink, NowMs
-from drivers.errors import SetupError, UnreachableError
+from drivers.errors import DriverError, SetupError, UnreachableError
 from drivers.modbus_device import AdoptedUnit
 from drivers.transports.serial_address import line_settings, parse_serial_address
 from edge.notebook import Notebook
@@ -27,6 +28,11 @@ from edge.pages.box_view import CommandChoice
 from edge.supervision import keep_running
 from firmware_profiles.catalog import Catalog
 from firmware_profiles.model import Profile, ProfileId
+
+_log = logging.getLogger(__name__)
+
+WISHES_EVERY_S = 2.0
+Driver = Callable[[], Coroutine[None, None, Never]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +69,9 @@ class Fleet:
         self._displays: dict[DeviceId, PjlinkDisplay] = {}
         self._cameras: dict[DeviceId, OnvifCamera] = {}
         self._worker: CameraWorker | None = None
-        self._starting: asyncio.Queue[tuple[str, Callable[[], Coroutine[None, None, Never]]]] = (
-            asyncio.Queue()
-        )
+        self._drivers: dict[str, Driver] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._added = asyncio.Event()
         self._deadbands: dict[tuple[DeviceId, str], float] = {}
 
     @property
@@ -123,13 +129,27 @@ class Fleet:
         for point in profile.points:
             self._deadbands[adopted.device, point.id] = point.deadband
 
+    async def remove(self, device: DeviceId) -> None:
+        """Drive a device no more and forget its password; raises SetupError for an unknown one."""
+        await self._let_go(device)
+        await self._notebook.forget(device)
+
+    async def move(self, device: DeviceId, address: str) -> None:
+        """Drive a device at another address from now on; raises SetupError as :meth:`add`."""
+        before = await self._let_go(device)
+        try:
+            self.add(replace(before, address=address))
+        except SetupError:
+            self.add(before)
+            raise
+
     async def command(self, device: DeviceId, command: str, argument: str | None) -> CommandResult:
         """Carry out a command; raises SetupError when the device takes none."""
         display = self._displays.get(device)
         if display is None:
             raise SetupError(f"{device} takes no commands")
         result = await display.command(command, argument or "")
-        self._notebook.keep_wishes(device, display.desired.wishes)
+        await self._keep_wishes()
         return result
 
     async def snapshot(self, device: DeviceId) -> bytes:
@@ -146,9 +166,27 @@ class Fleet:
     async def run(self) -> Never:
         """Run every driver until cancelled; one that fails is started again with a pause."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._go_on_keeping_wishes())
             while True:
-                name, driver = await self._starting.get()
-                tasks.create_task(keep_running(name, driver), name=name)
+                self._added.clear()
+                for name in self._drivers.keys() - self._tasks.keys():
+                    self._tasks[name] = tasks.create_task(keep_running(name, self._drivers[name]))
+                await self._added.wait()
+
+    async def _go_on_keeping_wishes(self) -> Never:
+        """Write down wishes that end when a person at a display changes it by hand."""
+        while True:
+            await asyncio.sleep(WISHES_EVERY_S)
+            await self._keep_wishes()
+
+    async def _keep_wishes(self) -> None:
+        for device, display in list(self._displays.items()):
+            if device not in self._displays:
+                continue  # let go of meanwhile
+            try:
+                await self._notebook.keep_wishes(device, display.desired.wishes)
+            except DriverError as error:
+                _log.warning("%s: what it is to be is not remembered: %s", device, error)
 
     def _profile(self, name: str) -> Profile:
         try:
@@ -158,8 +196,37 @@ class Fleet:
                 f"there is no device profile {name}; add its file, or adopt with another"
             ) from error
 
-    def _start(self, name: str, driver: Callable[[], Coroutine[None, None, Never]]) -> None:
-        self._starting.put_nowait((name, driver))
+    def _start(self, name: str, driver: Driver) -> None:
+        self._drivers[name] = driver
+        self._added.set()
+
+    async def _stop(self, name: str) -> None:
+        self._drivers.pop(name, None)
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _let_go(self, device: DeviceId) -> AdoptedDevice:
+        """End a device's driver; on a bus, only its polls."""
+        adopted = self._devices.pop(device, None)
+        if adopted is None:
+            raise SetupError(f"{device} is not adopted; the set-up page lists what is")
+        for key in [key for key in self._deadbands if key[0] == device]:
+            del self._deadbands[key]
+        for owned in (self._readers, self._displays, self._cameras):
+            owned.pop(device, None)
+        await self._stop(device)
+        for path, bus in list(self._buses.items()):
+            bus.release(device)
+            if not bus.units:
+                del self._buses[path]
+                await self._stop(f"bus {path}")
+        return adopted
+
+    def _require_free(self, path: Path) -> None:
+        if path in self._buses or path in self.ports_taken():
+            raise SetupError(f"{path} is another adopted device's; plug this one in elsewhere")
 
     def _add_unit(self, adopted: AdoptedDevice, profile: Profile) -> None:
         address = parse_serial_address(adopted.address)
@@ -169,6 +236,7 @@ class Fleet:
         unit = AdoptedUnit(device=adopted.device, unit=address.unit, profile=profile)
         bus = self._buses.get(address.path)
         if bus is None:
+            self._require_free(address.path)
             bus = ModbusBus(
                 path=address.path,
                 settings=settings,
@@ -178,7 +246,7 @@ class Fleet:
                 rng=self._rng,
             )
             self._buses[address.path] = bus
-            self._start(f"bus {address.path.name}", bus.run)
+            self._start(f"bus {address.path}", bus.run)
             return
         if bus.settings != settings:
             raise SetupError(
@@ -191,6 +259,7 @@ class Fleet:
 
     def _add_reader(self, adopted: AdoptedDevice, profile: Profile) -> None:
         address = parse_serial_address(adopted.address)
+        self._require_free(address.path)
         reader = CardReader(
             device=adopted.device,
             path=address.path,
@@ -200,15 +269,19 @@ class Fleet:
             rng=self._rng,
         )
         self._readers[adopted.device] = reader
-        self._start(f"reader {address.path.name}", reader.run)
+        self._start(adopted.device, reader.run)
 
     def _add_display(self, adopted: AdoptedDevice, profile: Profile) -> None:
         parts = urlsplit(adopted.address)
         if parts.hostname is None:
             raise SetupError(f"{adopted.address!r} is no display's address")
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise SetupError(f"{adopted.address!r} names no port: {error}") from error
         access = DisplayAccess(
             host=parts.hostname,
-            port=parts.port or profile.links[0].port or 4352,
+            port=port or profile.links[0].port or 4352,
             password=self._notebook.password(adopted.device),
         )
         display = PjlinkDisplay(
@@ -221,7 +294,7 @@ class Fleet:
             desired=DesiredState(dict(self._notebook.wishes(adopted.device))),
         )
         self._displays[adopted.device] = display
-        self._start(f"display {adopted.device}", display.run)
+        self._start(adopted.device, display.run)
 
     def _add_camera(self, adopted: AdoptedDevice) -> None:
         if self._worker is None:
@@ -237,7 +310,7 @@ class Fleet:
             adopted.device, access, self._worker, self._now_ms, self._sink, self._rng
         )
         self._cameras[adopted.device] = camera
-        self._start(f"camera {adopted.device}", camera.run)
+        self._start(adopted.device, camera.run)
 
     def _camera(self, device: DeviceId) -> OnvifCamera:
         try:

@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Self
 
 from edge.pages.box_view import LogLine
 
@@ -11,7 +12,10 @@ _TEXT_MAX = 500
 
 
 class LogMemory(logging.Handler):
-    """Keeps the newest lines; ``on_line`` is told of each, from whatever thread logs."""
+    """Keeps the newest lines; ``on_line`` is told of each, from whatever thread logs.
+
+    As a context it is installed for all loggers.
+    """
 
     def __init__(self, on_line: Callable[[], None]) -> None:
         super().__init__(logging.INFO)
@@ -31,6 +35,13 @@ class LogMemory(logging.Handler):
             )
         )
         self._on_line()
+
+    def __enter__(self) -> Self:
+        logging.getLogger().addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeHandler(self)
 
     def after(self, number: int) -> list[LogLine]:
         return [line for line in self._lines if line.number > number]

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping
+import sqlite3
+from collections import ChainMap, deque
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Never, assert_never
 
 from drivers.entities import (
@@ -17,6 +18,7 @@ from drivers.entities import (
 )
 from edge.pages.box_view import Change
 from edge.roster import Roster
+from sync.errors import RowError
 from sync.node import Node
 from sync.oplog import Row
 from sync.writer import Writer
@@ -24,8 +26,9 @@ from sync.writer import Writer
 _log = logging.getLogger(__name__)
 
 EVENTS_MAX = 20_000
-"""Events that wait for the disk; beyond it the oldest readings go, never a tap."""
+"""Events that wait for the disk; beyond it the oldest readings go, and taps last of all."""
 BATCH_S = 0.2
+DISK_RETRY_S = 1.0
 REPEAT_MS = 15 * 60 * 1000
 """A value that does not change is still recorded this often."""
 
@@ -56,6 +59,7 @@ class Recorder:
         self._room_of = room_of
         self._changed = changed
         self._waiting: deque[DeviceEvent] = deque()
+        self._disk_fails = False
         self._wake = asyncio.Event()
         self._recorded: dict[tuple[DeviceId, str], Measurement] = {}
         self.latest: dict[tuple[DeviceId, str], Measurement] = {}
@@ -66,9 +70,8 @@ class Recorder:
 
     def take(self, event: DeviceEvent) -> None:
         """Accept one event; never blocks."""
-        if len(self._waiting) >= EVENTS_MAX:
-            self._drop_a_reading()
         self._waiting.append(event)
+        self._drop_beyond_the_limit()
         match event:
             case Measurement():
                 self.latest[event.device, event.point] = event
@@ -96,15 +99,36 @@ class Recorder:
             except TimeoutError:
                 pass
             self._wake.clear()
-            await self.flush()
+            try:
+                await self.flush()
+            except sqlite3.Error as error:
+                if not self._disk_fails:
+                    _log.error(
+                        "the disk takes no rows (%s); %d wait in memory: free some space",
+                        error,
+                        len(self._waiting),
+                    )
+                self._disk_fails = True
+                await asyncio.sleep(DISK_RETRY_S)
 
     async def flush(self) -> None:
-        """Write everything that waits; durable on return."""
+        """Write everything that waits; durable on return.
+
+        Raises sqlite3.Error when the disk does not take it; everything then goes on waiting.
+        """
         events = list(self._waiting)
         self._waiting.clear()
-        rows = self._rows(events)
-        if rows:
-            await self._writer.call(self._node.record_all, rows)
+        recorded = ChainMap[tuple[DeviceId, str], Measurement]({}, self._recorded)
+        rows = self._rows(events, recorded)
+        try:
+            if rows:
+                await self._writer.call(self._record, rows)
+        except sqlite3.Error:
+            self._waiting.extendleft(reversed(events))
+            self._drop_beyond_the_limit()
+            raise
+        self._disk_fails = False
+        self._recorded.update(recorded.maps[0])
         if "card_tap" in rows:
             self._changed(Change.TAPS)
 
@@ -117,12 +141,26 @@ class Recorder:
         self.last_command.pop(device, None)
         self.last_heard_ms.pop(device, None)
 
-    def _rows(self, events: list[DeviceEvent]) -> dict[str, list[Row]]:
+    def _record(self, rows: Mapping[str, list[Row]]) -> None:
+        """Write rows in one step; a row that no table can hold is left out alone."""
+        try:
+            self._node.record_all(rows)
+        except RowError:
+            for table, of_table in rows.items():
+                for row in of_table:
+                    try:
+                        self._node.record(table, [row])
+                    except RowError as error:
+                        _log.error("%s", error)
+
+    def _rows(
+        self, events: list[DeviceEvent], recorded: MutableMapping[tuple[DeviceId, str], Measurement]
+    ) -> dict[str, list[Row]]:
         rows: dict[str, list[Row]] = {}
         for event in events:
             match event:
                 case Measurement():
-                    if self._is_worth_recording(event):
+                    if self._is_worth_recording(event, recorded):
                         rows.setdefault(_table_of(event), []).append(_value_row(event))
                 case CardRead():
                     rows.setdefault("card_tap", []).append(self._tap_row(event))
@@ -154,26 +192,28 @@ class Recorder:
             "card": tap.card if person is None else None,
         }
 
-    def _is_worth_recording(self, event: Measurement) -> bool:
+    def _is_worth_recording(
+        self, event: Measurement, recorded: MutableMapping[tuple[DeviceId, str], Measurement]
+    ) -> bool:
         key = (event.device, event.point)
-        before = self._recorded.get(key)
+        before = recorded.get(key)
         if before is not None and before.quality is event.quality is not Quality.BAD:
-            quiet = event.observed_ms - before.observed_ms < REPEAT_MS
+            # A clock that was set back must not silence a value until it has caught up.
+            quiet = 0 <= event.observed_ms - before.observed_ms < REPEAT_MS
             if quiet and _is_within(before.value, event.value, self._deadbands.get(key, 0.0)):
                 return False
-        self._recorded[key] = event
+        recorded[key] = event
         return True
 
-    def _drop_a_reading(self) -> None:
-        for place, event in enumerate(self._waiting):
-            if isinstance(event, Measurement):
-                del self._waiting[place]
-                break
-        else:
-            self._waiting.popleft()
-        self.dropped += 1
-        if self.dropped == 1:
-            _log.error("the disk is too slow: readings are being dropped; check the box's storage")
+    def _drop_beyond_the_limit(self) -> None:
+        while len(self._waiting) > EVENTS_MAX:
+            readings = (
+                place for place, event in enumerate(self._waiting) if isinstance(event, Measurement)
+            )
+            del self._waiting[next(readings, 0)]
+            self.dropped += 1
+            if self.dropped == 1:
+                _log.error("the disk is too slow: readings are dropped; check the box's storage")
 
 
 def _is_within(before: float | str | None, after: float | str | None, deadband: float) -> bool:

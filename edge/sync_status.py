@@ -4,11 +4,15 @@ import sqlite3
 from collections.abc import Iterable
 
 from edge.pages.box_view import LaneLight, LinkState, SyncLights
-from edge.uplink import UplinkState
+from edge.uplink import HEARTBEAT_S, UplinkState
+from sync.clock import Stamp, wall_ms
 from sync.fold import HUB
 from sync.node import LogState, Node
 from sync.schema.model import Lane
-from sync.segment import parse_segment
+from sync.segment import Header, parse_segment
+
+SILENT_MS = int(2 * HEARTBEAT_S * 1000) + 5_000
+"""A hub that answered nothing for longer is not shown as connected, whatever the socket says."""
 
 
 def read_lanes(node: Node, reader: sqlite3.Connection) -> tuple[LaneLight, ...]:
@@ -42,7 +46,17 @@ def read_lanes(node: Node, reader: sqlite3.Connection) -> tuple[LaneLight, ...]:
     return tuple(lanes)
 
 
-def sync_lights(state: UplinkState, lanes: tuple[LaneLight, ...]) -> SyncLights:
+def sync_lights(state: UplinkState, lanes: tuple[LaneLight, ...], now_ms: int) -> SyncLights:
+    """Return what the lights may claim: the link is as good as its last exchange."""
+    answered_ms = state.last_exchange_ms
+    if state.connected and answered_ms is not None and now_ms - answered_ms > SILENT_MS:
+        return SyncLights(
+            link=LinkState.WAITING,
+            since_ms=answered_ms,
+            last_exchange_ms=answered_ms,
+            detail=f"the hub has not answered for {(now_ms - answered_ms) // 1000} s",
+            lanes=lanes,
+        )
     return SyncLights(
         link=LinkState.CONNECTED if state.connected else LinkState.WAITING,
         since_ms=state.since_ms,
@@ -53,10 +67,12 @@ def sync_lights(state: UplinkState, lanes: tuple[LaneLight, ...]) -> SyncLights:
 
 
 def _log_light(node: Node, reader: sqlite3.Connection, log: LogState, receipted: int) -> LaneLight:
-    stored_row = _last_row_of(reader, log.id, receipted)
+    last_stored = _header_of(reader, log.id, receipted)
+    stored_row = last_stored.last_row if last_stored else 0
     oldest = log.unsealed_since_ms
-    if receipted < log.stored:
-        oldest = min(filter(None, (oldest, log.stored_ms)), default=None)
+    waiting = _header_of(reader, log.id, receipted + 1)
+    if waiting is not None:
+        oldest = wall_ms(Stamp(waiting.first_stamp))
     told = reader.execute(
         "SELECT told_ms FROM peer_cursor WHERE peer = ? AND log = ?", (HUB, log.id)
     ).fetchone()
@@ -72,11 +88,11 @@ def _log_light(node: Node, reader: sqlite3.Connection, log: LogState, receipted:
     )
 
 
-def _last_row_of(reader: sqlite3.Connection, log_id: int, seq: int) -> int:
+def _header_of(reader: sqlite3.Connection, log_id: int, seq: int) -> Header | None:
     found = reader.execute(
         "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log_id, seq)
     ).fetchone()
-    return parse_segment(found[0]).header.last_row if found else 0
+    return parse_segment(found[0]).header if found else None
 
 
 def _latest(moments: Iterable[int | None]) -> int | None:

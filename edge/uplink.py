@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import sqlite3
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,9 +18,8 @@ from tenacity import (
 )
 
 from provisioning.identity import Identity
-from provisioning.tls import box_client_context
 from sync.errors import MalformedError
-from sync.exchange import MESSAGE_BYTES_MAX, Session
+from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX, MESSAGE_BYTES_MAX, Session
 from sync.fold import HUB
 from sync.node import Imported, Node, SealPolicy
 from sync.writer import Writer
@@ -28,12 +28,15 @@ _log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
 SEAL_EVERY_S = 0.5
+SEAL_RETRY_S = 5.0
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 10.0
 # 256 KiB at 30 kbit/s take 70 s; a link that moves nothing for longer is cut.
 SILENCE_S_MAX = 120.0
 NOTIFY_S_MAX = 75.0
 CONNECT_S_MAX = 20.0
+# A request is to pass in this time, so that an alarm waits no longer and a cut costs no more.
+REQUEST_S = 4.0
 
 
 class HubUnreachableError(Exception):
@@ -62,6 +65,7 @@ class Uplink:
     def __init__(
         self,
         identity: Identity,
+        context: ssl.SSLContext,
         node: Node,
         writer: Writer,
         *,
@@ -71,7 +75,7 @@ class Uplink:
         on_change: Callable[[], None],
     ) -> None:
         self._base = f"https://{identity.hub_host}:{identity.hub_port}"
-        self._context = box_client_context(identity, node.clock.now_ms)
+        self._context = context
         self._node = node
         self._writer = writer
         self._policy = policy
@@ -79,6 +83,7 @@ class Uplink:
         self._on_import = on_import
         self._on_change = on_change
         self._wake = asyncio.Event()
+        self._request_bytes_max = FIRST_BYTES_MAX
         self.state = UplinkState(since_ms=node.clock.now_ms(), detail="not tried yet")
 
     async def run(self) -> Never:
@@ -90,8 +95,12 @@ class Uplink:
 
     async def _keep_sealing(self) -> Never:
         while True:
-            if await self._writer.call(self._node.seal_due, self._policy):
-                self._wake.set()
+            try:
+                if await self._writer.call(self._node.seal_due, self._policy):
+                    self._wake.set()
+            except sqlite3.Error as error:
+                _log.warning("nothing is sealed (%s); rows wait unsealed", error)
+                await asyncio.sleep(SEAL_RETRY_S)
             await asyncio.sleep(SEAL_EVERY_S)
 
     async def _keep_connected(self) -> Never:
@@ -99,13 +108,15 @@ class Uplink:
         while True:
             async for attempt in AsyncRetrying(
                 wait=backoff,
-                retry=retry_if_exception_type(HubUnreachableError),
-                before_sleep=self._note_loss,
+                retry=retry_if_exception_type((HubUnreachableError, sqlite3.Error)),
+                before_sleep=self._note_failure,
             ):
                 with attempt:
                     await self._serve_one_connection()
+            await asyncio.sleep(self._rng.uniform(RETRY_FIRST_S / 2, RETRY_FIRST_S))
 
     async def _serve_one_connection(self) -> None:
+        """Raise when no connection can be had; return when a working one was lost."""
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_S_MAX, sock_read=SILENCE_S_MAX
         )
@@ -117,16 +128,12 @@ class Uplink:
             # Unsealed rows waited for this moment.
             await self._writer.call(self._node.seal_all)
             await self._exchange(http, session)
-            self._set_connected(detail="connected")
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._keep_listening(http))
                     tasks.create_task(self._keep_exchanging(http, session))
-            except ExceptionGroup as group:
-                lost = group.subgroup(HubUnreachableError)
-                if lost is None:
-                    raise
-                raise lost.exceptions[0] from group
+            except* (HubUnreachableError, sqlite3.Error) as group:
+                self._note_loss(group.exceptions[0])
 
     async def _keep_exchanging(self, http: aiohttp.ClientSession, session: Session) -> Never:
         while True:
@@ -154,13 +161,16 @@ class Uplink:
         """Go back and forth until neither side has anything more that the other takes."""
         waited = -1
         while True:
-            request = await self._writer.call(session.request)
+            request = await self._writer.call(session.request, self._request_bytes_max)
+            begun_s = asyncio.get_running_loop().time()
             answer = await self._post(http, request)
+            self._fit_requests(asyncio.get_running_loop().time() - begun_s)
             try:
                 imported, message = await self._writer.call(session.receive_answer, answer)
             except MalformedError as error:
                 raise HubUnreachableError(f"the hub's answer cannot be read: {error}") from error
             self.state.last_exchange_ms = self._node.clock.now_ms()
+            self._note_answer()
             self.state.refused = [
                 f"{each.log} segment {each.seq}: {each.reason}" for each in message.refused
             ]
@@ -175,6 +185,13 @@ class Uplink:
             waited = waiting
             if message.retry_after_ms:
                 await asyncio.sleep(min(message.retry_after_ms, 60_000) / 1000)
+
+    def _fit_requests(self, took_s: float) -> None:
+        """Let the next request be twice as long, or half, as the line carries it."""
+        if took_s > REQUEST_S:
+            self._request_bytes_max = max(self._request_bytes_max // 2, FIRST_BYTES_MAX)
+        elif took_s < REQUEST_S / 2:
+            self._request_bytes_max = min(self._request_bytes_max * 2, CREDIT_BYTES)
 
     async def _post(self, http: aiohttp.ClientSession, request: bytes) -> bytes:
         try:
@@ -193,16 +210,18 @@ class Uplink:
         self.state.received_bytes += len(answer)
         return answer
 
-    def _set_connected(self, detail: str) -> None:
+    def _note_answer(self) -> None:
         if not self.state.connected:
             _log.info("connected to the hub at %s", self._base)
             self.state.connected = True
             self.state.since_ms = self._node.clock.now_ms()
-        self.state.detail = detail
-        self._on_change()
+        self.state.detail = "connected"
 
-    def _note_loss(self, attempt: RetryCallState) -> None:
-        error = attempt.outcome.exception() if attempt.outcome else None
+    def _note_failure(self, attempt: RetryCallState) -> None:
+        self._note_loss(attempt.outcome.exception() if attempt.outcome else None)
+
+    def _note_loss(self, error: BaseException | None) -> None:
+        self._request_bytes_max = FIRST_BYTES_MAX
         if self.state.connected or not self.state.detail:
             _log.warning("the link to the hub is gone: %s; rows wait here until it is back", error)
             self.state.since_ms = self._node.clock.now_ms()

@@ -4,9 +4,10 @@ import asyncio
 import json
 import logging
 import random
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,8 @@ from hub.config import HubConfig, load_config
 from hub.errors import HubSetupError
 from hub.lesson.pairing import read_calendar
 from hub.lesson.request import LessonRequest, Party
-from hub.lesson.schedule import PlanRefusedError, new_lesson_id, plan_lesson, record_plan
+from hub.lesson.schedule import PlanRefusedError, new_lesson_id, plan_lesson
+from hub.registry import box_row
 from hub.server import HubParts, open_hub, run_hub
 from provisioning.errors import ProvisioningError
 from provisioning.join_code import svg_qr, terminal_qr
@@ -45,6 +47,8 @@ _DAY_MS = 24 * 3600 * 1000
 
 def main() -> None:
     """Run the command line; an error is one sentence on standard error and exit code 1."""
+    # What a service manager sends ends the daemon as Ctrl-C does: in order, with nothing lost.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app()
     except (HubSetupError, ProvisioningError) as error:
@@ -77,7 +81,9 @@ def invite(
     school: Annotated[int, typer.Option(help="The school's number, 1 to 65535.")],
     name: Annotated[str, typer.Option(help="The school's name.")],
     name_en: Annotated[str, typer.Option(help="The school's name in English.")] = "",
-    role: Annotated[str, typer.Option(help="flagship or receiver.")] = "receiver",
+    role: Annotated[
+        str | None, typer.Option(help="flagship or receiver; receiver if it is new.")
+    ] = None,
     latitude: Annotated[float | None, typer.Option(help="Degrees north.")] = None,
     longitude: Annotated[float | None, typer.Option(help="Degrees east.")] = None,
     days: Annotated[int, typer.Option(min=1, max=90, help="Days the code is valid.")] = 7,
@@ -89,13 +95,18 @@ def invite(
     as_json: AsJson = False,
 ) -> None:
     """Print a join code with which one box of a school enrols."""
-    if role not in {"flagship", "receiver"}:
+    if role not in {"flagship", "receiver", None}:
         raise HubSetupError(f"role {role!r}: a school is a flagship or a receiver")
     with _opened(config, host) as (_, parts):
         code = parts.desk.invite(school=school, school_name=name, valid_ms=days * _DAY_MS)
-        row = {"name": name, "name_en": name_en or name, "role": role}
-        place = {"latitude": latitude, "longitude": longitude}
-        parts.node.record("school", [{"school": school, **row, **place}])
+        told = {
+            "name": name,
+            "name_en": name_en or None,
+            "role": role,
+            "latitude": latitude,
+            "longitude": longitude,
+        }
+        parts.node.record("school", [_school_row(parts.store, school, told)])
     if svg is not None:
         svg.write_text(svg_qr(code))
     if as_json:
@@ -117,7 +128,8 @@ def boxes(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
                 "school": box.binding.school,
                 "name": box.school_name,
                 "box": box.binding.box,
-                "certificate_until_ms": box.binding.not_after_ms,
+                "enrolled_ms": box.binding.not_before_ms,
+                "revoked": box.binding.box in parts.registry.revoked,
             }
             for box in parts.registry.boxes()
         ]
@@ -127,10 +139,43 @@ def boxes(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
     if not listed:
         Console().print("No box has enrolled yet. Next: schoolnode-hub invite --school N --name …")
         return
-    table = Table("school", "name", "box")
+    table = Table("school", "name", "box", "")
     for box in listed:
-        table.add_row(str(box["school"]), str(box["name"]), str(box["box"]))
+        standing = "revoked" if box["revoked"] else ""
+        table.add_row(str(box["school"]), str(box["name"]), str(box["box"]), standing)
     Console().print(table)
+
+
+@app.command()
+def revoke(
+    box: Annotated[str, typer.Argument(help="The box's id, as schoolnode-hub boxes lists it.")],
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Cut a lost or stolen box off for ever; an unused join code becomes worthless."""
+    with _opened(config) as (_, parts):
+        parts.desk.withdraw(box)
+        enrolled = parts.registry.box(box)
+        if enrolled is not None:
+            audit: Row = {
+                "school": enrolled.binding.school,
+                "at_ms": _now_ms(),
+                "who": "command line of the hub",
+                "action": "revoke",
+                "subject": box,
+            }
+            parts.node.record_all(
+                {"box_certificate": [box_row(enrolled, revoked=True)], "audit_entry": [audit]}
+            )
+    if as_json:
+        _print_json({"revoked": box, "was_enrolled": enrolled is not None})
+    elif enrolled is None:
+        typer.echo(f"The join code of box {box} is worthless now.")
+    else:
+        typer.echo(
+            f"Box {box} of {enrolled.school_name} is revoked; a hub that runs cuts it off within"
+            " seconds. Invite the school again for another box."
+        )
 
 
 @app.command()
@@ -182,7 +227,7 @@ def lesson(
             plan = plan_lesson(name, request, calendar, _now_ms())
         except PlanRefusedError as error:
             raise HubSetupError(str(error)) from error
-        record_plan(plan, parts.node.record)
+        parts.node.record_all(plan.rows)
     if as_json:
         _print_json({"lesson": name, "starts_ms": starts_ms, "ends_ms": request.ends_ms})
     else:
@@ -219,6 +264,22 @@ def notice(
         _print_json({"notice": name})
     else:
         typer.echo(f"Notice {name} is on its way to {f'school {school}' if school else 'all'}.")
+
+
+def _school_row(store: Path, school: int, told: Mapping[str, str | float | None]) -> Row:
+    """Return a school's row: what was told, and what is known already of the rest."""
+    with closing(connect_readonly(store)) as reader:
+        known = reader.execute("SELECT * FROM school WHERE school = ?", (school,)).fetchone()
+    before = {column: known[column] if known else None for column in told}
+    row: Row = {
+        column: before[column] if value is None else value for column, value in told.items()
+    }
+    return {
+        **row,
+        "school": school,
+        "name_en": row["name_en"] or row["name"],
+        "role": row["role"] or "receiver",
+    }
 
 
 @contextmanager

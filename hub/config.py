@@ -15,7 +15,7 @@ class BoxPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     address: str = "0.0.0.0"  # noqa: S104 - boxes call from everywhere; TLS judges them
     port: Port = 7443
-    names: tuple[str, ...]
+    names: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=64)]
 
 
 class PagesPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,13 +34,12 @@ class SealSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class HubConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """See ``docs/hub.md``; ``folder`` is relative to the file."""
 
-    district: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,40}$")]
+    district: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
     district_name: str
     folder: Path
     boxes: BoxPort
     pages: PagesPort = PagesPort()
     seal: SealSettings = SealSettings()
-    utc_offset_hours: Annotated[float, msgspec.Meta(ge=-12, le=14)] = 8.0
 
 
 def _decode_path(kind: type, value: object) -> object:
@@ -60,6 +59,6 @@ def load_config(path: Path) -> HubConfig:
         ) from error
     try:
         config = msgspec.toml.decode(content, type=HubConfig, dec_hook=_decode_path)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise HubSetupError(f"{path}: {error}; correct that line and start again") from error
     return msgspec.structs.replace(config, folder=path.parent / config.folder)

@@ -17,62 +17,21 @@ from sync.signing import SignerId, signer_id
 
 @dataclass(frozen=True, slots=True)
 class EnrolledBox:
+    """``binding`` is of the certificate it enrolled with; renewed ones bind the same keys."""
+
     binding: Binding
     certificate: bytes
     school_name: str
 
 
-class Registry:
-    """Implements sync's directory and the relay's access rules.
+class LessonParties:
+    """Who has a part in a lesson: the relay's access rules.
 
     ``reader`` is a read-only connection used from one thread at a time.
     """
 
-    def __init__(
-        self, hub: HubIdentity, invitations: InvitationStore, reader: sqlite3.Connection
-    ) -> None:
-        self._hub = hub
-        self._invitations = invitations
+    def __init__(self, reader: sqlite3.Connection) -> None:
         self._reader = reader
-        self._boxes: dict[str, EnrolledBox] = {}
-        self._signers: dict[tuple[int, SignerId], Ed25519PublicKey] = {}
-        self._sealing: dict[int, list[X25519PublicKey]] = {}
-        self._add_keys(HUB, hub.binding.keys.signing, hub.binding.keys.sealing)
-
-    def refresh(self) -> list[EnrolledBox]:
-        """Take up boxes that enrolled since; return them."""
-        new = []
-        for invitation in self._invitations.list_all():
-            if invitation.certificate is None or invitation.box in self._boxes:
-                continue
-            certificate = read_certificate(invitation.certificate)
-            binding = self._hub.trust.box_binding(certificate)
-            box = EnrolledBox(binding, invitation.certificate, invitation.school_name)
-            self._boxes[invitation.box] = box
-            self._add_keys(binding.school, binding.keys.signing, binding.keys.sealing)
-            new.append(box)
-        return new
-
-    def boxes(self) -> list[EnrolledBox]:
-        return list(self._boxes.values())
-
-    def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
-        return self._signers.get((origin, signer))
-
-    def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
-        return self._sealing.get(school, [])
-
-    def members(self, audience: str) -> frozenset[int]:
-        schools = frozenset(self._sealing) - {HUB}
-        match audience[:1], audience[1:]:
-            case "d", "":
-                return schools
-            case "s", number if number.isascii() and number.isdigit():
-                return schools & {int(number)}
-            case "l", lesson:
-                return schools & frozenset(self.parties(lesson))
-            case _:
-                return frozenset()
 
     def parties(self, lesson: str) -> dict[int, str]:
         """Return the schools of a lesson that is not cancelled, with their roles."""
@@ -90,21 +49,100 @@ class Registry:
     def may_receive(self, school: int, lesson: str) -> bool:
         return school in self.parties(lesson)
 
-    def _add_keys(self, origin: int, signing: bytes, sealing: bytes) -> None:
+
+class Registry:
+    """Implements sync's directory; blocking, for the store's thread.
+
+    ``reader`` is a read-only connection for it alone. ``revoked`` holds the ids of revoked boxes
+    and may be asked from any thread; an id that is in it stays.
+    """
+
+    def __init__(
+        self, hub: HubIdentity, invitations: InvitationStore, reader: sqlite3.Connection
+    ) -> None:
+        self._hub = hub
+        self._invitations = invitations
+        self._reader = reader
+        self._lessons = LessonParties(reader)
+        self._boxes: dict[str, EnrolledBox] = {}
+        self._by_school: dict[int, list[EnrolledBox]] = {}
+        self._signers: dict[tuple[int, SignerId], Ed25519PublicKey] = {}
+        self._hub_sealing = X25519PublicKey.from_public_bytes(hub.binding.keys.sealing)
+        self._add_signer(HUB, hub.binding.keys.signing)
+        self.revoked: set[str] = set()
+
+    def read_boxes(self) -> None:
+        """Take up boxes that enrolled since, and revocations."""
+        for invitation in self._invitations.list_all():
+            if invitation.certificate is None or invitation.box in self._boxes:
+                continue
+            certificate = read_certificate(invitation.certificate)
+            binding = self._hub.trust.box_binding(certificate)
+            box = EnrolledBox(binding, invitation.certificate, invitation.school_name)
+            self._add_signer(binding.school, binding.keys.signing)
+            self._by_school.setdefault(binding.school, []).append(box)
+            self._boxes[invitation.box] = box
+        self.read_revoked()
+
+    def read_revoked(self) -> None:
+        """Take up what this process or another wrote of revoked boxes."""
+        rows = self._reader.execute("SELECT box FROM box_certificate WHERE revoked = 1").fetchall()
+        self.revoked.update(row["box"] for row in rows)
+
+    def untold(self) -> list[EnrolledBox]:
+        """Return enrolled boxes of which the schools are not told yet."""
+        told = {row["box"] for row in self._reader.execute("SELECT box FROM box_certificate")}
+        return [box for name, box in self._boxes.items() if name not in told]
+
+    def boxes(self) -> list[EnrolledBox]:
+        return list(self._boxes.values())
+
+    def box(self, name: str) -> EnrolledBox | None:
+        return self._boxes.get(name)
+
+    def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
+        # What a box wrote before it was revoked stays what it is.
+        return self._signers.get((origin, signer))
+
+    def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
+        if school == HUB:
+            return [self._hub_sealing]
+        return [
+            X25519PublicKey.from_public_bytes(box.binding.keys.sealing)
+            for box in self._by_school.get(school, [])
+            if box.binding.box not in self.revoked
+        ]
+
+    def members(self, audience: str) -> frozenset[int]:
+        schools = self._by_school.keys()
+        match audience[:1], audience[1:]:
+            case "d", "":
+                return frozenset(schools)
+            case "s", number if number.isascii() and number.isdigit():
+                return frozenset(schools & {int(number)})
+            case "l", lesson:
+                return frozenset(schools & self._lessons.parties(lesson).keys())
+            case _:
+                return frozenset()
+
+    def reached_since(self, origin: int, since_ms: int) -> frozenset[int]:
+        """Return the schools reached by an origin's logs that grew here since a moment."""
+        rows = self._reader.execute(
+            "SELECT DISTINCT audience FROM log WHERE origin = ? AND stored_ms >= ?",
+            (origin, since_ms),
+        ).fetchall()
+        return frozenset[int]().union(*(self.members(row["audience"]) for row in rows))
+
+    def _add_signer(self, origin: int, signing: bytes) -> None:
         public = Ed25519PublicKey.from_public_bytes(signing)
         self._signers[origin, signer_id(public)] = public
-        keys = self._sealing.setdefault(origin, [])
-        keys.append(X25519PublicKey.from_public_bytes(sealing))
 
 
-def box_rows(boxes: Sequence[EnrolledBox]) -> list[Row]:
-    """Return the rows of ``box_certificate`` that tell every school of these boxes."""
-    return [
-        {
-            "school": box.binding.school,
-            "box": box.binding.box,
-            "certificate": box.certificate,
-            "revoked": 0,
-        }
-        for box in boxes
-    ]
+def box_row(box: EnrolledBox, *, revoked: bool) -> Row:
+    """Return the row of ``box_certificate`` that tells every school of a box."""
+    return {
+        "school": box.binding.school,
+        "box": box.binding.box,
+        "certificate": box.certificate,
+        "revoked": int(revoked),
+    }

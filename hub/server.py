@@ -8,28 +8,41 @@ import os
 import random
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+import ssl
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Never
 
 from aiohttp import web
 
+from hub.changes import Changes
 from hub.config import HubConfig
 from hub.errors import HubSetupError
 from hub.exchange_api import ExchangeDesk
 from hub.lesson.relay import LessonRelay
 from hub.lesson.timetable import Row
+from hub.open_calls import OpenCalls
 from hub.pages.app import build_pages
 from hub.pages.hub_view import FlowLight, SchoolLight
-from hub.registry import Registry, box_rows
-from provisioning.authority import open_authority
+from hub.registry import EnrolledBox, LessonParties, Registry, box_row
+from provisioning.authority import Authority, open_authority
 from provisioning.box_gate import BoxGate
 from provisioning.durable_file import private_folder, read_private, write_private
 from provisioning.enrolment import EnrolmentDesk
 from provisioning.enrolment_api import add_enrolment_routes, calling_box
-from provisioning.errors import RefusedError
+from provisioning.enrolment_wire import REQUEST_PATH
+from provisioning.errors import ProvisioningError, RefusedError
 from provisioning.identity import HubIdentity, create_hub_identity
 from provisioning.invitations import SqliteInvitations
 from provisioning.tls import hub_box_port_context, pages_context
@@ -45,7 +58,10 @@ from sync.writer import Writer
 _log = logging.getLogger(__name__)
 
 _SEAL_EVERY_S = 0.5
-_EVENTS_MAX = 64
+_SEAL_RETRY_S = 5.0
+_RENEW_EVERY_S = 24 * 3600.0
+_FRESH_MS = 60_000
+"""A box that was not heard for longer may have rows that nobody here knows of."""
 _ADMIN_CODE_CHARACTERS = 10
 NowMs = Callable[[], int]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,6 +72,7 @@ class HubParts:
     """What run and the administration commands share: the files of one hub, opened."""
 
     config: HubConfig
+    authority: Authority
     identity: HubIdentity
     desk: EnrolmentDesk
     registry: Registry
@@ -71,25 +88,31 @@ def open_hub(config: HubConfig, now_ms: NowMs, host: str | None = None) -> Itera
     ``host`` is what new join codes tell boxes to call, the first configured name by default.
     """
     folder = config.folder
-    private_folder(folder)
-    authority = open_authority(folder / "authority", district=config.district, now_ms=now_ms())
-    identity = create_hub_identity(
-        folder / "identity", authority, names=config.boxes.names, now_ms=now_ms()
-    )
     store = folder / "hub.db"
-    connection = open_store(store)
-    enrolment = sqlite3.connect(store, check_same_thread=False)
-    enrolment.execute("PRAGMA busy_timeout=10000").close()
-    enrolment.execute("PRAGMA synchronous=FULL").close()
-    reader = connect_readonly(store)
-    invitations = SqliteInvitations(enrolment)
-    registry = Registry(identity, invitations, reader)
-    registry.refresh()
-    keys = NodeKeys(origin=HUB, signing=identity.signing, sealing=identity.sealing)
-    node = Node(connection, keys, now_ms, os.urandom, registry, _generation(folder))
-    try:
+    with ExitStack() as stack:
+        with _in_turn(folder):
+            authority = open_authority(
+                folder / "authority", district=config.district, now_ms=now_ms()
+            )
+            identity = create_hub_identity(
+                folder / "identity", authority, names=config.boxes.names, now_ms=now_ms()
+            )
+            connection = stack.enter_context(closing(open_store(store)))
+            # How the hub finds the few that are revoked among all, again and again.
+            connection.execute(
+                "CREATE INDEX IF NOT EXISTS box_certificate_revoked ON box_certificate (box)"
+                " WHERE revoked = 1"
+            ).close()
+            invitations = SqliteInvitations(stack.enter_context(closing(_open_enrolment(store))))
+            generation, admin_code = _generation(folder), _admin_code(folder)
+        registry = Registry(
+            identity, invitations, stack.enter_context(closing(connect_readonly(store)))
+        )
+        registry.read_boxes()
+        keys = NodeKeys(origin=HUB, signing=identity.signing, sealing=identity.sealing)
         yield HubParts(
             config=config,
+            authority=authority,
             identity=identity,
             desk=EnrolmentDesk(
                 authority=authority,
@@ -100,72 +123,98 @@ def open_hub(config: HubConfig, now_ms: NowMs, host: str | None = None) -> Itera
                 now_ms=now_ms,
             ),
             registry=registry,
-            node=node,
+            node=Node(connection, keys, now_ms, os.urandom, registry, generation),
             store=store,
-            admin_code=_admin_code(folder),
+            admin_code=admin_code,
         )
-    finally:
-        for opened in (connection, enrolment, reader):
-            opened.close()
 
 
 async def run_hub(config: HubConfig, now_ms: NowMs) -> Never:
     """Serve until cancelled. Raises HubSetupError when the hub cannot start as configured."""
-    with only_one(config.folder), Writer() as writer, open_hub(config, now_ms) as parts:
-        hub = HubServer(parts, writer, now_ms)
-        async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-            await hub.start(stack)
-            tasks.create_task(hub.keep_sealing())
-            tasks.create_task(hub.relay.run())
+    # The writer ends before its store is closed: what was asked for is still written.
+    with only_one(config.folder), open_hub(config, now_ms) as parts, Writer() as writer:
+        with closing(connect_readonly(parts.store)) as reader:
+            hub = HubServer(parts, writer, reader, now_ms)
+            async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+                await hub.start(stack)
+                for work in hub.works():
+                    tasks.create_task(work)
         raise AssertionError("the hub's tasks run until they are cancelled")
 
 
 class HubServer:
     """The running hub; implements what its pages and its relay ask for."""
 
-    def __init__(self, parts: HubParts, writer: Writer, now_ms: NowMs) -> None:
+    def __init__(
+        self, parts: HubParts, writer: Writer, reader: sqlite3.Connection, now_ms: NowMs
+    ) -> None:
+        """``reader`` is a read-only connection for the event loop's thread."""
         self._parts = parts
         self._writer = writer
         self._now_ms = now_ms
-        self._gate = BoxGate(parts.identity.trust, denied=frozenset(), now_ms=now_ms)
+        self._changes = Changes()
+        self._gate = BoxGate(parts.identity.trust, denied=parts.registry.revoked, now_ms=now_ms)
+        self._calls = OpenCalls(self._gate)
         self._exchange = ExchangeDesk(parts.node, writer, self._gate, self._on_import)
-        self.relay = LessonRelay(
-            LessonShelf(parts.config.folder / "lessons"), parts.registry, self._identify
+        self._parties = LessonParties(reader)
+        self._relay = LessonRelay(
+            LessonShelf(parts.config.folder / "lessons"), self._parties, self._identify
         )
-        self._readers: set[asyncio.Queue[str]] = set()
+        self._boxes_context = hub_box_port_context(parts.identity)
+        self._pages_context = pages_context(parts.identity.tls_pem)
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Open both ports; their servers end with ``stack``."""
-        await self._publish_new_boxes()
-        parts, config = self._parts, self._parts.config
-        boxes = web.Application(client_max_size=MESSAGE_BYTES_MAX, middlewares=[self._notice_boxes])
-        add_enrolment_routes(boxes, parts.desk, self._gate)
+        await self._tell_of_boxes()
+        config = self._parts.config
+        boxes = web.Application(
+            client_max_size=MESSAGE_BYTES_MAX,
+            middlewares=[self._calls.watch, self._notice_enrolment],
+        )
+        add_enrolment_routes(boxes, self._parts.desk, self._gate, self._writer)
         self._exchange.add_routes(boxes)
-        self.relay.add_routes(boxes)
-        await _serve(
-            stack,
-            boxes,
-            [config.boxes.address],
-            config.boxes.port,
-            hub_box_port_context(parts.identity),
-        )
-        await _serve(
-            stack,
-            build_pages(self, random.SystemRandom()),
-            config.pages.addresses,
-            config.pages.port,
-            pages_context(parts.identity.tls_pem),
-        )
+        self._relay.add_routes(boxes)
+        await _serve(stack, boxes, [config.boxes.address], config.boxes.port, self._boxes_context)
+        pages = build_pages(self, random.SystemRandom())
+        await _serve(stack, pages, config.pages.addresses, config.pages.port, self._pages_context)
 
-    async def keep_sealing(self) -> Never:
+    def works(self) -> list[Coroutine[None, None, Never]]:
+        return [self._keep_sealing(), self._keep_renewed(), self._calls.run(), self._relay.run()]
+
+    async def _keep_sealing(self) -> Never:
         """Seal what the hub wrote, here or by an administration command, and tell the schools."""
         policy = SealPolicy(age_ms=int(self._parts.config.seal.after_s * 1000))
         while True:
-            await self._publish_new_boxes()
-            if await self._writer.call(self._parts.node.seal_due, policy):
-                self._exchange.wake()
-                self._tell("schedule")
+            try:
+                await self._writer.call(self._parts.registry.read_revoked)
+                begun_ms = self._now_ms()
+                if await self._writer.call(self._parts.node.seal_due, policy):
+                    await self._wake_readers(HUB, begun_ms)
+                    self._changes.tell("schedule")
+            except sqlite3.Error as error:
+                _log.warning("nothing is sealed (%s); rows wait unsealed", error)
+                await asyncio.sleep(_SEAL_RETRY_S)
             await asyncio.sleep(_SEAL_EVERY_S)
+
+    async def _keep_renewed(self) -> Never:
+        """Have the hub's certificate issued anew in time, and take up what another process had."""
+        parts = self._parts
+        while True:
+            await asyncio.sleep(_RENEW_EVERY_S)
+            try:
+                identity = await self._writer.call(
+                    create_hub_identity,
+                    parts.config.folder / "identity",
+                    parts.authority,
+                    names=parts.config.boxes.names,
+                    now_ms=self._now_ms(),
+                )
+            except ProvisioningError as error:
+                _log.error("the hub's certificate is not renewed: %s", error)
+                continue
+            await self._writer.call(parts.desk.hub_renewed, identity)
+            for context in (self._boxes_context, self._pages_context):
+                context.load_cert_chain(identity.tls_pem)
 
     @property
     def district(self) -> str:
@@ -185,23 +234,28 @@ class HubServer:
         return hmac.compare_digest(code.strip().encode(), self._parts.admin_code.encode())
 
     def school_lights(self) -> Sequence[SchoolLight]:
-        lights = []
-        for box in self._parts.registry.boxes():
-            beat = self._exchange.heartbeats.get(box.binding.school)
-            lights.append(
-                SchoolLight(
-                    school=box.binding.school,
-                    heartbeat_ms=beat.seen_ms if beat else None,
-                    stored_ms=beat.stored_ms if beat else None,
-                    lag_ms=0 if beat and not beat.waiting_bytes else None,
-                    box=box.binding.box,
-                    not_after_ms=box.binding.not_after_ms,
-                )
-            )
-        return lights
+        return [
+            self._light(box)
+            for box in self._parts.registry.boxes()
+            if box.binding.box not in self._parts.registry.revoked
+        ]
+
+    def _light(self, box: EnrolledBox) -> SchoolLight:
+        beat = self._exchange.heartbeats.get(box.binding.box)
+        if beat is None:
+            return SchoolLight(school=box.binding.school, box=box.binding.box)
+        is_fresh = self._now_ms() - beat.seen_ms < _FRESH_MS
+        return SchoolLight(
+            school=box.binding.school,
+            heartbeat_ms=beat.seen_ms,
+            stored_ms=beat.stored_ms,
+            lag_ms=0 if is_fresh and not beat.waiting_bytes else None,
+            box=box.binding.box,
+            not_after_ms=beat.certificate_until_ms,
+        )
 
     def lesson_flow(self, lesson: str) -> Sequence[FlowLight]:
-        seen = self.relay.evidence(lesson)
+        seen = self._relay.evidence(lesson)
         if seen is None:
             return []
         now_ms = self._now_ms()
@@ -215,20 +269,14 @@ class HubServer:
                 bytes=seen.stored_bytes,
                 missing=None,
             )
-            for school, role in self._parts.registry.parties(lesson).items()
+            for school, role in self._parties.parties(lesson).items()
         ]
 
-    def record(self, table: str, rows: list[Row]) -> None:
-        self._writer.call_from_thread(self._parts.node.record, table, rows)
+    def record_all(self, rows_by_table: Mapping[str, list[Row]]) -> None:
+        self._writer.call_from_thread(self._parts.node.record_all, rows_by_table)
 
-    async def events(self) -> AsyncIterator[str]:
-        queue: asyncio.Queue[str] = asyncio.Queue(_EVENTS_MAX)
-        self._readers.add(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._readers.discard(queue)
+    def events(self) -> AsyncIterator[str]:
+        return self._changes.follow()
 
     def _identify(self, request: web.Request) -> int:
         try:
@@ -237,29 +285,31 @@ class HubServer:
             raise web.HTTPForbidden(text=str(refusal)) from refusal
 
     @web.middleware
-    async def _notice_boxes(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _notice_enrolment(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
-        if request.path.startswith("/enrol/"):
-            await self._publish_new_boxes()
+        if request.path == REQUEST_PATH and response.status == HTTPStatus.OK:
+            await self._writer.call(self._parts.registry.read_boxes)
+            await self._tell_of_boxes()
         return response
 
-    async def _publish_new_boxes(self) -> None:
-        new = await self._writer.call(self._parts.registry.refresh)
-        if new:
-            await self._writer.call(self._parts.node.record, "box_certificate", box_rows(new))
-            for box in new:
-                _log.info("school %d enrolled box %s", box.binding.school, box.binding.box)
-                self._tell(f"school:{box.binding.school}")
+    async def _tell_of_boxes(self) -> None:
+        """Tell the schools of boxes they do not know; one that enrolled before a crash is told."""
+        new = await self._writer.call(self._parts.registry.untold)
+        rows = [box_row(box, revoked=False) for box in new]
+        await self._writer.call(self._parts.node.record, "box_certificate", rows)
+        for box in new:
+            _log.info("school %d enrolled box %s", box.binding.school, box.binding.box)
+            self._changes.tell(f"school:{box.binding.school}")
 
-    def _on_import(self, school: int, imported: Imported) -> None:
-        self._tell(f"school:{school}")
+    async def _on_import(self, school: int, imported: Imported, since_ms: int) -> None:
+        self._changes.tell(f"school:{school}")
         if any(BY_NAME[name].audience is Audience.LESSON for name in imported.tables):
-            self._exchange.wake()
+            await self._wake_readers(school, since_ms)
 
-    def _tell(self, change: str) -> None:
-        for queue in self._readers:
-            if not queue.full():
-                queue.put_nowait(change)
+    async def _wake_readers(self, origin: int, since_ms: int) -> None:
+        """Wake the schools that what an origin's logs gained since concerns, and no others."""
+        reached = await self._writer.call(self._parts.registry.reached_since, origin, since_ms)
+        self._exchange.wake(reached - {origin})
 
 
 @contextmanager
@@ -281,19 +331,35 @@ async def _serve(
     app: web.Application,
     addresses: Sequence[str],
     port: int,
-    context: object,
+    context: ssl.SSLContext,
 ) -> None:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     for address in addresses:
         try:
-            await web.TCPSite(runner, address, port, ssl_context=context).start()  # type: ignore[arg-type]  # an SSLContext
+            await web.TCPSite(runner, address, port, ssl_context=context).start()
         except OSError as error:
             raise HubSetupError(
                 f"{address}:{port} cannot be served ({error.strerror}); stop the program that has"
                 " it, or change the port in the configuration"
             ) from error
+
+
+@contextmanager
+def _in_turn(folder: Path) -> Iterator[None]:
+    """Let one process at a time make what a folder lacks: the daemon or a command."""
+    private_folder(folder)
+    with (folder / "opening").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _open_enrolment(store: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(store, check_same_thread=False)
+    connection.execute("PRAGMA busy_timeout=10000").close()
+    connection.execute("PRAGMA synchronous=FULL").close()
+    return connection
 
 
 def _generation(folder: Path) -> bytes:

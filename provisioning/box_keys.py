@@ -78,7 +78,7 @@ def unpack_keys(stored: bytes) -> BoxKeys:
     """Return what ``pack_keys`` packed; raise IdentityDamagedError for anything else."""
     try:
         record = msgspec.json.decode(stored, type=_StoredKeys)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IdentityDamagedError(
             "the keys of the unfinished claim are unreadable; ask for a new join code"
         ) from error

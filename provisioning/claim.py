@@ -79,7 +79,7 @@ async def claim(
         if enrolled.box != code.box or enrolled.trust.root_pin() != code.root_pin:
             raise SetupError(
                 f"this box is already box {enrolled.box} of {enrolled.school_name}; "
-                "retire it before claiming it again"
+                f"to claim it anew, stop it and move {folder} away first"
             )
         _forget_pending(folder)
         return Claimed(identity=enrolled, clock_offset_ms=None)

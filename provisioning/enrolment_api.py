@@ -19,6 +19,7 @@ from provisioning.enrolment_wire import (
 )
 from provisioning.errors import Refusal, RefusedError
 from provisioning.tls import peer_certificate
+from sync.writer import Writer
 
 BODY_DEADLINE_S = 10.0
 BUSY_RETRY_S = 60
@@ -41,19 +42,25 @@ _STATUS = {
 _Route = Callable[[web.Request], Coroutine[None, None, web.Response]]
 
 
-def add_enrolment_routes(app: web.Application, desk: EnrolmentDesk, gate: BoxGate) -> None:
-    """Mount the desk on ``app``, which is served with ``hub_box_port_context``."""
+def add_enrolment_routes(
+    app: web.Application, desk: EnrolmentDesk, gate: BoxGate, writer: Writer
+) -> None:
+    """Mount the desk on ``app``, which is served with ``hub_box_port_context``.
+
+    ``writer`` is the thread of the desk's store.
+    """
 
     async def authority(_request: web.Request) -> web.Response:
         return web.Response(body=desk.authority_pem(), content_type="application/x-pem-file")
 
     async def enrol(request: web.Request) -> web.Response:
         body = await _bounded_body(request)
-        return _json(desk.enrol(body, request.remote or ""))
+        return _json(await writer.call(desk.enrol, body, request.remote or ""))
 
     async def renew(request: web.Request) -> web.Response:
         box = gate.admit_to_renew(peer_certificate(request.transport))
-        return _json(desk.renew(box, await _bounded_body(request)))
+        body = await _bounded_body(request)
+        return _json(await writer.call(desk.renew, box, body))
 
     async def name_box(request: web.Request) -> web.Response:
         return web.Response(text=calling_box(request, gate).box)

@@ -201,7 +201,7 @@ def _read(folder: Path) -> Identity:
     record_file = folder / "identity.json"
     try:
         record = msgspec.json.decode(read_private(record_file), type=IdentityRecord)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IdentityDamagedError(f"{record_file}: {error}; restore it") from error
     trust = read_trust(read_private(folder / "authority.pem"))
     signing = ed25519_private(read_private(folder / "signing.key"))

@@ -9,7 +9,7 @@ from typing import Never
 from drivers.codecs.card_frames import encode_card_frame
 from drivers.entities import NowMs
 from drivers.simulators.ledger import Ledger
-from drivers.simulators.pty_link import PtyLink
+from drivers.simulators.pty_link import PtyLink, closing_line
 
 BAUD = 9600
 HEARD_AFTER_S = 0.5
@@ -50,9 +50,9 @@ class CardReaderSimulator:
         self._gone_at: dict[str, float] = {}
 
     async def run(self) -> Never:
-        """Present cards for ever."""
+        """Present cards for ever; its line is unplugged when it is cancelled."""
         loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as tasks:
+        async with closing_line(self.link), asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen())
             while True:
                 await asyncio.sleep(self._rng.uniform(*self._pause_s))

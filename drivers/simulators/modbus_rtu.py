@@ -22,7 +22,7 @@ from drivers.codecs.modbus_points import WIDTH, decode_point, encode_raw
 from drivers.entities import NowMs
 from drivers.errors import ProtocolError
 from drivers.simulators.ledger import Ledger
-from drivers.simulators.pty_link import PtyLink
+from drivers.simulators.pty_link import PtyLink, closing_line
 from drivers.transports.serial_address import UNIT_MAX
 from firmware_profiles.model import Point, Profile
 
@@ -199,8 +199,8 @@ class ModbusRtuSimulator:
         }
 
     async def run(self) -> Never:
-        """Answer for ever."""
-        async with asyncio.TaskGroup() as tasks:
+        """Answer for ever; its line is unplugged when it is cancelled."""
+        async with closing_line(self.link), asyncio.TaskGroup() as tasks:
             for unit in self._units.values():
                 tasks.create_task(self._serve_unit(unit, tasks))
             await self._listen()

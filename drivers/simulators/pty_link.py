@@ -6,7 +6,8 @@ import os
 import select
 import termios
 import tty
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 AWAY_S = 0.02
@@ -120,3 +121,12 @@ class PtyLink:
         if self._heard_open:
             self._heard_open = False
             self.closings += 1
+
+
+@asynccontextmanager
+async def closing_line(link: PtyLink) -> AsyncIterator[None]:
+    """Unplug a line at the end: a name left behind would soon lead to somebody else's terminal."""
+    try:
+        yield
+    finally:
+        link.unplug()

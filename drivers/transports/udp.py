@@ -12,7 +12,7 @@ from drivers.errors import SetupError
 
 INBOX_MAX = 512
 # linux/in.h; Python's socket module does not name it.
-_IP_MULTICAST_ALL = 49
+IP_MULTICAST_ALL = 49
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def multicast_socket(group: str, port: int, address: IPv4Address) -> socket.sock
     """
     bound = _shared_socket(group, port)
     try:
-        bound.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+        bound.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)
         membership = IPv4Address(group).packed + address.packed
         bound.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
     except OSError as error:

@@ -2,18 +2,22 @@
 
 import asyncio
 import json
+import logging
 import sys
 from collections import Counter
 from typing import Any
 
 import msgspec
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from edge.control import Confirm, ask_daemon
 from edge.demo.plan import DemoPlan, SchoolPlan
-from edge.errors import BoxSetupError
+from edge.errors import BoxSetupError, DaemonAwayError
 from edge.pages.actions import Adopt, Discover
 from provisioning.identity import load_identity
 from sync.sealing import recipient_id
+
+_log = logging.getLogger(__name__)
 
 HUB = [sys.executable, "-m", "hub"]
 EDGE = [sys.executable, "-m", "edge"]
@@ -49,46 +53,38 @@ async def enrol(plan: DemoPlan, school: SchoolPlan) -> None:
         "--json",
     )
     code = json.loads(invited)["code"]
-    await _run(*EDGE, "claim", f"--config={school.config}", "--", code)
+    await _run_again(*EDGE, "claim", f"--config={school.config}", "--", code)
 
 
 async def wait_for_daemon(school: SchoolPlan) -> None:
     """Return once the box's daemon answers."""
-    async with asyncio.timeout(DAEMON_S_MAX):
-        while True:
-            try:
-                await ask_daemon(school.folder / "data", "GET", "/status")
-            except BoxSetupError:
-                await asyncio.sleep(_LOOK_EVERY_S)
-            else:
-                return
+    await _ask(school, "GET", "/status")
 
 
 async def import_roster(school: SchoolPlan) -> None:
-    await ask_daemon(school.folder / "data", "POST", "/roster", school.roster.read_bytes())
+    await _ask(school, "POST", "/roster", school.roster.read_bytes())
 
 
 async def adopt_what_is_found(school: SchoolPlan, expected: int) -> Counter[str]:
-    """Search until ``expected`` devices are adopted or a search brings nothing new.
+    """Search, again if need be, until ``expected`` devices are adopted.
 
-    Returns how many were discovered, by kind.
+    Returns how many were discovered, by kind. A daemon that is killed meanwhile forgets what it
+    found and what it was looking for, but not what was adopted.
     """
-    folder = school.folder / "data"
-    discovered: Counter[str] = Counter()
-    adopted = {device["device"] for device in (await status(school))["devices"]}
+    kinds: dict[str, str] = {}
     async with asyncio.timeout(DISCOVERY_S_MAX):
-        while len(adopted) < expected:
-            await ask_daemon(folder, "POST", "/discover", msgspec.json.encode(Discover()))
-            while True:
+        while len((await _ask(school, "GET", "/status"))["devices"]) < expected:
+            await _ask(school, "POST", "/discover", msgspec.json.encode(Discover()))
+            searching = True
+            while searching:
                 await asyncio.sleep(_LOOK_EVERY_S)
-                found = await ask_daemon(folder, "GET", "/candidates")
+                found = await _ask(school, "GET", "/candidates")
+                searching = found["progress"]["running"]
                 for candidate in found["candidates"]:
-                    if candidate["needs"] == "nothing" and candidate["identity"] not in adopted:
-                        discovered[candidate["kind"]] += 1
-                        adopted.add(await _adopt(school, candidate))
-                if not found["progress"]["running"] and found["progress"]["finished_ms"]:
-                    break
-    return discovered
+                    if candidate["needs"] == "nothing":
+                        kinds[candidate["identity"]] = candidate["kind"]
+                        await _adopt(school, candidate)
+    return Counter(kinds.values())
 
 
 async def confirm_partners(plan: DemoPlan, flagship: SchoolPlan) -> None:
@@ -96,7 +92,6 @@ async def confirm_partners(plan: DemoPlan, flagship: SchoolPlan) -> None:
 
     What the flagship shows is compared with what the other school's own box says.
     """
-    folder = flagship.folder / "data"
     for school in plan.schools:
         if school.number == flagship.number:
             continue
@@ -104,13 +99,13 @@ async def confirm_partners(plan: DemoPlan, flagship: SchoolPlan) -> None:
         own_key = recipient_id(own.sealing.public_key()).hex()
         async with asyncio.timeout(DAEMON_S_MAX):
             while True:
-                shown = await ask_daemon(folder, "GET", f"/partners/{school.number}")
+                shown = await _ask(flagship, "GET", f"/partners/{school.number}")
                 keys = [each["fingerprint"] for each in shown["partners"]]
                 if any(key.replace(" ", "") == own_key for key in keys):
                     break
                 await asyncio.sleep(_LOOK_EVERY_S)
         wish = msgspec.json.encode(Confirm(fingerprint=own_key))
-        await ask_daemon(folder, "POST", f"/partners/{school.number}/confirm", wish)
+        await _ask(flagship, "POST", f"/partners/{school.number}/confirm", wish)
 
 
 async def schedule_lesson(plan: DemoPlan, starts_in_s: float, minutes: float) -> dict[str, Any]:
@@ -152,7 +147,7 @@ async def status(school: SchoolPlan) -> dict[str, Any]:
     return await ask_daemon(school.folder / "data", "GET", "/status")
 
 
-async def _adopt(school: SchoolPlan, candidate: dict[str, Any]) -> str:
+async def _adopt(school: SchoolPlan, candidate: dict[str, Any]) -> None:
     family = candidate["kind"]
     if family == "farm_sensor":
         family = candidate["profile"].partition("-")[0]
@@ -161,9 +156,38 @@ async def _adopt(school: SchoolPlan, candidate: dict[str, Any]) -> str:
         name=_NAMES.get(family, candidate["name"][:80]),
         room=None if candidate["kind"] == "farm_sensor" else school.room,
     )
-    answer = await ask_daemon(school.folder / "data", "POST", "/adopt", msgspec.json.encode(wish))
-    device: str = answer["device"]
-    return device
+    try:
+        await ask_daemon(school.folder / "data", "POST", "/adopt", msgspec.json.encode(wish))
+    except BoxSetupError as error:
+        # A killed daemon has forgotten the candidate, and may have adopted it: the next look tells.
+        _log.info("%s: %s is tried again: %s", school.name_en, candidate["identity"], error)
+
+
+async def _ask(
+    school: SchoolPlan, method: str, path: str, body: bytes | None = None
+) -> dict[str, Any]:
+    """Ask a school's daemon, and wait for it as a person would while it starts again."""
+    async for attempt in _patiently(DaemonAwayError):
+        with attempt:
+            return await ask_daemon(school.folder / "data", method, path, body)
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _run_again(*argv: str) -> bytes:
+    """Run a command that may be repeated whatever went wrong, until it succeeds."""
+    async for attempt in _patiently(BoxSetupError):
+        with attempt:
+            return await _run(*argv)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _patiently(error: type[BoxSetupError]) -> AsyncRetrying:
+    return AsyncRetrying(
+        wait=wait_fixed(_LOOK_EVERY_S),
+        stop=stop_after_delay(DAEMON_S_MAX),
+        retry=retry_if_exception_type(error),
+        reraise=True,
+    )
 
 
 async def _run(*argv: str) -> bytes:

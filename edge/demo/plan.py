@@ -150,7 +150,7 @@ def load_demo_config(path: Path | None) -> DemoConfig:
         return msgspec.toml.decode(path.read_bytes(), type=DemoConfig, dec_hook=decode_setting)
     except OSError as error:
         raise BoxSetupError(f"{path}: cannot be read ({error.strerror}); name another") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BoxSetupError(f"{path}: {error}; correct that line and start again") from error
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
@@ -29,6 +29,7 @@ _PR_SET_PDEATHSIG = 1
 class _Program:
     name: str
     argv: Sequence[str]
+    died: Callable[[], None]
     log: Path
     process: subprocess.Popen[bytes]
     started_at: float
@@ -44,12 +45,17 @@ class Processes:
         self._folder = folder
         self._programs: dict[str, _Program] = {}
 
-    def start(self, name: str, argv: Sequence[str]) -> None:
-        """Start a program and keep it running; its output goes to ``<folder>/<name>.log``."""
+    def start(
+        self, name: str, argv: Sequence[str], died: Callable[[], None] = lambda: None
+    ) -> None:
+        """Start a program and keep it running; its output goes to ``<folder>/<name>.log``.
+
+        ``died`` clears away what it leaves behind when it is killed.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         log = self._folder / f"{name}.log"
         self._programs[name] = _Program(
-            name, argv, log, _spawn(argv, log), asyncio.get_running_loop().time()
+            name, argv, died, log, _spawn(argv, log), asyncio.get_running_loop().time()
         )
         self._write_pids()
 
@@ -71,14 +77,18 @@ class Processes:
             await asyncio.sleep(WATCH_EVERY_S)
             self._measure()
             for program in list(self._programs.values()):
-                if program.process.poll() is None:
+                ended = program.process.poll() is not None
+                if not ended or self._programs.get(program.name) is not program:
                     continue
                 _log.warning("%s ended with %s", program.name, program.process.returncode)
+                program.died()
                 early = loop.time() - program.started_at < EARLY_S
                 program.early_deaths = program.early_deaths + 1 if early else 0
                 if program.early_deaths >= DIED_EARLY_MAX:
                     raise BoxSetupError(f"{program.name} cannot run: {_last_line(program.log)}")
                 await asyncio.sleep(RESTART_AFTER_S)
+                if self._programs.get(program.name) is not program:
+                    continue  # stopped meanwhile
                 program.process = _spawn(program.argv, program.log)
                 program.started_at = loop.time()
                 program.starts += 1

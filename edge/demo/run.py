@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,20 +78,31 @@ async def run_demo(
                         tasks.create_task(demo.look(view)),
                     ]
                     await demo.story(stack, wish.for_s)
+                    observed = await demo.proof()
                     for helper in helpers:
                         helper.cancel()
-            except* BoxSetupError as group:
-                raise group.exceptions[0] from group
-            except* TimeoutError as group:
-                waiting = ", ".join(
-                    f"{school.name_en} {progress.schools[school.number].step}"
-                    for school in plan.schools
-                )
-                raise BoxSetupError(
-                    f"the demo did not get on ({waiting}); look into {plan.folder / 'logs'}, and"
-                    " at what a real port or camera of its configuration does"
-                ) from group
-            return await demo.proof()
+            except BaseExceptionGroup as group:
+                error = _sentence(group, plan, progress)
+                if error is None:
+                    raise
+                raise error from group
+            return observed
+
+
+def _sentence(
+    group: BaseExceptionGroup, plan: DemoPlan, progress: DemoProgress
+) -> BaseException | None:
+    """Return the one error that a person is told; None where it is a fault of ours."""
+    error: BaseException | None = group.subgroup(BoxSetupError)
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if error is None and group.subgroup(TimeoutError):
+        steps = [f"{each.name_en} {progress.schools[each.number].step}" for each in plan.schools]
+        error = BoxSetupError(
+            f"the demo did not get on ({', '.join(steps)}); look into {plan.folder / 'logs'}, and"
+            " at what a real port or camera of its configuration does"
+        )
+    return error
 
 
 class Demo:
@@ -145,6 +157,7 @@ class Demo:
         self._lesson = await person.schedule_lesson(self._plan, LESSON_IN_S, lasts_s / 60)
         self._progress.note("A lesson is scheduled; nobody touches a classroom page.")
         for school in self._plan.schools[1:]:
+            _report(school).unlink(missing_ok=True)  # of an earlier run
             self.processes.start(f"classroom-{school.number}", _watcher(school))
         async with asyncio.timeout(PLAYING_S_MAX):
             while not all(  # noqa: ASYNC110 - another process's report
@@ -234,7 +247,9 @@ class Demo:
     async def _open_school(self, school: SchoolPlan) -> None:
         seen = self._progress.schools[school.number]
         if school.simulated:
-            self.processes.start(_devices(school), _simulators(school))
+            self.processes.start(
+                _devices(school), _simulators(school), partial(_remove_lines, school.lines)
+            )
         seen.step = "claims its box with a join code"
         await person.enrol(self._plan, school)
         seen.setup_code = setup_code(school.folder / "data")
@@ -245,9 +260,10 @@ class Demo:
         await person.import_roster(school)
         seen.step = "searches for devices"
         expected = _devices_expected(school)
-        self._discovered += await person.adopt_what_is_found(school, expected)
+        found = await person.adopt_what_is_found(school, expected)
+        self._discovered += found
         seen.step = "at work"
-        self._progress.note(f"{school.name_en}: enrolled, {expected} devices adopted.")
+        self._progress.note(f"{school.name_en}: enrolled, {found.total()} devices adopted.")
 
     async def _cut_a_link(self, loop: asyncio.AbstractEventLoop) -> None:
         cut = self._plan.schools[-1]
@@ -423,6 +439,12 @@ def _simulators(school: SchoolPlan) -> list[str]:
         f"--cards={school.folder / 'cards'}",
         *(f"--with={part}" for part in sorted(school.simulated)),
     ]
+
+
+def _remove_lines(folder: Path) -> None:
+    """Remove the names of serial lines whose terminals are gone, and soon somebody else's."""
+    for line in folder.glob("*"):
+        line.unlink(missing_ok=True)
 
 
 def _remove(folder: Path) -> None:

@@ -25,13 +25,16 @@ from sync.sealing import (
 
 
 def read_keys(
-    store: sqlite3.Connection, lesson: str, own: X25519PrivateKey
+    store: sqlite3.Connection, lesson: str, flagship: int, own: X25519PrivateKey
 ) -> dict[KeyId, DataKey]:
-    """Return the lesson's keys that were granted to this box; forged grants are passed over."""
+    """Return the lesson's keys that its flagship granted to this box.
+
+    Another party's grants are no word on the lesson's key, and forged ones are passed over.
+    """
     rows = store.execute(
         "SELECT lesson_key, suite, wrapped FROM lesson_key_grant"
-        " WHERE lesson = ? AND recipient = ?",
-        (lesson, recipient_id(own.public_key())),
+        " WHERE school = ? AND lesson = ? AND recipient = ?",
+        (flagship, lesson, recipient_id(own.public_key())),
     ).fetchall()
     keys: dict[KeyId, DataKey] = {}
     for name, suite, wrapped in rows:
@@ -54,13 +57,14 @@ def ensure_key(
 
     Blocking; grants that exist are not made again.
     """
-    keys = read_keys(store, lesson, own)
+    keys = read_keys(store, lesson, node.origin, own)
     key = next(iter(keys.values()), None) or new_data_key(random_bytes)
     granted = {
         row["recipient"]
         for row in store.execute(
-            "SELECT recipient FROM lesson_key_grant WHERE lesson = ? AND lesson_key = ?",
-            (lesson, key_id(key)),
+            "SELECT recipient FROM lesson_key_grant"
+            " WHERE school = ? AND lesson = ? AND lesson_key = ?",
+            (node.origin, lesson, key_id(key)),
         )
     }
     rows: list[Row] = [

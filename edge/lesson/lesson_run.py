@@ -5,12 +5,14 @@ import logging
 import os
 import sqlite3
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from random import Random
-from typing import Protocol
+from typing import Never, Protocol
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -25,16 +27,15 @@ from edge.lesson.capture import capture
 from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.hub_link import HubRoute
 from edge.lesson.lesson_keys import ensure_key, read_keys
-from edge.lesson.partners import Partners
 from edge.lesson.publish import LessonPublisher
 from edge.lesson.receive import LessonReceiver
 from edge.lesson.recording import RecordedTake, TakeRecorder, recorded_takes
 from edge.lesson.schedule import ScheduledLesson
-from edge.lesson.status import LessonStatus, Phase, waiting
+from edge.lesson.status import Cause, LessonStatus, Phase, waiting
 from edge.lesson.take import CaptureEvent, MediaFragment, MediaGap, TakeInit
-from edge.pages.box_view import LessonState
+from edge.pages.box_view import LessonRole, LessonState
+from edge.supervision import keep_running
 from provisioning.identity import Identity
-from sync.fragment_log import LessonId
 from sync.fragment_shelf import LessonShelf
 from sync.node import Node
 from sync.oplog import Row
@@ -46,9 +47,31 @@ _log = logging.getLogger(__name__)
 
 CAPTURE_RETRY_S = 2.0
 KEYS_EVERY_S = 1.0
+KEYS_AGAIN_S = 10.0
 COMPLETE_S_MAX = 12 * 3600.0
 """What a receiver could not get by then stays a listed gap: its flagship's box is gone."""
+QUALITY_ROWS_MAX = 1000
+"""Changes of a lesson's state that wait for the disk; beyond it the oldest go."""
 MINUTES_CONTEXT = b"schoolnode lesson minutes"
+
+_EVERYWHERE = {
+    Cause.NONE: None,
+    Cause.HUB_UNREACHABLE: "wan",
+    Cause.HUB_REFUSES: "hub",
+    Cause.FLAGSHIP_SILENT: "flagship",
+    Cause.CAMERA_SILENT: "camera",
+    Cause.NO_KEY: "key",
+    Cause.DISK: "box",
+}
+CAUSE_WORDS: Mapping[LessonRole, Mapping[Cause, str | None]] = {
+    LessonRole.FLAGSHIP: {
+        **_EVERYWHERE,
+        Cause.NO_PICTURE: "camera",
+        Cause.NO_SOUND: "camera",
+    },
+    LessonRole.RECEIVER: {**_EVERYWHERE, Cause.NO_PICTURE: "wan", Cause.NO_SOUND: "wan"},
+}
+"""Where the trouble is, in the hub's words (``lesson_quality.cause``)."""
 
 
 class Classroom(Protocol):
@@ -76,7 +99,6 @@ class LessonMeans:
     writer: Writer
     reader: sqlite3.Connection
     acquaintances: Acquaintances
-    partners: Partners
     shelf: LessonShelf
     route: HubRoute
     now_ms: Callable[[], int]
@@ -84,7 +106,10 @@ class LessonMeans:
 
 
 class LessonRun:
-    """See :class:`FlagshipRun` and :class:`ReceiverRun`."""
+    """See :class:`FlagshipRun` and :class:`ReceiverRun`.
+
+    ``lesson`` may be replaced while it runs: times and parties are looked at again each second.
+    """
 
     def __init__(
         self,
@@ -96,13 +121,12 @@ class LessonRun:
         self.lesson = lesson
         self.status = waiting(means.now_ms())
         self.archived = False
-        self._id = LessonId(lesson.lesson)
         self._means = means
         self._room = room
         self._changed = changed
         self._live_s = 0.0
         self._told: tuple[Phase, str] | None = None
-        self._quality: list[Row] = []
+        self._quality: deque[Row] = deque(maxlen=QUALITY_ROWS_MAX)
 
     @property
     def state(self) -> LessonState:
@@ -111,7 +135,7 @@ class LessonRun:
             return LessonState.ARCHIVED
         if self.status.phase is Phase.DONE:
             return LessonState.DONE
-        if now_ms >= self.lesson.ends_ms:
+        if self._is_over:
             return LessonState.CATCHING_UP
         if now_ms < self.lesson.starts_ms or self.status.phase is Phase.WAITING:
             return LessonState.PREPARING
@@ -122,16 +146,17 @@ class LessonRun:
         }[self.status.phase]
 
     def recorded(self) -> list[RecordedTake]:
-        return recorded_takes(self._means.shelf, self._id)
+        return recorded_takes(self._means.shelf, self.lesson.lesson)
 
     async def run(self) -> None:
         """Prepare, hold the lesson, fill what is missing, and write down what came of it."""
         async with asyncio.TaskGroup() as tasks:
-            preparing = tasks.create_task(self._room.prepare())
-            counting = tasks.create_task(self._count())
+            helpers = [tasks.create_task(self._beside("counting", self._count))]
+            if not self._is_over:  # a box that starts late leaves the blackboard as it is
+                helpers.append(tasks.create_task(self._beside("preparing", self._room.prepare)))
             await self._hold()
-            counting.cancel()
-            preparing.cancel()
+            for helper in helpers:
+                helper.cancel()
         await self._write_down()
         self.archived = True
         self._changed()
@@ -140,9 +165,23 @@ class LessonRun:
     async def _hold(self) -> None:
         """Take part until the lesson is over and whole."""
 
-    async def _until(self, moment_ms: int) -> None:
-        # The wall clock may be set while a lesson waits, so it is looked at again each second.
-        while (left_ms := moment_ms - self._means.now_ms()) > 0:  # noqa: ASYNC110 - as said
+    @property
+    def _is_over(self) -> bool:
+        return self._means.now_ms() >= self.lesson.ends_ms
+
+    async def _beside(self, what: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Do something without which the lesson can be held."""
+        await keep_running(f"lesson {self.lesson.lesson}: {what}", work)
+
+    async def _until_start(self) -> None:
+        await self._until(lambda: self.lesson.starts_ms)
+
+    async def _until_end(self) -> None:
+        await self._until(lambda: self.lesson.ends_ms)
+
+    async def _until(self, moment_ms: Callable[[], int]) -> None:
+        # The wall clock may be set and the lesson moved meanwhile: both are looked at again.
+        while (left_ms := moment_ms() - self._means.now_ms()) > 0:  # noqa: ASYNC110 - as said
             await asyncio.sleep(min(left_ms / 1000, 1.0))
 
     def _note(self, status: LessonStatus) -> None:
@@ -157,23 +196,29 @@ class LessonRun:
                     "lesson": self.lesson.lesson,
                     "hop": self.lesson.mine.role.value,
                     "state": status.phase.value,
-                    "cause": status.cause.value or None,
+                    "cause": CAUSE_WORDS[self.lesson.mine.role][status.cause],
                     "frames": status.missing,
                     "late_ms": min(ages, default=None),
                 }
             )
             self._changed()
 
-    async def _count(self) -> None:
+    async def _count(self) -> Never:
         """Count the seconds in which sound came, and record how the lesson goes."""
         while True:
             await asyncio.sleep(1.0)
             age_ms = self.status.sound_age_ms
             if age_ms is not None and age_ms < 1500:  # noqa: PLR2004 - one tick and a half
                 self._live_s += 1.0
-            rows, self._quality = self._quality, []
-            if rows:
+            rows = list(self._quality)
+            if not rows:
+                continue
+            self._quality.clear()
+            try:
                 await self._means.writer.call(self._means.node.record, "lesson_quality", rows)
+            except sqlite3.Error:
+                self._quality.extendleft(reversed(rows))
+                raise
 
     async def _write_down(self) -> None:
         lesson = self.lesson.lesson
@@ -181,7 +226,7 @@ class LessonRun:
         recorded_s = sum(max(take.seconds.values(), default=0.0) for take in takes)
         missing_s = sum(gap.seconds for take in takes for gap in take.gaps)
         rows: dict[str, list[Row]] = {
-            "lesson_quality": self._quality,
+            "lesson_quality": list(self._quality),
             "recording": [
                 {
                     "lesson": lesson,
@@ -209,8 +254,8 @@ class LessonRun:
             msgspec.msgpack.encode([self._means.identity.school, *minutes.values()]),
         )
         rows["lesson_minutes"] = [{**minutes, "signature": signature}]
-        self._quality = []
         await self._means.writer.call(self._means.node.record_all, rows)
+        self._quality.clear()
 
 
 class FlagshipRun(LessonRun):
@@ -218,19 +263,17 @@ class FlagshipRun(LessonRun):
 
     async def _hold(self) -> None:
         means = self._means
-        receivers = [party.school for party in self.lesson.receivers]
-        keys = [key for school in receivers for key in means.partners.confirmed_keys(school)]
         key = await means.writer.call(
             ensure_key,
             means.node,
             means.reader,
             self.lesson.lesson,
             means.identity.sealing,
-            keys,
+            (),
             os.urandom,
         )
         publisher = LessonPublisher(
-            lesson=self._id,
+            lesson=self.lesson.lesson,
             key=key,
             signing=means.identity.signing,
             shelf=means.shelf,
@@ -241,17 +284,25 @@ class FlagshipRun(LessonRun):
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(publisher.run())
-            await self._until(self.lesson.starts_ms)
-            capturing = tasks.create_task(self._keep_capturing(publisher))
-            await self._until(self.lesson.ends_ms)
-            capturing.cancel()
-            await asyncio.wait([capturing])
+            await self._until_start()
+            if not self._is_over:
+                capturing = tasks.create_task(
+                    self._beside("capture", lambda: self._keep_capturing(publisher))
+                )
+                await self._until_end()
+                capturing.cancel()
+                await asyncio.wait([capturing])
             publisher.finish()
 
-    async def _keep_capturing(self, publisher: LessonPublisher) -> None:
+    async def _keep_capturing(self, publisher: LessonPublisher) -> Never:
+        told = ""
+
         def note(attempt: RetryCallState) -> None:
-            error = attempt.outcome.exception() if attempt.outcome else None
-            _log.warning("lesson %s: the camera: %s", self.lesson.lesson, error)
+            nonlocal told
+            trouble = str(attempt.outcome.exception()) if attempt.outcome else ""
+            if trouble != told:  # tried every two seconds: said once
+                _log.warning("lesson %s: the camera: %s", self.lesson.lesson, trouble)
+            told = trouble
 
         while True:
             async for attempt in AsyncRetrying(
@@ -295,17 +346,12 @@ class ReceiverRun(LessonRun):
 
     async def _hold(self) -> None:
         means = self._means
-        flagship = self.lesson.flagship
-        if flagship is None:
-            _log.warning("lesson %s names no flagship; nothing to follow", self.lesson.lesson)
+        signing = await self._flagship_signing_key()
+        if signing is None:
             return
-        signing = means.acquaintances.latest_signing_key(flagship.school)
-        while signing is None:
-            await asyncio.sleep(KEYS_EVERY_S)
-            signing = means.acquaintances.latest_signing_key(flagship.school)
         keys = await self._read_keys()
         receiver = LessonReceiver(
-            lesson=self._id,
+            lesson=self.lesson.lesson,
             keys=keys,
             flagship=signing,
             shelf=means.shelf,
@@ -317,20 +363,45 @@ class ReceiverRun(LessonRun):
         async with asyncio.TaskGroup() as tasks:
             refreshing = tasks.create_task(self._refresh(keys))
             following = tasks.create_task(receiver.run())
-            await self._until(self.lesson.ends_ms)
+            await self._until_end()
             receiver.finish()
             await asyncio.wait([following], timeout=COMPLETE_S_MAX)
             following.cancel()
             refreshing.cancel()
 
-    async def _refresh(self, keys: dict[KeyId, DataKey]) -> None:
+    async def _flagship_signing_key(self) -> Ed25519PublicKey | None:
+        """Return the flagship's key as soon as its box is known here, None if that is too late."""
+        means = self._means
+        give_up_ms = int(COMPLETE_S_MAX * 1000)
+        while means.now_ms() < self.lesson.ends_ms + give_up_ms:
+            flagship = self.lesson.flagship
+            if flagship is not None:
+                key = await means.writer.call(
+                    means.acquaintances.latest_signing_key, flagship.school
+                )
+                if key is not None:
+                    return key
+            self._note(replace(waiting(means.now_ms()), cause=Cause.NO_KEY))
+            await asyncio.sleep(KEYS_EVERY_S)
+        return None
+
+    async def _refresh(self, keys: dict[KeyId, DataKey]) -> Never:
         """Take up the lesson's key when its grant comes: a late grant must not need a restart."""
         while True:
-            await asyncio.sleep(KEYS_EVERY_S)
-            keys.update(await self._read_keys())
+            await asyncio.sleep(KEYS_AGAIN_S if keys else KEYS_EVERY_S)
+            try:
+                keys.update(await self._read_keys())
+            except sqlite3.Error as error:
+                _log.warning("lesson %s: keys are not read: %s", self.lesson.lesson, error)
 
     async def _read_keys(self) -> dict[KeyId, DataKey]:
-        means = self._means
+        means, flagship = self._means, self.lesson.flagship
+        if flagship is None:
+            return {}
         return await means.writer.call(
-            read_keys, means.reader, self.lesson.lesson, means.identity.sealing
+            read_keys,
+            means.reader,
+            self.lesson.lesson,
+            flagship.school,
+            means.identity.sealing,
         )

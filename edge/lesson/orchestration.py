@@ -2,8 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import os
+import shutil
+import sqlite3
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Never
 
@@ -19,23 +25,41 @@ from edge.fleet import Fleet
 from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.fan_out import FanOut
 from edge.lesson.hub_link import HubRoute
+from edge.lesson.lesson_keys import ensure_key
 from edge.lesson.lesson_run import FlagshipRun, LessonMeans, LessonRun, ReceiverRun
-from edge.lesson.partners import Partners
+from edge.lesson.partners import Partner, Partners
 from edge.lesson.schedule import PREPARE_MS, ScheduledLesson, read_lessons
 from edge.lesson.status import Cause, LessonStatus
 from edge.pages.box_view import LessonRole, LessonState, LessonView
+from edge.pages.queries import read_rooms
 from edge.supervision import keep_running
-from provisioning.tls import box_client_context
+from sync.errors import SyncError
+from sync.fragment_log import LessonId
 from sync.fragment_shelf import LessonShelf
+from sync.sealing import RecipientId, recipient_id
 from sync.store import connect_readonly
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
-ROOMS_MAX = 200
+READ_EVERY_S = 30.0
+"""The schedule is read when the hub sent something of it, and at the latest after this."""
+GRANT_EVERY_S = 3.0
+MAKE_ROOM_EVERY_S = 600.0
+DISK_FREE_MIN = 2 * 1024**3
+"""Recordings give way, oldest first, so that this much stays free for records."""
 SHOW_AFTER_MS = 10 * 60 * 1000
 """How long a room's page still speaks of a lesson that is over."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """A lesson's run and its task; ``leaving`` once the task was told to end."""
+
+    run: LessonRun
+    task: asyncio.Task[None]
+    leaving: bool = False
 
 
 class Lessons:
@@ -45,36 +69,58 @@ class Lessons:
         self,
         store: BoxStore,
         writer: Writer,
+        hub_context: ssl.SSLContext,
         fleet: Fleet,
         *,
-        folder: Path,
         source: str,
         now_ms: Callable[[], int],
         rng: Random,
         changed: Callable[[], None],
     ) -> None:
-        """``source`` is the input that blackboards are switched to, ``folder`` the box's."""
-        self.partners = Partners(folder / "partners.json", store.acquaintances)
+        """``source`` is the input that blackboards are switched to."""
+        folder = store.path.parent
+        self._partners = Partners(folder / "partners.json", store.acquaintances)
         self._store = store
         self._writer = writer
+        self._hub_context = hub_context
         self._fleet = fleet
         self._shelf = LessonShelf(folder / "lessons")
+        self._folder = folder
         self._source = source
         self._now_ms = now_ms
         self._rng = rng
         self._changed = changed
-        self._reader = connect_readonly(store.path)
-        self._scheduled: Mapping[str, ScheduledLesson] = {}
-        self._runs: dict[str, LessonRun] = {}
+        self._scheduled: Mapping[LessonId, ScheduledLesson] = {}
+        self._is_stale = True
+        self._held: dict[LessonId, _Held] = {}
+        self._granted: dict[LessonId, frozenset[RecipientId]] = {}
+        self._grants_all = True
         self._rooms: dict[str, FanOut] = {}
+        self._on_stage: dict[str, LessonId | None] = {}
         self._opened: asyncio.Queue[FanOut] = asyncio.Queue()
+
+    def note_schedule(self) -> None:
+        """Have the schedule read again: the hub sent something of it."""
+        self._is_stale = True
+
+    async def partners_of(self, school: int) -> list[Partner]:
+        """Return the certified boxes of another school."""
+        return await self._writer.call(self._partners.of, school)
+
+    async def confirm_partner(self, school: int, fingerprint: str) -> None:
+        """Confirm a key, also for lessons that are running or lately over.
+
+        Raises BoxSetupError when the school has no such key.
+        """
+        await self._writer.call(self._partners.confirm, school, fingerprint)
+        self._grants_all = True
 
     async def run(self) -> Never:
         """Watch the schedule and hold the lessons until cancelled."""
         identity = self._store.identity
-        connector = aiohttp.TCPConnector(ssl=box_client_context(identity, self._now_ms))
+        self._held.clear()
         async with (
-            aiohttp.ClientSession(connector=connector) as session,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._hub_context)) as session,
             asyncio.TaskGroup() as tasks,
         ):
             url = f"https://{identity.hub_host}:{identity.hub_port}"
@@ -82,79 +128,171 @@ class Lessons:
                 identity=identity,
                 node=self._store.node,
                 writer=self._writer,
-                reader=self._reader,
+                reader=self._store.reader,
                 acquaintances=self._store.acquaintances,
-                partners=self.partners,
                 shelf=self._shelf,
                 route=HubRoute(session, url, self._rng),
                 now_ms=self._now_ms,
                 rng=self._rng,
             )
-            tasks.create_task(self._serve_rooms(tasks))
+            for room in self._rooms.values():
+                self._opened.put_nowait(room)
+            tasks.create_task(keep_running("lessons' rooms", lambda: self._serve_rooms(tasks)))
+            tasks.create_task(keep_running("lessons' schedule", self._keep_reading))
+            tasks.create_task(keep_running("lessons' keys", self._keep_granting))
+            tasks.create_task(keep_running("recordings' room", self._keep_making_room))
             while True:
-                lessons = await self._writer.call(self._read)
-                self._scheduled = {each.lesson: each for each in lessons}
-                for lesson in lessons:
-                    self._start(lesson, means, tasks)
+                self._follow_schedule(means, tasks)
+                self._set_stages()
                 await asyncio.sleep(LOOK_EVERY_S)
         raise AssertionError("lessons are watched until the daemon ends")
 
     async def serve_stream(self, request: web.Request) -> web.StreamResponse:
-        """Answer a classroom page's WebSocket, ``?room=``."""
-        return await self._room(request.query.get("room", "")).serve(request)
+        """Answer a classroom page's WebSocket, ``?room=``; 404 for a room the school has not."""
+        room = request.query.get("room", "")
+        if room not in self._rooms and room not in await asyncio.to_thread(self._known_rooms):
+            raise web.HTTPNotFound(text="this school has no such room; choose one on the page")
+        return await self._room(room).serve(request)
 
     def lesson_now(self, room: str) -> LessonView | None:
         """Return the lesson running in a room, else the next one, else the last, else None."""
         now_ms = self._now_ms()
+        chosen = self._chosen(room, now_ms)
+        return None if chosen is None else self._view(chosen)
+
+    def _chosen(self, room: str, now_ms: int) -> ScheduledLesson | None:
         mine = [each for each in self._scheduled.values() if each.mine.room == room]
         current = [each for each in mine if each.ends_ms > now_ms]
         lately = [each for each in mine if now_ms - SHOW_AFTER_MS < each.ends_ms <= now_ms]
-        chosen = next(iter(current), lately[-1] if lately else None)
-        return None if chosen is None else self._view(chosen, now_ms)
+        return next(iter(current), lately[-1] if lately else None)
 
-    def _read(self) -> list[ScheduledLesson]:
-        lessons = read_lessons(self._reader, self._store.identity.school, self._now_ms())
-        done = {
-            row["lesson"]
-            for row in self._reader.execute(
-                "SELECT lesson FROM lesson_minutes WHERE school = ? AND deleted = 0",
-                (self._store.identity.school,),
-            )
-        }
-        # A lesson that is written down is kept only for the pages, which show it a while longer.
-        return [
-            each
-            for each in lessons
-            if each.lesson not in done or self._now_ms() - SHOW_AFTER_MS < each.ends_ms
-        ]
+    async def _keep_reading(self) -> Never:
+        loop = asyncio.get_running_loop()
+        read_s = -READ_EVERY_S
+        while True:
+            if self._is_stale or loop.time() - read_s >= READ_EVERY_S:
+                self._is_stale = False
+                read_s = loop.time()
+                school = self._store.identity.school
+                lessons = await self._writer.call(
+                    read_lessons, self._store.reader, school, self._now_ms()
+                )
+                self._scheduled = {each.lesson: each for each in lessons}
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _keep_granting(self) -> Never:
+        """Grant lessons' keys to partners as they are confirmed, however late."""
+        while True:
+            due_ms = self._now_ms() + PREPARE_MS
+            everything, self._grants_all = self._grants_all, False
+            mine = [
+                lesson
+                for lesson in self._scheduled.values()
+                if lesson.mine.role is LessonRole.FLAGSHIP
+                and lesson.starts_ms <= due_ms
+                and (everything or lesson.lesson in self._held)
+            ]
+            try:
+                await self._writer.call(self._grant, mine)
+            except (sqlite3.Error, SyncError) as error:
+                _log.warning("lessons' keys are not granted: %s", error)
+                self._grants_all = True
+            await asyncio.sleep(GRANT_EVERY_S)
+
+    def _grant(self, lessons: Sequence[ScheduledLesson]) -> None:
+        for lesson in lessons:
+            keys = [
+                key
+                for party in lesson.receivers
+                for key in self._partners.confirmed_keys(party.school)
+            ]
+            names = frozenset(recipient_id(key) for key in keys)
+            if self._granted.get(lesson.lesson, frozenset()) != names:
+                own = self._store.identity.sealing
+                ensure_key(
+                    self._store.node, self._store.reader, lesson.lesson, own, keys, os.urandom
+                )
+                self._granted[lesson.lesson] = names
+
+    async def _keep_making_room(self) -> Never:
+        while True:
+            lacking = DISK_FREE_MIN - shutil.disk_usage(self._folder).free
+            if lacking > 0:
+                stored = self._shelf.stored_bytes()
+                for gone in self._shelf.reclaim(max(0, stored - lacking), self._held.keys()):
+                    _log.warning(
+                        "the disk is nearly full: a recording of lesson %s was given up",
+                        gone.lesson,
+                    )
+            await asyncio.sleep(MAKE_ROOM_EVERY_S)
+
+    def _follow_schedule(self, means: LessonMeans, tasks: asyncio.TaskGroup) -> None:
+        """Hold what is due, as it is scheduled now; end what was cancelled or moved away."""
+        now_ms = self._now_ms()
+        for name, held in list(self._held.items()):
+            lesson = self._scheduled.get(name)
+            if held.task.done():
+                if held.leaving or lesson is None or lesson.done:
+                    del self._held[name]
+            elif held.leaving:
+                continue
+            elif lesson is None or not _goes_on(held.run.lesson, lesson, now_ms):
+                _log.info("lesson %s ends here: it was cancelled or moved", name)
+                held.leaving = True
+                held.task.cancel()
+            else:
+                held.run.lesson = lesson
+        for lesson in self._scheduled.values():
+            is_due = lesson.starts_ms - PREPARE_MS <= now_ms
+            if is_due and not lesson.done and lesson.lesson not in self._held and lesson.mine.room:
+                self._start(lesson, means, tasks)
 
     def _start(self, lesson: ScheduledLesson, means: LessonMeans, tasks: asyncio.TaskGroup) -> None:
-        due = self._now_ms() >= lesson.starts_ms - PREPARE_MS
-        if not due or lesson.lesson in self._runs or not lesson.mine.room:
-            return
         kind = FlagshipRun if lesson.mine.role is LessonRole.FLAGSHIP else ReceiverRun
-        room = _Room(lesson, self._fleet, self._room(lesson.mine.room), self._source)
+        fan_out = self._room(lesson.mine.room)
+        is_shown = partial(self._is_on_stage, lesson.mine.room, lesson.lesson)
+        room = _Room(lesson, self._fleet, fan_out, self._source, is_shown)
         run = kind(lesson, means, room, self._changed)
-        self._runs[lesson.lesson] = run
-        tasks.create_task(keep_running(f"lesson {lesson.lesson}", run.run))
+        self._held[lesson.lesson] = _Held(run, tasks.create_task(self._hold(run)))
+
+    def _is_on_stage(self, room: str, lesson: LessonId) -> bool:
+        return self._on_stage.get(room) == lesson
+
+    async def _hold(self, run: LessonRun) -> None:
+        try:
+            await keep_running(f"lesson {run.lesson.lesson}", run.run)
+        finally:
+            self._shelf.close_lesson(run.lesson.lesson)
+            self._is_stale = True
+
+    def _set_stages(self) -> None:
+        """Give each room's pages to one lesson: another may still be filling its recording."""
+        now_ms = self._now_ms()
+        for room, fan_out in self._rooms.items():
+            lesson = self._chosen(room, now_ms)
+            name = None if lesson is None else lesson.lesson
+            if self._on_stage.get(room) != name:
+                self._on_stage[room] = name
+                fan_out.clear()
+
+    def _known_rooms(self) -> set[str]:
+        with closing(connect_readonly(self._store.path)) as connection:
+            return {each.room for each in read_rooms(connection, self._store.identity.school)}
 
     def _room(self, room: str) -> FanOut:
-        known = self._rooms.get(room)
-        if known is None:
-            if len(self._rooms) >= ROOMS_MAX:
-                raise web.HTTPServiceUnavailable(text=f"{ROOMS_MAX} rooms are open already")
-            known = FanOut(self._now_ms)
-            self._rooms[room] = known
-            self._opened.put_nowait(known)
-        return known
+        if room not in self._rooms:
+            self._rooms[room] = FanOut(self._now_ms)
+            self._opened.put_nowait(self._rooms[room])
+        return self._rooms[room]
 
     async def _serve_rooms(self, tasks: asyncio.TaskGroup) -> Never:
         while True:
             room = await self._opened.get()
-            tasks.create_task(room.run())
+            tasks.create_task(keep_running("a room's stream", room.run))
 
-    def _view(self, lesson: ScheduledLesson, now_ms: int) -> LessonView:
-        run = self._runs.get(lesson.lesson)
+    def _view(self, lesson: ScheduledLesson) -> LessonView:
+        held = self._held.get(lesson.lesson)
+        run = None if held is None or held.leaving else held.run
         state = LessonState.SCHEDULED if run is None else run.state
         evidence_ms = None
         if run is not None:
@@ -171,7 +309,7 @@ class Lessons:
             title_en=lesson.title_en,
             teacher=lesson.teacher,
             role=lesson.mine.role,
-            state=LessonState.ARCHIVED if run is None and now_ms > lesson.ends_ms else state,
+            state=LessonState.ARCHIVED if run is None and lesson.done else state,
             starts_ms=lesson.starts_ms,
             ends_ms=lesson.ends_ms,
             flagship=flagship.name if flagship else "",
@@ -182,14 +320,29 @@ class Lessons:
         )
 
 
+def _goes_on(held: ScheduledLesson, lesson: ScheduledLesson, now_ms: int) -> bool:
+    """Tell whether a lesson that is held is still this one: same place, and not put off."""
+    is_due = lesson.starts_ms - PREPARE_MS <= now_ms
+    return is_due and (lesson.mine.room, lesson.mine.role) == (held.mine.room, held.mine.role)
+
+
 class _Room:
     """A room as its lesson sees it: blackboard, camera and pages."""
 
-    def __init__(self, lesson: ScheduledLesson, fleet: Fleet, fan_out: FanOut, source: str) -> None:
+    def __init__(
+        self,
+        lesson: ScheduledLesson,
+        fleet: Fleet,
+        fan_out: FanOut,
+        source: str,
+        is_shown: Callable[[], bool],
+    ) -> None:
+        """``is_shown`` tells whether the room's pages are this lesson's now."""
         self._lesson = lesson
         self._fleet = fleet
         self._fan_out = fan_out
         self._source = source
+        self._is_shown = is_shown
 
     async def prepare(self) -> None:
         for device in self._devices(DeviceKind.BLACKBOARD):
@@ -226,10 +379,12 @@ class _Room:
         return self._fleet.stream_of(cameras[0])
 
     def publish(self, item: StreamItem) -> None:
-        self._fan_out.publish(item)
+        if self._is_shown():
+            self._fan_out.publish(item)
 
     def show(self, status: LessonStatus) -> None:
-        self._fan_out.show(status)
+        if self._is_shown():
+            self._fan_out.show(status)
 
     def _devices(self, kind: DeviceKind) -> list[DeviceId]:
         return [

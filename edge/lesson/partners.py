@@ -27,14 +27,17 @@ class Partner:
 
 
 class Partners:
-    """Keeps confirmations in one durable file: school number -> fingerprints."""
+    """Keeps confirmations in one durable file: school number -> fingerprints.
+
+    Blocking, for the store's thread.
+    """
 
     def __init__(self, path: Path, acquaintances: Acquaintances) -> None:
         self._path = path
         self._acquaintances = acquaintances
         self._confirmed: dict[int, list[str]] = {}
         if path.exists():
-            self._confirmed = msgspec.json.decode(read_private(path), type=dict[int, list[str]])
+            self._confirmed = _read(path)
 
     def of(self, school: int) -> list[Partner]:
         """Return the certified boxes of a school."""
@@ -69,10 +72,20 @@ class Partners:
                 f"school {school} has no key {fingerprint}; compare it again with that school:"
                 " schoolnode partners"
             )
-        known = self._confirmed.setdefault(school, [])
+        known = self._confirmed.get(school, [])
         if matching[0] not in known:
-            known.append(matching[0])
-            write_private(self._path, msgspec.json.encode(self._confirmed))
+            confirmed = {**self._confirmed, school: [*known, matching[0]]}
+            write_private(self._path, msgspec.json.encode(confirmed))
+            self._confirmed = confirmed
+
+
+def _read(path: Path) -> dict[int, list[str]]:
+    try:
+        return msgspec.json.decode(read_private(path), type=dict[int, list[str]])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BoxSetupError(
+            f"{path}: {error}; restore it, or move it away and confirm the partners again"
+        ) from error
 
 
 def _fingerprint(key: X25519PublicKey) -> str:

@@ -126,16 +126,21 @@ class LessonPublisher:
             link.begin(self._shelf.take(self._lesson, self._recorder.take))
         self._link = link
         self._tell()
+        lost: ExceptionGroup | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(link.send())
                 await self._listen(socket)
                 sending.cancel()
         except* (aiohttp.ClientError, HubSilentError, TimeoutError, OSError) as errors:
-            raise HubSilentError(str(errors.exceptions[0])) from errors
+            lost = errors
         finally:
             self._link = None
             self._dropped += link.dropped
+        if lost is not None:
+            # Not raised above: Python before 3.11.4 (Debian 12) wraps in a group whatever is
+            # raised inside except*, and nobody who connects again looks into groups.
+            raise HubSilentError(str(lost.exceptions[0])) from lost
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Take in what the hub holds; returns when the lesson is finished and held whole."""

@@ -1,10 +1,16 @@
 """The lessons this school has a part in, read from what the hub sent."""
 
+import logging
 import sqlite3
-from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from edge.pages.box_view import LessonRole
+from sync.errors import MalformedError
+from sync.fragment_log import LessonId, parse_lesson_id
+
+_log = logging.getLogger(__name__)
 
 AFTER_MS = 14 * 24 * 3600 * 1000
 """How long after its end a lesson is still filled up from the hub."""
@@ -25,9 +31,9 @@ class Party:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledLesson:
-    """A lesson as the hub schedules it; times are Unix ms."""
+    """A lesson as the hub schedules it; times are Unix ms, ``done`` once it is written down."""
 
-    lesson: str
+    lesson: LessonId
     kind: str
     title_zh: str
     title_en: str
@@ -35,6 +41,7 @@ class ScheduledLesson:
     starts_ms: int
     ends_ms: int
     rehearsal: bool
+    done: bool
     mine: Party
     parties: tuple[Party, ...]
 
@@ -48,54 +55,67 @@ class ScheduledLesson:
 
 
 def read_lessons(store: sqlite3.Connection, school: int, now_ms: int) -> list[ScheduledLesson]:
-    """Return lessons of this school that are to come, run, or ended lately, by time."""
-    lessons = store.execute(
-        "SELECT l.* FROM lesson l JOIN lesson_party mine ON mine.lesson = l.lesson"
-        " WHERE mine.school = ? AND mine.deleted = 0 AND l.deleted = 0"
-        " AND coalesce(l.cancelled, 0) = 0 AND l.ends_ms > ? ORDER BY l.starts_ms, l.lesson",
+    """Return lessons of this school that are to come, run, or ended lately, by time.
+
+    Cancelled ones are left out, and so are those whose rows make no sense.
+    """
+    rows = store.execute(
+        "SELECT l.lesson, l.kind, l.title_zh, l.title_en, l.teacher, l.starts_ms, l.ends_ms,"
+        " l.rehearsal, minutes.lesson IS NOT NULL AS done,"
+        " p.school, p.role, p.room, p.class_group, s.name, s.name_en"
+        " FROM lesson_party mine"
+        " JOIN lesson l ON l.lesson = mine.lesson"
+        " JOIN lesson_party p ON p.lesson = mine.lesson"
+        " LEFT JOIN school s ON s.school = p.school AND s.deleted = 0"
+        " LEFT JOIN lesson_minutes minutes ON minutes.school = mine.school"
+        " AND minutes.lesson = mine.lesson AND minutes.deleted = 0"
+        " WHERE mine.school = ? AND mine.deleted = 0 AND l.deleted = 0 AND p.deleted = 0"
+        " AND coalesce(l.cancelled, 0) = 0 AND l.ends_ms > ? AND l.starts_ms < l.ends_ms"
+        " AND p.role IN ('flagship', 'receiver')"
+        " ORDER BY l.starts_ms, l.lesson, p.role, p.school",
         (school, now_ms - AFTER_MS),
     ).fetchall()
-    parties = _read_parties(store, [row["lesson"] for row in lessons])
-    found = []
-    for row in lessons:
-        own = [party for party in parties[row["lesson"]] if party.school == school]
-        if own:
-            found.append(
-                ScheduledLesson(
-                    lesson=row["lesson"],
-                    kind=row["kind"] or "delivery",
-                    title_zh=row["title_zh"] or row["title_en"] or "",
-                    title_en=row["title_en"] or row["title_zh"] or "",
-                    teacher=row["teacher"] or "",
-                    starts_ms=row["starts_ms"],
-                    ends_ms=row["ends_ms"],
-                    rehearsal=bool(row["rehearsal"]),
-                    mine=own[0],
-                    parties=tuple(parties[row["lesson"]]),
-                )
-            )
-    return found
+    lessons = [
+        _lesson(list(of_lesson), school)
+        for _, of_lesson in groupby(rows, lambda row: row["lesson"])
+    ]
+    return [lesson for lesson in lessons if lesson is not None]
 
 
-def _read_parties(store: sqlite3.Connection, lessons: list[str]) -> defaultdict[str, list[Party]]:
-    parties: defaultdict[str, list[Party]] = defaultdict(list)
-    for lesson in lessons:
-        rows = store.execute(
-            "SELECT p.*, s.name, s.name_en FROM lesson_party p"
-            " LEFT JOIN school s ON s.school = p.school AND s.deleted = 0"
-            " WHERE p.lesson = ? AND p.deleted = 0 ORDER BY p.role, p.school",
-            (lesson,),
-        ).fetchall()
-        for row in rows:
-            name = row["name"] or f"{row['school']}"
-            parties[lesson].append(
-                Party(
-                    school=row["school"],
-                    name=name,
-                    name_en=row["name_en"] or name,
-                    role=LessonRole(row["role"]),
-                    room=row["room"] or "",
-                    class_group=row["class_group"] or "",
-                )
-            )
-    return parties
+def _lesson(rows: Sequence[sqlite3.Row], school: int) -> ScheduledLesson | None:
+    """Return one lesson of its parties' rows, None when this school or a fit name is missing."""
+    first = rows[0]
+    try:
+        name = parse_lesson_id(first["lesson"])
+    except MalformedError as error:
+        _log.warning("the hub schedules what cannot be held: %s", error)
+        return None
+    parties = tuple(_party(row) for row in rows)
+    own = [party for party in parties if party.school == school]
+    if not own:
+        return None
+    return ScheduledLesson(
+        lesson=name,
+        kind=first["kind"] or "delivery",
+        title_zh=first["title_zh"] or first["title_en"] or "",
+        title_en=first["title_en"] or first["title_zh"] or "",
+        teacher=first["teacher"] or "",
+        starts_ms=first["starts_ms"],
+        ends_ms=first["ends_ms"],
+        rehearsal=bool(first["rehearsal"]),
+        done=bool(first["done"]),
+        mine=own[0],
+        parties=parties,
+    )
+
+
+def _party(row: sqlite3.Row) -> Party:
+    name = row["name"] or f"{row['school']}"
+    return Party(
+        school=row["school"],
+        name=name,
+        name_en=row["name_en"] or name,
+        role=LessonRole(row["role"]),
+        room=row["room"] or "",
+        class_group=row["class_group"] or "",
+    )

@@ -273,7 +273,7 @@ async def _body(request: web.Request, shape: type[T]) -> T:
         raise web.HTTPUnsupportedMediaType(text="send application/json")
     try:
         return msgspec.json.decode(await request.read(), type=shape)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ActionError(400, "invalid", str(error)) from error
 
 

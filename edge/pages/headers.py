@@ -15,7 +15,6 @@ POLICY = (
 FIXED = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), payment=(), usb=(), autoplay=(self)",
     "X-Frame-Options": "DENY",
@@ -26,6 +25,9 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
     """Set the headers on a response about to leave (aiohttp's ``on_response_prepare``)."""
     for name, value in FIXED.items():
         response.headers.setdefault(name, value)
+    if request.secure:
+        # Over plain HTTP browsers ignore it, and say so as an error.
+        response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     response.headers.setdefault("Content-Security-Policy", content_policy(request))
 
 

@@ -1,13 +1,13 @@
 """Planning delivery lessons: which classes, when, and whether that can be.
 
 Pure: requests and a calendar go in, rows for ``lesson_party``, ``timetable_slot`` and ``lesson``
-come out, or sentences that say what is in the way. :func:`record_plan` hands the rows on.
+come out, or sentences that say what is in the way. A plan's rows are recorded in one transaction.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
@@ -15,8 +15,6 @@ from hub.lesson.request import LessonRequest, find_faults
 from hub.lesson.timetable import Calendar, Row, Slot, claim_slots, find_unknown_rooms
 from hub.locale.catalogue import DAY_MS, ENGLISH, Reader
 from hub.locale.sentence import Sentence
-
-Record: TypeAlias = Callable[[str, list[Row]], None]
 
 FLAGSHIP: Final = "flagship"
 RECEIVER: Final = "receiver"
@@ -175,13 +173,6 @@ def repeat_weekly(request: LessonRequest, weeks: int) -> list[LessonRequest]:
         )
         for week in range(weeks)
     ]
-
-
-def record_plan(plan: Plan, record: Record) -> None:
-    """Hand a plan's rows to ``record``, table by table, the lesson itself last."""
-    for table in RECORD_ORDER:
-        if plan.rows[table]:
-            record(table, plan.rows[table])
 
 
 def lesson_row(lesson: str, request: LessonRequest) -> Row:

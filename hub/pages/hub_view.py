@@ -1,7 +1,7 @@
 """What the pages need of the running hub; the server behind them implements it."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,8 +70,8 @@ class HubView(Protocol):
     def lesson_flow(self, lesson: str) -> Sequence[FlowLight]:
         """Return what the relay saw of a lesson, empty if nothing; called on the event loop."""
 
-    def record(self, table: str, rows: list[Row]) -> None:
-        """Append rows to the hub's own logs; returns once they are committed.
+    def record_all(self, rows_by_table: Mapping[str, list[Row]]) -> None:
+        """Append rows to the hub's own logs in one transaction; returns once it is committed.
 
         Rows name ``school``, the table's columns and, to withdraw, ``deleted``: 1. Called in a
         worker thread, one call at a time.

@@ -185,4 +185,7 @@ CAUSES: Final = {
     "lan": Sentence("LAN: the school's own network is too slow or cut"),
     "wan": Sentence("WAN: the line to this school carries less than the lesson needs"),
     "hub": Sentence("hub: the relay was late or restarted"),
+    "flagship": Sentence("flagship: nothing arrives from it, so nothing can be passed on"),
+    "key": Sentence("key: the flagship has not confirmed this school's box; compare by telephone"),
+    "box": Sentence("box: its disk does not take the recording; free some space"),
 }

@@ -232,5 +232,5 @@ async def read_json(request: web.Request, shape: type[T]) -> T:
         raise web.HTTPUnsupportedMediaType(text="send application/json")
     try:
         return msgspec.json.decode(await request.read(), type=shape)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise web.HTTPBadRequest(text=str(error)) from error

@@ -18,7 +18,6 @@ from hub.lesson.schedule import (
     plan_lessons,
     plan_move,
     plan_swap,
-    record_plan,
     repeat_weekly,
 )
 from hub.lesson.timetable import Calendar
@@ -70,7 +69,7 @@ class Scheduling:
         def run() -> Plan:
             with closing(self._view.connect()) as connection:
                 planned = plan(connection, self._view.now_ms())
-            record_plan(planned, self._view.record)
+            self._view.record_all(planned.rows)
             return planned
 
         async with self._turn:

@@ -36,7 +36,8 @@ class SessionPages:
             token = self._sessions.open(str(fields.get("code", "")), request.remote or "unknown")
         except WrongCodeError:
             fault = Sentence(
-                "That is not the administrator's code. It is printed when the hub first starts."
+                "That is not the administrator's code."
+                " “schoolnode-hub admin-code”, run on the hub, shows it."
             )
             return await self._form(request, target, fault, status=403)
         except TooManyAttemptsError as error:

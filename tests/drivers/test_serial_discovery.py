@@ -198,10 +198,10 @@ async def test_the_budget_ends_a_search_with_what_was_found(tmp_path: Path) -> N
     async with running(bench.simulator.run()):
         port = FoundPort(path=bench.path, description="bus0")
         found = await search_port(port, profiles, now_ms, listener.report, budget_s=0.8)
+        SerialPort(bench.path, LineSettings(baud=9600)).close()
     assert found == []
     assert listener.steps[-1].stage == "the time for this port is over"
     assert max(step.unit for step in listener.steps) < 247
-    SerialPort(bench.path, LineSettings(baud=9600)).close()
 
 
 async def test_a_port_in_use_is_left_alone(tmp_path: Path) -> None:

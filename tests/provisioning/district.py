@@ -22,6 +22,7 @@ from provisioning.identity import HubIdentity, create_hub_identity
 from provisioning.invitations import SqliteInvitations
 from provisioning.join_code import JoinCode
 from provisioning.tls import hub_box_port_context
+from sync.writer import Writer
 
 HOST = "127.0.0.1"
 DAY_MS = 24 * 3600 * 1000
@@ -45,13 +46,14 @@ class District:
     desk: EnrolmentDesk
     gate: BoxGate
     connection: sqlite3.Connection
+    writer: Writer = field(default_factory=Writer)
     clock: Clock
     denied: set[str] = field(default_factory=set)
     port: int
 
     def app(self) -> web.Application:
         app = web.Application()
-        add_enrolment_routes(app, self.desk, self.gate)
+        add_enrolment_routes(app, self.desk, self.gate, self.writer)
         return app
 
 
@@ -60,7 +62,7 @@ def make_district(folder: Path, *, name: str = "jiangxia", port: int = 8443) -> 
     clock = Clock()
     authority = open_authority(folder / "authority", district=name, now_ms=clock())
     hub = create_hub_identity(folder / "hub", authority, names=[HOST], now_ms=clock())
-    connection = sqlite3.connect(folder / "hub.db")
+    connection = sqlite3.connect(folder / "hub.db", check_same_thread=False)
     denied: set[str] = set()
     return District(
         folder=folder,
@@ -87,7 +89,7 @@ async def running_district(folder: Path, *, name: str = "jiangxia") -> AsyncIter
     """Run a district's box port on a free loopback port."""
     listener = listening_socket()
     district = make_district(folder, name=name, port=listener.getsockname()[1])
-    with closing(district.connection):
+    with closing(district.connection), district.writer:
         async with serving(district.app(), listener, hub_box_port_context(district.hub)):
             yield district
 

@@ -30,8 +30,9 @@
     if (current === "teaching") { showAir(nowMs); }
     document.querySelectorAll("[data-evidence]").forEach(function (element) {
       element.hidden = !lesson || lesson.evidence_ms === null;
-      if (!element.hidden) { element.querySelector("[data-age-of]").dataset.ageOf = lesson.evidence_ms; }
+      if (!element.hidden) { element.querySelector(".age").dataset.ageOf = lesson.evidence_ms; }
     });
+    window.schoolnode.countAges();
     if (current === "playing") {
       play();
       showState();

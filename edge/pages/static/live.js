@@ -197,7 +197,11 @@
       .then(function () { if (document.contains(form)) { markBusy(form, false); } });
   });
 
-  window.schoolnode = { now: now, onchange: function (listener) { listeners.push(listener); } };
+  window.schoolnode = {
+    now: now,
+    countAges: countAges,
+    onchange: function (listener) { listeners.push(listener); },
+  };
   followLogs();
   countAges();
   setInterval(countAges, 1000);

@@ -7,7 +7,7 @@ import asyncio
 import hmac
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -62,9 +62,15 @@ class PaperHub:
     def lesson_flow(self, lesson: str) -> Sequence[FlowLight]:
         return self.flows.get(lesson, [])
 
+    def record_all(self, rows_by_table: Mapping[str, list[Row]]) -> None:
+        time.sleep(self.disk_s)
+        self._writer.execute("BEGIN")
+        for table, rows in rows_by_table.items():
+            self.record(table, rows)
+        self._writer.execute("COMMIT")
+
     def record(self, table: str, rows: list[Row]) -> None:
         """Fold rows as the hub does: the newest version of each key, events as they come."""
-        time.sleep(self.disk_s)
         declared = BY_NAME[table]
         for row in rows:
             place = next(self._row)

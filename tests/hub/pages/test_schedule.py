@@ -17,10 +17,9 @@ from hub.lesson.schedule import (
     plan_lessons,
     plan_move,
     plan_swap,
-    record_plan,
     repeat_weekly,
 )
-from hub.lesson.timetable import Calendar, Row, Slot, overlaps
+from hub.lesson.timetable import Calendar, Slot, overlaps
 from sync.schema import BY_NAME
 from tests.hub.pages.paper_hub import DAY, HOUR, MINUTE, TEN_O_CLOCK, PaperHub, fill
 
@@ -79,7 +78,7 @@ def record_into(hub: PaperHub, asked: LessonRequest, lesson: str) -> Plan:
     known = read_calendar(connection, asked.parties, asked.starts_ms, asked.ends_ms)
     connection.close()
     plan = plan_lesson(lesson, asked, known, hub.wall_ms)
-    record_plan(plan, hub.record)
+    hub.record_all(plan.rows)
     return plan
 
 
@@ -106,15 +105,9 @@ def test_every_planned_row_has_exactly_the_columns_its_table_declares() -> None:
 
 
 def test_a_lesson_is_recorded_after_its_parties_and_slots() -> None:
-    recorded: list[str] = []
+    plan = plan_lesson("a1", request(), FREE, NOW)
 
-    def record(table: str, rows: list[Row]) -> None:
-        assert rows
-        recorded.append(table)
-
-    record_plan(plan_lesson("a1", request(), FREE, NOW), record)
-
-    assert recorded == ["lesson_party", "timetable_slot", "lesson"]
+    assert list(plan.rows) == ["lesson_party", "timetable_slot", "lesson"]
 
 
 def test_an_unknown_school_is_named_with_the_remedy() -> None:
@@ -295,7 +288,7 @@ def test_what_is_over_cancelled_or_begun_is_not_changed(hub: PaperHub) -> None:
     record_into(hub, request(), "a1")
     connection = hub.connect()
     scheduled = read_lesson(connection, "a1")
-    record_plan(plan_cancel(scheduled, NOW), hub.record)
+    hub.record_all(plan_cancel(scheduled, NOW).rows)
     cancelled = read_lesson(connection, "a1")
     connection.close()
 

@@ -1,0 +1,106 @@
+"""The short form of every benchmark; writes results.md beside this file."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from benchmarks.report import Figure, Report, show, show_goal, show_met, show_spread
+
+HERE = Path(__file__).parent
+SHORT = (
+    ("device_path.py", "--seconds=15", "--runs=3"),
+    ("sync_taps.py", "--rows=10000", "--runs=5", "--many=200000"),
+    ("demo_day.py", "--seconds=90", "--runs=1"),
+)
+
+
+def main() -> None:
+    """Run all in turn; exits 1 when one could not be run, not when a goal is missed."""
+    console = Console(stderr=True)
+    reports: list[Report] = []
+    lacking: list[str] = []
+    began = time.monotonic()
+    for name, *arguments in SHORT:
+        console.rule(name)
+        done = subprocess.run(
+            [sys.executable, str(HERE / name), "--json", *arguments],
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+        if done.returncode:
+            lacking.append(name)
+            continue
+        reports.append(msgspec.json.decode(done.stdout, type=Report))
+    minutes = (time.monotonic() - began) / 60
+    text = "\n".join(_page(reports, lacking, datetime.now(UTC), minutes)) + "\n"
+    (HERE / "results.md").write_text(text)
+    console.print(f"written to {HERE / 'results.md'}")
+    sys.exit(1 if lacking else 0)
+
+
+def _page(
+    reports: list[Report], lacking: list[str], now: datetime, minutes: float
+) -> Iterator[str]:
+    yield "# Results of the short form"
+    yield ""
+    yield (
+        f"Written by `make bench` on {now:%Y-%m-%d %H:%M} UTC in {minutes:.0f} minutes; what the"
+        " figures ask and how to read them is in [README.md](README.md)."
+    )
+    if reports:
+        machine = reports[0].machine
+        yield ""
+        yield (
+            f"Machine: {show(float(machine['cores']))} cores of {machine['cpu']},"
+            f" {machine['memory_gb']} GB, Linux {machine['kernel']}, Python {machine['python']}."
+        )
+    for name in lacking:
+        yield ""
+        yield f"**{name} could not be run**; run it alone to see why."
+    missed = [
+        f"{report.benchmark} {figure.name}"
+        for report in reports
+        for figure in report.figures
+        if figure.met is False
+    ]
+    yield ""
+    yield f"Goals not met: {', '.join(missed) or 'none'}."
+    for report in reports:
+        yield from _section(report)
+
+
+def _section(report: Report) -> Iterator[str]:
+    yield ""
+    yield f"## {report.benchmark}"
+    yield ""
+    yield "| Figure | Median | Least … greatest | Runs | Goal | |"
+    yield "|---|--:|--:|--:|--:|---|"
+    for figure in report.figures:
+        yield _row(figure)
+    yield ""
+    for note in report.notes:
+        yield f"- {note}"
+    versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
+    yield f"- Load of the machine before: {report.machine['load_before']}. Versions: {versions}."
+
+
+def _row(figure: Figure) -> str:
+    cells = (
+        figure.name.replace("_", " "),
+        f"{show(figure.value)} {figure.unit}",
+        show_spread(figure),
+        str(figure.runs),
+        show_goal(figure),
+        show_met(figure),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Bytes on the line between a box and its hub, counted where they pass.
+
+A real hub process, an enrolled box's real folder, HTTPS with mutual TLS through a link that counts
+what passes in both directions: TLS records with all that is in them, without TCP and IP headers.
+Only the box's clock is made: a school day passes as fast as its rows can be written.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, closing, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import aiohttp
+
+from benchmarks.arrivals import TAPS_A_DAY, Tap, school_days
+from benchmarks.real_district import BOX_PORT, HUB_ADDRESS, ROUTE_ADDRESS, Hub
+from edge.box_store import BoxStore, open_box
+from edge.config import load_config
+from edge.demo.link import Link
+from edge.uplink import SEAL_EVERY_S
+from provisioning.tls import box_client_context
+from sync.exchange import MESSAGE_BYTES_MAX, Session
+from sync.node import SealPolicy
+from sync.segment import HUB
+from sync.store import connect_readonly
+
+BACKLOG_ROWS = 10_000
+ROWS_A_TRANSACTION = 1000
+_CLOSE_S = 0.2
+_TICK_MS = int(SEAL_EVERY_S * 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What some rows cost: sealed segments alone, and all that passed, without the handshake."""
+
+    rows: int
+    segments: int
+    segment_bytes: int
+    passed_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireCost:
+    connected_day: list[Counted]
+    backlog: list[Counted]
+    day_as_backlog: list[Counted]
+    handshake_bytes: list[int]
+    heartbeat_bytes: list[int]
+
+
+async def measure_wire(hub: Hub, school: int, folder: Path, seed: int, runs: int) -> WireCost:
+    """Enrol a new box in ``folder`` and count ``runs`` of each kind."""
+    taps = school_days(seed)
+    async with AsyncExitStack() as stack:
+        # Called last: connections that the link aborts end before the loop does.
+        stack.push_async_callback(asyncio.sleep, _CLOSE_S)
+        link = Link((ROUTE_ADDRESS, BOX_PORT), (HUB_ADDRESS, BOX_PORT))
+        await link.start(stack)
+        config = await asyncio.to_thread(hub.enrol, school, folder, ROUTE_ADDRESS)
+        first = next(taps)
+        clock = _Clock(first.at_ms)
+        line = _Line(stack.enter_context(open_box(load_config(config), clock)), link, clock)
+        # What is sent once in a key's life, the grants, is not part of a day's cost.
+        await line.send_backlog([first])
+        cost = WireCost(
+            connected_day=[], backlog=[], day_as_backlog=[], handshake_bytes=[], heartbeat_bytes=[]
+        )
+        for _ in range(runs):
+            cost.handshake_bytes.append(await line.count_handshake())
+            day, heartbeat = await line.pass_day(list(islice(taps, TAPS_A_DAY)))
+            cost.connected_day.append(day)
+            cost.heartbeat_bytes.append(heartbeat)
+            late_day, backlog = islice(taps, TAPS_A_DAY), islice(taps, BACKLOG_ROWS)
+            cost.day_as_backlog.append(await line.send_backlog(list(late_day)))
+            cost.backlog.append(await line.send_backlog(list(backlog)))
+    return cost
+
+
+class _Clock:
+    """The box's wall clock, moved by the trace."""
+
+    def __init__(self, ms: int) -> None:
+        self.ms = ms
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+class _Line:
+    """The box's end, doing what the uplink does, when the trace says so."""
+
+    def __init__(self, box: BoxStore, link: Link, clock: _Clock) -> None:
+        self._box = box
+        self._link = link
+        self._clock = clock
+        self._context = box_client_context(box.identity, _real_ms)
+        self._sealed = self._count_sealed()
+
+    async def count_handshake(self) -> int:
+        """Return what a connection costs before the first request."""
+        before = self._link.passed_bytes
+        _, writer = await asyncio.open_connection(ROUTE_ADDRESS, BOX_PORT, ssl=self._context)
+        writer.close()
+        # The hub may hang up first; the handshake was complete.
+        with suppress(ssl.SSLError):
+            await writer.wait_closed()
+        return self._link.passed_bytes - before
+
+    async def send_backlog(self, taps: Sequence[Tap]) -> Counted:
+        """Let taps arrive while disconnected, then connect and send all, as after a cut."""
+        node = self._box.node
+        handshake = await self.count_handshake()
+        before = self._link.passed_bytes
+        for start in range(0, len(taps), ROWS_A_TRANSACTION):
+            self._clock.ms = taps[start].at_ms
+            node.record("card_tap", [tap.row for tap in taps[start : start + ROWS_A_TRANSACTION]])
+        self._clock.ms = taps[-1].at_ms
+        node.seal_all()
+        async with self._connect() as http:
+            await self._exchange(http, Session(node, HUB))
+            return self._counted(len(taps), self._link.passed_bytes - before - handshake)
+
+    async def pass_day(self, taps: Sequence[Tap]) -> tuple[Counted, int]:
+        """Let a day's taps arrive while connected; also return what an idle heartbeat costs."""
+        node, policy = self._box.node, SealPolicy()
+        async with self._connect() as http:
+            session = Session(node, HUB)
+            await self._exchange(http, session)
+            before = self._link.passed_bytes
+            tick_ms = self._clock.ms = taps[0].at_ms
+            for tap, until_ms in zip(taps, _nexts(taps), strict=True):
+                self._clock.ms = tap.at_ms
+                node.record("card_tap", [tap.row])
+                while tick_ms < until_ms:
+                    self._clock.ms = tick_ms = tick_ms + _TICK_MS
+                    if node.seal_due(policy):
+                        await self._exchange(http, session)
+            counted = self._counted(len(taps), self._link.passed_bytes - before)
+            before = self._link.passed_bytes
+            await self._exchange(http, session)
+            return counted, self._link.passed_bytes - before
+
+    def _connect(self) -> aiohttp.ClientSession:
+        base = f"https://{ROUTE_ADDRESS}:{BOX_PORT}"
+        connector = aiohttp.TCPConnector(ssl=self._context, keepalive_timeout=300)
+        return aiohttp.ClientSession(base, connector=connector)
+
+    async def _exchange(self, http: aiohttp.ClientSession, session: Session) -> None:
+        while True:
+            async with http.post("/sync/exchange", data=session.request()) as response:
+                response.raise_for_status()
+                answer = await response.content.read(MESSAGE_BYTES_MAX)
+            imported, message = session.receive_answer(answer)
+            if message.refused:
+                raise RuntimeError(f"the hub refused {message.refused[0]}; mend the path first")
+            if not imported.stored and not message.waiting_bytes + session.to_send_bytes():
+                return
+
+    def _counted(self, rows: int, passed_bytes: int) -> Counted:
+        sealed = self._count_sealed()
+        segments, size = (now - before for now, before in zip(sealed, self._sealed, strict=True))
+        self._sealed = sealed
+        return Counted(rows=rows, segments=segments, segment_bytes=size, passed_bytes=passed_bytes)
+
+    def _count_sealed(self) -> tuple[int, int]:
+        with closing(connect_readonly(self._box.path)) as store:
+            row = store.execute(
+                "SELECT count(*), coalesce(sum(length(wire)), 0) FROM segment s"
+                " JOIN log l ON l.id = s.log WHERE l.origin = ?",
+                (self._box.node.origin,),
+            ).fetchone()
+        return row[0], row[1]
+
+
+def _nexts(taps: Sequence[Tap]) -> Iterator[int]:
+    """Yield until when each tap is the last: the next one's moment, a minute after the last."""
+    yield from (tap.at_ms for tap in taps[1:])
+    yield taps[-1].at_ms + 60_000
+
+
+def _real_ms() -> int:
+    return time.time_ns() // 1_000_000

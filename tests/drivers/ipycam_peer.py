@@ -1,0 +1,109 @@
+"""ipycam, an ONVIF camera that is not ours, in its own environment built once for each lock."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Interface
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from drivers.codecs.digest import Credentials
+
+LOCK = Path(__file__).parents[2] / "benchmarks" / "peers" / "ipycam" / "requirements.lock"
+SITE = IPv4Interface("127.0.0.1/24")
+"""ipycam answers from the address the kernel prefers for loopback."""
+STARTED_S_MAX = 30.0
+
+
+def ipycam_python() -> Path:
+    """Return the interpreter of ipycam's environment; skips, or fails in CI, without one."""
+    if shutil.which("ffmpeg") is None:
+        _give_up("ffmpeg is missing; run: apt install ffmpeg")
+    cache = Path.home() / ".cache" / "schoolnode-peers"
+    home = cache / f"ipycam-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
+    if not home.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix="building-", dir=cache))
+        install = ["install", "--quiet", "--require-hashes", "-r", str(LOCK)]
+        try:
+            subprocess.run([sys.executable, "-m", "venv", building], check=True)
+            subprocess.run([building / "bin" / "pip", *install], check=True)
+            building.rename(home)
+        except (OSError, subprocess.CalledProcessError) as error:
+            shutil.rmtree(building)
+            # Another run may have been quicker.
+            if not home.exists():
+                _give_up(f"ipycam cannot be installed: {error}")
+    return home / "bin" / "python"
+
+
+@contextmanager
+def running_ipycam(folder: Path, credentials: Credentials | None) -> Iterator[str]:
+    """Run ipycam without a picture source; yields the address of its device service."""
+    python, port = ipycam_python(), _free_port()
+    config = {
+        "name": "Peer",
+        "local_ip": str(SITE.ip),
+        "onvif_port": port,
+        "rtsp_port": _free_port(),
+        "main_width": 320,
+        "main_height": 180,
+        "main_fps": 2,
+        "main_bitrate": "200K",
+        "sub_width": 160,
+        "sub_height": 90,
+        "sub_fps": 2,
+        "sub_bitrate": "100K",
+        "hw_accel": "cpu",
+        "username": credentials.user if credentials else "",
+        "password": credentials.password if credentials else "",
+    }
+    (folder / "ipycam.json").write_text(json.dumps(config))
+    with subprocess.Popen(
+        [python, "-m", "ipycam", "--config", "ipycam.json", "--source", "video"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            end_s = time.monotonic() + STARTED_S_MAX
+            while not _is_open(port):
+                assert process.poll() is None, "ipycam ended"
+                assert time.monotonic() < end_s, "ipycam does not start"
+                time.sleep(0.1)
+            yield f"http://{SITE.ip}:{port}/onvif/device_service"
+        finally:
+            # ipycam's ffmpeg belongs to its process group.
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _give_up(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((str(SITE.ip), 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_open(port: int) -> bool:
+    try:
+        socket.create_connection((str(SITE.ip), port), timeout=1).close()
+    except OSError:
+        return False
+    return True

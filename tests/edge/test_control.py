@@ -1,0 +1,72 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from io import BytesIO
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from edge.control import SOCKET, ask_box, ask_daemon
+from edge.errors import BoxSetupError, DaemonAwayError
+from edge.roster import ROSTER_BYTES_MAX
+from tests.edge.running_box import RunningBox, daemon_config, running_box
+from tests.edge.school import enrol
+from tests.hub.running_hub import Clock
+from tests.provisioning.district import make_district
+
+
+@asynccontextmanager
+async def a_box(folder: Path) -> AsyncIterator[RunningBox]:
+    enrol(make_district(folder / "hub", port=9), folder / "box", 17)
+    config = daemon_config(folder / "box", network="127.122.5.1/24")
+    async with running_box(config, Clock()) as box:
+        yield box
+
+
+async def test_the_socket_is_for_the_folders_owner_alone(tmp_path: Path) -> None:
+    async with a_box(tmp_path) as box:
+        path = box.config.folder / SOCKET
+        assert path.stat().st_mode & 0o777 == 0o600  # noqa: ASYNC240 - a test waits for nobody
+        assert (await box.ask("GET", "/status"))["school_name"] == "第17小学"
+
+
+async def test_what_the_daemon_refuses_comes_as_its_sentence(tmp_path: Path) -> None:
+    async with a_box(tmp_path) as box:
+        for method, path, wish, told in (
+            ("POST", "/adopt", {"identity": "x", "name": "y"}, "not among the devices found"),
+            ("POST", "/adopt", {"identity": "x"}, "missing required field `name`"),
+            ("POST", "/adopt", {"identity": "x\n", "name": "y"}, "matching"),
+            ("POST", "/command", {"device": "x", "command": "power"}, "takes no commands"),
+            ("POST", "/partners/18/confirm", {"fingerprint": "00"}, "compare it again"),
+            ("GET", "/partners/xviii", None, "digits only"),
+            ("GET", "/nowhere", None, "Not Found"),
+            ("POST", "/status", {}, "Method Not Allowed"),
+        ):
+            with pytest.raises(BoxSetupError, match=told):
+                await box.ask(method, path, wish)
+
+
+async def test_a_roster_beyond_the_limit_is_refused_in_words(tmp_path: Path) -> None:
+    async with a_box(tmp_path) as box:
+        folder = box.config.folder
+        with pytest.raises(BoxSetupError, match=r"[Mm]aximum request body size"):
+            await _post_roster(folder, bytes(ROSTER_BYTES_MAX + 10))
+        with pytest.raises(BoxSetupError, match="first line must be"):
+            await ask_daemon(folder, "POST", "/roster", b"x,y\n")
+
+
+async def test_without_a_daemon_it_is_said_what_to_start(tmp_path: Path) -> None:
+    with pytest.raises(DaemonAwayError, match="schoolnode edge run"):
+        await ask_daemon(tmp_path, "GET", "/status")
+    with pytest.raises(DaemonAwayError, match="schoolnode edge run"):
+        await asyncio.to_thread(ask_box, tmp_path, "GET", "/status")
+
+
+async def _post_roster(folder: Path, content: bytes) -> None:
+    connector = aiohttp.UnixConnector(str(folder / SOCKET))
+    async with (
+        aiohttp.ClientSession(connector=connector) as http,
+        http.post("http://box/roster", data=BytesIO(content)) as response,
+    ):
+        raise BoxSetupError(str((await response.json())["error"]))

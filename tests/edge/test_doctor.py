@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edge.box_store import setup_code
+from edge.config import BoxConfig
+from edge.doctor import DAY_MS, Finding, examine
+from tests.edge.school import Box, box_config, new_box
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return new_box(tmp_path)
+
+
+def finding(config: BoxConfig, what: str, at_ms: int) -> Finding:
+    return next(each for each in examine(config, at_ms) if each.what == what)
+
+
+def test_the_set_up_code_is_shown_as_the_pages_say(box: Box) -> None:
+    code = setup_code(box.folder)
+    assert finding(box.config, "set-up code", box.now_ms).fact == code
+    assert len(code) == 8
+
+
+def test_looking_makes_no_code_and_changes_nothing(box: Box) -> None:
+    before = sorted(path.name for path in box.folder.iterdir())
+    told = finding(box.config, "set-up code", box.now_ms)
+    assert told.fine
+    assert "first time" in told.fact
+    assert sorted(path.name for path in box.folder.iterdir()) == before
+
+
+def test_a_code_that_others_may_read_is_not_shown(box: Box) -> None:
+    code = setup_code(box.folder)
+    (box.folder / "setup-code").chmod(0o644)
+    told = finding(box.config, "set-up code", box.now_ms)
+    assert not told.fine
+    assert code not in " ".join(told.words)
+    assert "chmod 600" in " ".join(told.words)
+
+
+def test_an_expired_certificate_names_the_way_out(box: Box) -> None:
+    fresh = finding(box.config, "identity", box.now_ms)
+    assert fresh.fine
+    assert "for 29 more days" in fresh.fact
+    late = finding(box.config, "identity", box.now_ms + 31 * DAY_MS)
+    assert not late.fine
+    assert "new join code" in late.remedy
+
+
+def test_each_thing_that_is_wrong_comes_with_its_remedy(tmp_path: Path) -> None:
+    config = msgspec.structs.replace(
+        box_config(tmp_path / "nowhere", ports=(Path("/dev/none"),)), profiles=None
+    )
+    wrong = {each.what: each for each in examine(config, 1000) if not each.fine}
+    assert wrong.keys() >= {"clock", "identity", "folder", "daemon", "serial port"}
+    assert all(each.remedy for each in wrong.values())
+
+
+def test_a_folder_that_others_may_read_is_named(box: Box) -> None:
+    box.folder.chmod(0o755)
+    assert "chmod 700" in finding(box.config, "folder", box.now_ms).remedy
+    box.folder.chmod(0o700)
+    assert finding(box.config, "folder", box.now_ms).fine

@@ -1,0 +1,120 @@
+import asyncio
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drivers.codecs.card_frames import encode_card_frame
+from drivers.discovery.candidate import Candidate, DeviceKind
+from drivers.entities import DeviceEvent
+from drivers.errors import SetupError
+from drivers.simulators.pty_link import PtyLink
+from edge import finder as finder_module
+from edge.finder import Finder
+from edge.fleet import AdoptedDevice, Fleet
+from edge.notebook import Notebook
+from edge.pages.box_view import Change
+from firmware_profiles.catalog import load_catalog
+from tests.drivers.serial_bench import now_ms, running, until
+from tests.edge.school import box_config
+
+CAMERA = Candidate(
+    identity="onvif:serial:SIM1",
+    kind=DeviceKind.CAMERA,
+    address="http://127.122.3.21:8000/onvif/device_service",
+    name="教室摄像机",
+    profile="onvif-camera",
+    evidence=(),
+    confidence=0.95,
+)
+
+
+class Search:
+    def __init__(self, folder: Path) -> None:
+        self.events: list[DeviceEvent] = []
+        self.changes: list[Change] = []
+        catalog = load_catalog()
+        notebook = Notebook(folder / "notebook.json")
+        self.fleet = Fleet(catalog, notebook, now_ms, self.events.append, random.Random(1))
+        config = box_config(folder, ports=(folder / "lines",), network="127.122.3.1/24")
+        self.finder = Finder(
+            config, catalog, self.fleet, now_ms, random.Random(1), self.changes.append
+        )
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Search:
+    (tmp_path / "lines").mkdir()
+    return Search(tmp_path)
+
+
+async def test_a_reader_on_a_port_is_found_and_hidden_once_it_is_adopted(
+    search: Search, tmp_path: Path
+) -> None:
+    link = PtyLink(tmp_path / "lines" / "gate")
+    finder = search.finder
+    async with running(finder.run()):
+        finder.start({DeviceKind.CARD_READER})
+        await until(lambda: link.is_open)
+        for _ in range(3):
+            link.write(encode_card_frame("6F007B3972"))
+            await asyncio.sleep(0.1)
+        await until(lambda: finder.progress.finished_ms is not None)
+    (found,) = finder.candidates()
+    assert found.kind is DeviceKind.CARD_READER
+    assert finder.seen_at(found.identity) == found.address
+    search.fleet.add(
+        AdoptedDevice(
+            device=found.identity,  # type: ignore[arg-type]  # what adoption makes of it
+            kind=found.kind,
+            name=found.name,
+            profile=found.profile or "",
+            address=found.address,
+            room=None,
+        )
+    )
+    assert finder.candidates() == []
+    await search.fleet.remove(found.identity)  # type: ignore[arg-type]  # as above
+    assert finder.candidates() == [found]
+
+
+async def test_a_search_that_fails_is_over_and_the_next_one_may_begin(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> list[Candidate]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(finder_module, "discover_cameras", broken)
+    finder = search.finder
+    finder.start({DeviceKind.CAMERA})
+    with pytest.raises(ExceptionGroup):
+        await finder.run()
+    assert not finder.progress.running
+    assert finder.progress.finished_ms is not None
+    finder.start({DeviceKind.CAMERA})
+    assert not finder._wanted.empty()
+
+
+async def test_what_announces_itself_again_is_seen_at_its_new_address(search: Search) -> None:
+    finder = search.finder
+    finder._add(CAMERA)
+    finder._add(replace(CAMERA, address="http://127.122.3.22:8000/onvif/device_service"))
+    assert finder.seen_at(CAMERA.identity) == "http://127.122.3.22:8000/onvif/device_service"
+    assert len(finder.candidates()) == 1
+
+
+async def test_the_inbox_is_bounded(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finder_module, "CANDIDATES_MAX", 2)
+    for number in range(5):
+        search.finder._add(replace(CAMERA, identity=f"onvif:serial:SIM{number}"))
+    assert len(search.finder.candidates()) == 2
+
+
+async def test_what_was_put_aside_is_gone_until_it_is_found_again(search: Search) -> None:
+    search.finder._add(CAMERA)
+    search.finder.dismiss(CAMERA.identity)
+    with pytest.raises(SetupError, match="search again"):
+        search.finder.candidate(CAMERA.identity)
+    search.finder._add(CAMERA)
+    assert search.finder.candidate(CAMERA.identity) == CAMERA

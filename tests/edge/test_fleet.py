@@ -1,0 +1,208 @@
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import pytest
+
+from drivers.codecs.card_frames import encode_card_frame
+from drivers.discovery.candidate import DeviceKind
+from drivers.entities import CardRead, DeviceEvent, DeviceId, Outcome, Presence
+from drivers.errors import SetupError
+from drivers.simulators.ledger import Ledger
+from drivers.simulators.pjlink_projector import PjlinkProjector
+from drivers.simulators.pty_link import PtyLink
+from edge import fleet as fleet_module
+from edge.fleet import AdoptedDevice, Fleet
+from edge.notebook import Notebook
+from firmware_profiles.catalog import load_catalog
+from tests.drivers.serial_bench import now_ms, running, until
+
+CARD = "6F007B3972"
+SOIL = "soil-sen0601"
+
+
+@dataclass
+class Garage:
+    folder: Path
+    fleet: Fleet
+    notebook: Notebook
+    events: list[DeviceEvent] = field(default_factory=list)
+
+    def reader(self, port: str, device: str = "card:gate") -> AdoptedDevice:
+        path = self.folder / port
+        return self._adopted(device, DeviceKind.CARD_READER, "rdm6300", f"serial:{path}?baud=9600")
+
+    def probe(self, port: str, unit: int, baud: int = 9600) -> AdoptedDevice:
+        address = f"serial:{self.folder / port}?baud={baud}&unit={unit}"
+        return self._adopted(f"modbus:{port}:{unit}", DeviceKind.FARM_SENSOR, SOIL, address)
+
+    def board(self, host: str) -> AdoptedDevice:
+        return self._adopted(
+            "pjlink:board", DeviceKind.BLACKBOARD, "pjlink-projector", f"pjlink://{host}:4352"
+        )
+
+    def taps(self) -> int:
+        return sum(isinstance(event, CardRead) for event in self.events)
+
+    def is_online(self, device: str) -> bool:
+        told = [e for e in self.events if isinstance(e, Presence) and e.device == device]
+        return bool(told) and told[-1].online
+
+    def _adopted(self, device: str, kind: DeviceKind, profile: str, address: str) -> AdoptedDevice:
+        return AdoptedDevice(
+            device=DeviceId(device),
+            kind=kind,
+            name=device,
+            profile=profile,
+            address=address,
+            room="101",
+        )
+
+
+@pytest.fixture
+def garage(tmp_path: Path) -> Garage:
+    events: list[DeviceEvent] = []
+    notebook = Notebook(tmp_path / "notebook.json")
+    fleet = Fleet(load_catalog(), notebook, now_ms, events.append, random.Random(1))
+    return Garage(tmp_path, fleet, notebook, events)
+
+
+async def test_a_device_is_driven_whether_adopted_before_the_start_or_after(
+    garage: Garage,
+) -> None:
+    first, second = PtyLink(garage.folder / "a"), PtyLink(garage.folder / "b")
+    garage.fleet.add(garage.reader("a", "card:a"))
+    async with running(garage.fleet.run()):
+        garage.fleet.add(garage.reader("b", "card:b"))
+        await until(lambda: first.is_open and second.is_open)
+        for link in (first, second):
+            link.write(encode_card_frame(CARD))
+        await until(lambda: garage.taps() == 2)
+
+
+async def test_a_released_device_frees_its_port_and_may_be_adopted_again(garage: Garage) -> None:
+    link = PtyLink(garage.folder / "a")
+    adopted = garage.reader("a")
+    garage.fleet.add(adopted)
+    await garage.notebook.keep_password(adopted.device, "secret")
+    async with running(garage.fleet.run()):
+        await until(lambda: link.is_open)
+
+        await garage.fleet.remove(adopted.device)
+
+        assert not link.is_open
+        assert garage.fleet.ports_taken() == set()
+        assert garage.notebook.password(adopted.device) is None
+        garage.fleet.add(adopted)
+        await until(lambda: link.is_open)
+        link.write(encode_card_frame(CARD))
+        await until(lambda: garage.taps() == 1)
+
+
+async def test_the_last_probe_of_a_bus_takes_the_bus_with_it(garage: Garage) -> None:
+    link = PtyLink(garage.folder / "bus")
+    for unit in (1, 2):
+        garage.fleet.add(garage.probe("bus", unit))
+    path = garage.folder / "bus"
+    async with running(garage.fleet.run()):
+        await until(lambda: link.is_open)
+        await garage.fleet.remove(DeviceId("modbus:bus:1"))
+        bus = garage.fleet.bus_on(path)
+        assert bus is not None
+        assert [unit.unit for unit in bus.units] == [2]
+        await garage.fleet.remove(DeviceId("modbus:bus:2"))
+        assert garage.fleet.bus_on(path) is None
+        assert not link.is_open
+        assert not garage.fleet.deadbands
+        garage.fleet.add(garage.reader("bus"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ("reader", "reader", "plug this one in elsewhere"),
+        ("reader", "probe", "plug this one in elsewhere"),
+        ("probe", "reader", "plug this one in elsewhere"),
+    ],
+)
+async def test_a_port_has_one_owner(garage: Garage, first: str, second: str, told: str) -> None:
+    makers: dict[str, Callable[[str], AdoptedDevice]] = {
+        "reader": lambda device: garage.reader("a", device),
+        "probe": lambda _: garage.probe("a", 1),
+    }
+    garage.fleet.add(makers[first]("card:1"))
+    with pytest.raises(SetupError, match=told):
+        garage.fleet.add(makers[second]("card:2"))
+    assert len(garage.fleet.devices) == 1
+
+
+async def test_what_cannot_be_driven_is_refused_with_the_remedy(garage: Garage) -> None:
+    garage.fleet.add(garage.probe("bus", 1))
+    for adopted, told in (
+        (garage.probe("bus", 1), "adopted already"),
+        (garage.probe("bus", 3, baud=4800), "set the new device to that"),
+        (garage.board("127.0.0.1:99999"), "names no port"),
+    ):
+        with pytest.raises(SetupError, match=told):
+            garage.fleet.add(adopted)
+    with pytest.raises(SetupError, match="not adopted"):
+        await garage.fleet.remove(DeviceId("nobody"))
+    with pytest.raises(SetupError, match="takes no commands"):
+        await garage.fleet.command(DeviceId("modbus:bus:1"), "power", "on")
+
+
+async def test_a_wish_outlives_the_daemon_and_ends_when_a_hand_changes_it(
+    garage: Garage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_module, "WISHES_EVERY_S", 0.05)
+    async with projector(garage.folder, "127.122.1.21") as board:
+        adopted = garage.board("127.122.1.21")
+        garage.fleet.add(adopted)
+        async with running(garage.fleet.run()):
+            await until(lambda: garage.is_online(adopted.device))
+            result = await garage.fleet.command(adopted.device, "power", "on")
+            assert result.outcome is Outcome.VERIFIED
+            noted = Notebook(garage.folder / "notebook.json")
+            assert dict(noted.wishes(adopted.device)) == {"power": "on"}
+
+            board.press_remote(on=False)
+
+            await until(
+                lambda: not Notebook(garage.folder / "notebook.json").wishes(adopted.device)
+            )
+
+
+async def test_a_display_that_moved_is_driven_at_its_new_address(garage: Garage) -> None:
+    adopted = garage.board("127.122.1.22")
+    await garage.notebook.keep_wishes(adopted.device, {"power": "on"})
+    garage.fleet.add(adopted)
+    async with projector(garage.folder, "127.122.1.23"), running(garage.fleet.run()):
+        await until(lambda: any(isinstance(event, Presence) for event in garage.events))
+        assert not garage.is_online(adopted.device)
+
+        await garage.fleet.move(adopted.device, "pjlink://127.122.1.23:4352")
+
+        await until(lambda: garage.is_online(adopted.device))
+        assert garage.fleet.devices[adopted.device].address == "pjlink://127.122.1.23:4352"
+        assert dict(garage.notebook.wishes(adopted.device)) == {"power": "on"}
+        with pytest.raises(SetupError, match="names no port"):
+            await garage.fleet.move(adopted.device, "pjlink://127.122.1.23:99999")
+        assert adopted.device in garage.fleet.devices
+
+
+@asynccontextmanager
+async def projector(folder: Path, host: str) -> AsyncIterator[PjlinkProjector]:
+    board = PjlinkProjector(
+        IPv4Interface(f"{host}/24"),
+        Ledger(folder / f"{host}.jsonl", now_ms),
+        random.Random(1),
+        lamp_times_s=(0.2, 0.2),
+    )
+    async with running(board.run()):
+        await asyncio.sleep(0.05)
+        yield board
+        await asyncio.sleep(0.05)  # whoever called it has hung up

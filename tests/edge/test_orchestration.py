@@ -1,0 +1,246 @@
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from drivers.discovery.candidate import DeviceKind
+from drivers.entities import DeviceId
+from drivers.simulators.ledger import Ledger, read_ledger
+from drivers.simulators.pjlink_projector import PjlinkProjector
+from edge.fleet import AdoptedDevice
+from edge.lesson.orchestration import SHOW_AFTER_MS
+from edge.lesson.partners import Partners
+from edge.pages.box_view import LessonState
+from tests.drivers.serial_bench import now_ms, running, until
+from tests.edge.lesson_desk import LessonDesk, lesson_desk, quicken
+from tests.edge.school import MINUTE, Box, certificate_row, enrol, new_box, schedule
+
+GRANTS = "SELECT count(*) FROM lesson_key_grant"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quicken(monkeypatch)
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    made = new_box(tmp_path)
+    with made.opened():
+        pass
+    return made
+
+
+async def test_a_lesson_is_prepared_ten_minutes_before_it_begins(box: Box, tmp_path: Path) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now + 11 * MINUTE, now + 50 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.state("101") is LessonState.SCHEDULED)
+        assert desk.held() == set()
+        box.district.clock.ms += MINUTE
+        await until(lambda: desk.held() == {"a1"})
+        assert desk.state("101") is LessonState.PREPARING
+
+
+async def test_a_lesson_that_is_cancelled_ends_where_it_is_held(box: Box, tmp_path: Path) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"a1"})
+        schedule(box, "a1", now - MINUTE, now + 40 * MINUTE, cancelled=1)
+        await until(lambda: not desk.held() and desk.state("101") is None)
+
+
+async def test_a_lesson_put_off_ends_and_is_held_again_at_its_new_time(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now + MINUTE, now + 41 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"a1"})
+        schedule(box, "a1", now + 60 * MINUTE, now + 100 * MINUTE)
+        await until(lambda: not desk.held())
+        assert desk.state("101") is LessonState.SCHEDULED
+        box.district.clock.ms += 55 * MINUTE
+        await until(lambda: desk.held() == {"a1"})
+
+
+async def test_a_lesson_ends_at_the_end_it_has_now(box: Box, tmp_path: Path) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"a1"})
+        schedule(box, "a1", now - MINUTE, now + 10 * MINUTE)
+        box.district.clock.ms += 11 * MINUTE
+        await until(lambda: desk.state("101") is LessonState.CATCHING_UP)
+        schedule(box, "a1", now - MINUTE, now + 20 * MINUTE)
+        await until(lambda: desk.view("101").ends_ms == now + 20 * MINUTE)
+        assert desk.held() == {"a1"}
+
+
+async def test_a_lesson_moved_to_another_room_is_held_there(box: Box, tmp_path: Path) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"a1"})
+        schedule(box, "a1", now - MINUTE, now + 40 * MINUTE, rooms={17: ("flagship", "102")})
+        await until(lambda: desk.held() == {"a1"} and desk.state("101") is None)
+        assert desk.view("102").lesson == "a1"
+
+
+async def test_a_box_that_starts_after_the_lesson_leaves_the_blackboard_as_it_is(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    schedule(box, "over", now - 60 * MINUTE, now - 20 * MINUTE)
+    async with blackboard(box, tmp_path, "127.122.2.21") as (desk, ledger):
+        await until(lambda: desk.held() == {"over"})
+        await asyncio.sleep(0.5)
+        assert not was_switched_on(ledger)
+        schedule(box, "now", now - MINUTE, now + 40 * MINUTE)
+        await until(lambda: was_switched_on(ledger))
+
+
+async def test_a_partner_confirmed_while_the_lesson_runs_is_granted_its_key(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    box.plant("box_certificate", certificate_row(enrol(box.district, tmp_path / "18", 18)))
+    schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: box.rows(GRANTS) == [(1,)])
+        await asyncio.sleep(0.2)
+        assert box.rows(GRANTS) == [(1,)]
+        (shown,) = await desk.lessons.partners_of(18)
+
+        await desk.lessons.confirm_partner(18, shown.fingerprint)
+
+        await until(lambda: box.rows(GRANTS) == [(2,)])
+
+
+async def test_a_partner_confirmed_days_later_still_gets_the_recordings_key(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    box.plant("box_certificate", certificate_row(enrol(box.district, tmp_path / "18", 18)))
+    schedule(box, "a1", now - 5000 * MINUTE, now - 4960 * MINUTE)
+    box.plant("lesson_minutes", {"school": 17, "lesson": "a1", "live_s": 2400})
+    async with lesson_desk(box, tmp_path) as desk:
+        await asyncio.sleep(0.3)
+        assert desk.held() == set()
+        (shown,) = await desk.lessons.partners_of(18)
+        await desk.lessons.confirm_partner(18, shown.fingerprint)
+        await until(lambda: box.rows(GRANTS) == [(2,)])
+
+
+async def test_a_confirmation_before_a_restart_needs_no_hand_after_it(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    box.plant("box_certificate", certificate_row(enrol(box.district, tmp_path / "18", 18)))
+    with box.opened() as store:
+        partners = Partners(box.folder / "partners.json", store.acquaintances)
+        partners.confirm(18, partners.of(18)[0].fingerprint)
+    schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path):
+        await until(lambda: box.rows(GRANTS) == [(2,)])
+
+
+async def test_a_room_belongs_to_one_lesson_while_another_still_fills_its_recording(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    schedule(box, "first", now - 40 * MINUTE, now + MINUTE)
+    schedule(box, "second", now + 5 * MINUTE, now + 45 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"first", "second"})
+        await until(lambda: desk.lessons._is_on_stage("101", desk.view("101").lesson))  # type: ignore[arg-type]  # a lesson's id
+        assert desk.view("101").lesson == "first"
+        box.district.clock.ms += 2 * MINUTE
+        await until(lambda: desk.lessons._on_stage["101"] == "second")
+        assert desk.held() == {"first", "second"}
+
+
+async def test_a_room_speaks_of_a_lesson_that_is_over_for_ten_minutes(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now - 40 * MINUTE, now - MINUTE)
+    box.plant("lesson_minutes", {"school": 17, "lesson": "a1", "live_s": 2400})
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.state("101") is LessonState.ARCHIVED)
+        box.district.clock.ms += SHOW_AFTER_MS
+        assert desk.state("101") is None
+
+
+@pytest.mark.parametrize("room", ["no such room", "", "../101", "x" * 5000, "三年级 2班%20"])
+async def test_a_stream_is_opened_for_rooms_of_the_school_alone(
+    box: Box, tmp_path: Path, room: str
+) -> None:
+    box.plant("room", {"school": 17, "room": "三年级&2班?", "name": "三年级2班"})
+    async with lesson_desk(box, tmp_path) as desk, streams(desk) as url:
+        async with aiohttp.ClientSession() as http:
+            async with http.get(url, params={"room": room}) as refused:
+                assert refused.status == 404
+            async with http.ws_connect(url, params={"room": "三年级&2班?"}) as socket:
+                assert (await socket.receive()).type is aiohttp.WSMsgType.TEXT
+        assert set(desk.lessons._rooms) == {"三年级&2班?"}
+
+
+async def test_a_lesson_that_cannot_be_held_does_not_stop_another(box: Box, tmp_path: Path) -> None:
+    now = box.now_ms
+    folder = box.folder / "lessons"
+    folder.mkdir()
+    (folder / "broken").write_text("a file where a folder belongs")
+    schedule(box, "broken", now - MINUTE, now + 40 * MINUTE)
+    schedule(box, "sound", now - MINUTE, now + 40 * MINUTE, rooms={17: ("receiver", "102")})
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"broken", "sound"})
+        await asyncio.sleep(0.5)
+        assert "sound" in desk.held()
+
+
+@asynccontextmanager
+async def streams(desk: LessonDesk) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_get("/classroom/stream", desk.lessons.serve_stream)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/classroom/stream"))
+
+
+@asynccontextmanager
+async def blackboard(box: Box, folder: Path, host: str) -> AsyncIterator[tuple[LessonDesk, Path]]:
+    ledger = folder / "board.jsonl"
+    board = PjlinkProjector(
+        IPv4Interface(f"{host}/24"),
+        Ledger(ledger, now_ms),
+        random.Random(1),
+        lamp_times_s=(0.1, 0.1),
+    )
+    async with running(board.run()):
+        await asyncio.sleep(0.05)
+        async with lesson_desk(box, folder) as desk:
+            desk.fleet.add(
+                AdoptedDevice(
+                    device=DeviceId("pjlink:board"),
+                    kind=DeviceKind.BLACKBOARD,
+                    name="教室投影",
+                    profile="pjlink-projector",
+                    address=f"pjlink://{host}:4352",
+                    room="101",
+                )
+            )
+            yield desk, ledger
+        await asyncio.sleep(0.05)
+
+
+def was_switched_on(ledger: Path) -> bool:
+    told = [(line.get("name"), line.get("parameter")) for line in read_ledger(ledger)]
+    return ("POWR", "1") in told

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+
+from edge.errors import BoxSetupError
+from edge.lesson.partners import Partners
+from sync.sealing import recipient_id
+from tests.edge.school import Box, certificate_row, enrol, new_box
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    made = new_box(tmp_path)
+    with made.opened():
+        pass
+    return made
+
+
+def test_only_a_confirmed_box_of_a_school_is_given_lessons(box: Box, tmp_path: Path) -> None:
+    first, second = (enrol(box.district, tmp_path / name, 18) for name in ("a", "b"))
+    box.plant("box_certificate", certificate_row(first), certificate_row(second))
+    with box.opened() as store:
+        partners = Partners(tmp_path / "partners.json", store.acquaintances)
+        assert partners.confirmed_keys(18) == []
+        own = recipient_id(first.sealing.public_key())
+        (shown,) = [each for each in partners.of(18) if each.recipient == own]
+
+        partners.confirm(18, shown.fingerprint.upper().replace(" ", ""))
+
+        again = Partners(tmp_path / "partners.json", store.acquaintances)
+        for each in (partners, again):
+            assert [recipient_id(key) for key in each.confirmed_keys(18)] == [own]
+
+
+def test_a_box_that_joins_later_is_shown_without_a_restart(box: Box, tmp_path: Path) -> None:
+    box.plant("box_certificate", certificate_row(enrol(box.district, tmp_path / "a", 18)))
+    with box.opened() as store:
+        partners = Partners(tmp_path / "partners.json", store.acquaintances)
+        assert len(partners.of(18)) == 1
+        box.plant("box_certificate", certificate_row(enrol(box.district, tmp_path / "b", 18)))
+        assert len(partners.of(18)) == 2
+
+
+def test_a_revoked_box_loses_its_confirmation(box: Box, tmp_path: Path) -> None:
+    other = enrol(box.district, tmp_path / "a", 18)
+    box.plant("box_certificate", certificate_row(other))
+    with box.opened() as store:
+        partners = Partners(tmp_path / "partners.json", store.acquaintances)
+        partners.confirm(18, partners.of(18)[0].fingerprint)
+        box.plant("box_certificate", certificate_row(other, revoked=True))
+        assert partners.confirmed_keys(18) == []
+
+
+def test_a_key_the_school_has_not_is_not_confirmed(box: Box, tmp_path: Path) -> None:
+    with box.opened() as store:
+        partners = Partners(tmp_path / "partners.json", store.acquaintances)
+        with pytest.raises(BoxSetupError, match="compare it again"):
+            partners.confirm(18, "0000 0000")
+        assert not (tmp_path / "partners.json").exists()
+
+
+def test_a_certificate_of_another_school_is_no_box_of_this_one(box: Box, tmp_path: Path) -> None:
+    other = enrol(box.district, tmp_path / "a", 18)
+    box.plant("box_certificate", {**certificate_row(other), "school": 19})
+    with box.opened() as store:
+        assert store.acquaintances.sealing_keys(19) == []
+        assert store.acquaintances.latest_signing_key(19) is None
+
+
+def test_a_spare_box_speaks_for_its_school_as_soon_as_it_is_certified(
+    box: Box, tmp_path: Path
+) -> None:
+    lost = enrol(box.district, tmp_path / "a", 18)
+    box.district.clock.ms += 3_600_000
+    spare = enrol(box.district, tmp_path / "b", 18)
+    box.plant("box_certificate", certificate_row(spare), certificate_row(lost))
+    with box.opened() as store:
+        newest = store.acquaintances.latest_signing_key(18)
+        assert newest == spare.signing.public_key()
+        box.plant("box_certificate", certificate_row(spare, revoked=True))
+        assert store.acquaintances.latest_signing_key(18) == lost.signing.public_key()
+
+
+def test_a_damaged_file_names_what_to_do(box: Box, tmp_path: Path) -> None:
+    path = tmp_path / "partners.json"
+    path.touch(mode=0o600)
+    path.write_text("{")
+    with box.opened() as store, pytest.raises(BoxSetupError, match="confirm the partners again"):
+        Partners(path, store.acquaintances)

@@ -1,0 +1,86 @@
+"""Chromium as a school has it: told once of the district's root, and of nothing else."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+CERTUTIL = shutil.which("certutil")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    # What a panel in a classroom is started with: sound without a touch.
+    "--autoplay-policy=no-user-gesture-required",
+]
+NAVIGATION_MS_MAX = 20_000
+
+
+def require_chromium() -> None:
+    """Skip where Chromium or certutil is missing; fail in continuous integration."""
+    if CHROMIUM is not None and CERTUTIL is not None:
+        return
+    reason = "needs Debian's chromium and certutil: apt install chromium libnss3-tools"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextmanager
+def chromium(home: Path) -> Iterator[Browser]:
+    """Run Chromium with its own home, whose certificate store it trusts beside its built-in one."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=ARGUMENTS,
+            env={**os.environ, "HOME": str(home)},
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def trust_root(home: Path, root_pem: Path) -> None:
+    """Import a district's root as the page /trust tells people to do."""
+    assert CERTUTIL is not None
+    store = home / ".pki" / "nssdb"
+    store.mkdir(parents=True)
+    database = f"sql:{store}"
+    subprocess.run([CERTUTIL, "-d", database, "-N", "--empty-password"], check=True)
+    add = ["-A", "-t", "C,,", "-n", "district", "-i", str(root_pem)]
+    subprocess.run([CERTUTIL, "-d", database, *add], check=True)
+
+
+@dataclass
+class OpenedPage:
+    """A page and what it complained of: script errors, and whatever it wrote as an error."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+
+def open_page(browser: Browser, language: str, width: int = 1280, height: int = 800) -> OpenedPage:
+    context = browser.new_context(
+        locale=language, viewport={"width": width, "height": height}, ignore_https_errors=False
+    )
+    context.set_default_timeout(NAVIGATION_MS_MAX)
+    opened = OpenedPage(context.new_page())
+    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.page.on(
+        "console",
+        lambda said: opened.complaints.append(said.text) if said.type == "error" else None,
+    )
+    return opened
+
+
+def address(origin: str, path: str, **query: str) -> str:
+    return f"{origin}{path}?{urlencode(query)}" if query else f"{origin}{path}"
