@@ -11,7 +11,7 @@ from drivers.codecs.card_frames import BrokenFrame, CardFrame, CardFrameDecoder
 from drivers.entities import CardRead, DeviceId, EventSink, NowMs, Presence
 from drivers.transports.serial_port import LineSettings, SerialPort, serve_port
 
-PRESENTATION_GAP_S = 1.0
+PRESENTATION_GAP_S = 2.0
 """A card that was not seen for this long and comes again is presented again."""
 
 CARDS_MAX = 256

@@ -15,7 +15,7 @@ BAUD = 9600
 HEARD_AFTER_S = 0.5
 REPEAT_S = 0.065
 HOLD_S = (0.2, 0.6)
-SAME_CARD_S = 2.5
+SAME_CARD_S = 4.0
 """A card stays away at least this long, as a person does who comes again."""
 
 
@@ -80,9 +80,10 @@ class CardReaderSimulator:
                 intact += 1
             if self._is_listened_to():
                 self.link.write(frame)
+            await asyncio.sleep(REPEAT_S)
+            # Judged after the pause: a machine that stood still took the card away meanwhile.
             if loop.time() >= until:
                 break
-            await asyncio.sleep(REPEAT_S)
         line["frames"] = intact
         tasks.create_task(self._record(line, closings, opened=opened))
 

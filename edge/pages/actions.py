@@ -17,7 +17,7 @@ ADOPT_S_MAX = 60
 COMMAND_S_MAX = 180  # a projector may take 90 s to warm up, and is read back afterwards
 DISCOVER_S_MAX = 10
 
-PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+PRINTABLE = r"\A[^\x00-\x1f\x7f]+\Z"  # "$" would let a line end by
 Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=PRINTABLE)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=PRINTABLE)]

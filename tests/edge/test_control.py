@@ -27,7 +27,7 @@ async def a_box(folder: Path) -> AsyncIterator[RunningBox]:
 async def test_the_socket_is_for_the_folders_owner_alone(tmp_path: Path) -> None:
     async with a_box(tmp_path) as box:
         path = box.config.folder / SOCKET
-        assert path.stat().st_mode & 0o777 == 0o600  # noqa: ASYNC240 - a test waits for nobody
+        assert path.stat().st_mode & 0o777 == 0o600
         assert (await box.ask("GET", "/status"))["school_name"] == "第17小学"
 
 

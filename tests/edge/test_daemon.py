@@ -3,7 +3,7 @@ import logging
 import random
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -17,6 +17,7 @@ from drivers.simulators.ledger import Ledger
 from drivers.simulators.pjlink_projector import PjlinkProjector
 from edge import daemon as daemon_module
 from edge.config import BoxConfig
+from edge.daemon import Box, run_box
 from edge.errors import BoxSetupError
 from edge.pages.actions import Adopt, Discover
 from provisioning.tls import pages_context
@@ -82,6 +83,10 @@ def school(tmp_path: Path) -> School:
     enrol(make_district(tmp_path / "hub", port=9), tmp_path / "box", 17)
     config = daemon_config(tmp_path / "box", ports=(tmp_path / "lines",), network=NETWORK)
     return School(tmp_path, config, Clock())
+
+
+async def no_further_way_in(_stack: AsyncExitStack, _box: Box) -> None:
+    return None
 
 
 async def find_and_adopt(box: RunningBox, kind: str, room: str = "101") -> str:
@@ -190,16 +195,14 @@ async def test_a_fault_of_one_part_is_logged_and_the_box_goes_on(
 async def test_a_second_daemon_on_the_folder_is_refused(school: School) -> None:
     async with school.box():
         with pytest.raises(BoxSetupError, match="another schoolnode daemon runs"):
-            async with running_box(school.config, school.clock):
-                pass
+            await run_box(school.config, school.clock, random.Random(1), no_further_way_in)
 
 
 async def test_a_taken_port_is_named_with_the_remedy(school: School) -> None:
     taken = await asyncio.start_server(lambda *_: None, HOST, school.config.pages.port)
     async with taken:
         with pytest.raises(ExceptionGroup) as group:
-            async with running_box(school.config, school.clock):
-                pass
+            await run_box(school.config, school.clock, random.Random(1), no_further_way_in)
     assert group.group_contains(BoxSetupError, match="change the port in the configuration")
 
 
