@@ -13,7 +13,7 @@ help: ## this list
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "SchoolNode needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv is missing; run: apt install python3-venv"; exit 1; }
-	@echo "Building the environment in $(VENV) (once) ..."
+	@echo "Building the environment in $(VENV) (once, about half a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -27,6 +27,11 @@ demo: $(VENV)/.ready ## one hub, three schools, simulated devices; ARGS="--for 9
 test: $(VENV)/.ready ## all tests; installs the system packages they need where it can
 	@sh tests/system_packages.sh
 	@$(BIN)/pytest $(ARGS)
+
+# Which chances the soak draws its kills from.
+SEEDS ?= 1 2 3 4 5 6
+soak: $(VENV)/.ready ## kill -9 at random from the first second, for minutes; SEEDS="1 2 3"
+	@SCHOOLNODE_SOAK_SEEDS="$(SEEDS)" $(BIN)/pytest -s tests/scenarios/test_kill_nine.py
 
 check: $(VENV)/.ready ## format, lint, types, layers
 	@$(BIN)/ruff format --check .
@@ -44,4 +49,4 @@ bench: $(VENV)/.ready ## the benchmarks' short form; writes benchmarks/results.m
 clean: ## remove the environment and the demo's data
 	rm -rf $(VENV) demo-data dist build
 
-.PHONY: help env demo test check format bench clean
+.PHONY: help env demo test soak check format bench clean

@@ -87,8 +87,7 @@ def edge_run(
     except KeyboardInterrupt:
         logging.getLogger(__name__).info("stopped")
     except BaseExceptionGroup as group:
-        found = group.subgroup((BoxSetupError, ProvisioningError))
-        raise (found.exceptions[0] if found else group) from group
+        raise _first_sentence(group) from group
 
 
 @app.command()
@@ -361,6 +360,14 @@ def _show_candidates(candidates: list[dict[str, object]]) -> None:
         )
     console.print(table)
     console.print("Adopt one with: schoolnode adopt IDENTITY --name NAME --room ROOM")
+
+
+def _first_sentence(group: BaseExceptionGroup) -> BaseException:
+    """Return the first error that is a sentence for a person, else the group."""
+    found: BaseException | None = group.subgroup((BoxSetupError, ProvisioningError))
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found or group
 
 
 def _now_ms() -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import logging
+import os
 import random
 import sqlite3
 import ssl
@@ -494,6 +495,6 @@ async def serve_app(
             await web.TCPSite(runner, address, port, ssl_context=context).start()
         except OSError as error:
             raise BoxSetupError(
-                f"{address}:{port} cannot be served ({error.strerror}); stop the program that has"
-                " it, or change the port in the configuration"
+                f"{address}:{port} cannot be served"
+                f" ({os.strerror(error.errno or 0)}); stop the program that has it, or change the port in the configuration"
             ) from error

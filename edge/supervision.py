@@ -1,7 +1,9 @@
 """Keeps one piece of work going: a fault costs it a pause, and nothing else."""
 
+import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
@@ -9,6 +11,7 @@ _log = logging.getLogger(__name__)
 
 RESTART_FIRST_S = 1.0
 RESTART_MAX_S = 30.0
+Result = TypeVar("Result")
 
 
 async def keep_running(name: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -27,4 +30,16 @@ async def keep_running(name: str, work: Callable[[], Coroutine[None, None, None]
         before_sleep=note,
     ):
         with attempt:
-            await work()
+            await apart(work())
+
+
+async def apart(work: Awaitable[Result]) -> Result:
+    """Return what ``work`` returns, from a task of its own: for who catches its faults and goes on.
+
+    asyncio's TaskGroup (3.11) forgets a cancellation that comes while it ends for a child's fault;
+    what then went on with the fault would never end. Out here the cancellation is not forgotten.
+    """
+    (outcome,) = await asyncio.gather(work, return_exceptions=True)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome

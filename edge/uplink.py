@@ -17,6 +17,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from edge.supervision import apart
 from provisioning.identity import Identity
 from sync.errors import MalformedError
 from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX, MESSAGE_BYTES_MAX, Session
@@ -129,11 +130,14 @@ class Uplink:
             await self._writer.call(self._node.seal_all)
             await self._exchange(http, session)
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._keep_listening(http))
-                    tasks.create_task(self._keep_exchanging(http, session))
+                await apart(self._keep_both(http, session))
             except* (HubUnreachableError, sqlite3.Error) as group:
                 self._note_loss(group.exceptions[0])
+
+    async def _keep_both(self, http: aiohttp.ClientSession, session: Session) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_listening(http))
+            tasks.create_task(self._keep_exchanging(http, session))
 
     async def _keep_exchanging(self, http: aiohttp.ClientSession, session: Session) -> Never:
         while True:

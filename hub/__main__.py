@@ -73,7 +73,7 @@ def run(
     except KeyboardInterrupt:
         logging.getLogger(__name__).info("stopped")
     except BaseExceptionGroup as group:
-        raise _first_setup_error(group) from group
+        raise _first_sentence(group) from group
 
 
 @app.command()
@@ -289,9 +289,12 @@ def _opened(config: Path, host: str | None = None) -> Iterator[tuple[HubConfig, 
         yield loaded, parts
 
 
-def _first_setup_error(group: BaseExceptionGroup) -> BaseException:
-    found = group.subgroup((HubSetupError, ProvisioningError))
-    return found.exceptions[0] if found else group
+def _first_sentence(group: BaseExceptionGroup) -> BaseException:
+    """Return the first error that is a sentence for a person, else the group."""
+    found: BaseException | None = group.subgroup((HubSetupError, ProvisioningError))
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found or group
 
 
 def _now_ms() -> int:

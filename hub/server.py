@@ -341,8 +341,8 @@ async def _serve(
             await web.TCPSite(runner, address, port, ssl_context=context).start()
         except OSError as error:
             raise HubSetupError(
-                f"{address}:{port} cannot be served ({error.strerror}); stop the program that has"
-                " it, or change the port in the configuration"
+                f"{address}:{port} cannot be served"
+                f" ({os.strerror(error.errno or 0)}); stop the program that has it, or change the port in the configuration"
             ) from error
 
 

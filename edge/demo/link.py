@@ -1,6 +1,7 @@
 """A school's line to its hub that can be cut: what is in flight vanishes, as on a dead link."""
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 
 from edge.errors import BoxSetupError
@@ -25,8 +26,8 @@ class Link:
             server = await asyncio.start_server(self._pass, address, port)
         except OSError as error:
             raise BoxSetupError(
-                f"{address}:{port} cannot be served ({error.strerror}); is another demo running?"
-                " Stop it, or give this one another network number"
+                f"{address}:{port} cannot be served"
+                f" ({os.strerror(error.errno or 0)}); is another demo running? Stop it, or give this one another network number"
             ) from error
         stack.callback(server.close)
         stack.callback(self._abort)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from edge.lesson.status import Cause
+from edge.supervision import apart
 from sync.errors import MalformedError
 from sync.fragment_exchange import MESSAGE_BYTES_MAX, Holdings, decode_from_hub
 from sync.fragment_log import RECORD_BYTES_MAX
@@ -66,7 +67,7 @@ async def keep_connected(
                 )
             try:
                 note(Cause.NONE)
-                await serve(socket)
+                await apart(serve(socket))
             finally:
                 await socket.close()
         except aiohttp.WSServerHandshakeError as error:

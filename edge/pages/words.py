@@ -126,6 +126,7 @@ def build_words(_: Callable[[str], str]) -> Words:
             "soil_moisture": _("soil moisture"),
             "soil_temperature": _("soil temperature"),
             "soil_ec": _("soil conductivity"),
+            "soil_conductivity": _("soil conductivity"),
             "soil_ph": _("soil pH"),
             "temperature": _("temperature"),
             "air_temperature": _("air temperature"),
@@ -143,6 +144,9 @@ def build_words(_: Callable[[str], str]) -> Words:
             "clock_offset": _("clock offset"),
             "clock_offset_ms": _("clock offset"),
             "reachable": _("reachable"),
+            "stream_main": _("main stream's address"),
+            "stream_sub": _("sub-stream's address"),
+            "snapshot": _("snapshot's address"),
         },
         commands={
             "power": _("power"),
@@ -157,6 +161,8 @@ def build_words(_: Callable[[str], str]) -> Words:
         values={
             "on": _("on"),
             "off": _("off"),
+            "yes": _("yes"),
+            "no": _("no"),
             "warming": _("warming up"),
             "cooling": _("cooling down"),
             "both": _("picture and sound"),

@@ -1,0 +1,97 @@
+import asyncio
+import contextlib
+
+import pytest
+
+from edge import supervision
+from edge.supervision import apart, keep_running
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "RESTART_FIRST_S", 0.01)
+    monkeypatch.setattr(supervision, "RESTART_MAX_S", 0.02)
+
+
+async def test_work_that_fails_is_started_again_until_it_is_done() -> None:
+    begun: list[int] = []
+
+    async def work() -> None:
+        begun.append(len(begun))
+        if len(begun) < 4:
+            raise ZeroDivisionError
+
+    await keep_running("a piece of work", work)
+    assert begun == [0, 1, 2, 3]
+
+
+async def test_work_that_is_told_to_end_while_it_fails_ends() -> None:
+    """Python 3.11's TaskGroup takes the fault for the cancellation; both come at one moment."""
+    failing = asyncio.Event()
+    begun: list[int] = []
+
+    async def linger() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            failing.set()
+            await asyncio.sleep(0.1)
+
+    async def fail() -> None:
+        await asyncio.sleep(0.01)
+        raise ZeroDivisionError
+
+    async def work() -> None:
+        begun.append(1)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(linger())
+            tasks.create_task(fail())
+
+    running = asyncio.create_task(keep_running("a piece of work", work))
+    await failing.wait()
+    running.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait([running])
+    assert running.cancelled()
+    assert begun == [1]
+
+
+async def test_what_catches_a_fault_and_goes_on_ends_when_told_to_at_that_moment() -> None:
+    failing = asyncio.Event()
+
+    async def linger() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            failing.set()
+            await asyncio.sleep(0.1)
+
+    async def fail() -> None:
+        await asyncio.sleep(0.01)
+        raise ConnectionResetError
+
+    async def link() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(linger())
+            tasks.create_task(fail())
+
+    async def keep_linked() -> None:
+        while True:
+            with contextlib.suppress(ExceptionGroup):
+                await apart(link())
+
+    running = asyncio.create_task(keep_linked())
+    await failing.wait()
+    running.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait([running])
+    assert running.cancelled()
+
+
+async def test_what_runs_apart_returns_and_raises_as_it_would_here() -> None:
+    async def work(divisor: int) -> int:
+        return 6 // divisor
+
+    assert await apart(work(3)) == 2
+    with pytest.raises(ZeroDivisionError):
+        await apart(work(0))
