@@ -496,5 +496,6 @@ async def serve_app(
         except OSError as error:
             raise BoxSetupError(
                 f"{address}:{port} cannot be served"
-                f" ({os.strerror(error.errno or 0)}); stop the program that has it, or change the port in the configuration"
+                f" ({os.strerror(error.errno or 0)}); stop the program that has"
+                " it, or change the port in the configuration"
             ) from error

@@ -342,7 +342,8 @@ async def _serve(
         except OSError as error:
             raise HubSetupError(
                 f"{address}:{port} cannot be served"
-                f" ({os.strerror(error.errno or 0)}); stop the program that has it, or change the port in the configuration"
+                f" ({os.strerror(error.errno or 0)}); stop the program that has"
+                " it, or change the port in the configuration"
             ) from error
 
 

@@ -27,7 +27,8 @@ class Link:
         except OSError as error:
             raise BoxSetupError(
                 f"{address}:{port} cannot be served"
-                f" ({os.strerror(error.errno or 0)}); is another demo running? Stop it, or give this one another network number"
+                f" ({os.strerror(error.errno or 0)}); is another demo running? Stop"
+                " it, or give this one another network number"
             ) from error
         stack.callback(server.close)
         stack.callback(self._abort)
