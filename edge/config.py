@@ -74,6 +74,7 @@ def _decode_setting(kind: type, value: object) -> object:
             return IPv4Interface(value)
         if kind is IPv4Network:
             return IPv4Network(value)
+    # By msgspec's contract for dec_hook: a type that is not ours to decode.
     raise NotImplementedError(f"a setting of type {kind.__name__}")
 
 

@@ -45,6 +45,7 @@ class HubConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 def _decode_path(kind: type, value: object) -> object:
     if kind is Path and isinstance(value, str):
         return Path(value)
+    # By msgspec's contract for dec_hook: a type that is not ours to decode.
     raise NotImplementedError(f"a setting of type {kind.__name__}")
 
 

@@ -20,7 +20,7 @@ from edge.pages.access import (
     set_session_cookie,
 )
 from edge.pages.actions import ActionError, Actions, Adopt, Command, Discover, Dismiss
-from edge.pages.box_view import BoxView, Change, DeviceLight, LaneLight
+from edge.pages.box_view import BoxView, Change, DeviceLight, LaneLight, values_shown
 from edge.pages.language import clock_time
 
 STREAMS_MAX = 256
@@ -100,8 +100,10 @@ class Api:
             }
         )
 
-    async def values(self, _request: web.Request) -> web.Response:
-        return _json({"now_ms": self._view.now_ms(), "values": list(self._view.live_values())})
+    async def values(self, request: web.Request) -> web.Response:
+        signed_in = self._sessions.knows(session_token(request))
+        values = values_shown(self._view.live_values(), signed_in=signed_in)
+        return _json({"now_ms": self._view.now_ms(), "values": values})
 
     async def lesson(self, request: web.Request) -> web.Response:
         """Return a room's lesson; ``starts`` is its hour in the school's time."""

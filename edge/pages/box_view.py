@@ -163,6 +163,15 @@ class LessonView:
     cause: Cause = Cause.NONE
 
 
+ADDRESS_POINTS = frozenset({"stream_main", "stream_sub", "snapshot"})
+"""Points whose value is an address, shown only to who has entered the set-up code."""
+
+
+def values_shown(values: Iterable[Measurement], *, signed_in: bool) -> list[Measurement]:
+    """Return the values a reader may see."""
+    return [value for value in values if signed_in or value.point not in ADDRESS_POINTS]
+
+
 class BoxView(Protocol):
     """The daemon as its pages see it.
 

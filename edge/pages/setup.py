@@ -29,7 +29,7 @@ from edge.pages.actions import (
     Dismiss,
     explain,
 )
-from edge.pages.box_view import BoxView, Light, LinkState
+from edge.pages.box_view import BoxView, Light, LinkState, values_shown
 from edge.pages.queries import Room, read_rooms
 from edge.pages.rendering import Renderer
 
@@ -174,7 +174,7 @@ class SetupPage:
                 "rooms": rooms,
                 "room_names": {room.room: room.name for room in rooms},
                 "lights": lights,
-                "values": _by_device(view.live_values()),
+                "values": _by_device(values_shown(view.live_values(), signed_in=signed_in)),
                 "sync": view.sync_lights(),
                 "log": tuple(view.log_lines(0))[-LOG_LINES_SHOWN:] if signed_in else (),
             },

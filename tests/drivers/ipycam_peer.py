@@ -14,11 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Interface
 from pathlib import Path
-from typing import NoReturn
-
-import pytest
 
 from drivers.codecs.digest import Credentials
+from tests.system_needs import give_up
 
 LOCK = Path(__file__).parents[2] / "benchmarks" / "peers" / "ipycam" / "requirements.lock"
 SITE = IPv4Interface("127.0.0.1/24")
@@ -29,7 +27,7 @@ STARTED_S_MAX = 30.0
 def ipycam_python() -> Path:
     """Return the interpreter of ipycam's environment; skips, or fails in CI, without one."""
     if shutil.which("ffmpeg") is None:
-        _give_up("ffmpeg is missing; run: apt install ffmpeg")
+        give_up("ffmpeg is missing; run: apt install ffmpeg")
     cache = Path.home() / ".cache" / "schoolnode-peers"
     home = cache / f"ipycam-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
     if not home.exists():
@@ -44,7 +42,7 @@ def ipycam_python() -> Path:
             shutil.rmtree(building)
             # Another run may have been quicker.
             if not home.exists():
-                _give_up(f"ipycam cannot be installed: {error}")
+                give_up(f"ipycam cannot be installed: {error}")
     return home / "bin" / "python"
 
 
@@ -87,12 +85,6 @@ def running_ipycam(folder: Path, credentials: Credentials | None) -> Iterator[st
         finally:
             # ipycam's ffmpeg belongs to its process group.
             os.killpg(process.pid, signal.SIGKILL)
-
-
-def _give_up(reason: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def _free_port() -> int:

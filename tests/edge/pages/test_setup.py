@@ -65,6 +65,19 @@ async def test_without_the_code_addresses_finds_and_log_stay_closed(client: Clie
     assert "Enter the setup code to see and adopt what was found." in page
 
 
+async def test_a_cameras_addresses_are_shown_only_with_the_code(
+    client: Client, box: SimulatedBox
+) -> None:
+    known = box.values[0]
+    box.values.append(replace(known, point="stream_main", value="rtsp://127.0.2.31/main", unit=""))
+    for path in ("/", "/api/values"):
+        assert "rtsp://" not in await read(client, path)
+        assert known.point in await read(client, "/api/values")
+    await client.post("/setup/session", data={"code": SETUP_CODE}, allow_redirects=False)
+    assert "rtsp://127.0.2.31/main" in await read(client)
+    assert "rtsp://127.0.2.31/main" in await read(client, "/api/values")
+
+
 async def test_the_setup_code_opens_finds_and_buttons(staff: Client) -> None:
     page = await read(staff)
     assert "DS-2CD3T47 (Hikvision)" in page
