@@ -175,8 +175,8 @@ async def test_a_display_that_got_another_address_is_followed_when_the_old_one_i
             await until(lambda: _state(box, device) == "good")
         async with school.board("127.122.4.32"):
             await until(lambda: _state(box, device) == "good" and _is_at(box, "127.122.4.32"))
-            held = school.rows("SELECT address, name, room FROM device WHERE deleted = 0")
-            assert held == [("pjlink://127.122.4.32:4352", "甲", "101")]
+            held = "SELECT address, name, room FROM device WHERE deleted = 0"
+            await until(lambda: school.rows(held) == [("pjlink://127.122.4.32:4352", "甲", "101")])
             assert school.rows("SELECT adopted_by FROM device") == [("command line",)]
 
 
