@@ -8,24 +8,21 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
-    Ed25519PublicKey,
 )
 from cryptography.hazmat.primitives.asymmetric.x25519 import (
     X25519PrivateKey,
-    X25519PublicKey,
 )
 
 from sync import oplog
-from sync.body import pack_tables
 from sync.clock import HybridClock, Stamp
+from sync.directory import Directory
 from sync.errors import MalformedError, RowError
 from sync.incarnation import give_way, heed, open_incarnation, reissue_settled
 from sync.intake import Imported, Intake, MayCarry
-from sync.keyring import EPOCH, GrantRow, KeyPurpose, Keyring, Reader
+from sync.keyring import Keyring
 from sync.log_state import Holding, LogState, find_log, log_id_of, read_logs
 from sync.oplog import Row
 from sync.receipts import (
@@ -36,22 +33,15 @@ from sync.receipts import (
     note_claim,
     read_receipts,
 )
-from sync.schema import BY_NUMBER
-from sync.schema.model import Audience, Group, Lane
-from sync.sealing import SALT_BYTES, UNSEALED, DataKey, KeyId, RandomBytes
+from sync.schema.model import Audience, Group
+from sync.sealer import Sealer, SealPolicy
+from sync.sealing import RandomBytes
 from sync.segment import (
-    FIRST_PREV,
     HUB,
-    SEGMENT_BYTES_MAX,
     LogName,
-    Place,
-    PlainBody,
-    TableHeader,
-    build_segment,
     check_log_name,
-    parse_segment,
 )
-from sync.signing import SignerId, signer_id
+from sync.signing import signer_id
 
 __all__ = [
     "Directory",
@@ -62,25 +52,8 @@ __all__ = [
     "SealPolicy",
 ]
 
-ROWS_A_SEGMENT_MAX = 1000
-URGENT = frozenset({Lane.ALARM, Lane.CONTROL, Lane.LESSONS})
-"""Lanes whose rows are sealed at once."""
-_SEGMENTS_A_TRANSACTION = 32
 _NAMING_KEYS = frozenset({"box_certificate", "lesson_party"})
 """Tables by which the directory comes to know readers of keys that are granted already."""
-
-
-class Directory(Protocol):
-    """Who is who, as far as certificates under the district's root say."""
-
-    def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
-        """Return the key of that name if it is certified for ``origin``."""
-
-    def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
-        """Return the certified sealing keys of a school's boxes, or of the hub (0)."""
-
-    def members(self, audience: str) -> frozenset[int]:
-        """Return the schools that an audience comprises, without the hub."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +63,6 @@ class NodeKeys:
     origin: int
     signing: Ed25519PrivateKey
     sealing: X25519PrivateKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealPolicy:
-    """When rows of the patient lanes become a segment."""
-
-    rows: int = 250
-    age_ms: int = 30_000
 
 
 class Node:
@@ -121,11 +86,19 @@ class Node:
         self._keys = keys
         self._random_bytes = random_bytes
         self._directory = directory
-        self._signer = (signer_id(keys.signing.public_key()), keys.signing)
         (last,) = connection.execute("SELECT coalesce(max(last_stamp), 0) FROM log").fetchone()
         self.clock = HybridClock(now_ms, Stamp(last))
         self._keyring = Keyring(keys.origin, keys.sealing, random_bytes)
-        self._readers_changed = True
+        self._sealer = Sealer(
+            connection,
+            keys.origin,
+            self.clock,
+            self._keyring,
+            (signer_id(keys.signing.public_key()), keys.signing),
+            random_bytes,
+            directory,
+            self,
+        )
         with self.transaction() as cursor:
             self._incarnation = open_incarnation(cursor, keys.origin, generation, random_bytes)
 
@@ -199,36 +172,22 @@ class Node:
             log_id = log_id_of(cursor, name)
             oplog.append(cursor, self.clock, log_id, name, table, reached_rows)
         if table_name in _NAMING_KEYS:
-            self._readers_changed = True
+            self._sealer.readers_changed = True
 
     def release(self, group: Group) -> None:
         """Let the hub read a group from now on, with all that its present keys have sealed.
 
         A decision of a person at the school; nothing is sent again but the grants.
         """
-        with self.transaction() as cursor:
-            for purpose in self._keyring.purposes(cursor):
-                if purpose.group is group:
-                    self._grant_again(cursor, purpose, self._readers_of(HUB))
+        self._sealer.release(group)
 
     def seal_due(self, policy: SealPolicy) -> int:
         """Seal what is urgent, full or old enough; return the number of new segments."""
-        self._grant_to_new_readers()
-        due = []
-        now_ms = self.clock.now_ms()
-        for log in self._own_unsealed():
-            waiting = log.last_row - log.sealed_row
-            since_ms = now_ms if log.unsealed_since_ms is None else log.unsealed_since_ms
-            # Rows from after now_ms waited while the wall clock was set back: they are old.
-            is_old = not 0 <= now_ms - since_ms < policy.age_ms
-            if log.name.lane in URGENT or waiting >= policy.rows or is_old:
-                due.append(log)
-        return self._seal(due)
+        return self._sealer.seal_due(self._incarnation, policy)
 
     def seal_all(self) -> int:
         """Seal everything that waits, as on reconnecting; return the number of new segments."""
-        self._grant_to_new_readers()
-        return self._seal(self._own_unsealed())
+        return self._sealer.seal_all(self._incarnation)
 
     def logs(self) -> list[LogState]:
         return read_logs(self._connection.cursor())
@@ -280,7 +239,7 @@ class Node:
                 now_ms = self.clock.now_ms()
                 give_way(cursor, self._keyring, log, agreed, self._incarnation, now_ms)
         if done.tables & _NAMING_KEYS:
-            self._readers_changed = True
+            self._sealer.readers_changed = True
         return done
 
     def segments_for(self, log_id: int, after_seq: int, bytes_max: int) -> list[tuple[int, bytes]]:
@@ -392,135 +351,3 @@ class Node:
                 return f"s{row.get('school', self.origin)!s}"
             case Audience.LESSON:
                 return f"l{row['lesson']!s}"
-
-    def _own_unsealed(self) -> list[LogState]:
-        return read_logs(
-            self._connection.cursor(),
-            "WHERE origin = ? AND incarnation = ? AND last_row > sealed_row",
-            self.origin,
-            self._incarnation,
-        )
-
-    def _seal(self, logs: Sequence[LogState]) -> int:
-        made = 0
-        # A key made for one log is granted in another: control logs are sealed last.
-        for log in sorted(logs, key=lambda each: each.name.lane is Lane.CONTROL):
-            made += self._seal_log(log)
-        for log in self._own_unsealed():
-            if log.name.lane is Lane.CONTROL:
-                made += self._seal_log(log)
-        return made
-
-    def _seal_log(self, log: LogState) -> int:
-        """Seal all that waits in a log, some segments a transaction."""
-        made = 0
-        rows_max = ROWS_A_SEGMENT_MAX
-        while True:
-            with self.transaction() as cursor:
-                for _ in range(_SEGMENTS_A_TRANSACTION):
-                    sealed = self._seal_one(cursor, log, rows_max)
-                    if not sealed:
-                        return made
-                    made += 1
-                    # Rows of one log are alike: begin where the last segment came to fit.
-                    rows_max = min(ROWS_A_SEGMENT_MAX, sealed + sealed // 4 + 1)
-
-    def _seal_one(self, cursor: sqlite3.Cursor, log: LogState, rows_max: int) -> int:
-        """Seal one segment of at most ``rows_max`` rows; return how many, 0 if none wait."""
-        name = log.name
-        while True:
-            batch = oplog.collect(cursor, log.id, name, rows_max, self.clock.tick())
-            if batch is None:
-                # Rows of states that were written again before sealing leave numbers without one.
-                cursor.execute(
-                    "UPDATE log SET sealed_row = last_row, unsealed_since_ms = NULL WHERE id = ?",
-                    (log.id,),
-                )
-                return 0
-            present = find_log(cursor, name)
-            assert present is not None
-            wire = self._build(cursor, present, batch)
-            rows = sum(batch.counts.values())
-            if len(wire) <= SEGMENT_BYTES_MAX:
-                break
-            assert rows > 1, f"a row of {name} was taken that no segment carries"
-            rows_max = max(1, min(rows - 1, rows * SEGMENT_BYTES_MAX // len(wire)))
-        now_ms = self.clock.now_ms()
-        seq = present.stored + 1
-        cursor.execute("INSERT INTO segment VALUES (?, ?, ?)", (log.id, seq, wire))
-        cursor.execute(
-            "DELETE FROM pending_write WHERE log = ? AND row <= ?", (log.id, batch.last_row)
-        )
-        cursor.execute(
-            "UPDATE log SET stored = ?1, applied = ?1, head = ?2, sealed_row = ?3,"
-            " last_stamp = max(last_stamp, ?4), stored_ms = ?5,"
-            " unsealed_since_ms = CASE WHEN last_row > ?3 THEN ?5 END WHERE id = ?6",
-            (
-                seq,
-                parse_segment(wire).header_digest,
-                batch.last_row,
-                batch.last_stamp,
-                now_ms,
-                log.id,
-            ),
-        )
-        return rows
-
-    def _build(self, cursor: sqlite3.Cursor, log: LogState, batch: oplog.Batch) -> bytes:
-        bodies = []
-        for group, tables in batch.tables.items():
-            identifier: KeyId = UNSEALED
-            key: DataKey | None = None
-            if group is not Group.GRANT:
-                identifier, key = self._sealing_key(cursor, log.name.audience, group)
-            bodies.append(
-                PlainBody(group=group, key=key, key_id=identifier, content=pack_tables(tables))
-            )
-        place = Place(
-            log=log.name,
-            seq=log.stored + 1,
-            prev=log.head if log.stored else FIRST_PREV,
-            first_row=batch.first_row,
-            last_row=batch.last_row,
-            first_stamp=batch.first_stamp,
-            last_stamp=batch.last_stamp,
-        )
-        tables_in = [
-            TableHeader(number, BY_NUMBER[number].version, rows)
-            for number, rows in batch.counts.items()
-        ]
-        salt = self._random_bytes(SALT_BYTES)
-        return build_segment(place, tables_in, bodies, salt, self._signer)
-
-    def _sealing_key(
-        self, cursor: sqlite3.Cursor, audience: str, group: Group
-    ) -> tuple[KeyId, DataKey]:
-        """Return the data key for a body, granted to whoever may read the group."""
-        purpose = KeyPurpose(self.origin, audience, group, EPOCH)
-        readers = self._readers(audience) if group is Group.DISTRICT else []
-        return self._keyring.current(cursor, purpose, readers, self._recorder(cursor))
-
-    def _readers(self, audience: str) -> list[Reader]:
-        schools = sorted({HUB, *self._directory.members(audience)})
-        return [reader for school in schools for reader in self._readers_of(school)]
-
-    def _readers_of(self, school: int) -> list[Reader]:
-        return [Reader(school, public) for public in self._directory.sealing_keys(school)]
-
-    def _recorder(self, cursor: sqlite3.Cursor) -> Callable[[str, list[GrantRow]], None]:
-        return lambda audience, rows: self.record_within(cursor, "key_grant", rows, audience)
-
-    def _grant_again(
-        self, cursor: sqlite3.Cursor, purpose: KeyPurpose, readers: Sequence[Reader]
-    ) -> None:
-        self._keyring.grant_again(cursor, purpose, readers, self._recorder(cursor))
-
-    def _grant_to_new_readers(self) -> None:
-        """Grant standing keys to boxes that became known, or parties of a lesson, since."""
-        if not self._readers_changed:
-            return
-        with self.transaction() as cursor:
-            for purpose in self._keyring.purposes(cursor):
-                if purpose.group is Group.DISTRICT:
-                    self._grant_again(cursor, purpose, self._readers(purpose.audience))
-        self._readers_changed = False

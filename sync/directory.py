@@ -1,0 +1,22 @@
+"""What a node asks of whoever knows the district's certificates."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from sync.signing import SignerId
+
+
+class Directory(Protocol):
+    """Who is who, as far as certificates under the district's root say."""
+
+    def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
+        """Return the key of that name if it is certified for ``origin``."""
+
+    def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
+        """Return the certified sealing keys of a school's boxes, or of the hub (0)."""
+
+    def members(self, audience: str) -> frozenset[int]:
+        """Return the schools that an audience comprises, without the hub."""
