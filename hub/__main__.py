@@ -48,6 +48,8 @@ _DAY_MS = 24 * 3600 * 1000
 def main() -> None:
     """Run the command line; an error is one sentence on standard error and exit code 1."""
     # What a service manager sends ends the daemon as Ctrl-C does: in order, with nothing lost.
+    # A shell that starts it in the background would have it ignore both.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app()

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import logging
 import random
+import signal
 import time
 from contextlib import AsyncExitStack
 from functools import partial
@@ -32,6 +33,8 @@ PROBES = ("soil-", "air-", "light-")
 
 def main() -> None:
     """Run the devices until stopped."""
+    # A shell that starts them in the background would have them ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m drivers.simulators", description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--network", type=IPv4Network, required=True, help="e.g. 127.0.11.0/24")

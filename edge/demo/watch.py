@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import logging
+import signal
 import ssl
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ _TAKE = slice(4, 8)
 
 def main() -> None:
     """Watch until stopped."""
+    # A shell that starts it in the background would have it ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m edge.demo.watch", description=__doc__)
     parser.add_argument("--url", required=True, help="https://ADDRESS:PORT of the box")
     parser.add_argument("--room", required=True)

@@ -142,17 +142,21 @@ def claim(config: Path, code: str) -> Told:
 
 @contextmanager
 def daemon(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a daemon until the block ends; its output goes to ``log``."""
+    """Run a daemon until the block ends; its output goes to ``log``.
+
+    It begins with SIGINT ignored, as a shell starts what it puts in the background.
+    """
+    in_background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *argv]
     with (
         log.open("ab") as output,
         subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            in_background, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         ) as running,
     ):
         try:
             yield running
         finally:
-            running.send_signal(signal.SIGINT)
+            running.send_signal(signal.SIGTERM)
             try:
                 running.wait(STOP_S_MAX)
             except subprocess.TimeoutExpired:
