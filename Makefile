@@ -24,9 +24,11 @@ env: $(VENV)/.ready ## build the environment only
 demo: $(VENV)/.ready ## one hub, three schools, simulated devices; ARGS="--for 90 --json" for the headless proof
 	@$(BIN)/schoolnode demo $(ARGS)
 
+# The tests mostly wait for processes and lines: files run side by side, each file in order.
+JOBS ?= 3
 test: $(VENV)/.ready ## all tests; installs the system packages they need where it can
 	@sh tests/system_packages.sh
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # Which chances the soak draws its kills from.
 SEEDS ?= 1 2 3 4 5 6
