@@ -1,0 +1,61 @@
+"""A district in every weather keeps what it acknowledged; a slice of ``make simulate``."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.checks import BrokenInvariantError
+from tests.simulation.planted import BUGS
+from tests.simulation.run import SMALL, SeedFailedError, run_seed
+
+ROOT = Path(__file__).parents[2]
+PLANTED_SEEDS = 8
+"""Within so many seeds each planted bug shows."""
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_acknowledged_is_lost_nothing_doubles_and_all_settle(seed: int) -> None:
+    account = run_seed(seed, SMALL)
+    assert account.rows > 100
+    assert account.acknowledged > account.rows // 2
+    assert len(account.faults) > 1
+    assert account.logs > 24
+
+
+@pytest.mark.parametrize("bug", sorted(BUGS))
+def test_a_planted_bug_breaks_an_invariant_that_does_not_name_it(bug: str) -> None:
+    failures = (_failure(bug, seed) for seed in range(PLANTED_SEEDS))
+    found = next((error for error in failures if error is not None), None)
+    assert found is not None
+    assert isinstance(found.__cause__, BrokenInvariantError)
+
+
+def _failure(bug: str, seed: int) -> SeedFailedError | None:
+    try:
+        with BUGS[bug]():
+            run_seed(seed, SMALL)
+    except SeedFailedError as error:
+        return error
+    return None
+
+
+def test_a_seed_tells_the_same_story_in_any_process() -> None:
+    program = (
+        "from tests.simulation.run import SMALL, tell_seed;"
+        "import hashlib;"
+        "print(hashlib.sha256('\\n'.join(tell_seed(3, SMALL)).encode()).hexdigest())"
+    )
+    stories = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": hash_seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }
+    assert len(stories) == 1
