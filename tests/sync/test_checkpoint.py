@@ -1,0 +1,707 @@
+"""History is bounded, and whoever joins later ends with the same rows."""
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sync.checkpoint import Cover, Record, Seen, Span, pack_record, parse_digests, parse_record
+from sync.errors import MalformedError
+from sync.history import HistoryPolicy
+from sync.horizon import Applied, pack_stable
+from sync.oplog import Row
+from sync.schema.model import Group, Lane
+from sync.segment import LogName, parse_segment
+from sync.snapshot_part import may_be_hollow, unpack_part
+from tests.sync.district import District
+
+AT_ONCE = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=0)
+DAY = 24 * 3600 * 1000
+
+
+def bound(district: District, *origins: int, policy: HistoryPolicy = AT_ONCE) -> None:
+    """Let nodes bound their history as far as it goes by now."""
+    for origin in origins:
+        for _ in district.nodes[origin].history.steps(policy):
+            pass
+
+
+def bound_all(district: District, policy: HistoryPolicy = AT_ONCE) -> None:
+    """Make checkpoints, exchange them, have them countersigned, and drop what may go."""
+    schools = sorted(district.nodes.keys() - {0} - district.watchers)
+    for _ in range(3):
+        bound(district, *schools, 0, policy=policy)
+        district.settle()
+
+
+def hollow(district: District, origin: int) -> int:
+    """Return how many segments a node holds without their bodies."""
+    wires = "SELECT count(*) FROM segment WHERE substr(wire, 1, 4) = CAST('SNH1' AS BLOB)"
+    (count,) = district.rows(origin, wires)[0]
+    assert isinstance(count, int)
+    return count
+
+
+def edit_rooms(district: District, times: int) -> None:
+    school = district.nodes[17]
+    for each in range(times):
+        district.now += 1000
+        school.record("room", [{"room": f"r{each % 5}", "name": f"name {each}"}])
+        if each % 7 == 0:
+            school.record("room", [{"room": f"r{each % 5}", "deleted": True}])
+        school.seal_all()
+
+
+def lose(district: District, origin: int, generation: bytes = b"second") -> None:
+    """Let a node begin again with an empty store."""
+    district.nodes[origin].close()
+    for path in district.folder.glob(f"{origin}.db*"):
+        path.unlink()
+    district.add(origin, generation)
+
+
+def assert_alike(district: District, first: int, second: int, *tables: str) -> None:
+    mine, theirs = district.digests(first), district.digests(second)
+    for table in tables:
+        assert mine[table] == theirs[table], table
+
+
+def test_bodies_go_at_both_ends_once_the_hub_countersigned(district: District) -> None:
+    edit_rooms(district, 40)
+    district.settle()
+    before = district.digests(17)
+    bound(district, 17)
+    assert hollow(district, 17) == 0, "not countersigned yet"
+    bound_all(district)
+    assert hollow(district, 17) >= 40
+    assert hollow(district, 0) >= 40
+    assert district.digests(17)["room"] == before["room"] == district.digests(0)["room"]
+    (reasons,) = district.rows(0, "SELECT count(*) FROM checkpoint WHERE refused IS NOT NULL")
+    assert reasons == (0,)
+
+
+def test_a_box_that_lost_its_store_comes_back_by_snapshot_and_suffix(district: District) -> None:
+    school = district.nodes[17]
+    school.record("card_tap", [{"at_ms": each, "device": "door"} for each in range(50)])
+    school.record("leave", [{"person": 3, "from_ms": 1, "reason": "ill"}])
+    school.record("heart_rate", [{"at_ms": 1, "person": 3, "bpm": 90}])
+    for each in range(20):
+        district.now += 1000
+        school.record("attendance_entry", [{"day": "d", "slot": "1", "person": each % 4}])
+        school.record("card_tap", [{"at_ms": 100 + each, "device": "door"}])
+        school.seal_all()
+    edit_rooms(district, 20)
+    district.nodes[0].record("timetable_slot", [{"school": 17, "slot": "1", "subject": "maths"}])
+    district.settle()
+    school.record("timetable_slot", [{"school": 17, "slot": "1", "room": "r2"}])
+    bound_all(district)
+    assert hollow(district, 0) > 0
+    edit_rooms(district, 3)
+    district.settle()
+    held = district.digests(17, everything())
+    lose(district, 17)
+    district.exchange(17)
+    district.exchange(17)
+    now = district.digests(17, everything())
+    for table in ("card_tap", "attendance_entry", "room", "leave", "heart_rate", "timetable_slot"):
+        assert now[table] == held[table], table
+    assert district.rows(17, "SELECT * FROM parked") == []
+    waiting = district.rows(17, "SELECT count(*) FROM log WHERE applied < stored")
+    assert waiting == [(0,)]
+
+
+def test_tombstones_go_everywhere_with_the_checkpoint_that_leaves_them_out(
+    district: District,
+) -> None:
+    school = district.nodes[17]
+    school.record("room", [{"room": "kept", "name": "one"}, {"room": "gone", "name": "two"}])
+    district.settle()
+    district.now += DAY
+    school.record("room", [{"room": "gone", "deleted": True}])
+    edit_rooms(district, 2)
+    district.settle()
+    tombstones = "SELECT room FROM room WHERE deleted = 1 AND room = 'gone'"
+    month = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=30 * DAY)
+    bound_all(district, month)
+    edit_rooms(district, 3)
+    bound_all(district, month)
+    assert district.rows(17, tombstones) == district.rows(0, tombstones) == [("gone",)]
+    district.now += 31 * DAY
+    digests = district.digests(17)["room"]
+    assert digests == district.digests(0)["room"]
+    edit_rooms(district, 3)
+    district.settle()
+    bound(district, 17, policy=month)
+    assert district.rows(17, tombstones) == []
+    assert district.rows(0, tombstones) == [("gone",)]
+    assert_alike(district, 17, 0, "room")
+    bound_all(district, month)
+    assert district.rows(0, tombstones) == []
+    assert_alike(district, 17, 0, "room")
+    lose(district, 17)
+    district.exchange(17)
+    assert district.rows(17, "SELECT room FROM room WHERE room IN ('kept', 'gone')") == [("kept",)]
+    assert_alike(district, 17, 0, "room")
+
+
+def test_a_tombstone_waits_for_every_member_that_is_not_evicted(district: District) -> None:
+    hub = district.nodes[0]
+    hub.record("notice", [{"school": 0, "notice": "n1"}, {"school": 0, "notice": "n2"}])
+    district.settle()
+    hub.record("notice", [{"school": 0, "notice": "n1", "deleted": True}])
+    district.exchange(17)
+    tombstones = "SELECT notice FROM notice WHERE deleted = 1"
+    for number in range(3):
+        district.now += DAY
+        hub.record("notice", [{"school": 0, "notice": "n2", "title_zh": str(number)}])
+        district.exchange(17)
+        bound(district, 0, 17)
+    assert district.rows(0, tombstones) == [("n1",)], "school 18 has not applied it"
+    district.exchange(18)
+    for number in range(4):
+        hub.record("notice", [{"school": 0, "notice": "n2", "title_zh": f"again {number}"}])
+        district.settle()
+    bound(district, 0)
+    assert district.rows(0, tombstones) == []
+    for school in (17, 18):
+        district.exchange(school)
+        assert_alike(district, 0, school, "notice")
+        bound(district, school)
+        assert district.rows(school, tombstones) == []
+        assert_alike(district, 0, school, "notice")
+
+
+def test_a_silent_member_is_evicted_and_returns_with_what_it_wrote(district: District) -> None:
+    hub, school = district.nodes[0], district.nodes[18]
+    slots: list[Row] = [{"school": 18, "slot": str(each), "subject": "maths"} for each in range(4)]
+    hub.record("timetable_slot", slots)
+    hub.record("notice", [{"school": 0, "notice": "n1"}, {"school": 0, "notice": "n2"}])
+    school.record("room", [{"room": "r1", "name": "before"}])
+    district.settle()
+    bound_all(district)
+    hub.record("notice", [{"school": 0, "notice": "n1", "deleted": True}])
+    hub.record("timetable_slot", [{"school": 18, "slot": "1", "deleted": True}])
+    district.now += DAY
+    school.record("timetable_slot", [{"school": 18, "slot": "1", "room": "while away"}])
+    school.record("room", [{"room": "r1", "name": "while away"}])
+    school.record("card_tap", [{"at_ms": 5, "device": "door"}])
+    school.seal_all()
+    for _ in range(7):
+        district.now += 30 * DAY
+        hub.record("notice", [{"school": 0, "notice": "n2", "title_zh": str(district.now)}])
+        district.exchange(17)
+        bound(district, 0, 17)
+    assert district.rows(0, "SELECT member FROM eviction") == [(18,)]
+    assert district.rows(0, "SELECT * FROM notice WHERE deleted = 1") == []
+    before = school.incarnation
+    wires = [wire for _, _, wire in district.wires(18)]
+    done = hub.import_segments(wires, 18, lambda _: True)
+    assert (done.stored, done.refused) == (0, []), "it has not heard of its eviction"
+    district.exchange(18)
+    district.exchange(18)
+    assert school.incarnation != before
+    assert district.rows(0, "SELECT name FROM room") == [("while away",)]
+    assert district.rows(0, "SELECT at_ms FROM card_tap") == [(5,)]
+    assert district.rows(18, "SELECT notice FROM notice WHERE deleted = 0") == [("n2",)]
+    returned = "SELECT returned_ms IS NOT NULL FROM eviction"
+    assert district.rows(0, returned) == district.rows(18, returned) == [(1,)]
+    assert_alike(district, 0, 18, "room", "card_tap", "timetable_slot", "notice")
+    school.record("room", [{"room": "r1", "name": "after"}])
+    district.exchange(18)
+    assert district.rows(0, "SELECT name FROM room") == [("after",)]
+
+
+def test_events_alone_keep_their_bodies_and_no_event_is_copied_twice(district: District) -> None:
+    school = district.nodes[17]
+    for each in range(30):
+        school.record("card_tap", [{"at_ms": each, "device": "door"}])
+        school.seal_all()
+        school.record("attendance_entry", [{"day": "d", "slot": "1", "person": 1}])
+        school.record("card_tap", [{"at_ms": 100 + each, "device": "door"}])
+        school.seal_all()
+    district.settle()
+    bound_all(district)
+    for origin in (17, 0):
+        whole = [
+            segment
+            for (wire,) in district.rows(
+                origin, "SELECT wire FROM segment s JOIN log l ON l.id = s.log WHERE l.lane = 2"
+            )
+            if isinstance(wire, bytes) and not (segment := parse_segment(wire)).is_hollow
+        ]
+        assert len(whole) == 30
+    lose(district, 17)
+    district.exchange(17)
+    moments = district.rows(17, "SELECT at_ms FROM card_tap ORDER BY at_ms")
+    assert moments == [(each,) for each in [*range(30), *range(100, 130)]]
+    assert_alike(district, 0, 17, "card_tap", "attendance_entry")
+
+
+def test_a_hub_takes_no_segment_of_events_without_its_bodies(district: District) -> None:
+    school = district.nodes[17]
+    school.record("alarm", [{"at_ms": 1, "device": "d", "alarm": "fire"}])
+    school.seal_all()
+    wires = [
+        parse_segment(wire).hollow() for name, _, wire in district.wires(17) if "alarm" in name
+    ]
+    done = district.nodes[0].import_segments(wires, 17, lambda _: True)
+    assert done.stored == 0
+    assert "no checkpoint drops" in done.refused[0][2]
+
+
+def test_segments_without_bodies_wait_for_their_snapshot_and_hinder_nothing(
+    district: District,
+) -> None:
+    edit_rooms(district, 5)
+    wires = [
+        segment.hollow() if may_be_hollow(segment.header) else wire
+        for _, _, wire in district.wires(17)
+        for segment in [parse_segment(wire)]
+    ]
+    district.nodes[17].record("card_tap", [{"at_ms": 1, "device": "door"}])
+    district.seal(17)
+    taps = [wire for name, _, wire in district.wires(17) if "attendance" in name]
+    done = district.nodes[0].import_segments([*wires, *taps], 17, lambda _: True)
+    assert not done.refused
+    assert done.stored == len(wires) + len(taps)
+    waits = "SELECT lane FROM log WHERE origin = 17 AND applied < stored"
+    assert district.rows(0, waits) == [(Lane.CONTROL,)]
+    assert district.rows(0, "SELECT at_ms FROM card_tap") == [(1,)]
+
+
+def test_a_checkpoint_that_would_lose_a_row_is_refused_and_no_body_goes(
+    district: District,
+) -> None:
+    edit_rooms(district, 6)
+    district.settle()
+    district.nodes[17]._connection.execute("DELETE FROM room WHERE room = 'r2'")
+    # As a broken box would: the row is not there, and it says that its tombstone was left out.
+    later = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=-DAY)
+    district.nodes[0].record_all(
+        {
+            "checkpoint_countersigned": [
+                {"school": 17, "covered": "s17", "stable": all_stable(district, 17)}
+            ]
+        }
+    )
+    district.settle()
+    bound(district, 17, policy=later)
+    district.settle()
+    bound(district, 0)
+    ((reason,),) = district.rows(0, "SELECT refused FROM checkpoint WHERE origin = 17")
+    assert "would be lost" in str(reason)
+    bound_all(district)
+    wires = "SELECT wire FROM segment s JOIN log l ON l.id = s.log WHERE l.origin = 17"
+    for origin in (17, 0):
+        kept = [
+            parse_segment(wire)
+            for (wire,) in district.rows(origin, wires)
+            if isinstance(wire, bytes)
+        ]
+        assert not any(segment.is_hollow for segment in kept)
+
+
+def test_a_checkpoint_with_another_head_is_refused_with_a_reason(district: District) -> None:
+    edit_rooms(district, 6)
+    district.settle()
+    bound(district, 17)
+    district.settle()
+    hub = district.nodes[0]._connection
+    ((log, seq, content),) = hub.execute("SELECT log, seq, content FROM checkpoint").fetchall()
+    record = parse_record(content, LogName(17, 1, "s17", Lane.SNAPSHOT))
+    covers = [msgspec.structs.replace(each, head=bytes(32)) for each in record.covers]
+    forged = pack_record(msgspec.structs.replace(record, covers=covers))
+    hub.execute("UPDATE checkpoint SET content = ? WHERE log = ? AND seq = ?", (forged, log, seq))
+    bound(district, 0)
+    ((reason,),) = district.rows(0, "SELECT refused FROM checkpoint WHERE origin = 17")
+    assert "is another here than the checkpoint says" in str(reason)
+    assert district.rows(0, "SELECT * FROM checkpoint_countersigned") == []
+
+
+def test_digests_that_the_parts_do_not_make_are_refused(district: District) -> None:
+    edit_rooms(district, 6)
+    district.settle()
+    bound(district, 17)
+    district.settle()
+    hub = district.nodes[0]._connection
+    ((log, seq, content),) = hub.execute("SELECT log, seq, content FROM checkpoint").fetchall()
+    record = parse_record(content, LogName(17, 1, "s17", Lane.SNAPSHOT))
+    digests = [(table, bytes(32)) for table, _ in record.digests]
+    forged = pack_record(msgspec.structs.replace(record, digests=digests))
+    hub.execute("UPDATE checkpoint SET content = ? WHERE log = ? AND seq = ?", (forged, log, seq))
+    bound(district, 0)
+    ((reason,),) = district.rows(0, "SELECT refused FROM checkpoint WHERE origin = 17")
+    assert "do not hold what the checkpoint states" in str(reason)
+
+
+def test_an_altered_part_is_refused_on_arrival(district: District) -> None:
+    edit_rooms(district, 6)
+    district.settle()
+    bound(district, 17)
+    wires = [wire for name, _, wire in district.wires(17) if "snapshot" in name]
+    spoiled = [wires[0][:-1] + bytes([wires[0][-1] ^ 1]), *wires[1:]]
+    done = district.nodes[0].import_segments(spoiled, 17, lambda _: True)
+    assert done.stored == 0
+    assert "was altered" in done.refused[0][2]
+
+
+def test_a_countersignature_of_something_else_lets_no_body_go(district: District) -> None:
+    edit_rooms(district, 6)
+    district.settle()
+    bound(district, 17)
+    for _ in range(2):
+        district.settle()
+        bound(district, 0)
+    district.nodes[0].record(
+        "checkpoint_countersigned",
+        [{"school": 17, "covered": "s17", "incarnation": 1, "seq": 1, "digest": bytes(32)}],
+    )
+    district.settle()
+    bound(district, 17)
+    assert hollow(district, 17) == 0
+    assert not any(
+        each.countersigned for each in district.nodes[17].history.states() if each.origin == 17
+    )
+
+
+def test_no_checkpoint_is_made_over_parked_rows_and_none_is_lost(district: District) -> None:
+    edit_rooms(district, 6)
+    district.settle()
+    control = "SELECT id FROM log WHERE origin = 17 AND lane = 1"
+    for origin in (17, 0):
+        connection = district.nodes[origin]._connection
+        ((log,),) = district.rows(origin, control)
+        connection.execute(
+            "INSERT INTO parked (log, seq, body, table_number, reason, rows, parked_ms)"
+            " VALUES (?, 3, 0, 2, 'a test', 1, 1)",
+            (log,),
+        )
+    bound_all(district)
+    assert district.rows(17, "SELECT * FROM checkpoint WHERE origin = 17") == []
+    district.nodes[17]._connection.execute("DELETE FROM parked")
+    bound_all(district)
+    assert hollow(district, 17) > 0
+    third = f"SELECT wire FROM segment WHERE seq = 3 AND log = ({control})"  # noqa: S608 - a constant
+    ((wire,),) = district.rows(0, third)
+    assert isinstance(wire, bytes)
+    assert not parse_segment(wire).is_hollow, "the hub still has something of it to apply"
+
+
+def test_a_deleted_row_of_two_writers_is_forgotten_by_both_and_by_who_joins(
+    district: District,
+) -> None:
+    hub, school = district.nodes[0], district.nodes[17]
+    hub.record(
+        "timetable_slot", [{"school": 17, "slot": each, "subject": "maths"} for each in "ab"]
+    )
+    district.exchange(17)
+    school.record("timetable_slot", [{"school": 17, "slot": "a", "room": "r2"}])
+    district.exchange(17)
+    old = district.back_up(17)
+    hub.record("timetable_slot", [{"school": 17, "slot": "a", "deleted": 1}])
+    slots = "SELECT slot, room, subject, deleted FROM timetable_slot ORDER BY slot"
+    for each in range(12):
+        district.now += DAY
+        school.record("timetable_slot", [{"school": 17, "slot": "b", "teacher": f"{each}"}] * 3)
+        hub.record("timetable_slot", [{"school": 17, "slot": "b", "room": f"{each}"}] * 3)
+        bound_all(district)
+    left = [("b", "11", "maths", 0)]
+    assert district.rows(0, slots) == district.rows(17, slots) == left
+    district.restore(17, old, b"second")
+    district.exchange(17)
+    bound(district, 17)
+    assert district.rows(17, slots) == left
+    assert_alike(district, 0, 17, "timetable_slot")
+    school = district.nodes[17]
+    school.record("timetable_slot", [{"school": 17, "slot": "a", "teacher": "anew"}])
+    district.exchange(17)
+    assert_alike(district, 0, 17, "timetable_slot")
+    assert ("a", None, None, 0) in district.rows(0, slots)
+
+
+def delete_while_the_school_writes(district: District) -> None:
+    """Let the hub delete slot a while the school, unaware, changes its room; clear it at the hub.
+
+    The school has applied the delete, and still has the tombstone.
+    """
+    hub, school = district.nodes[0], district.nodes[17]
+    hub.record(
+        "timetable_slot", [{"school": 17, "slot": each, "subject": "maths"} for each in "ab"]
+    )
+    district.exchange(17)
+    hub.record("timetable_slot", [{"school": 17, "slot": "a", "deleted": 1}])
+    district.now += 1000
+    school.record("timetable_slot", [{"school": 17, "slot": "a", "room": "unaware"}])
+    school.seal_all()
+    for each in range(4):
+        district.now += DAY
+        school.record("timetable_slot", [{"school": 17, "slot": "b", "teacher": f"{each}"}])
+        hub.record("timetable_slot", [{"school": 17, "slot": "b", "room": f"{each}"}] * 4)
+        district.exchange(17)
+    bound(district, 17)
+    district.exchange(17)
+    bound(district, 0)
+    gone = "SELECT deleted, room FROM timetable_slot WHERE slot = 'a'"
+    assert district.rows(0, gone) == []
+    assert district.rows(17, gone) == [(1, "unaware")]
+
+
+@pytest.mark.parametrize("origin", [0, 17])
+def test_it_makes_no_difference_who_has_a_tombstone_still_when_a_row_comes_anew(
+    district: District, origin: int
+) -> None:
+    delete_while_the_school_writes(district)
+    anew: Row = {"school": 17, "slot": "a", "teacher": "anew", "deleted": 0}
+    district.nodes[origin].record("timetable_slot", [anew])
+    district.exchange(17)
+    assert_alike(district, 0, 17, "timetable_slot")
+    slots = "SELECT room, subject, teacher FROM timetable_slot WHERE slot = 'a'"
+    assert district.rows(17, slots) == [(None, None, "anew")]
+
+
+def test_who_joins_meets_no_write_that_a_forgotten_tombstone_buried(district: District) -> None:
+    delete_while_the_school_writes(district)
+    lose(district, 17)
+    district.exchange(17)
+    assert_alike(district, 0, 17, "timetable_slot")
+
+
+def test_a_group_released_later_opens_from_the_parts(district: District) -> None:
+    school = district.nodes[17]
+    for each in range(12):
+        school.record("leave", [{"person": each % 3, "from_ms": 1, "reason": f"reason {each}"}])
+        school.record("heart_rate", [{"at_ms": each, "person": 1, "bpm": 80}])
+        school.record("device_state", [{"device": "d", "point": "p", "value": str(each)}])
+        school.seal_all()
+    district.settle()
+    bound_all(district)
+    assert hollow(district, 0) > 0
+    assert district.rows(0, "SELECT * FROM leave WHERE reason IS NOT NULL") == []
+    for group in (Group.HEALTH, Group.IDENTITY):
+        school.release(group)
+    district.settle()
+    reasons = district.rows(0, "SELECT person, reason FROM leave ORDER BY person")
+    assert reasons == [(0, "reason 9"), (1, "reason 10"), (2, "reason 11")]
+    assert district.rows(0, "SELECT count(*) FROM heart_rate") == [(12,)]
+
+
+def test_a_year_of_edits_ends_within_a_constant_of_the_live_data(district: District) -> None:
+    school = district.nodes[17]
+    policy = HistoryPolicy(written_bytes=32 * 1024, apart_ms=DAY, retention_ms=30 * DAY)
+
+    def sizes(origin: int) -> tuple[int, int]:
+        """Return the bytes of segments that have bodies, and of those that have none."""
+        (found,) = district.rows(
+            origin,
+            "SELECT coalesce(sum(CASE WHEN substr(wire, 1, 4) = CAST('SNS1' AS BLOB)"
+            " THEN length(wire) ELSE 0 END), 0), sum(length(wire)) FROM segment",
+        )
+        whole, everything = found
+        assert isinstance(whole, int)
+        assert isinstance(everything, int)
+        return whole, everything - whole
+
+    kept = []
+    for _ in range(120):
+        district.now += 3 * DAY
+        school.record(
+            "room",
+            [
+                {"room": f"r{each}", "name": district.chance.randbytes(40).hex()}
+                for each in range(40)
+            ],
+        )
+        district.exchange(17)
+        bound(district, 17, 0, policy=policy)
+        kept.append(sizes(0)[0])
+    written = 120 * 40 * 40  # bytes of chance, which nothing compresses
+    assert written > 5 * policy.written_bytes
+    assert max(kept) < 3 * policy.written_bytes, "the same after a month as after a year"
+    for origin in (17, 0):
+        segments = district.rows(origin, "SELECT count(*) FROM segment")[0][0]
+        assert isinstance(segments, int)
+        assert sizes(origin)[1] <= 400 * segments, "headers and signatures stay"
+    assert_alike(district, 0, 17, "room")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_histories_with_losses_restores_and_crashes_end_alike(
+    tmp_path: Path, seed: int
+) -> None:
+    story = Story(tmp_path, random.Random(seed))
+    for step in range(70):
+        story.go_on(step)
+    district = story.district
+    for _ in range(3):
+        district.settle()
+        bound_all(district)
+    moments = district.rows(17, "SELECT at_ms FROM card_tap ORDER BY at_ms")
+    assert moments == [(each,) for each in story.taps]
+    standing = {room: name for room, name in story.rooms.items() if name is not None}
+    rooms = district.rows(0, "SELECT room, name FROM room WHERE deleted = 0")
+    assert sorted(rooms) == sorted(standing.items())
+    tables = ("card_tap", "room", "attendance_entry", "leave", "timetable_slot", "notice")
+    assert_alike(district, 0, 17, *tables)
+    assert_alike(district, 0, 18, "notice")
+    assert hollow(district, 0) > 0
+    lose(district, 17, b"last")
+    district.exchange(17)
+    bound(district, 17)
+    assert_alike(district, 0, 17, *tables)
+    for node in district.nodes.values():
+        node.close()
+
+
+class Story:
+    """A random history of school 17 with its hub, and what must be left of it."""
+
+    def __init__(self, folder: Path, chance: random.Random) -> None:
+        self.chance = chance
+        self.district = District(folder, chance)
+        for origin in (0, 17, 18):
+            self.district.add(origin)
+        self.district.settle()
+        self.taps: list[int] = []
+        self.rooms: dict[str, str | None] = {}
+        self._generations = {0: b"first", 17: b"first", 18: b"first"}
+        self._copies = [self.district.back_up(17)]
+
+    def go_on(self, step: int) -> None:
+        chance, district = self.chance, self.district
+        district.now += chance.randrange(1, DAY)
+        deeds: dict[Callable[[int], None], int] = {
+            self._write: 10,
+            self._write_at_hub: 5,
+            self._talk: 6,
+            self._bound: 6,
+            self._crash: 3,
+            self._lose: 1,
+            self._restore: 1,
+            self._copy: 1,
+        }
+        (deed,) = chance.choices([*deeds], [*deeds.values()])
+        deed(step)
+
+    def _write(self, step: int) -> None:
+        chance, school, name = self.chance, self.district.nodes[17], f"{step}"
+        self.taps.append(step)
+        room = f"r{chance.randrange(4)}"
+        is_gone = chance.random() < 0.3
+        self.rooms[room] = None if is_gone else name
+        school.record("room", [{"room": room, "name": name, "deleted": is_gone}])
+        school.record("card_tap", [{"at_ms": step, "device": "door"}])
+        entry: Row = {"day": "d", "slot": "1", "person": chance.randrange(4), "status": name}
+        school.record("attendance_entry", [entry])
+        leave: Row = {"person": chance.randrange(3), "from_ms": 1, "reason": name}
+        school.record("leave", [leave])
+        school.record("timetable_slot", [self._slot(name)])
+        school.seal_all()
+
+    def _write_at_hub(self, step: int) -> None:
+        chance, hub = self.chance, self.district.nodes[0]
+        notice: Row = {"school": 0, "notice": f"n{chance.randrange(3)}", "title_zh": f"{step}"}
+        hub.record("notice", [{**notice, "deleted": chance.random() < 0.3}])
+        hub.record("timetable_slot", [self._slot(f"hub {step}")])
+        hub.seal_all()
+
+    def _slot(self, name: str) -> Row:
+        row: Row = {"school": 17, "slot": f"s{self.chance.randrange(3)}"}
+        if self.chance.random() < 0.25:
+            return {**row, "deleted": 1}
+        return {**row, self.chance.choice(["room", "subject", "teacher"]): name}
+
+    def _talk(self, _: int) -> None:
+        self.district.exchange(self.chance.choice([17, 17, 18]))
+
+    def _bound(self, _: int) -> None:
+        bound(self.district, self.chance.choice([0, 17, 18]))
+
+    def _crash(self, _: int) -> None:
+        """Stop a node in the middle of its work."""
+        origin = self.chance.choice([0, 17])
+        steps = self.district.nodes[origin].history.steps(AT_ONCE)
+        for _step in islice(steps, self.chance.randrange(12)):
+            pass
+        del steps
+        self.district.reopen(origin, self._generations[origin])
+
+    def _lose(self, step: int) -> None:
+        self.district.exchange(17)
+        lose(self.district, 17, self._renew(step))
+        self.district.exchange(17)
+
+    def _restore(self, step: int) -> None:
+        self.district.exchange(17)
+        copy = self.chance.choice(self._copies[-2:])
+        self.district.restore(17, copy, self._renew(step))
+        self.district.exchange(17)
+
+    def _copy(self, _: int) -> None:
+        self.district.nodes[17].seal_all()
+        self._copies.append(self.district.back_up(17))
+
+    def _renew(self, step: int) -> bytes:
+        self._generations[17] = str(step).encode()
+        return self._generations[17]
+
+
+@given(st.binary(max_size=200) | st.builds(lambda tail: b"\x9b\x01" + tail, st.binary()))
+def test_arbitrary_bytes_are_no_checkpoint_and_no_part(data: bytes) -> None:
+    name = LogName(17, 1, "s17", Lane.SNAPSHOT)
+    for parse in (lambda: parse_record(data, name), lambda: unpack_part(name, data)):
+        with suppress(MalformedError):
+            parse()
+    with suppress(MalformedError):
+        parse_digests(data)
+
+
+def test_a_record_survives_its_own_encoding_and_a_wrong_one_is_refused() -> None:
+    name = LogName(17, 1, "s17", Lane.SNAPSHOT)
+    record = Record(
+        version=1,
+        number=3,
+        at_ms=5,
+        stamp=6,
+        covers=[Cover(1, Lane.CONTROL, 4, bytes(32), 9)],
+        seen=[Seen(0, 1, Lane.LESSONS, 2)],
+        purged=0,
+        purged_both=0,
+        cleared=0,
+        events=[Span(1, 1, 4)],
+        states=[Span(1, 5, 6)],
+        digests=[(2, bytes(32))],
+    )
+    assert parse_record(pack_record(record), name) == record
+    wrong: list[dict[str, Any]] = [
+        {"version": 2},
+        {"number": -1},
+        {"covers": [Cover(1, Lane.SNAPSHOT, 4, bytes(32), 9)]},
+        {"covers": [Cover(1, Lane.CONTROL, 4, bytes(31), 9)]},
+        {"seen": [Seen(-1, 1, Lane.LESSONS, 2)]},
+        {"events": [Span(1, 4, 1)]},
+        {"states": [Span(1, 1, 2**40)]},
+    ]
+    for change in wrong:
+        with pytest.raises(MalformedError):
+            parse_record(pack_record(msgspec.structs.replace(record, **change)), name)
+
+
+def all_stable(district: District, origin: int) -> bytes:
+    return pack_stable(
+        [
+            Applied(log.name.incarnation, log.name.lane, log.stored)
+            for log in district.nodes[origin].logs()
+            if log.name.origin == origin
+        ]
+    )
+
+
+def everything() -> tuple[Group, ...]:
+    return tuple(Group)
