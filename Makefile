@@ -32,8 +32,15 @@ test: $(VENV)/.ready ## all tests; installs the system packages they need where 
 
 # Which chances the soak draws its kills from.
 SEEDS ?= 1 2 3 4 5 6
-soak: $(VENV)/.ready ## kill -9 at random from the first second, for minutes; SEEDS="1 2 3"
+soak: $(VENV)/.ready ## kill -9 at random from the first second, for minutes, and a crash at every write of a disk; SEEDS="1 2 3"
 	@SCHOOLNODE_SOAK_SEEDS="$(SEEDS)" $(BIN)/pytest -s tests/scenarios/test_kill_nine.py
+	@SCHOOLNODE_EVERY_CRASH=1 $(BIN)/pytest -q tests/sync/test_crash_points.py
+
+# Target-specific, since soak's SEEDS are chances of another kind; a command line's go before both.
+simulate: SEEDS = 200
+simulate: SCHOOLS = 50
+simulate: $(VENV)/.ready ## sync with 50 schools and all faults on one seeded loop; SEEDS=200, or SEED=n to see one again
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --schools $(SCHOOLS) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.ready ## format, lint, types, layers
 	@$(BIN)/ruff format --check .
@@ -51,4 +58,4 @@ bench: $(VENV)/.ready ## the benchmarks' short form; writes benchmarks/results.m
 clean: ## remove the environment and the demo's data
 	rm -rf $(VENV) demo-data dist build
 
-.PHONY: help env demo test soak check format bench clean
+.PHONY: help env demo test soak simulate check format bench clean

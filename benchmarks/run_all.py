@@ -16,6 +16,23 @@ HERE = Path(__file__).parent
 SHORT = (
     ("device_path.py", "--seconds=15", "--runs=3"),
     ("sync_taps.py", "--rows=10000", "--runs=5", "--many=200000"),
+    ("sync_vs_morango.py", "--rows=10000", "--many=0", "--runs=1"),
+    (
+        "poor_link.py",
+        "--runs=1",
+        "--morango=day",
+        "--only=day_steady",
+        "--only=5_days_steady",
+        "--only=5_days_black_hole",
+        "--only=5_days_reset",
+    ),
+    (
+        "hub_ingest.py",
+        "--schools=100",
+        "--day-seconds=20",
+        "--storm-schools=200",
+        "--storm-days=5",
+    ),
     ("demo_day.py", "--seconds=90", "--runs=1"),
 )
 

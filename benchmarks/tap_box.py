@@ -20,7 +20,7 @@ import uvloop
 
 from benchmarks.arrivals import school_days
 from benchmarks.processes import peak_rss_mb
-from benchmarks.swaps import draw_swaps
+from benchmarks.swaps import draw_edits, draw_swaps
 from edge.box_store import open_box
 from edge.config import load_config
 from edge.uplink import Uplink
@@ -67,10 +67,12 @@ def main() -> None:
     options.add_argument("--config", type=Path, required=True)
     options.add_argument("--rows", type=int, required=True)
     options.add_argument("--table", choices=("card_tap", "timetable_slot"), default="card_tap")
+    options.add_argument("--each-once", action="store_true", help="as many slots, each once")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--skip", type=int, default=0, help="taps that were used before")
     given = options.parse_args()
-    rows: Iterator[Row] = draw_swaps(given.seed, given.rows)
+    draw_writes = draw_edits if given.each_once else draw_swaps
+    rows: Iterator[Row] = draw_writes(given.seed, given.rows)
     if given.table == "card_tap":
         taps = islice(school_days(given.seed), given.skip, given.skip + given.rows)
         rows = (tap.row for tap in taps)
@@ -101,7 +103,7 @@ async def _bring_home(config: Path, table: str, rows: Iterator[Row]) -> Outcome:
         )
         async with asyncio.timeout(_HOME_S_MAX), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(uplink.run())
-            while not await writer.call(_is_home, box.node):
+            while not await writer.call(is_home, box.node):
                 changed.clear()
                 await changed.wait()
             stop()
@@ -115,7 +117,7 @@ async def _bring_home(config: Path, table: str, rows: Iterator[Row]) -> Outcome:
     )
 
 
-def _is_home(node: Node) -> bool:
+def is_home(node: Node) -> bool:
     """Tell whether the hub has receipted every row as stored and folded."""
     held = node.peer_cursors(HUB)
     own = [log for log in node.logs() if log.name.origin == node.origin]

@@ -8,23 +8,24 @@ Only the box's clock is made: a school day passes as fast as its rows can be wri
 import asyncio
 import ssl
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, closing, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-
-import aiohttp
 
 from benchmarks.arrivals import TAPS_A_DAY, Tap, school_days
 from benchmarks.real_district import BOX_PORT, HUB_ADDRESS, ROUTE_ADDRESS, Hub
 from edge.box_store import BoxStore, open_box
 from edge.config import load_config
 from edge.demo.link import Link
+from edge.hub_stream import HubStream, hub_stream
 from edge.uplink import SEAL_EVERY_S
 from provisioning.tls import box_client_context
-from sync.exchange import MESSAGE_BYTES_MAX, Session
+from sync.conversation import Conversation
+from sync.framing import frame
 from sync.node import SealPolicy
+from sync.pacing import Pace
 from sync.segment import HUB
 from sync.store import connect_readonly
 
@@ -121,17 +122,19 @@ class _Line:
             node.record("card_tap", [tap.row for tap in taps[start : start + ROWS_A_TRANSACTION]])
         self._clock.ms = taps[-1].at_ms
         node.seal_all()
-        async with self._connect() as http:
-            await self._exchange(http, Session(node, HUB))
+        async with self._connected() as call:
+            await call.until_acknowledged()
             return self._counted(len(taps), self._link.passed_bytes - before - handshake)
 
     async def pass_day(self, taps: Sequence[Tap]) -> tuple[Counted, int]:
         """Let a day's taps arrive while connected; also return what an idle heartbeat costs."""
         node, policy = self._box.node, SealPolicy()
-        async with self._connect() as http:
-            session = Session(node, HUB)
-            await self._exchange(http, session)
+        async with self._connected() as call:
+            await call.until_acknowledged()
             before = self._link.passed_bytes
+            await call.ask()
+            heartbeat_bytes = self._link.passed_bytes - before
+            before, asked = self._link.passed_bytes, 0
             tick_ms = self._clock.ms = taps[0].at_ms
             for tap, until_ms in zip(taps, _nexts(taps), strict=True):
                 self._clock.ms = tap.at_ms
@@ -139,27 +142,23 @@ class _Line:
                 while tick_ms < until_ms:
                     self._clock.ms = tick_ms = tick_ms + _TICK_MS
                     if node.seal_due(policy):
-                        await self._exchange(http, session)
-            counted = self._counted(len(taps), self._link.passed_bytes - before)
-            before = self._link.passed_bytes
-            await self._exchange(http, session)
-            return counted, self._link.passed_bytes - before
+                        await call.until_acknowledged()
+                        asked += 1
+            passed_bytes = self._link.passed_bytes - before - asked * heartbeat_bytes // 2
+            return self._counted(len(taps), passed_bytes), heartbeat_bytes
 
-    def _connect(self) -> aiohttp.ClientSession:
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator["_Call"]:
+        conversation = Conversation(self._box.node, HUB, Pace(), 0, asks=True)
+
+        async def first() -> bytes:
+            data = conversation.speak(0)
+            assert data is not None
+            return data
+
         base = f"https://{ROUTE_ADDRESS}:{BOX_PORT}"
-        connector = aiohttp.TCPConnector(ssl=self._context, keepalive_timeout=300)
-        return aiohttp.ClientSession(base, connector=connector)
-
-    async def _exchange(self, http: aiohttp.ClientSession, session: Session) -> None:
-        while True:
-            async with http.post("/sync/exchange", data=session.request()) as response:
-                response.raise_for_status()
-                answer = await response.content.read(MESSAGE_BYTES_MAX)
-            imported, message = session.receive_answer(answer)
-            if message.refused:
-                raise RuntimeError(f"the hub refused {message.refused[0]}; mend the path first")
-            if not imported.stored and not message.waiting_bytes + session.to_send_bytes():
-                return
+        async with hub_stream(base, self._context, first) as stream:
+            yield _Call(stream, conversation)
 
     def _counted(self, rows: int, passed_bytes: int) -> Counted:
         sealed = self._count_sealed()
@@ -175,6 +174,37 @@ class _Line:
                 (self._box.node.origin,),
             ).fetchone()
         return row[0], row[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One connection; its own clock stands still, so that it asks nothing of itself."""
+
+    stream: HubStream
+    conversation: Conversation
+
+    async def until_acknowledged(self) -> None:
+        """Send what is sealed; the hub is asked for its receipt, which waits 3 s otherwise."""
+        while not self.conversation.has_heard or await self._send():
+            await self._hear()
+
+    async def ask(self) -> None:
+        await self.stream.send(frame(b""))
+        await self._hear()
+
+    async def _send(self) -> bool:
+        """Send all that may be sent now; tell whether a receipt is still to come."""
+        while data := self.conversation.speak(0):
+            await self.stream.send(data)
+        if not self.conversation.under_way:
+            return False
+        await self.stream.send(frame(b""))
+        return True
+
+    async def _hear(self) -> None:
+        message = self.conversation.hear(await self.stream.receive(), 0).message
+        if message is not None and message.refused:
+            raise RuntimeError(f"the hub refused {message.refused[0]}; mend the path first")
 
 
 def _nexts(taps: Sequence[Tap]) -> Iterator[int]:

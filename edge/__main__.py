@@ -23,12 +23,16 @@ from edge.announce import page_names
 from edge.box_store import setup_code
 from edge.config import load_config
 from edge.control import Confirm, Release, ask_box, serve_control
+from edge.courier_commands import courier_app
 from edge.daemon import Box, run_box
 from edge.demo.plan import load_demo_config
 from edge.demo.run import DemoWish, run_demo
 from edge.doctor import examine
 from edge.errors import BoxSetupError
+from edge.key_commands import keys_app
 from edge.pages.actions import Adopt, Command, Discover
+from edge.recovery_commands import add_recovery_commands
+from edge.sync_words import show_status
 from provisioning.claim import claim as claim_box
 from provisioning.errors import ProvisioningError
 from provisioning.join_code import parse_join_code
@@ -41,11 +45,14 @@ app = typer.Typer(
     add_completion=False,
 )
 edge_app = typer.Typer(help="The daemon.", no_args_is_help=True)
-sync_app = typer.Typer(help="What waits for the hub and what it has receipted.")
+sync_app = typer.Typer(help="What waits for the hub, what it has receipted, and what went wrong.")
 roster_app = typer.Typer(help="Pupils and their cards; names stay in the school.")
 app.add_typer(edge_app, name="edge")
 app.add_typer(sync_app, name="sync", no_args_is_help=True)
 app.add_typer(roster_app, name="roster", no_args_is_help=True)
+add_recovery_commands(app)
+app.add_typer(keys_app, name="keys", no_args_is_help=True)
+app.add_typer(courier_app, name="courier", no_args_is_help=True)
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="The box's configuration file (TOML).")
@@ -231,29 +238,12 @@ def show_setup_code(config: ConfigFile = _DEFAULT) -> None:
 
 @sync_app.command("status")
 def sync_status(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
-    """Show, lane by lane, what is sealed, receipted by the hub, and waiting."""
-    status = ask_box(load_config(config).folder, "GET", "/status")
+    """Show how sync stands: each lane with its ages, what was received, clock, keys, recovery."""
+    told = ask_box(load_config(config).folder, "GET", "/sync")
     if as_json:
-        _print_json(status)
-        return
-    lights = status["sync"]
-    console = Console()
-    age_s = (_now_ms() - lights["since_ms"]) / 1000
-    heard_ms = lights["last_exchange_ms"]
-    heard = f"heard {(_now_ms() - heard_ms) / 1000:.0f} s ago" if heard_ms else "not heard yet"
-    console.print(f"Link to the hub: {lights['link']} for {age_s:.0f} s, {heard}.")
-    if lights["detail"] != lights["link"]:
-        console.print(lights["detail"])
-    table = Table("lane", "rows sealed", "receipted", "waiting", "bytes", "oldest waits")
-    for lane, label in zip(lights["lanes"], _LANES, strict=True):
-        oldest = lane["oldest_waiting_ms"]
-        waits = f"{(_now_ms() - oldest) / 1000:.0f} s" if oldest else "-"
-        table.add_row(
-            label,
-            *(str(lane[key]) for key in ("sealed", "stored", "waiting_rows", "waiting_bytes")),
-            waits,
-        )
-    console.print(table)
+        _print_json(told)
+    else:
+        show_status(Console(), told)
 
 
 @roster_app.command("import")
@@ -340,9 +330,6 @@ def demo(
             typer.echo(f"{name}: {value}")
     if observed["failed"]:
         raise typer.Exit(1)
-
-
-_LANES = ("alarm", "control", "attendance", "lessons", "telemetry", "bulk")
 
 
 def _show_candidates(candidates: list[dict[str, object]]) -> None:

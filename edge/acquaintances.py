@@ -22,6 +22,7 @@ class _Box:
     signing: Ed25519PublicKey
     sealing: X25519PublicKey
     certified_ms: int
+    name: str = ""
     revoked: bool = False
 
 
@@ -37,7 +38,7 @@ class Acquaintances:
         own = identity.binding
         self._inborn = {
             HUB: _box(identity.hub.keys, identity.hub.not_before_ms),
-            own.school: _box(own.keys, own.not_before_ms),
+            own.school: _box(own.keys, own.not_before_ms, own.box),
         }
         self._certified: dict[bytes, tuple[int, _Box] | None] = {}
         self._signers: dict[tuple[int, SignerId], Ed25519PublicKey] = {}
@@ -56,6 +57,13 @@ class Acquaintances:
 
     def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
         return [box.sealing for box in self._boxes(school) if not box.revoked]
+
+    def box_name(self, school: int, sealing: bytes) -> str | None:
+        """Return what the certificate of a sealing key calls its box."""
+        for box in self._boxes(school):
+            if box.sealing.public_bytes_raw() == sealing:
+                return box.name
+        return None
 
     def members(self, audience: str) -> frozenset[int]:
         if audience.startswith("l"):
@@ -91,15 +99,16 @@ class Acquaintances:
             except ProvisioningError as error:
                 _log.warning("the hub names a box whose certificate does not hold: %s", error)
             else:
-                box = _box(binding.keys, binding.not_before_ms)
+                box = _box(binding.keys, binding.not_before_ms, binding.box)
                 self._certified[certificate] = (binding.school, box)
         found = self._certified[certificate]
         return found[1] if found is not None and found[0] == school else None
 
 
-def _box(bound: BoundKeys, certified_ms: int) -> _Box:
+def _box(bound: BoundKeys, certified_ms: int, name: str = "") -> _Box:
     return _Box(
         Ed25519PublicKey.from_public_bytes(bound.signing),
         X25519PublicKey.from_public_bytes(bound.sealing),
         certified_ms,
+        name,
     )

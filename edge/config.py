@@ -49,7 +49,26 @@ class Classroom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class SealSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When patient rows become a segment; a longer wait is cheaper on the line."""
 
-    after_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
+    after_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
+
+
+_HOURS = "^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$"
+
+
+class Metered(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A link paid by the byte: when a day's bytes are used, what is patient waits for the night.
+
+    ``night``: hours of the box's local time, whose bytes are not counted.
+    """
+
+    bytes_a_day: Annotated[int, msgspec.Meta(ge=100_000)]
+    night: Annotated[str, msgspec.Meta(pattern=_HOURS)] = "23:00-06:00"
+
+
+class UplinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the link to the hub is used."""
+
+    metered: Metered | None = None
 
 
 class BoxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,6 +80,7 @@ class BoxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     serial: Serial = Serial()
     classroom: Classroom = Classroom()
     seal: SealSettings = SealSettings()
+    uplink: UplinkSettings = UplinkSettings()
     profiles: Path | None = None
     language: Literal["zh-CN", "en"] = "zh-CN"
     utc_offset_hours: Annotated[float, msgspec.Meta(ge=-12, le=14)] = 8.0

@@ -21,6 +21,7 @@ from edge.daemon import Box
 from edge.errors import BoxSetupError, DaemonAwayError
 from edge.pages.access import Handler
 from edge.pages.actions import Adopt, Command, Discover, Identity
+from edge.recovery_desk import RecoveryDesk
 from edge.roster import ROSTER_BYTES_MAX
 from provisioning.errors import ProvisioningError
 from sync.errors import SyncError
@@ -58,8 +59,12 @@ class ControlDesk:
         app.router.add_post("/command", self._command)
         app.router.add_post("/roster", self._roster)
         app.router.add_get("/status", self._status)
+        RecoveryDesk(self._box.recovery).add_routes(app)
         app.router.add_get("/partners/{school}", self._partners)
         app.router.add_post("/partners/{school}/confirm", self._confirm)
+        self._box.key_desk().add_routes(app)
+        self._box.courier.add_routes(app)
+        self._box.sync_desk.add_routes(app)
         return app
 
     async def _candidates(self, _: web.Request) -> web.Response:
@@ -98,7 +103,7 @@ class ControlDesk:
 
     async def _confirm(self, request: web.Request) -> web.Response:
         wish = await _body(request, Confirm)
-        await self._box.confirm_partner(_school(request), wish.fingerprint)
+        await self._box.confirm_partner(_school(request), wish.fingerprint, WHO)
         return _json({"confirmed": wish.fingerprint})
 
     async def _status(self, _: web.Request) -> web.Response:
@@ -108,6 +113,7 @@ class ControlDesk:
                 "school_name": self._box.school_name,
                 "sync": self._box.sync_lights(),
                 "uplink": self._box.uplink_state(),
+                "clock": self._box.clock_watch.light(),
                 "devices": self._box.device_lights(),
                 "values": self._box.live_values(),
             }

@@ -17,25 +17,31 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta, timezone, tzinfo
 from typing import Never
 
 from aiohttp import web
 
 from drivers.discovery.candidate import Candidate, DeviceKind, Need
-from drivers.entities import CommandResult, DeviceEvent, DeviceId, Measurement
+from drivers.entities import CommandResult, DeviceEvent, DeviceId, Measurement, Quality
 from drivers.errors import DriverError, SetupError
 from edge.announce import BoxPages, announce, is_served_at, page_names
 from edge.box_store import BoxStore, open_box
 from edge.certificates import Certificates
 from edge.changes import Changes
+from edge.clock_watch import BoxClock, ClockLight, ClockWatch, boot_ms, read_boot
 from edge.config import BoxConfig
+from edge.courier_desk import CourierDesk
 from edge.errors import BoxSetupError
 from edge.finder import Finder
 from edge.fleet import AdoptedDevice, Fleet
+from edge.hub_recovery import HttpRecoveryHub
+from edge.key_desk import KeyDesk
 from edge.lesson.orchestration import Lessons
 from edge.lesson.partners import Partner
 from edge.log_memory import LogMemory
+from edge.metering import open_meter
 from edge.notebook import Notebook
 from edge.pages.app import build_pages
 from edge.pages.box_view import (
@@ -51,21 +57,31 @@ from edge.pages.box_view import (
 )
 from edge.pages.trust import build_trust_app
 from edge.recorder import Recorder
+from edge.recovery_office import RecoveryOffice
 from edge.roster import Imported, Roster, parse_roster
+from edge.sealed_count import SealedCount
 from edge.supervision import keep_running
+from edge.sync_desk import SyncDesk
+from edge.sync_standing import SyncStanding
 from edge.sync_status import read_lanes, sync_lights
+from edge.thinning import is_far_behind
 from edge.uplink import Uplink, UplinkState
 from firmware_profiles.catalog import load_catalog
+from provisioning.scrape_token import METRICS_PATH, open_scrape_token
+from sync.clock_spans import ClockSpans, Trust
 from sync.errors import SyncError
+from sync.history import HistoryPolicy
 from sync.node import Imported as SyncImported
 from sync.node import SealPolicy
 from sync.oplog import Row
 from sync.store import connect_readonly
+from sync.tending import keep_bounded
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)
 
 STATUS_EVERY_S = 1.0
+UNDECIDED_EVERY_S = 20.0
 STALE_MS = 60_000
 """A device that said nothing for this long is no longer shown as answering."""
 FOLLOW_EVERY_S = 10.0
@@ -84,8 +100,12 @@ async def run_box(config: BoxConfig, now_ms: NowMs, rng: random.Random, control:
     Raises BoxSetupError when the box cannot start as configured.
     """
     # The writer ends before its store is closed: what was asked for is still written.
-    with open_box(config, now_ms) as store, Writer() as writer:
-        box = Box(config, store, writer, now_ms, rng)
+    clock = BoxClock(now_ms)
+    with open_box(config, clock) as store, Writer() as writer:
+        spans = ClockSpans(store.node, read_boot())
+        watch = ClockWatch(clock, store.node.clock, spans, writer, boot_ms)
+        await watch.load()
+        box = Box(config, store, writer, clock, rng, watch)
         await box.load()
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             stack.enter_context(box.log)
@@ -101,14 +121,22 @@ class Box:
     """The running box; its pages and its command line see it through BoxView's methods."""
 
     def __init__(
-        self, config: BoxConfig, store: BoxStore, writer: Writer, now_ms: NowMs, rng: random.Random
+        self,
+        config: BoxConfig,
+        store: BoxStore,
+        writer: Writer,
+        now_ms: NowMs,
+        rng: random.Random,
+        clock_watch: ClockWatch,
     ) -> None:
         self._config = config
         self._store = store
         self._writer = writer
         self._now_ms = now_ms
+        self.clock_watch = clock_watch
         self._changes = Changes()
         self._lanes: tuple[LaneLight, ...] = ()
+        self._undecided = 0
         loop = asyncio.get_running_loop()
         self.log = LogMemory(lambda: _call_soon(loop, self._changes.tell, Change.LOG))
         self._certificates = Certificates(
@@ -127,6 +155,7 @@ class Box:
             deadbands=self._fleet.deadbands,
             room_of=self._fleet.room_of,
             changed=self._changes.tell,
+            is_far_behind=lambda: is_far_behind(self._lanes, now_ms()),
         )
         self._finder = Finder(config, catalog, self._fleet, now_ms, rng, self._changes.tell)
         self._lessons = Lessons(
@@ -148,12 +177,39 @@ class Box:
             rng=rng,
             on_import=self._on_import,
             on_change=lambda: self._changes.tell(Change.SYNC),
+            meter=open_meter(config),
+        )
+        self.courier = CourierDesk(
+            store.node, writer, store.identity.district, os.urandom, self._on_import
+        )
+        self.recovery = RecoveryOffice(
+            store,
+            self._roster,
+            writer,
+            HttpRecoveryHub(store.identity, self._certificates.hub_context),
+            now_ms,
+            os.urandom,
+            wake=self._uplink.nudge,
+            restored=self.load,
+        )
+        self._sealed = SealedCount(store.reader, store.acquaintances)
+        self.sync_desk = SyncDesk(
+            self,
+            store.node,
+            store.reader,
+            writer,
+            self.recovery,
+            open_scrape_token(config.folder, os.urandom),
+            changed=lambda: self._changes.tell(Change.SYNC),
         )
 
     async def load(self) -> None:
-        """Take up the people and the adopted devices of the store."""
+        """Take up the people and the devices of the store, at the start or once restored."""
+        await self.recovery.load()
         await self._writer.call(self._roster.load)
         for row in await self._writer.call(self._read_devices):
+            if row["device"] in self._fleet.devices:
+                continue
             try:
                 self._fleet.add(
                     AdoptedDevice(
@@ -173,6 +229,7 @@ class Box:
         pages = self._config.pages
         app = build_pages(self)
         app.router.add_get("/classroom/stream", self._lessons.serve_stream)
+        app.router.add_get(METRICS_PATH, self.sync_desk.serve_metrics)
         await serve_app(stack, app, pages.addresses, pages.port, self._certificates.pages_context)
         await serve_app(stack, build_trust_app(self), pages.addresses, pages.plain_port, None)
 
@@ -190,6 +247,14 @@ class Box:
             "the link to the hub": self._uplink.run,
             "certificates": self._certificates.run,
             "status": self._keep_status,
+            "how sync stands": self.sync_desk.run,
+            "bounding the history": lambda: keep_bounded(
+                self._store.node.history, self._writer, HistoryPolicy()
+            ),
+            "recipients of keys": self._keep_counting_undecided,
+            "courier": self.courier.run,
+            "the clock": self.clock_watch.run,
+            **self.recovery.works(),
         }
 
     async def write_all(self) -> None:
@@ -355,15 +420,28 @@ class Box:
         return list(self._recorder.latest.values())
 
     def sync_lights(self) -> SyncLights:
-        return sync_lights(self._uplink.state, self._lanes, self._now_ms())
+        now_ms, under_way = self._now_ms(), self._uplink.under_way()
+        return sync_lights(self._uplink.state, self._lanes, now_ms, under_way)
+
+    def sync_standing(self) -> SyncStanding | None:
+        return self.sync_desk.standing
+
+    def clock_light(self) -> ClockLight:
+        return self.clock_watch.light()
 
     async def partners_of(self, school: int) -> list[Partner]:
         """Return the certified boxes of another school."""
         return await self._lessons.partners_of(school)
 
-    async def confirm_partner(self, school: int, fingerprint: str) -> None:
+    async def confirm_partner(self, school: int, fingerprint: str, who: str) -> None:
         """Confirm a partner's key; raises BoxSetupError when the school has no such key."""
-        await self._lessons.confirm_partner(school, fingerprint)
+        await self._lessons.confirm_partner(school, fingerprint, who)
+
+    def undecided_keys(self) -> int:
+        return self._undecided
+
+    def key_desk(self) -> KeyDesk:
+        return KeyDesk(self._store.node, self._writer, self._store.acquaintances)
 
     def uplink_state(self) -> UplinkState:
         return self._uplink.state
@@ -383,6 +461,9 @@ class Box:
         return await self._writer.call(self._roster.add, entries)
 
     def _take(self, event: DeviceEvent) -> None:
+        is_doubtful = self.clock_watch.light().trust is Trust.UNKNOWN
+        if is_doubtful and isinstance(event, Measurement) and event.quality is Quality.GOOD:
+            event = replace(event, quality=Quality.UNCERTAIN, reason="clock not known")
         self._recorder.take(event)
 
     def _device_light(self, adopted: AdoptedDevice) -> DeviceLight:
@@ -464,9 +545,19 @@ class Box:
             (self.school,),
         ).fetchall()
 
+    async def _keep_counting_undecided(self) -> Never:
+        while True:
+            undecided = await self._writer.call(self._store.node.keys.undecided)
+            if undecided != self._undecided:
+                self._undecided = undecided
+                self._changes.tell(Change.SYNC)
+            await asyncio.sleep(UNDECIDED_EVERY_S)
+
     async def _keep_status(self) -> Never:
         while True:
-            self._lanes = await self._writer.call(read_lanes, self._store.node, self._store.reader)
+            self._lanes = await self._writer.call(
+                read_lanes, self._store.node, self._store.reader, self._sealed
+            )
             self._changes.tell(Change.SYNC)
             await asyncio.sleep(STATUS_EVERY_S)
 

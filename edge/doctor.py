@@ -3,20 +3,26 @@
 import os
 import shutil
 import socket
+import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import dataclass
 
 from drivers.discovery.serial_bus import find_named_ports, find_ports
 from edge.box_store import read_setup_code
+from edge.clock_watch import read_boot
 from edge.config import BoxConfig
 from edge.control import SOCKET
 from firmware_profiles.catalog import load_catalog
 from provisioning.errors import ProvisioningError
 from provisioning.identity import load_identity
+from sync.clock import PLAUSIBLE_MS
+from sync.clock_spans import Trust
+from sync.store import connect_readonly
+from sync.vault import lacks_recovery
 
 DISK_FREE_MIN = 1024**3
 DAY_MS = 24 * 3600 * 1000
-CLOCK_PLAUSIBLE_MS = 1_767_225_600_000  # 2026-01-01: no box was built before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,26 +42,55 @@ class Finding:
 def examine(config: BoxConfig, now_ms: int) -> list[Finding]:
     """Run every check; ``now_ms`` is the wall clock."""
     return [
-        _clock(now_ms),
+        _clock(config, now_ms),
         _identity(config, now_ms),
         _folder(config),
         _setup_code(config),
         _disk(config),
         _daemon(config),
+        *_recovery(config),
         *_ports(config),
         _profiles(config),
     ]
 
 
-def _clock(now_ms: int) -> Finding:
-    if now_ms < CLOCK_PLAUSIBLE_MS:
+def _clock(config: BoxConfig, now_ms: int) -> Finding:
+    if now_ms < PLAUSIBLE_MS:
         return Finding(
             what="clock",
             fine=False,
             fact="it says a time before 2026",
             remedy="set it: timedatectl set-ntp true",
         )
-    return Finding(what="clock", fine=True, fact="plausible")
+    facts = {
+        Trust.UNKNOWN: "behind what was recorded before; rows are corrected once the hub is heard",
+        Trust.HUB: "wrong; the box goes by the hub's",
+    }
+    trust = _last_trust(config)
+    if trust not in facts:
+        return Finding(what="clock", fine=True, fact="plausible")
+    return Finding(
+        what="clock",
+        fine=False,
+        fact=facts[trust],
+        remedy="set it: timedatectl set-ntp true; is its battery empty?",
+    )
+
+
+def _last_trust(config: BoxConfig) -> Trust:
+    """Return what the daemon found of the clock at this start of the machine."""
+    store = config.folder / "box.db"
+    if not store.exists():
+        return Trust.SET
+    try:
+        with closing(connect_readonly(store)) as reader:
+            found = reader.execute(
+                "SELECT trust FROM clock_span WHERE boot = ? ORDER BY id DESC LIMIT 1",
+                (read_boot(),),
+            ).fetchone()
+    except sqlite3.Error:
+        return Trust.SET  # another check tells of the store
+    return Trust(found[0]) if found else Trust.SET
 
 
 def _identity(config: BoxConfig, now_ms: int) -> Finding:
@@ -71,6 +106,32 @@ def _identity(config: BoxConfig, now_ms: int) -> Finding:
         fact=f"box {identity.box} of {identity.school_name}; certificate for {days} more days",
         remedy="" if days > 0 else "ask the district for a new join code and claim again",
     )
+
+
+def _recovery(config: BoxConfig) -> list[Finding]:
+    """Look whether the names of this school would survive the box."""
+    path = config.folder / "vault.db"
+    if not path.exists():
+        return []
+    try:
+        lost = lacks_recovery(path)
+    except sqlite3.Error as error:
+        return [
+            Finding(
+                what="recovery",
+                fine=False,
+                fact=f"{path} cannot be read ({error})",
+                remedy="start the box, which brings it to this version's form",
+            )
+        ]
+    return [
+        Finding(
+            what="recovery",
+            fine=not lost,
+            fact=f"{lost} names would be lost with this box" if lost else "no names would be lost",
+            remedy="schoolnode recovery new, with the hub connected" if lost else "",
+        )
+    ]
 
 
 def _folder(config: BoxConfig) -> Finding:

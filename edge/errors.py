@@ -7,3 +7,7 @@ class BoxSetupError(Exception):
 
 class DaemonAwayError(BoxSetupError):
     """No daemon answers on the box's folder: start it, or wait until it is back."""
+
+
+class HubAwayError(BoxSetupError):
+    """The hub does not answer, or not as a hub of this version would: try again later."""

@@ -18,6 +18,7 @@ from drivers.entities import (
 )
 from edge.pages.box_view import Change
 from edge.roster import Roster
+from edge.thinning import Gap, Gaps, is_kept, note_left_out, take_gap
 from sync.errors import RowError
 from sync.node import Node
 from sync.oplog import Row
@@ -39,7 +40,7 @@ class Recorder:
     """Takes events at once (:meth:`take`) and writes them in :meth:`run`.
 
     ``deadbands`` is asked at each value, so that devices may be adopted while it runs.
-    ``room_of`` tells where a card reader hangs.
+    ``room_of`` tells where a card reader hangs, ``is_far_behind`` when readings are thinned.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Recorder:
         deadbands: Deadbands,
         room_of: Callable[[DeviceId], str | None],
         changed: Callable[[Change], None],
+        is_far_behind: Callable[[], bool] = lambda: False,
     ) -> None:
         self._node = node
         self._writer = writer
@@ -58,6 +60,8 @@ class Recorder:
         self._deadbands = deadbands
         self._room_of = room_of
         self._changed = changed
+        self._is_far_behind = is_far_behind
+        self._gaps: dict[DeviceId, Gap] = {}
         self._waiting: deque[DeviceEvent] = deque()
         self._disk_fails = False
         self._wake = asyncio.Event()
@@ -119,7 +123,8 @@ class Recorder:
         events = list(self._waiting)
         self._waiting.clear()
         recorded = ChainMap[tuple[DeviceId, str], Measurement]({}, self._recorded)
-        rows = self._rows(events, recorded)
+        gaps = dict(self._gaps)
+        rows = self._rows(events, recorded, gaps)
         try:
             if rows:
                 await self._writer.call(self._record, rows)
@@ -129,6 +134,7 @@ class Recorder:
             raise
         self._disk_fails = False
         self._recorded.update(recorded.maps[0])
+        self._gaps = gaps
         if "card_tap" in rows:
             self._changed(Change.TAPS)
 
@@ -154,13 +160,21 @@ class Recorder:
                         _log.error("%s", error)
 
     def _rows(
-        self, events: list[DeviceEvent], recorded: MutableMapping[tuple[DeviceId, str], Measurement]
+        self,
+        events: list[DeviceEvent],
+        recorded: MutableMapping[tuple[DeviceId, str], Measurement],
+        gaps: Gaps,
     ) -> dict[str, list[Row]]:
         rows: dict[str, list[Row]] = {}
+        is_thinned = self._is_far_behind()
         for event in events:
             match event:
                 case Measurement():
-                    if self._is_worth_recording(event, recorded):
+                    if is_thinned and not is_kept(recorded.get(_point_of(event)), event):
+                        note_left_out(gaps, event)
+                    elif self._is_worth_recording(event, recorded):
+                        for told in take_gap(gaps, event):
+                            rows.setdefault("device_event", []).append(told)
                         rows.setdefault(_table_of(event), []).append(_value_row(event))
                 case CardRead():
                     rows.setdefault("card_tap", []).append(self._tap_row(event))
@@ -195,7 +209,7 @@ class Recorder:
     def _is_worth_recording(
         self, event: Measurement, recorded: MutableMapping[tuple[DeviceId, str], Measurement]
     ) -> bool:
-        key = (event.device, event.point)
+        key = _point_of(event)
         before = recorded.get(key)
         if before is not None and before.quality is event.quality is not Quality.BAD:
             # A clock that was set back must not silence a value until it has caught up.
@@ -214,6 +228,10 @@ class Recorder:
             self.dropped += 1
             if self.dropped == 1:
                 _log.error("the disk is too slow: readings are dropped; check the box's storage")
+
+
+def _point_of(event: Measurement) -> tuple[DeviceId, str]:
+    return event.device, event.point
 
 
 def _is_within(before: float | str | None, after: float | str | None, deadband: float) -> bool:

@@ -65,6 +65,16 @@ class Roster:
     def names(self, persons: Collection[int]) -> dict[int, str]:
         return {person: self._names[person] for person in persons if person in self._names}
 
+    def find(self, name: str) -> list[int]:
+        """Return the ordinals of everyone of that name."""
+        return sorted(person for person, known in self._names.items() if known == name)
+
+    def forget(self, person: int) -> None:
+        """Drop what memory holds of a person whose key is destroyed."""
+        self._names.pop(person, None)
+        for card in [card for card, each in self._cards.items() if each == person]:
+            del self._cards[card]
+
     def __len__(self) -> int:
         return len(self._names)
 

@@ -1,52 +1,52 @@
-"""Pumps sync between this box and its hub over HTTPS with mutual TLS and a kept connection."""
+"""Keeps the connection to the hub: seals what is due, sends what the hub lacks, takes its own."""
 
 import asyncio
 import logging
 import random
 import sqlite3
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Never
 
-import aiohttp
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    wait_random_exponential,
-)
-
+from edge.hub_stream import CONNECT_S_MAX, HubStream, HubUnreachableError, hub_stream
+from edge.metering import ALL_FLOWS, Flows, Meter
 from edge.supervision import apart
 from provisioning.identity import Identity
+from sync.conversation import HEARTBEAT_MS, Conversation
 from sync.errors import MalformedError
-from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX, MESSAGE_BYTES_MAX, Session
-from sync.fold import HUB
+from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX, Message
 from sync.node import Imported, Node, SealPolicy
+from sync.pacing import Pace
+from sync.schema.model import Lane
+from sync.sealer import ROWS_A_SEGMENT_MAX, URGENT
+from sync.segment import HUB
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)
 
-HEARTBEAT_S = 15.0
+HEARTBEAT_S = HEARTBEAT_MS / 1000
 SEAL_EVERY_S = 0.5
 SEAL_RETRY_S = 5.0
+# The store's thread also speaks and hears: between these segments, some tens of milliseconds.
+SEALED_AT_ONCE = 16
+CONNECT_S = 6.0
+"""The first patience with a new connection and its handshakes; it grows while none comes about."""
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 10.0
-# 256 KiB at 30 kbit/s take 70 s; a link that moves nothing for longer is cut.
-SILENCE_S_MAX = 120.0
-NOTIFY_S_MAX = 75.0
-CONNECT_S_MAX = 20.0
-# A request is to pass in this time, so that an alarm waits no longer and a cut costs no more.
-REQUEST_S = 4.0
-
-
-class HubUnreachableError(Exception):
-    """The hub does not answer, or not as a hub of this version would: try again later."""
+RETRY_SHARE = 0.25
+"""A hub that was away for so long is tried again after this share of it: a short cut costs little,
+and a thousand boxes do not call at once when a long one ends."""
+SILENCE_S_MAX = 75.0
+"""A hub that does not answer what it is asked every HEARTBEAT_S is left for a new connection."""
+RETRY_AFTER_S_MAX = 60.0
+_OFFLINE = SealPolicy(rows=ROWS_A_SEGMENT_MAX, age_ms=24 * 3600 * 1000)
+"""Without a connection rows wait unsealed, so that what is sent later is in long segments."""
 
 
 @dataclass(slots=True)
 class UplinkState:
-    """What is known of the link; moments are Unix ms."""
+    """What is known of the link; moments are Unix ms, bytes those of messages."""
 
     connected: bool = False
     since_ms: int = 0
@@ -55,6 +55,7 @@ class UplinkState:
     sent_bytes: int = 0
     received_bytes: int = 0
     refused: list[str] = field(default_factory=list)
+    flows: Flows = ALL_FLOWS
 
 
 class Uplink:
@@ -63,7 +64,7 @@ class Uplink:
     ``on_import`` hears, on the event loop, what the hub sent.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it joins: a box, its store, its link
         self,
         identity: Identity,
         context: ssl.SSLContext,
@@ -74,6 +75,7 @@ class Uplink:
         rng: random.Random,
         on_import: Callable[[Imported], None],
         on_change: Callable[[], None],
+        meter: Meter | None = None,
     ) -> None:
         self._base = f"https://{identity.hub_host}:{identity.hub_port}"
         self._context = context
@@ -83,9 +85,21 @@ class Uplink:
         self._rng = rng
         self._on_import = on_import
         self._on_change = on_change
+        self._meter = meter
         self._wake = asyncio.Event()
-        self._request_bytes_max = FIRST_BYTES_MAX
+        self._pace = Pace()
+        self._conversation: Conversation | None = None
+        self._may_hold_more = False  # the hub, than it could tell before the last cut
+        self._calm_from_s = 0.0
         self.state = UplinkState(since_ms=node.clock.now_ms(), detail="not tried yet")
+
+    def nudge(self) -> None:
+        """Exchange now, if there is a connection, whatever waits."""
+        self._wake.set()
+
+    def under_way(self) -> Mapping[Lane, int]:
+        """Return bytes of segments by lane that were sent and not acknowledged yet."""
+        return {} if self._conversation is None else self._conversation.under_way
 
     async def run(self) -> Never:
         """Keep the link until cancelled."""
@@ -96,123 +110,151 @@ class Uplink:
 
     async def _keep_sealing(self) -> Never:
         while True:
+            policy = self._policy if self.state.connected else _OFFLINE
             try:
-                if await self._writer.call(self._node.seal_due, self._policy):
+                made = await self._writer.call(self._node.seal_due, policy, SEALED_AT_ONCE)
+                if made:
                     self._wake.set()
+                if made >= SEALED_AT_ONCE:
+                    continue
             except sqlite3.Error as error:
                 _log.warning("nothing is sealed (%s); rows wait unsealed", error)
                 await asyncio.sleep(SEAL_RETRY_S)
             await asyncio.sleep(SEAL_EVERY_S)
 
     async def _keep_connected(self) -> Never:
-        backoff = wait_random_exponential(multiplier=RETRY_FIRST_S, max=RETRY_MAX_S)
+        heard_s = _now_s()
+        failures = 1
         while True:
-            async for attempt in AsyncRetrying(
-                wait=backoff,
-                retry=retry_if_exception_type((HubUnreachableError, sqlite3.Error)),
-                before_sleep=self._note_failure,
-            ):
-                with attempt:
-                    await self._serve_one_connection()
-            await asyncio.sleep(self._rng.uniform(RETRY_FIRST_S / 2, RETRY_FIRST_S))
-
-    async def _serve_one_connection(self) -> None:
-        """Raise when no connection can be had; return when a working one was lost."""
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_S_MAX, sock_read=SILENCE_S_MAX
-        )
-        connector = aiohttp.TCPConnector(ssl=self._context, limit=2, keepalive_timeout=300)
-        async with aiohttp.ClientSession(
-            self._base, connector=connector, timeout=timeout, raise_for_status=False
-        ) as http:
-            session = Session(self._node, HUB)
-            # Unsealed rows waited for this moment.
-            await self._writer.call(self._node.seal_all)
-            await self._exchange(http, session)
+            after_s = 0.0
             try:
-                await apart(self._keep_both(http, session))
+                await self._hold_one_connection(min(CONNECT_S_MAX, CONNECT_S * failures))
             except* (HubUnreachableError, sqlite3.Error) as group:
-                self._note_loss(group.exceptions[0])
+                error = _first(group)
+                after_s = error.after_s if isinstance(error, HubUnreachableError) else 0.0
+                failures += 1
+                if self.state.connected:
+                    heard_s, failures = _now_s(), 1
+                self._note_loss(error)
+            wait_s = min(RETRY_MAX_S, max(RETRY_FIRST_S, RETRY_SHARE * (_now_s() - heard_s)))
+            await asyncio.sleep(self._rng.uniform(0.5, 1) * wait_s)
+            await asyncio.sleep(self._rng.uniform(1, 2) * min(after_s, RETRY_AFTER_S_MAX))
 
-    async def _keep_both(self, http: aiohttp.ClientSession, session: Session) -> None:
+    async def _hold_one_connection(self, connect_s_max: float) -> None:
+        """Raise HubUnreachableError when none can be had, or the one that was had is lost."""
+        conversation = Conversation(
+            self._node,
+            HUB,
+            self._pace,
+            _now_ms(),
+            asks=True,
+            first_bytes_max=0 if self._may_hold_more else FIRST_BYTES_MAX,
+        )
+
+        called_ms = _now_ms()
+
+        async def first() -> bytes:
+            self._pace.note_connected(_now_ms() - called_ms)
+            # Unsealed rows waited for this moment.
+            await self._writer.call(self._node.seal_all, SEALED_AT_ONCE)
+            data = await self._speak(conversation)
+            assert data is not None, "a conversation begins with a whole vector"
+            return data
+
+        try:
+            async with hub_stream(self._base, self._context, first, connect_s_max) as stream:
+                self._conversation = conversation
+                await apart(self._converse(stream, conversation))
+        finally:
+            self._conversation = None
+            self._may_hold_more = bool(conversation.under_way) or (
+                self._may_hold_more and not conversation.has_heard
+            )
+
+    async def _converse(self, stream: HubStream, conversation: Conversation) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_listening(http))
-            tasks.create_task(self._keep_exchanging(http, session))
+            tasks.create_task(self._seal_rest())
+            tasks.create_task(self._keep_hearing(stream, conversation))
+            tasks.create_task(self._keep_speaking(stream, conversation))
+            tasks.create_task(stream.watch())
 
-    async def _keep_exchanging(self, http: aiohttp.ClientSession, session: Session) -> Never:
+    async def _seal_rest(self) -> None:
+        """Seal the rest of what waited for this connection, while the hub takes in the first."""
+        while await self._writer.call(self._node.seal_all, SEALED_AT_ONCE) >= SEALED_AT_ONCE:
+            self._wake.set()
+        self._wake.set()
+
+    async def _keep_speaking(self, stream: HubStream, conversation: Conversation) -> Never:
         while True:
+            self._wake.clear()
+            is_calm = self._calm_from_s <= _now_s()
+            data = await self._speak(conversation)
+            if data is not None:
+                await stream.send(data)
+                continue
+            silent_s = conversation.silent_ms(_now_ms()) / 1000
+            if silent_s > SILENCE_S_MAX:
+                raise HubUnreachableError(f"the hub has not answered for {silent_s:.0f} s")
+            due_s = (conversation.due_ms() or 0) / 1000
+            if not is_calm:
+                due_s = min(due_s, self._calm_from_s)
             try:
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(max(0.0, due_s - _now_s())):
                     await self._wake.wait()
             except TimeoutError:
                 pass
-            self._wake.clear()
-            await self._exchange(http, session)
 
-    async def _keep_listening(self, http: aiohttp.ClientSession) -> Never:
-        timeout = aiohttp.ClientTimeout(total=NOTIFY_S_MAX)
-        while True:
-            try:
-                async with http.get("/sync/notify", timeout=timeout) as response:
-                    if response.status not in {200, 204}:
-                        raise HubUnreachableError(await _explain(response))
-                    if response.status == 200:  # noqa: PLR2004 - HTTP's own number
-                        self._wake.set()
-            except (aiohttp.ClientError, TimeoutError, ssl.SSLError) as error:
-                raise HubUnreachableError(_describe(error)) from error
+    async def _speak(self, conversation: Conversation) -> bytes | None:
+        self.state.flows = self._flows()
+        data = await self._writer.call(
+            conversation.speak, _now_ms(), CREDIT_BYTES, 0, self.state.flows.lanes
+        )
+        if data is not None:
+            self.state.sent_bytes += len(data)
+            await self._count(len(data))
+        return data
 
-    async def _exchange(self, http: aiohttp.ClientSession, session: Session) -> None:
-        """Go back and forth until neither side has anything more that the other takes."""
-        waited = -1
+    async def _count(self, message_bytes: int) -> None:
+        if self._meter is not None:
+            await self._writer.call(self._meter.count, message_bytes, self._node.clock.now_ms())
+
+    def _flows(self) -> Flows:
+        """Return which lanes may flow now: not those that the hub or the meter asks to wait."""
+        flows = ALL_FLOWS
+        if self._meter is not None:
+            flows = self._meter.flows(self._node.clock.now_ms())
+        if self._calm_from_s > _now_s():
+            return flows.only(URGENT, "the hub has many schools to answer at once")
+        return flows
+
+    async def _keep_hearing(self, stream: HubStream, conversation: Conversation) -> Never:
         while True:
-            request = await self._writer.call(session.request, self._request_bytes_max)
-            begun_s = asyncio.get_running_loop().time()
-            answer = await self._post(http, request)
-            self._fit_requests(asyncio.get_running_loop().time() - begun_s)
+            content = await stream.receive()
+            self.state.received_bytes += len(content)
+            await self._count(len(content))
             try:
-                imported, message = await self._writer.call(session.receive_answer, answer)
+                heard = await self._writer.call(conversation.hear, content, _now_ms())
             except MalformedError as error:
-                raise HubUnreachableError(f"the hub's answer cannot be read: {error}") from error
+                raise HubUnreachableError(f"the hub cannot be understood: {error}") from error
             self.state.last_exchange_ms = self._node.clock.now_ms()
             self._note_answer()
+            if heard.message is not None:
+                self._note_message(heard.message)
+            if heard.imported.stored:
+                self._on_import(heard.imported)
+            self._wake.set()
+            self._on_change()
+
+    def _note_message(self, message: Message) -> None:
+        if message.retry_after_ms:
+            after_s = min(message.retry_after_ms / 1000, RETRY_AFTER_S_MAX)
+            self._calm_from_s = _now_s() + self._rng.uniform(0.5, 1.5) * after_s
+        if message.refused or message.have:
             self.state.refused = [
                 f"{each.log} segment {each.seq}: {each.reason}" for each in message.refused
             ]
-            for reason in self.state.refused:
-                _log.warning("the hub refused %s", reason)
-            if imported.stored:
-                self._on_import(imported)
-            self._on_change()
-            waiting = await self._writer.call(session.to_send_bytes)
-            if not imported.stored and (waiting == waited or not message.waiting_bytes + waiting):
-                return
-            waited = waiting
-            if message.retry_after_ms:
-                await asyncio.sleep(min(message.retry_after_ms, 60_000) / 1000)
-
-    def _fit_requests(self, took_s: float) -> None:
-        """Let the next request be twice as long, or half, as the line carries it."""
-        if took_s > REQUEST_S:
-            self._request_bytes_max = max(self._request_bytes_max // 2, FIRST_BYTES_MAX)
-        elif took_s < REQUEST_S / 2:
-            self._request_bytes_max = min(self._request_bytes_max * 2, CREDIT_BYTES)
-
-    async def _post(self, http: aiohttp.ClientSession, request: bytes) -> bytes:
-        try:
-            async with http.post("/sync/exchange", data=request) as response:
-                if response.status != 200:  # noqa: PLR2004 - HTTP's own number
-                    raise HubUnreachableError(await _explain(response))
-                answer = await response.content.read(MESSAGE_BYTES_MAX + 1)
-                while len(answer) <= MESSAGE_BYTES_MAX:
-                    more = await response.content.read(MESSAGE_BYTES_MAX + 1 - len(answer))
-                    if not more:
-                        break
-                    answer += more
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError) as error:
-            raise HubUnreachableError(_describe(error)) from error
-        self.state.sent_bytes += len(request)
-        self.state.received_bytes += len(answer)
-        return answer
+        for reason in self.state.refused:
+            _log.warning("the hub refused %s", reason)
 
     def _note_answer(self) -> None:
         if not self.state.connected:
@@ -221,11 +263,8 @@ class Uplink:
             self.state.since_ms = self._node.clock.now_ms()
         self.state.detail = "connected"
 
-    def _note_failure(self, attempt: RetryCallState) -> None:
-        self._note_loss(attempt.outcome.exception() if attempt.outcome else None)
-
-    def _note_loss(self, error: BaseException | None) -> None:
-        self._request_bytes_max = FIRST_BYTES_MAX
+    def _note_loss(self, error: BaseException) -> None:
+        self._pace.note_loss(_now_ms())
         if self.state.connected or not self.state.detail:
             _log.warning("the link to the hub is gone: %s; rows wait here until it is back", error)
             self.state.since_ms = self._node.clock.now_ms()
@@ -234,10 +273,17 @@ class Uplink:
         self._on_change()
 
 
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
+    """Return the first of the errors themselves."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
-async def _explain(response: aiohttp.ClientResponse) -> str:
-    text = (await response.content.read(500)).decode(errors="replace")
-    return f"the hub answered {response.status}: {text}"
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _now_ms() -> int:
+    return int(_now_s() * 1000)

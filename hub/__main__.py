@@ -19,7 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.config import HubConfig, load_config
+from hub.courier_commands import courier_app
 from hub.errors import HubSetupError
+from hub.key_commands import keys_app
 from hub.lesson.pairing import read_calendar
 from hub.lesson.request import LessonRequest, Party
 from hub.lesson.schedule import PlanRefusedError, new_lesson_id, plan_lesson
@@ -43,6 +45,20 @@ ConfigFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 _DEFAULT = Path("hub.toml")
 _DAY_MS = 24 * 3600 * 1000
+
+app.add_typer(
+    courier_app(lambda config: open_hub(load_config(config), _now_ms)),
+    name="courier",
+    no_args_is_help=True,
+)
+app.add_typer(
+    keys_app(
+        lambda config: open_hub(load_config(config), _now_ms),
+        lambda: _now_ms(),  # noqa: PLW0108 - defined below
+    ),
+    name="keys",
+    no_args_is_help=True,
+)
 
 
 def main() -> None:

@@ -31,6 +31,15 @@ class SealSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     after_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
 
 
+class Backups(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The hub's own backups, which other programs make: how long one is kept, at most.
+
+    By this an erasure's completion is dated, and history is not dropped before it.
+    """
+
+    kept_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
+
+
 class HubConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """See ``docs/hub.md``; ``folder`` is relative to the file."""
 
@@ -40,6 +49,7 @@ class HubConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     boxes: BoxPort
     pages: PagesPort = PagesPort()
     seal: SealSettings = SealSettings()
+    backups: Backups = Backups()
 
 
 def _decode_path(kind: type, value: object) -> object:

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hub.key_queries import SchoolKeys, read_keys
+from hub.sync_queries import SchoolSync, read_school_sync
+
 CLOCK_SLACK_MS: Final = 5 * 60 * 1000
 PREPARING_MS: Final = 10 * 60 * 1000
 ALARM_HOURS: Final = 24
@@ -141,6 +144,8 @@ class SchoolDetail:
     now: SchoolNow
     devices: tuple[Device, ...]
     readings: tuple[Reading, ...]
+    keys: SchoolKeys
+    sync: SchoolSync
 
 
 def read_schools(connection: sqlite3.Connection) -> list[School]:
@@ -232,6 +237,8 @@ def read_school(
         now=found[0],
         devices=tuple(Device(**dict(row)) for row in devices),
         readings=tuple(Reading(**dict(row)) for row in readings),
+        keys=read_keys(connection, school),
+        sync=read_school_sync(connection, school),
     )
 
 

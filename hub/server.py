@@ -32,10 +32,13 @@ from hub.errors import HubSetupError
 from hub.exchange_api import ExchangeDesk
 from hub.lesson.relay import LessonRelay
 from hub.lesson.timetable import Row
+from hub.metrics import MetricsDesk
 from hub.open_calls import OpenCalls
 from hub.pages.app import build_pages
 from hub.pages.hub_view import FlowLight, SchoolLight
+from hub.recovery_api import RecoveryDesk
 from hub.registry import EnrolledBox, LessonParties, Registry, box_row
+from hub.vault_shelf import VaultShelf
 from provisioning.authority import Authority, open_authority
 from provisioning.box_gate import BoxGate
 from provisioning.durable_file import private_folder, read_private, write_private
@@ -45,14 +48,18 @@ from provisioning.enrolment_wire import REQUEST_PATH
 from provisioning.errors import ProvisioningError, RefusedError
 from provisioning.identity import HubIdentity, create_hub_identity
 from provisioning.invitations import SqliteInvitations
+from provisioning.scrape_token import METRICS_PATH, open_scrape_token
 from provisioning.tls import hub_box_port_context, pages_context
 from sync.exchange import MESSAGE_BYTES_MAX
 from sync.fold import HUB
 from sync.fragment_shelf import LessonShelf
+from sync.history import HistoryPolicy
+from sync.horizon import DAY_MS
 from sync.node import Imported, Node, NodeKeys, SealPolicy
 from sync.schema import BY_NAME
 from sync.schema.model import Audience
 from sync.store import connect_readonly, open_store
+from sync.tending import keep_bounded
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)
@@ -60,8 +67,6 @@ _log = logging.getLogger(__name__)
 _SEAL_EVERY_S = 0.5
 _SEAL_RETRY_S = 5.0
 _RENEW_EVERY_S = 24 * 3600.0
-_FRESH_MS = 60_000
-"""A box that was not heard for longer may have rows that nobody here knows of."""
 _ADMIN_CODE_CHARACTERS = 10
 NowMs = Callable[[], int]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -156,6 +161,12 @@ class HubServer:
         self._gate = BoxGate(parts.identity.trust, denied=parts.registry.revoked, now_ms=now_ms)
         self._calls = OpenCalls(self._gate)
         self._exchange = ExchangeDesk(parts.node, writer, self._gate, self._on_import)
+        shelf = VaultShelf(
+            parts.config.folder / "vaults", parts.config.backups.kept_days, now_ms, os.urandom
+        )
+        self._recovery = RecoveryDesk(
+            shelf, writer, self._gate, parts.identity.signing, self.connect
+        )
         self._parties = LessonParties(reader)
         self._relay = LessonRelay(
             LessonShelf(parts.config.folder / "lessons"), self._parties, self._identify
@@ -174,12 +185,20 @@ class HubServer:
         add_enrolment_routes(boxes, self._parts.desk, self._gate, self._writer)
         self._exchange.add_routes(boxes)
         self._relay.add_routes(boxes)
+        self._recovery.add_routes(boxes)
         await _serve(stack, boxes, [config.boxes.address], config.boxes.port, self._boxes_context)
         pages = build_pages(self, random.SystemRandom())
+        token = open_scrape_token(config.folder, os.urandom)
+        metrics = MetricsDesk(token, self._now_ms, self.school_lights, self.connect)
+        pages.router.add_get(METRICS_PATH, metrics.serve)
         await _serve(stack, pages, config.pages.addresses, config.pages.port, self._pages_context)
 
     def works(self) -> list[Coroutine[None, None, Never]]:
-        return [self._keep_sealing(), self._keep_renewed(), self._calls.run(), self._relay.run()]
+        kept_ms = self._parts.config.backups.kept_days * DAY_MS
+        history = self._parts.node.history
+        bounded = keep_bounded(history, self._writer, HistoryPolicy(retention_ms=kept_ms))
+        sealed, renewed = self._keep_sealing(), self._keep_renewed()
+        return [sealed, renewed, self._calls.run(), self._relay.run(), bounded]
 
     async def _keep_sealing(self) -> Never:
         """Seal what the hub wrote, here or by an administration command, and tell the schools."""
@@ -244,12 +263,13 @@ class HubServer:
         beat = self._exchange.heartbeats.get(box.binding.box)
         if beat is None:
             return SchoolLight(school=box.binding.school, box=box.binding.box)
-        is_fresh = self._now_ms() - beat.seen_ms < _FRESH_MS
+        behind_ms = None if beat.caught_up_ms is None else self._now_ms() - beat.caught_up_ms
         return SchoolLight(
             school=box.binding.school,
             heartbeat_ms=beat.seen_ms,
             stored_ms=beat.stored_ms,
-            lag_ms=0 if is_fresh and not beat.waiting_bytes else None,
+            lag_ms=behind_ms,
+            waiting_bytes=beat.waiting_bytes,
             box=box.binding.box,
             not_after_ms=beat.certificate_until_ms,
         )

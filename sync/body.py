@@ -1,6 +1,6 @@
 """What one group holds of a segment: rows of tables as columns, before zstd and sealing."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import pairwise
 
 import msgspec
@@ -13,6 +13,7 @@ ROWS_MAX = 4096
 TEXT_MAX = 1024 * 1024
 """Characters and bytes that one body's cells may expand to: repeats are cheap on the wire."""
 _COLUMNS_MAX = 64
+_LONG_OR_NULL = frozenset({str, bytes, type(None)})
 _NUMBER_MIN, _NUMBER_MAX = -16, 62  # of a column; the set of those present is one 64-bit integer
 
 
@@ -57,8 +58,13 @@ def unpack_tables(body: bytes) -> list[TableColumns]:
     return tables
 
 
-def text_length(values: Iterable[Value]) -> int:
+def text_length(values: Collection[Value]) -> int:
     """Return how many characters and bytes these cells hold together."""
+    kinds = set(map(type, values))
+    if kinds.isdisjoint((str, bytes)):
+        return 0
+    if kinds <= _LONG_OR_NULL:
+        return sum(map(len, filter(None, values)))  # type: ignore[arg-type]  # texts and bytes only
     return sum(len(value) for value in values if isinstance(value, str | bytes))
 
 

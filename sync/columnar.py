@@ -7,29 +7,39 @@ bit set (little-endian, bit i = row i is null; what the payload says of such a r
 kind  payload
 ====  ============================================================================================
 0     constant: value
-1     integers: first, then the deltas' minimum, width in bytes (0, 1, 2, 4, 8) and byte planes of
+1     integers: first, then the deltas' minimum, width in bytes (0 to 8) and byte planes of
       (delta - minimum), least significant plane first; rows - 1 deltas
 2     integers: minimum, width and byte planes of (value - minimum)
 3     floats that are decimal: places p (0 to 3), then as kind 2 for round(value * 10**p)
 4     floats: eight byte planes of IEEE 754 binary64, little-endian
 5     dictionary: list of distinct values, then width and byte planes of the indices
 6     plain list
+7     integers of which many are alike: how many distinct ones, these in rising order as a column
+      of kind 1 or 2, then width and byte planes of the indices
 ====  ============================================================================================
 
-Integers are 64-bit signed, as in SQLite; NaN does not exist.
+Integers are 64-bit signed, as in SQLite; NaN does not exist. Widths 3, 5, 6 and 7 are written for
+a few rows only: zstd takes an empty plane of many rows away, and a machine's own width is faster.
 """
 
 import math
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, repeat
+from operator import add, sub
 
 from sync.errors import MalformedError
 
 Value = int | float | str | bytes | None
 
-_CONSTANT, _DELTA, _OFFSET, _DECIMAL, _FLOAT, _DICTIONARY, _PLAIN = range(7)
+_CONSTANT, _DELTA, _OFFSET, _DECIMAL, _FLOAT, _DICTIONARY, _PLAIN, _FEW = range(8)
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_STORED = {3: 4, 5: 8, 6: 8, 7: 8}
+"""The machine's width of integers whose upper planes are left out."""
+_PLAINLY_VALUES = frozenset({str, bytes, type(None)})
+_TIGHT_ROWS_MAX = 64
+_FEW_ROWS_MIN = 128
+"""Below this, telling which integers are in use costs about what it saves."""
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _FACTORS = (1, 10, 100, 1000)
 _DECIMAL_MAX = 2**51
@@ -38,23 +48,32 @@ _DECIMAL_MAX = 2**51
 
 def encode_column(values: Sequence[Value]) -> list[object]:
     """Encode one column of at least one row; all non-null values are of one SQLite type."""
-    first = values[0]
-    if all(value == first and type(value) is type(first) for value in values):
-        signs = {math.copysign(1, value) for value in values if isinstance(value, float)}
-        if len(signs) < 2:  # noqa: PLR2004 - 0.0 and -0.0 are equal, yet not the same
-            return [_CONSTANT, None, first]
-    nulls, filled = (_null_bits(values), _fill(values)) if None in values else (None, [*values])
+    kinds = set(map(type, values))
+    nulls, filled = None, values
+    if type(None) in kinds:
+        if len(kinds) == 1:
+            return [_CONSTANT, None, None]
+        nulls, filled = _null_bits(values), _fill(values)
     present = filled[0]
     if isinstance(present, int):
         return _encode_integers(filled, nulls)  # type: ignore[arg-type]  # one type a column
     if isinstance(present, float):
         return _encode_floats(filled, nulls)  # type: ignore[arg-type]  # one type a column
     distinct = list(dict.fromkeys(filled))
+    if len(distinct) == 1 and nulls is None:
+        return [_CONSTANT, None, present]
     if len(distinct) * 2 <= len(filled):
-        index = {value: place for place, value in enumerate(distinct)}
-        width, planes = _split([index[value] for value in filled])
+        width, planes = _split(_places(distinct, filled))
         return [_DICTIONARY, nulls, distinct, width, planes]
-    return [_PLAIN, nulls, filled]
+    return [_PLAIN, nulls, [*filled]]
+
+
+def encode_rising(values: Sequence[int]) -> list[object]:
+    """Do the same for integers that rise, of which most often none is left out."""
+    first, last = values[0], values[-1]
+    if len(values) > 1 and last - first == len(values) - 1:
+        return [_DELTA, None, first, 1, 0, b""]
+    return _encode_integers(values, None)
 
 
 def decode_column(encoded: Sequence[object], rows: int) -> list[Value]:
@@ -88,20 +107,43 @@ def _fill(values: Sequence[Value]) -> list[Value]:
     return filled
 
 
-def _encode_integers(values: list[int], nulls: bytes | None) -> list[object]:
+def _encode_integers(values: Sequence[int], nulls: bytes | None) -> list[object]:
     low, high = min(values), max(values)
-    deltas = [after - before for before, after in pairwise(values)]
+    if low == high and nulls is None:
+        return [_CONSTANT, None, low]
+    deltas = list(map(sub, values[1:], values))
     step, step_high = min(deltas), max(deltas)
     if max(high - low, step_high - step) > _INT64_MAX or not _INT64_MIN <= step <= _INT64_MAX:
-        return [_PLAIN, nulls, values]
+        return [_PLAIN, nulls, [*values]]
     if step_high - step < high - low:
-        width, planes = _split([delta - step for delta in deltas])
+        width, planes = _split([delta - step for delta in deltas] if step else deltas)
         return [_DELTA, nulls, values[0], step, width, planes]
-    width, planes = _split([value - low for value in values])
+    if len(values) >= _FEW_ROWS_MIN:
+        distinct = sorted(set(values))
+        if _few_are_cheaper(len(values), len(distinct), high - low):
+            width, planes = _split(_places(distinct, values))
+            return [_FEW, nulls, len(distinct), _encode_integers(distinct, None), width, planes]
+    width, planes = _split([value - low for value in values] if low else values)
     return [_OFFSET, nulls, low, width, planes]
 
 
-def _encode_floats(values: list[float], nulls: bytes | None) -> list[object]:
+def _few_are_cheaper(rows: int, distinct: int, span: int) -> bool:
+    """Tell whether naming the distinct values once takes less than naming each, in bits."""
+    if distinct < 2:  # noqa: PLR2004 - one value has no steps
+        return False
+    gap = (span // distinct).bit_length() + 2
+    return distinct * gap + rows * distinct.bit_length() < rows * span.bit_length() * 7 // 8
+
+
+def _places(distinct: Sequence[Value], values: Sequence[Value]) -> list[int]:
+    index = {value: place for place, value in enumerate(distinct)}
+    return list(map(index.__getitem__, values))
+
+
+def _encode_floats(values: Sequence[float], nulls: bytes | None) -> list[object]:
+    # 0.0 and -0.0 are equal, yet not the same.
+    if nulls is None and len(set(map(float.hex, values))) == 1:
+        return [_CONSTANT, None, values[0]]
     if all(-_DECIMAL_MAX < value < _DECIMAL_MAX for value in values):
         for places, factor in enumerate(_FACTORS):
             scaled = [round(value * factor) for value in values]
@@ -121,15 +163,8 @@ def _decode(encoded: Sequence[object], rows: int) -> list[Value]:  # noqa: PLR09
         case 0:
             (constant,) = payload
             return [_scalar(constant)] * rows
-        case 1:
-            first, step, width, planes = payload
-            base = _integer(step)
-            deltas = [delta + base for delta in _join(width, planes, rows - 1)]
-            return _bounded(list(accumulate(deltas, initial=_integer(first))))
-        case 2:
-            low, width, planes = payload
-            base = _integer(low)
-            return _bounded([value + base for value in _join(width, planes, rows)])
+        case 1 | 2:
+            return list[Value](_decode_integers(encoded, rows))
         case 3:
             places, low, width, planes = payload
             factor = dict(enumerate(_FACTORS))[_integer(places)]
@@ -144,13 +179,40 @@ def _decode(encoded: Sequence[object], rows: int) -> list[Value]:  # noqa: PLR09
             return list(floats)
         case 5:
             distinct, width, planes = payload
-            words = _scalars(distinct)
-            return [words[place] for place in _join(width, planes, rows)]
+            return list(map(_scalars(distinct).__getitem__, _join(width, planes, rows)))
         case 6:
             (values,) = payload
             return _scalars(values)
+        case 7:
+            count, few, width, planes = payload
+            # As many as there are rows at most: nothing is made that its rows do not need.
+            if not 0 < _integer(count) <= rows or not isinstance(few, list):
+                raise ValueError("not a set of integers for these rows")
+            integers = _decode_integers(few, _integer(count))
+            return list[Value](map(integers.__getitem__, _join(width, planes, rows)))
         case _:
             raise ValueError(f"unknown column kind {kind!r}")
+
+
+def _decode_integers(encoded: Sequence[object], rows: int) -> list[int]:
+    """Decode kinds 1 and 2, whose ``rows`` are at least one."""
+    kind, _, *payload = encoded
+    match _integer(kind):
+        case 1:
+            first, step, width, planes = payload
+            if width == 0 and planes == b"" and step == 1:
+                return _bounded(list(range(_integer(first), _integer(first) + rows)))
+            deltas = _raised(_join(width, planes, rows - 1), _integer(step))
+            return _bounded(list(accumulate(deltas, initial=_integer(first))))
+        case 2:
+            low, width, planes = payload
+            return _bounded(list(_raised(_join(width, planes, rows), _integer(low))))
+        case _:
+            raise ValueError(f"a column of kind {kind!r} where integers belong")
+
+
+def _raised(values: Sequence[int], base: int) -> Iterable[int]:
+    return map(add, values, repeat(base)) if base else values
 
 
 def _null_bits(values: Sequence[Value]) -> bytes:
@@ -158,22 +220,27 @@ def _null_bits(values: Sequence[Value]) -> bytes:
     return int(marks, 2).to_bytes((len(values) + 7) // 8, "little")
 
 
-def _split(values: list[int]) -> tuple[int, bytes]:
+def _split(values: Sequence[int]) -> tuple[int, bytes]:
     """Return width and byte planes of non-negative integers below 2**64."""
     high = max(values, default=0)
     if high == 0:
         return 0, b""
-    width = next(width for width in _CODES if high < 1 << (8 * width))
-    return width, _planes(array(_CODES[width], values).tobytes(), width)
+    width = (high.bit_length() + 7) // 8
+    stored = _STORED.get(width, width)
+    data = array(_CODES[stored], values).tobytes()
+    if len(values) > _TIGHT_ROWS_MAX:
+        width = stored
+    return width, _planes(data, stored)[: width * len(values)]
 
 
-def _join(width: object, planes: object, rows: int) -> Iterable[int]:
+def _join(width: object, planes: object, rows: int) -> Sequence[int]:
     if _integer(width) == 0:
         if _raw(planes):
             raise ValueError("planes of no width")
         return [0] * rows
-    integers = array(_CODES[_integer(width)])
-    integers.frombytes(_unplane(_raw(planes), integers.itemsize, rows))
+    told = _integer(width)
+    integers = array(_CODES[_STORED.get(told, told)])
+    integers.frombytes(_unplane(_raw(planes), told, rows, integers.itemsize))
     return integers
 
 
@@ -182,19 +249,21 @@ def _planes(data: bytes, width: int) -> bytes:
     return b"".join(data[plane::width] for plane in range(width))
 
 
-def _unplane(planes: bytes, width: int, rows: int) -> bytes:
+def _unplane(planes: bytes, width: int, rows: int, stored: int = 0) -> bytes:
+    """Interleave ``width`` planes; integers take ``stored`` bytes each, the upper ones zero."""
     if len(planes) != rows * width:
         raise ValueError(f"{len(planes)} bytes of planes for {rows} rows of {width}")
-    data = bytearray(len(planes))
+    step = stored or width
+    data = bytearray(rows * step)
     for plane in range(width):
-        data[plane::width] = planes[plane * rows : (plane + 1) * rows]
+        data[plane::step] = planes[plane * rows : (plane + 1) * rows]
     return bytes(data)
 
 
-def _bounded(values: list[int]) -> list[Value]:
+def _bounded(values: list[int]) -> list[int]:
     if min(values) < _INT64_MIN or max(values) > _INT64_MAX:
         raise OverflowError("an integer beyond 64 bits")
-    return list[Value](values)
+    return values
 
 
 def _integer(value: object) -> int:
@@ -224,4 +293,6 @@ def _scalar(value: object) -> Value:
 def _scalars(values: object) -> list[Value]:
     if not isinstance(values, list):
         raise TypeError(f"{type(values).__name__} where a list of values belongs")
+    if set(map(type, values)) <= _PLAINLY_VALUES:
+        return values
     return [_scalar(value) for value in values]

@@ -27,3 +27,23 @@ class OwnershipError(SyncError):
 
 class RowError(SyncError):
     """A row of this node's own cannot be written: mend what made it; nothing was written."""
+
+
+class RecoveryCodeError(SyncError):
+    """A recovery code was mistyped, or is not this school's present one: have it typed again."""
+
+
+class StaleBackupError(SyncError):
+    """A vault's backup is older than what the logs tell of: do not restore it unasked."""
+
+
+class RecipientError(SyncError):
+    """What was asked of keys or their recipients cannot be: tell the person; nothing was done."""
+
+
+class CheckpointError(SyncError):
+    """A checkpoint does not hold, or cannot be made: keep all bodies and tell a person why."""
+
+
+class NotYetError(SyncError):
+    """Something a checkpoint needs is still under way: try again later; nothing is wrong."""

@@ -1,18 +1,21 @@
 """The fold: opened bodies become rows, deterministically, whatever the order of arrival."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
-from itertools import pairwise
+from operator import lt
+from typing import Protocol, cast
 
 import msgspec
 
 from sync.body import TEXT_MAX, TableColumns, text_length
+from sync.bulk_rows import execute_rows, fill_pages
 from sync.columnar import Value, decode_column
 from sync.errors import MalformedError, OwnershipError
-from sync.merge import Write, fill_sql, insert_event_sql, merge_columns, upsert_state_sql
-from sync.merged_rows import read_version, write_version
+from sync.merge import TOMBSTONE, fill_sql, insert_event_sql, unpack_clocks, upsert_state_sql
+from sync.merged_rows import Writes, merge_writes
 from sync.oplog import (
     DELETED_FIELD,
     HLC_FIELD,
@@ -21,24 +24,41 @@ from sync.oplog import (
     event_school,
 )
 from sync.schema import BY_NUMBER, TABLES
-from sync.schema.model import Audience, Column, Group, Kind, Owner, Table
+from sync.schema.model import Audience, Column, Group, Kind, Owner, Table, Type
 from sync.segment import HUB, Header, LogName
+from sync.store import index_positions
 
 __all__ = ["HUB", "Folded", "Parked", "digest_tables", "fold_body"]
 
 _OWN_FIELDS = frozenset({SCHOOL_FIELD, HLC_FIELD, DELETED_FIELD, PRESENT_FIELD})
 _SCHOOLS = range(2**32)
+_HELD_AS = {Type.INTEGER: int, Type.REAL: float, Type.TEXT: str, Type.BLOB: bytes}
 _REACHED_BY = {"d": Audience.DISTRICT, "s": Audience.SCHOOL, "l": Audience.LESSON}
-_TRAVELS_ANYWHERE = "key_grant"  # with the log whose bodies its keys open
+_TRAVEL_ANYWHERE = frozenset({"key_grant", "clock_clamp", "clock_correction"})
+"""Tables whose rows go with the log that they tell something of."""
+
+
+class Told(Protocol):
+    """What was said of a log's clock since its rows were sealed."""
+
+    def stamps(self, header: Header, stamps: Sequence[int]) -> list[int]:
+        """Return the stamps that count, of one table's rows in their order in the segment."""
+
+    def moments(self, rows: Sequence[int], moments: Sequence[Value]) -> list[Value]:
+        """Return the moments that count, of events with these row numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """Rows of one table that could not be applied, with the reason."""
+    """Rows of one table that could not be applied, with the reason.
+
+    ``retriable`` when a version that knows more may apply them.
+    """
 
     table: int
     rows: int
     reason: str
+    retriable: bool = True
 
 
 @dataclass(slots=True)
@@ -51,7 +71,12 @@ class Folded:
 
 
 def fold_body(
-    cursor: sqlite3.Cursor, log_id: int, header: Header, group: Group, tables: list[TableColumns]
+    cursor: sqlite3.Cursor,
+    log_id: int,
+    header: Header,
+    group: Group,
+    tables: list[TableColumns],
+    told: Told | None = None,
 ) -> Folded:
     """Apply one opened body inside the caller's transaction.
 
@@ -63,10 +88,11 @@ def fold_body(
         cursor.execute("SAVEPOINT one_table")
         try:
             table = _writable_table(header, group, columns)
-            unknown = _fold_table(cursor, log_id, header, table, group, columns)
+            unknown = _fold_table(cursor, log_id, header, table, group, columns, told)
         except (OwnershipError, MalformedError, sqlite3.IntegrityError) as error:
             cursor.execute("ROLLBACK TO one_table")
-            folded.parked.append(Parked(columns.table, columns.rows, str(error)))
+            retriable = isinstance(error, OwnershipError)
+            folded.parked.append(Parked(columns.table, columns.rows, str(error), retriable))
         else:
             folded.tables.add(table.name)
             if group is table.primary_group:
@@ -85,16 +111,16 @@ def digest_tables(
 ) -> dict[str, bytes]:
     """Return SHA-256 per table over its rows in key order, free of node-local numbering.
 
-    Two nodes that hold the same segments have the same digests. ``schools`` narrows to the rows
+    Two nodes that hold the same segments have the same digests, whether or not either dropped
+    tombstones already: rows that are deleted do not count. ``schools`` narrows to the rows
     of these schools, ``groups`` to what both nodes can read.
     """
     digests = {}
     for table in TABLES:
         digest = sha256()
         if table.primary_group in groups:
-            for row in _canonical_rows(cursor, table, groups):
-                if schools is None or row[0] in schools:
-                    digest.update(msgspec.msgpack.encode(tuple(row)))
+            for row in _canonical_rows(cursor, table, groups, schools):
+                digest.update(msgspec.msgpack.encode(tuple(row)))
         digests[table.name] = digest.digest()
     return digests
 
@@ -111,11 +137,11 @@ def _writable_table(header: Header, group: Group, columns: TableColumns) -> Tabl
         raise OwnershipError(f"{log} may not write {table.name}, which is the {table.owner}'s")
     reached = _REACHED_BY[log.audience[0]]
     if table.lane is not log.lane or (
-        table.audience is not reached and table.name != _TRAVELS_ANYWHERE
+        table.audience is not reached and table.name not in _TRAVEL_ANYWHERE
     ):
         raise OwnershipError(f"{table.name} does not travel in {log}")
     if not any(column.group is group for column in table.columns):
-        raise MalformedError(f"{table.name} has nothing in the group {group}")
+        raise OwnershipError(f"{table.name} has nothing in the group {group}")
     stated = [each for each in header.tables if each.table == columns.table]
     if not stated or columns.rows > stated[0].rows:
         raise MalformedError(
@@ -131,54 +157,61 @@ def _fold_table(
     table: Table,
     group: Group,
     columns: TableColumns,
+    told: Told | None,
 ) -> list[int]:
     """Apply one table's rows; return the numbers of columns that are not known here."""
     rows = columns.rows
-    numbers = [_integer(value) for value in decode_column(columns.row_numbers, rows)]
+    numbers = _integers(decode_column(columns.row_numbers, rows))
     if not header.first_row <= numbers[0] <= numbers[-1] <= header.last_row:
         raise MalformedError("row numbers outside of their segment")
-    if not all(before < after for before, after in pairwise(numbers)):
+    if not all(map(lt, numbers, numbers[1:])):
         raise MalformedError("row numbers that do not rise")
     decoded, unknown = _decode_known(table, group, columns)
-    known = [column for column in table.columns if column.group is group]
-    names = tuple(column.name for column in known)
-    nothing: list[Value] = [None] * rows
-    values = [decoded.get(column.number, nothing) for column in known]
     if group is not table.primary_group:
+        index_positions(cursor, [table])
+        known = [column for column in table.columns if column.group is group]
         school = event_school(header.log)
+        nothing: list[Value] = [None] * rows
+        values = [decoded.get(column.number, nothing) for column in known]
         cursor.executemany(
-            fill_sql(table.name, names),
+            fill_sql(table.name, tuple(column.name for column in known)),
             [(*row, school, log_id, number) for number, *row in zip(numbers, *values, strict=True)],
         )
         return unknown
-    _check_lesson(header.log, table, dict(zip(names, values, strict=True)))
+    given = {
+        column.name: decoded[column.number] for column in table.columns if column.number in decoded
+    }
+    _check_lesson(header.log, table, given)
     if table.kind is Kind.EVENT:
-        school = event_school(header.log)
-        cursor.executemany(
-            insert_event_sql(table.name, names),
-            [(school, log_id, number, *row) for number, *row in zip(numbers, *values, strict=True)],
+        if told is not None and "at_ms" in given:
+            given["at_ms"] = told.moments(numbers, given["at_ms"])
+        execute_rows(
+            cursor,
+            partial(insert_event_sql, table.name, tuple(given)),
+            (event_school(header.log), log_id),
+            fill_pages([numbers, *given.values()]),
         )
         return unknown
-    schools = _owned_schools(header.log, decoded.get(SCHOOL_FIELD, nothing))
-    stamps = [_integer(value) for value in decoded.get(HLC_FIELD, nothing)]
-    if not all(0 < value <= header.last_stamp for value in stamps):
+    if any(name not in given or None in given[name] for name in table.key):
+        raise MalformedError(f"a row of {table.name} lacks its key")
+    schools = _owned_schools(header.log, _own_field(decoded, SCHOOL_FIELD))
+    stamps = _own_field(decoded, HLC_FIELD)
+    if not header.first_stamp <= min(stamps) <= max(stamps) <= header.last_stamp:
         raise MalformedError("row stamps outside of their segment")
-    deleted = [int(value == 1) for value in decoded.get(DELETED_FIELD, nothing)]
+    if told is not None:
+        stamps = told.stamps(header, stamps)
+    gone = [int(value == 1) for value in decoded.get(DELETED_FIELD, [None] * rows)]
     if table.owner is Owner.BOTH:
-        present = [_integer(value) for value in decoded.get(PRESENT_FIELD, nothing)]
-        rows_in = zip(numbers, schools, stamps, deleted, present, *values, strict=True)
-        for number, *row in rows_in:
-            _merge_row(cursor, header.log, table, names, (log_id, number), row)
+        own: dict[str, Sequence[Value]] = {TOMBSTONE: gone, **given}
+        present = _own_field(decoded, PRESENT_FIELD)
+        writes = _Received(numbers, schools, stamps, present, own)
+        _merge(cursor, header.log, log_id, table, writes)
         return unknown
-    origin = header.log.origin
-    cursor.executemany(
-        upsert_state_sql(table.name, names),
-        [
-            (school, stamp, origin, gone, log_id, number, *row)
-            for school, stamp, gone, number, *row in zip(
-                schools, stamps, deleted, numbers, *values, strict=True
-            )
-        ],
+    execute_rows(
+        cursor,
+        partial(upsert_state_sql, table.name, tuple(given)),
+        (header.log.origin, log_id),
+        [schools, stamps, gone, numbers, *given.values()],
     )
     return unknown
 
@@ -206,72 +239,124 @@ def _decode_known(
     return decoded, unknown
 
 
-def _check_lesson(log: LogName, table: Table, values: dict[str, list[Value]]) -> None:
+def _check_lesson(log: LogName, table: Table, given: Mapping[str, Sequence[Value]]) -> None:
     """See that a lesson's rows stand in that lesson's log, where its parties get them."""
     if table.audience is not Audience.LESSON:
         return
-    if any(lesson != log.audience[1:] for lesson in values["lesson"]):
+    if set(given.get("lesson", (None,))) != {log.audience[1:]}:
         raise OwnershipError(f"{log} holds rows of {table.name} for another lesson")
 
 
-def _merge_row(
-    cursor: sqlite3.Cursor,
-    log: LogName,
-    table: Table,
-    names: tuple[str, ...],
-    position: tuple[int, int],
-    row: list[Value],
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """Writes to a table with two writers; ``present`` are sets of the columns that each names."""
+
+    rows: list[int]
+    schools: list[int]
+    stamps: list[int]
+    present: list[int]
+    given: Mapping[str, Sequence[Value]]
+
+
+def _merge(
+    cursor: sqlite3.Cursor, log: LogName, log_id: int, table: Table, received: _Received
 ) -> None:
-    school, stamp, deleted, present, *values = row
-    given = dict(zip(names, values, strict=True))
-    key = (school, *(given[name] for name in table.key))
-    if None in key:
-        raise MalformedError(f"a row of {table.name} lacks its key")
-    bits = _integer(present)
-    written = {
-        column.name: given[column.name] for column in table.columns if bits >> column.number & 1
-    }
-    write = Write(
-        clock=(_integer(stamp), log.origin),
-        values=written,
-        deleted=deleted == 1 if bits & 1 else None,
+    """Merge writes, those that name the same columns at once; the order makes no difference."""
+    nothing: list[Value] = [None] * len(received.rows)
+    keys = list(
+        zip(
+            received.schools,
+            *(_exact(table, name, received.given) for name in table.key),
+            strict=True,
+        )
     )
-    before = read_version(cursor, table, key)
-    write_version(cursor, table, key, merge_columns(table, before, write), position)
+    places: dict[int, list[int]] = {}
+    for place, bits in enumerate(received.present):
+        places.setdefault(bits, []).append(place)
+    for bits, chosen in places.items():
+        named = [
+            column.name
+            for column in table.columns
+            if bits >> column.number & 1 and column.name not in table.key
+        ]
+        if bits & 1:
+            named.append(TOMBSTONE)
+        cells = {name: received.given.get(name, nothing) for name in named}
+        writes = Writes(
+            keys=[keys[place] for place in chosen],
+            stamps=[received.stamps[place] for place in chosen],
+            rows=[received.rows[place] for place in chosen],
+            values={name: [column[place] for place in chosen] for name, column in cells.items()},
+        )
+        merge_writes(cursor, table, log_id, log.origin, writes)
 
 
-def _owned_schools(log: LogName, schools: list[Value]) -> list[int]:
-    owned = [_integer(school) for school in schools]
-    if log.origin != HUB and any(school != log.origin for school in owned):
+def _exact(table: Table, name: str, given: Mapping[str, Sequence[Value]]) -> Sequence[Value]:
+    """Return a key column whose cells are what SQLite holds, so that equal keys are one key."""
+    if set(map(type, given[name])) != {_HELD_AS[table.types[name]]}:
+        raise MalformedError(f"{table.name}.{name} holds a key that is not {table.types[name]}")
+    return given[name]
+
+
+def _own_field(decoded: Mapping[int, list[Value]], number: int) -> list[int]:
+    if number not in decoded:
+        raise MalformedError("rows without their school, stamp or set of columns")
+    return _integers(decoded[number])
+
+
+def _owned_schools(log: LogName, schools: list[int]) -> list[int]:
+    named = set(schools)
+    if log.origin != HUB and named != {log.origin}:
         raise OwnershipError(f"{log} writes rows of another school; parked, nothing was changed")
-    if any(school not in _SCHOOLS for school in owned):
+    if any(school not in _SCHOOLS for school in named):
         raise MalformedError(f"{log} writes rows of a school that cannot be")
-    if log.audience.startswith("s") and any(school != event_school(log) for school in owned):
+    if log.audience.startswith("s") and named != {event_school(log)}:
         raise OwnershipError(f"{log} writes rows of a school that it does not reach")
-    return owned
+    return schools
 
 
 def _canonical_rows(
-    cursor: sqlite3.Cursor, table: Table, groups: Sequence[Group]
+    cursor: sqlite3.Cursor,
+    table: Table,
+    groups: Sequence[Group],
+    schools: Sequence[int] | None,
 ) -> Iterator[tuple[object, ...]]:
+    # Numbers, so that a hub reads one school's rows by their key and passes over all others.
+    where = (
+        "" if schools is None else f" WHERE t.school IN ({', '.join(str(int(s)) for s in schools)})"
+    )
     read = [f"t.{column.name}" for column in table.columns if column.group in groups]
     if table.kind is Kind.EVENT:
         yield from cursor.execute(
             "SELECT t.school, l.origin, l.incarnation, l.audience, l.lane, t.row,"  # noqa: S608 - names are the schema's
             f" {', '.join(read)} FROM {table.name} t JOIN log l ON l.id = t.log"
-            " ORDER BY 1, 2, 3, 4, 5, 6"
+            f"{where} ORDER BY 1, 2, 3, 4, 5, 6"
         )
         return
+    where = f"{where} AND t.deleted = 0" if where else " WHERE t.deleted = 0"
     if table.owner is Owner.BOTH:
         read.append("t.clocks")
     key = ", ".join(f"t.{name}" for name in ("school", *table.key))
-    yield from cursor.execute(
-        f"SELECT t.school, t.hlc, t.origin, t.deleted, {', '.join(read)}"  # noqa: S608 - names are the schema's
-        f" FROM {table.name} t ORDER BY {key}"
+    rows = cursor.execute(
+        f"SELECT t.school, t.hlc, t.origin, {', '.join(read)}"  # noqa: S608 - names are the schema's
+        f" FROM {table.name} t{where} ORDER BY {key}"
     )
+    if table.owner is not Owner.BOTH:
+        yield from rows
+        return
+    names = [column.name for column in table.columns if column.group in groups]
+    for *cells, clocks in rows:
+        # A cell that is null has no clock that matters: a tombstone may have been dropped on it.
+        filled = {name for name, cell in zip(names, cells[3:], strict=True) if cell is not None} | {
+            TOMBSTONE
+        }
+        overrides = {
+            name: clock for name, clock in sorted(unpack_clocks(clocks).items()) if name in filled
+        }
+        yield (*cells, overrides)
 
 
-def _integer(value: object) -> int:
-    if not isinstance(value, int):
-        raise MalformedError(f"{type(value).__name__} where a row needs an integer")
-    return value
+def _integers(values: list[Value]) -> list[int]:
+    if set(map(type, values)) != {int}:
+        raise MalformedError("something else where a row needs an integer")
+    return cast("list[int]", values)

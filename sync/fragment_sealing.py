@@ -90,6 +90,12 @@ class TakeSealer:
         self._ciphers: dict[int, ChaCha20Poly1305] = {}
         self._next: dict[Stream, int] = {}
 
+    def use_key(self, key: DataKey) -> None:
+        """Seal the records that follow under another key; numbers go on."""
+        self._key = key
+        self._key_id = key_id(key)
+        self._ciphers = {}
+
     def seal_init(self, track: int, media_type: str, segment: bytes, capture_ms: int) -> Record:
         """Seal a track's initialisation segment; ``media_type`` names its codecs for a player."""
         name = media_type.encode("ascii")

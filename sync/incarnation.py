@@ -13,7 +13,8 @@ from sync.body import unpack_tables
 from sync.columnar import decode_column
 from sync.keyring import Keyring
 from sync.log_state import LogState, log_id_of, read_logs
-from sync.oplog import Fields, event_school, restore_write
+from sync.oplog import event_school
+from sync.pending_writes import Fields, restore_writes
 from sync.receipts import Verdict, read_receipts
 from sync.schema import BY_NUMBER, TABLES
 from sync.schema.model import GROUPS, Group, Kind, Owner, Table
@@ -126,7 +127,8 @@ def _withdraw(cursor: sqlite3.Cursor, keyring: Keyring, old: LogState, agreed: i
             _restore_writes(cursor, keyring, old.id, segment)
     cursor.execute("DELETE FROM segment WHERE log = ? AND seq > ?", (old.id, agreed))
     cursor.execute(
-        "UPDATE log SET stored = ?1, applied = ?1, head = ?2, sealed_row = ?3 WHERE id = ?4",
+        "UPDATE log SET stored = ?1, applied = min(applied, ?1), head = ?2, sealed_row = ?3"
+        " WHERE id = ?4",
         (agreed, head, sealed_row, old.id),
     )
 
@@ -149,12 +151,16 @@ def _restore_writes(
             decoded = {
                 number: decode_column(encoded, columns.rows) for number, encoded in columns.columns
             }
-            rows = decode_column(columns.row_numbers, columns.rows)
-            for at, row in enumerate(rows):
-                assert isinstance(row, int)
-                fields: Fields = {number: values[at] for number, values in decoded.items()}
-                fields = {column.number: None for column in table.columns} | fields
-                restore_write(cursor, (log_id, row), table, fields)
+            rows = [
+                row
+                for row in decode_column(columns.row_numbers, columns.rows)
+                if isinstance(row, int)
+            ]
+            fields: list[Fields] = [
+                {number: values[at] for number, values in decoded.items()}
+                for at in range(columns.rows)
+            ]
+            restore_writes(cursor, (log_id, table), rows, fields)
 
 
 def _rows_after(cursor: sqlite3.Cursor, table: Table, log: LogState, row: int) -> list[int]:

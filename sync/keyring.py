@@ -1,8 +1,12 @@
-"""Data keys of one node: made, granted to recipients, and found again from the grants.
+"""Data keys of one node: made, granted to recipients, ended, and found again from the grants.
 
 No data key is stored in clear: every key is also granted to its own maker, so that the rows of
 ``key_grant`` and the node's X25519 key are all that a restart needs. Grants are opened when a body
 names their key, not before: neither a start nor a flood of grants costs more than what is read.
+
+Which key this node seals with stands in :mod:`sync.own_keys`, and whom it granted what in a table
+of its own likewise: a grant row can come from whoever is certified for the origin, and would
+otherwise choose this node's key or hide that somebody lacks it.
 """
 
 import sqlite3
@@ -16,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import (
 
 from sync.columnar import Value
 from sync.errors import ForgedError, MalformedError
-from sync.schema.model import Group
+from sync.own_keys import KeyPolicy, KeyPurpose, OwnKeys, Scope, parse_purpose
 from sync.sealing import (
     SUITE_X25519_SHA256_CHACHA20,
     DataKey,
@@ -31,30 +35,8 @@ from sync.sealing import (
 )
 from sync.segment import HUB
 
-EPOCH = 1
 _KEYS_MAX = 4096  # in memory; the rest is opened again when needed
 _GRANTS_TRIED_MAX = 8
-
-
-Scope = tuple[int, str, Group]
-"""What a key may open: bodies of one origin, audience and group."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class KeyPurpose:
-    """What a data key is for; it is bound into each grant."""
-
-    origin: int
-    audience: str
-    group: Group
-    epoch: int
-
-    @property
-    def scope(self) -> Scope:
-        return self.origin, self.audience, self.group
-
-    def __str__(self) -> str:
-        return f"{self.origin}/{self.audience}/{self.group}/{self.epoch}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +55,21 @@ Grant = Callable[[str, list[GrantRow]], None]
 class Keyring:
     """Opens grants addressed to ``own``, the key of node ``origin``."""
 
-    def __init__(self, origin: int, own: X25519PrivateKey, random_bytes: RandomBytes) -> None:
+    def __init__(
+        self,
+        origin: int,
+        own: X25519PrivateKey,
+        random_bytes: RandomBytes,
+        policy: KeyPolicy | None = None,
+    ) -> None:
         self._origin = origin
         self._own = own
         self._own_reader = Reader(origin, own.public_key())
         self.own_id = recipient_id(own.public_key())
         self._random_bytes = random_bytes
+        self._policy = policy or KeyPolicy()
+        self.own_keys = OwnKeys(origin, self.own_id)
         self._opened: dict[tuple[Scope, KeyId], DataKey] = {}
-        self._current: dict[KeyPurpose, KeyId] = {}
         self._granted: dict[KeyId, set[bytes]] = {}
 
     def key(self, cursor: sqlite3.Cursor, scope: Scope, name: KeyId) -> DataKey | None:
@@ -97,111 +86,165 @@ class Keyring:
             (name, self.own_id, scope[0], _GRANTS_TRIED_MAX),
         ).fetchall()
         for text, suite, wrapped in grants:
-            purpose = _parse_purpose(text)
+            purpose = parse_purpose(text)
             if purpose is None or purpose.scope != scope:
                 continue
             try:
                 key = unwrap(wrapped or b"", suite or 0, self._own, str(purpose).encode(), name)
             except (ForgedError, MalformedError):
                 continue
-            if len(self._opened) >= _KEYS_MAX:
-                self._opened.clear()
-            self._opened[scope, name] = key
+            self._keep(scope, name, key)
             return key
         return None
 
     def current(
         self,
         cursor: sqlite3.Cursor,
-        purpose: KeyPurpose,
+        scope: Scope,
+        incarnation: int,
         readers: Sequence[Reader],
         grant: Grant,
+        now_ms: int,
     ) -> tuple[KeyId, DataKey]:
-        """Return the key for a purpose, made if there is none, granted to all ``readers``."""
-        name, key = self._standing(cursor, purpose) or self._make(purpose)
-        self._grant_missing(cursor, purpose, (name, key), [self._own_reader, *readers], grant)
+        """Return the key that seals a scope now, granted to this node and all ``readers``.
+
+        It is a new epoch's when there was none in this incarnation (a restored node no longer
+        knows which keys it ended), when the policy says so, or when somebody was granted the last
+        who is not among ``readers`` any more.
+        """
+        standing = self.own_keys.standing(cursor, scope, incarnation)
+        if standing is not None:
+            key = self.key(cursor, scope, standing.name)
+            entitled = {recipient_id(reader.public) for reader in readers} | {self.own_id}
+            is_over = self._policy.is_over(standing.begun_ms, standing.sealed_bytes, now_ms)
+            is_leaked = bool(self._granted_of(cursor, standing.name) - entitled)
+            if key is not None and not is_over and not is_leaked:
+                self.grant_missing(cursor, standing.purpose, standing.name, readers, grant)
+                return standing.name, key
+        purpose = KeyPurpose(*scope, self.own_keys.last_epoch(cursor, scope) + 1)
+        key = new_data_key(self._random_bytes)
+        name = key_id(key)
+        self.own_keys.begin(cursor, purpose, name, incarnation, now_ms)
+        self._keep(scope, name, key)
+        self.grant_missing(cursor, purpose, name, [self._own_reader, *readers], grant)
         return name, key
 
-    def grant_again(
+    def grant_missing(
         self,
         cursor: sqlite3.Cursor,
         purpose: KeyPurpose,
+        name: KeyId,
         readers: Sequence[Reader],
         grant: Grant,
-    ) -> None:
-        """Grant a standing key to those of ``readers`` that do not have it yet."""
-        standing = self._standing(cursor, purpose)
-        if standing is not None:
-            self._grant_missing(cursor, purpose, standing, readers, grant)
+    ) -> int:
+        """Grant a key to those of ``readers`` that do not have it yet; return how many."""
+        granted = self._granted_of(cursor, name)
+        missing = {
+            recipient: reader
+            for reader in readers
+            if (recipient := recipient_id(reader.public)) not in granted
+        }
+        key = self.key(cursor, purpose.scope, name) if missing else None
+        if key is None:
+            return 0
+        rows_by_audience: dict[str, list[GrantRow]] = {}
+        for recipient, reader in missing.items():
+            audience = self._grant_audience(purpose, reader)
+            row = _grant_row(purpose, key, name, recipient, reader.public)
+            rows_by_audience.setdefault(audience, []).append(row)
+        for audience, rows in rows_by_audience.items():
+            grant(audience, rows)
+        cursor.executemany(
+            "INSERT OR IGNORE INTO own_grant VALUES (?, ?)",
+            [(name, recipient) for recipient in missing],
+        )
+        granted.update(missing)
+        return len(missing)
 
-    def purposes(self, cursor: sqlite3.Cursor) -> list[KeyPurpose]:
-        """Return what this node has keys of its own making for."""
+    def grant_found(
+        self, cursor: sqlite3.Cursor, private: X25519PrivateKey, grant: Grant
+    ) -> list[KeyId]:
+        """Grant this node the keys of its origin that were granted to ``private``; return them.
+
+        What is forged, or of a suite this version does not speak, is passed over.
+        """
         rows = cursor.execute(
-            "SELECT DISTINCT g.purpose FROM key_grant g JOIN log l ON l.id = g.log"
-            " WHERE l.origin = ? AND g.recipient = ? ORDER BY g.purpose",
+            "SELECT g.key_id, g.purpose, g.suite, g.wrapped FROM key_grant g"
+            " JOIN log l ON l.id = g.log WHERE g.recipient = ? AND l.origin = ?"
+            " ORDER BY g.purpose, l.id, g.row",
+            (recipient_id(private.public_key()), self._origin),
+        ).fetchall()
+        found: list[KeyId] = []
+        for name, text, suite, wrapped in rows:
+            purpose = parse_purpose(text)
+            if purpose is None or purpose.origin != self._origin or not name:
+                continue
+            if self.key(cursor, purpose.scope, KeyId(name)) is not None:
+                continue
+            try:
+                key = unwrap(
+                    wrapped or b"", suite or 0, private, str(purpose).encode(), KeyId(name)
+                )
+            except (ForgedError, MalformedError):
+                continue
+            self._keep(purpose.scope, KeyId(name), key)
+            if self.grant_missing(cursor, purpose, KeyId(name), [self._own_reader], grant):
+                found.append(KeyId(name))
+        return found
+
+    def held(self, cursor: sqlite3.Cursor) -> list[tuple[KeyPurpose, KeyId]]:
+        """Return the keys of this origin's bodies that are granted to this node, by purpose.
+
+        Beside those of its own making they may be a former box's; none is opened.
+        """
+        rows = cursor.execute(
+            "SELECT DISTINCT g.purpose, g.key_id FROM key_grant g JOIN log l ON l.id = g.log"
+            " WHERE l.origin = ? AND g.recipient = ? ORDER BY g.purpose, g.key_id",
             (self._origin, self.own_id),
         ).fetchall()
-        parsed = [_parse_purpose(text) for (text,) in rows]
-        return [each for each in parsed if each is not None and each.origin == self._origin]
+        parsed = [(parse_purpose(text), KeyId(name)) for text, name in rows if name]
+        return [
+            (purpose, name)
+            for purpose, name in parsed
+            if purpose is not None and purpose.origin == self._origin
+        ]
+
+    def granted(self, cursor: sqlite3.Cursor, name: KeyId) -> frozenset[bytes]:
+        """Return whom this node granted a key, as recipient ids."""
+        return frozenset(self._granted_of(cursor, name))
+
+    def passed_over(self, cursor: sqlite3.Cursor) -> list[tuple[str, int]]:
+        """Return (purpose, HPKE suite) of grants to this node that its version cannot open."""
+        return cursor.execute(
+            "SELECT DISTINCT purpose, suite FROM key_grant WHERE recipient = ? AND suite <> ?"
+            " ORDER BY purpose LIMIT ?",
+            (self.own_id, SUITE_X25519_SHA256_CHACHA20, _KEYS_MAX),
+        ).fetchall()
 
     def forget(self) -> None:
         """Drop what is remembered, after a transaction was rolled back: the store knows."""
         self._opened.clear()
-        self._current.clear()
         self._granted.clear()
 
-    def _standing(
-        self, cursor: sqlite3.Cursor, purpose: KeyPurpose
-    ) -> tuple[KeyId, DataKey] | None:
-        names = [self._current[purpose]] if purpose in self._current else []
-        if not names:
-            rows = cursor.execute(
-                "SELECT g.key_id FROM key_grant g JOIN log l ON l.id = g.log"
-                " WHERE g.purpose = ? AND g.recipient = ? AND l.origin = ? ORDER BY l.id, g.row",
-                (str(purpose), self.own_id, self._origin),
-            ).fetchall()
-            names = [KeyId(name) for (name,) in rows if name]
-        for name in names:
-            key = self.key(cursor, purpose.scope, name)
-            if key is not None:
-                self._current[purpose] = name
-                return name, key
-        return None
+    def _keep(self, scope: Scope, name: KeyId, key: DataKey) -> None:
+        if len(self._opened) >= _KEYS_MAX:
+            self._opened.clear()
+        self._opened[scope, name] = key
 
-    def _make(self, purpose: KeyPurpose) -> tuple[KeyId, DataKey]:
-        fresh = new_data_key(self._random_bytes)
-        name = key_id(fresh)
-        self._opened[purpose.scope, name] = fresh
-        self._current[purpose] = name
-        return name, fresh
-
-    def _grant_missing(
-        self,
-        cursor: sqlite3.Cursor,
-        purpose: KeyPurpose,
-        named: tuple[KeyId, DataKey],
-        readers: Sequence[Reader],
-        grant: Grant,
-    ) -> None:
-        name, key = named
+    def _granted_of(self, cursor: sqlite3.Cursor, name: KeyId) -> set[bytes]:
+        """Return whom this node granted a key; of a former box's keys, whom anyone did."""
         if name not in self._granted:
+            if len(self._granted) >= _KEYS_MAX:
+                self._granted.clear()
             rows = cursor.execute(
-                "SELECT g.recipient FROM key_grant g JOIN log l ON l.id = g.log"
-                " WHERE g.key_id = ? AND l.origin = ?",
+                "SELECT recipient FROM own_grant WHERE key_id = ?1 UNION"
+                " SELECT g.recipient FROM key_grant g JOIN log l ON l.id = g.log"
+                " WHERE g.key_id = ?1 AND l.origin = ?2 AND g.recipient IS NOT NULL"
+                " AND NOT EXISTS (SELECT 1 FROM own_key WHERE key_id = ?1)",
                 (name, self._origin),
             )
             self._granted[name] = {recipient for (recipient,) in rows}
-        granted = self._granted[name]
-        rows_by_audience: dict[str, list[GrantRow]] = {}
-        for reader in readers:
-            recipient = recipient_id(reader.public)
-            if recipient not in granted:
-                granted.add(recipient)
-                audience = self._grant_audience(purpose, reader)
-                row = _grant_row(purpose, key, name, recipient, reader.public)
-                rows_by_audience.setdefault(audience, []).append(row)
-        for audience, missing in rows_by_audience.items():
-            grant(audience, missing)
+        return self._granted[name]
 
     def _grant_audience(self, purpose: KeyPurpose, reader: Reader) -> str:
         """Return whom a grant is sent to.
@@ -229,11 +272,3 @@ def _grant_row(
         "suite": SUITE_X25519_SHA256_CHACHA20,
         "wrapped": wrap(key, public, str(purpose).encode()),
     }
-
-
-def _parse_purpose(text: str | None) -> KeyPurpose | None:
-    try:
-        origin, audience, group, epoch = (text or "").split("/")
-        return KeyPurpose(int(origin), audience, Group(group), int(epoch))
-    except ValueError:
-        return None

@@ -16,6 +16,7 @@ LANE_WEIGHTS = {
     Lane.LESSONS: 8,
     Lane.TELEMETRY: 2,
     Lane.BULK: 1,
+    Lane.SNAPSHOT: 1,
 }
 """Share of bytes a lane gets while several wait; none starves."""
 

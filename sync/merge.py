@@ -10,6 +10,7 @@ from functools import cache
 
 import msgspec
 
+from sync.bulk_rows import value_marks
 from sync.columnar import Value
 from sync.schema import BY_NAME
 from sync.schema.model import Table
@@ -19,15 +20,18 @@ TOMBSTONE = "deleted"
 
 
 @cache
-def insert_event_sql(table_name: str, columns: tuple[str, ...]) -> str:
-    """Add an event once, by log position or by the device's own key.
+def insert_event_sql(table_name: str, columns: tuple[str, ...], rows: int = 1) -> str:
+    """Add events once, by log position or by the device's own key.
 
-    Parameters are school, log, row, then ``columns``. Of two events with one device key the one
-    with the lower (incarnation, row) stays, so that the order of arrival does not matter.
+    Parameters are school and log, then row and ``columns`` of each of ``rows``. Of two events with
+    one device key the one with the lower (incarnation, row) stays, so that the order of arrival
+    does not matter.
     """
     table = BY_NAME[table_name]
     names = ("school", "log", "row", *columns)
-    insert = f"INSERT INTO {table_name} ({', '.join(names)}) VALUES ({_marks(names)})"  # noqa: S608 - names are the schema's
+    cells = 1 + len(columns)
+    values = value_marks(("?1", "?2", *("?" * cells)), 2, cells, rows)
+    insert = f"INSERT INTO {table_name} ({', '.join(names)}) VALUES {values}"  # noqa: S608 - names are the schema's
     if table.dedupe not in columns:
         return f"{insert} ON CONFLICT DO NOTHING"
     update = _assignments(table, ("log", "row", *columns))
@@ -42,19 +46,29 @@ def insert_event_sql(table_name: str, columns: tuple[str, ...]) -> str:
 
 
 @cache
-def upsert_state_sql(table_name: str, columns: tuple[str, ...]) -> str:
+def upsert_state_sql(table_name: str, columns: tuple[str, ...], rows: int = 1) -> str:
     """Keep the version with the greater (hlc, origin), whole: columns not given become null.
 
-    Parameters are school, hlc, origin, deleted, log, row, then ``columns``, keys among them.
+    Should two writes come to one stamp (clamps can bring them there), the later incarnation and
+    row decide, so that the order of arrival does not.
+
+    Parameters are origin and log, then school, hlc, deleted, row and ``columns``, keys among them,
+    of each of ``rows``.
     """
     table = BY_NAME[table_name]
     own = ("hlc", "origin", "deleted", "log", "row")
     names = ("school", *own, *columns)
     update = _assignments(table, (*own, *columns))
+    cells = 4 + len(columns)
+    marks = ("?", "?", "?1", "?", "?2", "?", *("?" * len(columns)))
     return (
-        f"INSERT INTO {table_name} ({', '.join(names)}) VALUES ({_marks(names)})"  # noqa: S608 - names are the schema's
+        f"INSERT INTO {table_name} ({', '.join(names)}) VALUES"  # noqa: S608 - names are the schema's
+        f" {value_marks(marks, 2, cells, rows)}"
         f" ON CONFLICT ({', '.join(('school', *table.key))}) DO UPDATE SET {update}"
         f" WHERE (excluded.hlc, excluded.origin) > ({table_name}.hlc, {table_name}.origin)"
+        f" OR ((excluded.hlc, excluded.origin) = ({table_name}.hlc, {table_name}.origin)"
+        f" AND ({_incarnation('excluded')}, excluded.row)"
+        f" > ({_incarnation(table_name)}, {table_name}.row))"
     )
 
 
@@ -134,12 +148,12 @@ def _order(value: Value) -> bytes:
     return msgspec.msgpack.encode(value)
 
 
+def _incarnation(side: str) -> str:
+    return f"(SELECT incarnation FROM log WHERE id = {side}.log)"  # noqa: S608 - names are the schema's
+
+
 def _assignments(table: Table, given: tuple[str, ...]) -> str:
     """Take what the new row gives; clear the columns of groups that are still to be filled."""
     taken = [f"{name} = excluded.{name}" for name in given if name not in table.key]
     cleared = [f"{name} = NULL" for name in table.column_names if name not in given]
     return ", ".join((*taken, *cleared))
-
-
-def _marks(names: tuple[str, ...]) -> str:
-    return ", ".join("?" * len(names))

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
@@ -18,13 +19,24 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import (
 
 from sync import oplog
 from sync.clock import HybridClock, Stamp
+from sync.clock_return import return_clock
 from sync.directory import Directory
-from sync.errors import MalformedError, RowError
-from sync.incarnation import give_way, heed, open_incarnation, reissue_settled
+from sync.errors import KeyMissingError, MalformedError, RowError
+from sync.history import History
+from sync.incarnation import (
+    begin_incarnation,
+    give_way,
+    heed,
+    open_incarnation,
+    reissue_settled,
+)
 from sync.intake import Imported, Intake, MayCarry
+from sync.key_office import KeyOffice
 from sync.keyring import Keyring
 from sync.log_state import Holding, LogState, find_log, log_id_of, read_logs
+from sync.membership import heed_eviction, note_heard, note_return
 from sync.oplog import Row
+from sync.own_keys import KeyPolicy
 from sync.receipts import (
     Verdict,
     compare,
@@ -33,15 +45,25 @@ from sync.receipts import (
     note_claim,
     read_receipts,
 )
-from sync.schema.model import Audience, Group
-from sync.sealer import Sealer, SealPolicy
-from sync.sealing import RandomBytes
+from sync.recipients import Recipient, RecipientKind, Recipients
+from sync.schema import TABLES
+from sync.schema.model import Audience, Group, Owner, Table
+from sync.sealer import SEGMENTS_MAX, Sealer, SealPolicy
+from sync.sealing import RandomBytes, RecipientId
 from sync.segment import (
     HUB,
     LogName,
     check_log_name,
 )
-from sync.signing import signer_id
+from sync.set_aside import (
+    ParkedRows,
+    Quarantined,
+    read_due,
+    read_parked,
+    read_quarantined,
+)
+from sync.signing import SignerId, sign, signer_id, verify
+from sync.store import index_positions
 
 __all__ = [
     "Directory",
@@ -52,7 +74,9 @@ __all__ = [
     "SealPolicy",
 ]
 
-_NAMING_KEYS = frozenset({"box_certificate", "lesson_party"})
+PARKED_AT_ONCE_MAX = 64
+"""Bodies that are folded again in one transaction after an upgrade."""
+_NAMING_KEYS = frozenset({"box_certificate", "lesson_party", "confirmed_recipient"})
 """Tables by which the directory comes to know readers of keys that are granted already."""
 
 
@@ -76,6 +100,7 @@ class Node:
         random_bytes: RandomBytes,
         directory: Directory,
         generation: bytes = b"",
+        key_policy: KeyPolicy | None = None,
     ) -> None:
         """Open a node over its store.
 
@@ -88,7 +113,10 @@ class Node:
         self._directory = directory
         (last,) = connection.execute("SELECT coalesce(max(last_stamp), 0) FROM log").fetchone()
         self.clock = HybridClock(now_ms, Stamp(last))
-        self._keyring = Keyring(keys.origin, keys.sealing, random_bytes)
+        self._keyring = Keyring(keys.origin, keys.sealing, random_bytes, key_policy)
+        recipients = Recipients(
+            keys.origin, keys.sealing.public_key(), directory, self.record_within
+        )
         self._sealer = Sealer(
             connection,
             keys.origin,
@@ -96,11 +124,15 @@ class Node:
             self._keyring,
             (signer_id(keys.signing.public_key()), keys.signing),
             random_bytes,
-            directory,
+            recipients,
             self,
         )
+        self.keys = KeyOffice(self, self.clock, self._keyring, recipients, self._sealer)
+        self.history = History(self, self.clock, self._keyring, self._sealer, directory)
         with self.transaction() as cursor:
             self._incarnation = open_incarnation(cursor, keys.origin, generation, random_bytes)
+            own = Owner.HUB if keys.origin == HUB else Owner.SCHOOL
+            index_positions(cursor, (table for table in TABLES if table.owner in {own, Owner.BOTH}))
 
     @property
     def origin(self) -> int:
@@ -112,6 +144,11 @@ class Node:
 
     def members(self, audience: str) -> frozenset[int]:
         return self._directory.members(audience)
+
+    def truncate_wal(self) -> bool:
+        """Empty the store's write-ahead log on the disk; False while a reader needs some of it."""
+        (busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
 
     def close(self) -> None:
         self._connection.close()
@@ -158,12 +195,7 @@ class Node:
         if not rows:
             return
         table = oplog.table_of(table_name)
-        by_audience: dict[str, list[Row]] = {}
-        for row in rows:
-            by_audience.setdefault(audience or self._audience_of(table.audience, row), []).append(
-                row
-            )
-        for reached, reached_rows in by_audience.items():
+        for reached, reached_rows in self._by_audience(table, rows, audience).items():
             name = LogName(self.origin, self._incarnation, reached, table.lane)
             try:
                 check_log_name(name)
@@ -174,20 +206,79 @@ class Node:
         if table_name in _NAMING_KEYS:
             self._sealer.readers_changed = True
 
-    def release(self, group: Group) -> None:
-        """Let the hub read a group from now on, with all that its present keys have sealed.
+    def release(self, group: Group, who: str = "") -> None:
+        """Let the hub read a group from now on, with all that was sealed; see ``keys``."""
+        self.keys.release(group, who)
 
-        A decision of a person at the school; nothing is sent again but the grants.
+    def recipients(self) -> list[Recipient]:
+        """Return everyone who is granted this node's keys, was, or asks to be."""
+        return self.keys.recipients()
+
+    def confirm_recipient(self, kind: str, public: bytes, name: str, who: str) -> RecipientId:
+        """Let a key read, by a person's word; raises RecipientError or ValueError for the kind."""
+        return self.keys.confirm(RecipientKind(kind), public, name, who)
+
+    def revoke_recipient(self, recipient: RecipientId, who: str) -> None:
+        """Grant a key nothing further; raises RecipientError."""
+        self.keys.revoke(recipient, who)
+
+    def take_over(self, private: X25519PrivateKey) -> int:
+        """Grant this box what a recovery key was granted; return how many keys."""
+        return self.keys.take_over(private)
+
+    def open_waiting(self) -> int:
+        """Fold some of what is stored and can be opened by now; return how much, 0 at the end."""
+        own = (self.origin, self._incarnation)
+        with self.transaction() as cursor:
+            intake = Intake(cursor, own, self._directory, self._keyring, self.clock)
+            return intake.open_waiting()
+
+    @property
+    def signer(self) -> SignerId:
+        return signer_id(self._keys.signing.public_key())
+
+    def sign(self, context: bytes, message: bytes) -> bytes:
+        """Sign for this node what is no segment; ``context`` keeps purposes apart."""
+        return sign(self._keys.signing, context, message)
+
+    def verify(
+        self, origin: int, signer: SignerId, context: bytes, message: bytes, signature: bytes
+    ) -> None:
+        """Raise KeyMissingError for an unknown signer, ForgedError if it did not sign this."""
+        public = self._directory.signing_key(origin, signer)
+        if public is None:
+            raise KeyMissingError(f"signer {signer.hex()} of origin {origin} is not known here")
+        verify(public, context, message, signature)
+
+    def seal_due(self, policy: SealPolicy, segments_max: int = SEGMENTS_MAX) -> int:
+        """Seal what is urgent, full or old enough; return the number of new segments.
+
+        When ``segments_max`` were made, more may be due: send them, and call again.
         """
-        self._sealer.release(group)
+        self.fold_parked()
+        return self._sealer.seal_due(self._incarnation, policy, segments_max)
 
-    def seal_due(self, policy: SealPolicy) -> int:
-        """Seal what is urgent, full or old enough; return the number of new segments."""
-        return self._sealer.seal_due(self._incarnation, policy)
+    def fold_parked(self, bodies_max: int = PARKED_AT_ONCE_MAX) -> int:
+        """Fold some of what was parked for want of a newer version; return how many bodies."""
+        cursor = self._connection.cursor()
+        if not read_due(cursor, 1):
+            return 0
+        own = (self.origin, self._incarnation)
+        with self.transaction() as cursor:
+            intake = Intake(cursor, own, self._directory, self._keyring, self.clock)
+            return intake.fold_due(bodies_max)
 
-    def seal_all(self) -> int:
+    def parked(self) -> list[ParkedRows]:
+        """Return rows that are stored and could not be applied, with reasons, latest first."""
+        return read_parked(self._connection.cursor())
+
+    def quarantined(self) -> list[Quarantined]:
+        """Return segments that were refused, with reasons, latest first."""
+        return read_quarantined(self._connection.cursor())
+
+    def seal_all(self, segments_max: int = SEGMENTS_MAX) -> int:
         """Seal everything that waits, as on reconnecting; return the number of new segments."""
-        return self._sealer.seal_all(self._incarnation)
+        return self._sealer.seal_all(self._incarnation, segments_max)
 
     def logs(self) -> list[LogState]:
         return read_logs(self._connection.cursor())
@@ -230,17 +321,47 @@ class Node:
         already held are passed over; a gap is left for the peer to fill.
         """
         own = (self.origin, self._incarnation)
+        last = self.clock.last
+        try:
+            done = self._import(wires, peer, may_carry, own)
+        except BaseException:
+            self.clock.resume(last)  # what the store still says was issued
+            raise
+        # Keys of a former life came back; who lost their grants with it is granted them again.
+        if done.tables & _NAMING_KEYS or self.origin in done.granters:
+            self._sealer.readers_changed = True
+        return done
+
+    def _import(
+        self, wires: Sequence[bytes], peer: int, may_carry: MayCarry, own: tuple[int, int]
+    ) -> Imported:
         with self.transaction() as cursor:
-            intake = Intake(cursor, own, self._directory, self._keyring, self.clock)
+            clamp = partial(self._record_clamp, cursor) if self.origin == HUB else None
+            intake = Intake(cursor, own, self._directory, self._keyring, self.clock, clamp)
             done = intake.take_in(wires, peer, may_carry)
             receipts = read_receipts(cursor, peer) if intake.diverged else {}
             for log in intake.diverged:
-                agreed = receipts[log.id].stored if log.id in receipts else 0
+                # Its last segment is another than the peer's, whatever an older receipt said.
+                told = receipts[log.id].stored if log.id in receipts else 0
+                agreed = min(told, log.stored - 1)
                 now_ms = self.clock.now_ms()
                 give_way(cursor, self._keyring, log, agreed, self._incarnation, now_ms)
-        if done.tables & _NAMING_KEYS:
-            self._sealer.readers_changed = True
+            incarnation = self._incarnation
+            if peer == HUB:
+                return_clock(cursor, self.clock, self.origin)
+                if "eviction" in done.tables:
+                    incarnation = heed_eviction(
+                        cursor,
+                        self.clock,
+                        self._keyring,
+                        (self.origin, incarnation),
+                        self._random_bytes,
+                    )
+        self._incarnation = incarnation
         return done
+
+    def _record_clamp(self, cursor: sqlite3.Cursor, row: Row, audience: str) -> None:
+        self.record_within(cursor, "clock_clamp", [row], audience)
 
     def segments_for(self, log_id: int, after_seq: int, bytes_max: int) -> list[tuple[int, bytes]]:
         """Return whole segments of a log after ``after_seq``, as many as fit ``bytes_max``.
@@ -268,6 +389,24 @@ class Node:
         ).fetchone()
         return found[0] if found else None
 
+    def segment_sizes(self, log_id: int, after_seq: int) -> list[tuple[int, int]]:
+        """Return number and bytes of each segment of a log after ``after_seq``."""
+        return self._connection.execute(
+            "SELECT seq, length(wire) FROM segment WHERE log = ? AND seq > ? ORDER BY seq",
+            (log_id, after_seq),
+        ).fetchall()
+
+    def remembered(self, name: str) -> int:
+        """Return a figure that :meth:`remember` keeps, -1 if there is none."""
+        found = self._connection.execute(
+            "SELECT value FROM meta WHERE name = ?", (name,)
+        ).fetchone()
+        return int(found[0]) if found else -1
+
+    def remember(self, name: str, figure: int) -> None:
+        with self.transaction() as cursor:
+            cursor.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, figure))
+
     def waiting_bytes(self, log_id: int, after_seq: int) -> tuple[int, int]:
         """Return how many segments and bytes of a log stand after ``after_seq``."""
         row: tuple[int, int] = self._connection.execute(
@@ -293,11 +432,17 @@ class Node:
         now_ms = self.clock.now_ms()
         with self.transaction() as cursor:
             contradictions = self._note_all(cursor, peer, told, complete=complete)
+            note_heard(cursor, peer, now_ms)
+            if self.origin == HUB:
+                note_return(cursor, self, peer, now_ms)
             if self.origin != HUB == peer:
                 chance = self._random_bytes
+                is_shared = self._shares_incarnation(cursor, told)
                 incarnation = heed(
                     cursor, self._keyring, contradictions, incarnation, chance, now_ms
                 )
+                if is_shared and incarnation == self._incarnation:
+                    incarnation = begin_incarnation(cursor, chance)
             if complete or peer == HUB:
                 former = self._former_unsealed(cursor, peer, incarnation)
                 reissue_settled(cursor, former, peer, incarnation, now_ms)
@@ -323,12 +468,24 @@ class Node:
                 agreed = holding.stored
                 note_agreed(cursor, peer, log, holding, now_ms)
             else:
+                if verdict is Verdict.DIVERGED:
+                    # An older receipt is from before the peer was restored and went on otherwise.
+                    agreed = min(agreed, holding.stored - 1)
                 note_claim(cursor, peer, log, holding, now_ms)
             if is_own and (verdict is not Verdict.AGREES or holding.frozen):
                 contradictions.append((log, verdict, agreed))
         if complete:
             forget_unnamed(cursor, peer, named)
         return contradictions
+
+    def _shares_incarnation(self, cursor: sqlite3.Cursor, told: Sequence[Holding]) -> bool:
+        """Tell whether the hub holds logs of this incarnation that are unknown here: a clone's."""
+        present = self.origin, self._incarnation
+        return any(
+            holding.stored and find_log(cursor, holding.log) is None
+            for holding in told
+            if (holding.log.origin, holding.log.incarnation) == present
+        )
 
     def _former_unsealed(
         self, cursor: sqlite3.Cursor, peer: int, incarnation: int
@@ -342,6 +499,21 @@ class Node:
         )
         reached = [(log, self._directory.members(log.name.audience)) for log in logs]
         return [log for log, members in reached if peer == HUB or peer in members or not members]
+
+    def _by_audience(
+        self, table: Table, rows: Sequence[Row], audience: str | None
+    ) -> Mapping[str, Sequence[Row]]:
+        if audience is not None:
+            return {audience: rows}
+        is_one = table.audience is Audience.DISTRICT or (
+            table.audience is Audience.SCHOOL and not any("school" in row for row in rows)
+        )
+        if is_one:
+            return {self._audience_of(table.audience, rows[0]): rows}
+        by_audience: dict[str, list[Row]] = {}
+        for row in rows:
+            by_audience.setdefault(self._audience_of(table.audience, row), []).append(row)
+        return by_audience
 
     def _audience_of(self, audience: Audience, row: Row) -> str:
         match audience:

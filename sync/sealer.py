@@ -1,46 +1,52 @@
 """Sealing: waiting rows of own logs become signed segments, and keys find their readers."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sync import oplog
 from sync.body import pack_tables
 from sync.clock import HybridClock
-from sync.directory import Directory
-from sync.keyring import EPOCH, GrantRow, KeyPurpose, Keyring, Reader
-from sync.log_state import LogState, find_log, read_logs
+from sync.keyring import GrantRow, Keyring, Reader
+from sync.log_state import LogState, find_log, log_id_of, read_logs
+from sync.oplog import Row
+from sync.own_keys import KeyPurpose, Scope
+from sync.recipients import Recipients
 from sync.schema import BY_NUMBER
 from sync.schema.model import Group, Lane
 from sync.sealing import SALT_BYTES, UNSEALED, DataKey, KeyId, RandomBytes
 from sync.segment import (
     FIRST_PREV,
-    HUB,
     SEGMENT_BYTES_MAX,
+    LogName,
     Place,
     PlainBody,
+    Segment,
     TableHeader,
     build_segment,
     parse_segment,
 )
 from sync.signing import SignerId
+from sync.unsealed import Batch, collect
 
 ROWS_A_SEGMENT_MAX = 1000
 URGENT = frozenset({Lane.ALARM, Lane.CONTROL, Lane.LESSONS})
 """Lanes whose rows are sealed at once."""
 _SEGMENTS_A_TRANSACTION = 32
+SEGMENTS_MAX = 2**31
+"""No bound: all that waits."""
+_KEYS_A_TRANSACTION = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealPolicy:
     """When rows of the patient lanes become a segment."""
 
-    rows: int = 250
-    age_ms: int = 30_000
+    rows: int = ROWS_A_SEGMENT_MAX
+    age_ms: int = 60_000
 
 
 class Store(Protocol):
@@ -52,7 +58,7 @@ class Store(Protocol):
         self,
         cursor: sqlite3.Cursor,
         table_name: str,
-        rows: Sequence[oplog.Row],
+        rows: Sequence[Row],
         audience: str | None = None,
     ) -> None: ...
 
@@ -68,7 +74,7 @@ class Sealer:
         keyring: Keyring,
         signer: tuple[SignerId, Ed25519PrivateKey],
         random_bytes: RandomBytes,
-        directory: Directory,
+        recipients: Recipients,
         store: Store,
     ) -> None:
         self._connection = connection
@@ -77,19 +83,17 @@ class Sealer:
         self._keyring = keyring
         self._signer = signer
         self._random_bytes = random_bytes
-        self._directory = directory
+        self._recipients = recipients
         self._store = store
         self.readers_changed = True
 
-    def release(self, group: Group) -> None:
-        """Grant the hub the standing keys of a group."""
-        with self._store.transaction() as cursor:
-            for purpose in self._keyring.purposes(cursor):
-                if purpose.group is group:
-                    self._grant_again(cursor, purpose, self._readers_of(HUB))
+    def seal_due(
+        self, incarnation: int, policy: SealPolicy, segments_max: int = SEGMENTS_MAX
+    ) -> int:
+        """Seal what is urgent, full or old enough; return the number of new segments.
 
-    def seal_due(self, incarnation: int, policy: SealPolicy) -> int:
-        """Seal what is urgent, full or old enough; return the number of new segments."""
+        ``segments_max``, or a few more, let a caller send meanwhile, and call again.
+        """
         self._grant_to_new_readers()
         due = []
         now_ms = self._clock.now_ms()
@@ -100,12 +104,12 @@ class Sealer:
             is_old = not 0 <= now_ms - since_ms < policy.age_ms
             if log.name.lane in URGENT or waiting >= policy.rows or is_old:
                 due.append(log)
-        return self._seal(incarnation, due)
+        return self._seal(incarnation, due, segments_max)
 
-    def seal_all(self, incarnation: int) -> int:
-        """Seal everything that waits; return the number of new segments."""
+    def seal_all(self, incarnation: int, segments_max: int = SEGMENTS_MAX) -> int:
+        """Seal everything that waits; return the number of new segments, as above."""
         self._grant_to_new_readers()
-        return self._seal(incarnation, self._unsealed(incarnation))
+        return self._seal(incarnation, self._unsealed(incarnation), segments_max)
 
     def _unsealed(self, incarnation: int) -> list[LogState]:
         return read_logs(
@@ -115,35 +119,37 @@ class Sealer:
             incarnation,
         )
 
-    def _seal(self, incarnation: int, logs: Sequence[LogState]) -> int:
+    def _seal(self, incarnation: int, logs: Sequence[LogState], segments_max: int) -> int:
         made = 0
-        # A key made for one log is granted in another: control logs are sealed last.
+        # A key made for one log is granted in another: control logs are sealed last, and always.
         for log in sorted(logs, key=lambda each: each.name.lane is Lane.CONTROL):
-            made += self._seal_log(log)
+            if made < segments_max or log.name.lane is Lane.CONTROL:
+                made += self._seal_log(log, max(segments_max - made, 1))
         for log in self._unsealed(incarnation):
             if log.name.lane is Lane.CONTROL:
-                made += self._seal_log(log)
+                made += self._seal_log(log, max(segments_max - made, 1))
         return made
 
-    def _seal_log(self, log: LogState) -> int:
-        """Seal all that waits in a log, some segments a transaction."""
+    def _seal_log(self, log: LogState, segments_max: int) -> int:
+        """Seal what waits in a log, some segments a transaction."""
         made = 0
         rows_max = ROWS_A_SEGMENT_MAX
-        while True:
+        while made < segments_max:
             with self._store.transaction() as cursor:
-                for _ in range(_SEGMENTS_A_TRANSACTION):
+                for _ in range(min(_SEGMENTS_A_TRANSACTION, segments_max - made)):
                     sealed = self._seal_one(cursor, log, rows_max)
                     if not sealed:
                         return made
                     made += 1
                     # Rows of one log are alike: begin where the last segment came to fit.
                     rows_max = min(ROWS_A_SEGMENT_MAX, sealed + sealed // 4 + 1)
+        return made
 
     def _seal_one(self, cursor: sqlite3.Cursor, log: LogState, rows_max: int) -> int:
         """Seal one segment of at most ``rows_max`` rows; return how many, 0 if none wait."""
         name = log.name
         while True:
-            batch = oplog.collect(cursor, log.id, name, rows_max, self._clock.tick())
+            batch = collect(cursor, log.id, name, rows_max, self._clock.tick())
             if batch is None:
                 # Rows of states that were written again before sealing leave numbers without one.
                 cursor.execute(
@@ -180,16 +186,8 @@ class Sealer:
         )
         return rows
 
-    def _build(self, cursor: sqlite3.Cursor, log: LogState, batch: oplog.Batch) -> bytes:
-        bodies = []
-        for group, tables in batch.tables.items():
-            identifier: KeyId = UNSEALED
-            key: DataKey | None = None
-            if group is not Group.GRANT:
-                identifier, key = self._sealing_key(cursor, log.name.audience, group)
-            bodies.append(
-                PlainBody(group=group, key=key, key_id=identifier, content=pack_tables(tables))
-            )
+    def _build(self, cursor: sqlite3.Cursor, log: LogState, batch: Batch) -> bytes:
+        contents = {group: pack_tables(tables) for group, tables in batch.tables.items()}
         place = Place(
             log=log.name,
             seq=log.stored + 1,
@@ -199,42 +197,116 @@ class Sealer:
             first_stamp=batch.first_stamp,
             last_stamp=batch.last_stamp,
         )
+        return self._seal_bodies(cursor, place, contents, batch.counts)
+
+    def _seal_bodies(
+        self,
+        cursor: sqlite3.Cursor,
+        place: Place,
+        contents: Mapping[Group, bytes],
+        counts: Mapping[int, int],
+    ) -> bytes:
+        """Return a segment of these bodies, which hold ``counts`` rows by table number."""
+        bodies = []
+        for group, content in contents.items():
+            identifier: KeyId = UNSEALED
+            key: DataKey | None = None
+            if group is not Group.GRANT:
+                identifier, key = self._sealing_key(cursor, place.log, group)
+                self._keyring.own_keys.count(cursor, identifier, len(content))
+            bodies.append(PlainBody(group=group, key=key, key_id=identifier, content=content))
         tables_in = [
-            TableHeader(number, BY_NUMBER[number].version, rows)
-            for number, rows in batch.counts.items()
+            TableHeader(number, BY_NUMBER[number].version if number in BY_NUMBER else 1, rows)
+            for number, rows in counts.items()
         ]
         salt = self._random_bytes(SALT_BYTES)
         return build_segment(place, tables_in, bodies, salt, self._signer)
 
+    def append_part(
+        self,
+        cursor: sqlite3.Cursor,
+        name: LogName,
+        contents: Mapping[Group, bytes],
+        counts: Mapping[int, int],
+        first_stamp: int,
+    ) -> Segment | None:
+        """Append a segment to a snapshot log; return it, or None if it would be too large.
+
+        ``counts`` are rows by table number, rising; no row of ``contents`` has a stamp below
+        ``first_stamp``.
+        """
+        log_id = log_id_of(cursor, name)
+        (log,) = read_logs(cursor, "WHERE id = ?", log_id)
+        last_stamp = self._clock.tick()
+        place = Place(
+            log=name,
+            seq=log.stored + 1,
+            prev=log.head if log.stored else FIRST_PREV,
+            first_row=log.last_row + 1,
+            last_row=log.last_row + sum(counts.values()),
+            first_stamp=min(max(first_stamp, 1), last_stamp),
+            last_stamp=last_stamp,
+        )
+        wire = self._seal_bodies(cursor, place, contents, counts)
+        if len(wire) > SEGMENT_BYTES_MAX:
+            return None
+        segment = parse_segment(wire)
+        cursor.execute("INSERT INTO segment VALUES (?, ?, ?)", (log_id, place.seq, wire))
+        cursor.execute(
+            "UPDATE log SET stored = ?1, applied = ?1, head = ?2, last_row = ?3, sealed_row = ?3,"
+            " last_stamp = max(last_stamp, ?4), stored_ms = ?5 WHERE id = ?6",
+            (
+                place.seq,
+                segment.header_digest,
+                place.last_row,
+                last_stamp,
+                self._clock.now_ms(),
+                log_id,
+            ),
+        )
+        return segment
+
     def _sealing_key(
-        self, cursor: sqlite3.Cursor, audience: str, group: Group
+        self, cursor: sqlite3.Cursor, log: LogName, group: Group
     ) -> tuple[KeyId, DataKey]:
-        """Return the data key for a body, granted to whoever may read the group."""
-        purpose = KeyPurpose(self._origin, audience, group, EPOCH)
-        readers = self._readers(audience) if group is Group.DISTRICT else []
-        return self._keyring.current(cursor, purpose, readers, self._recorder(cursor))
+        """Return the data key for a body, granted to whoever may read the group now."""
+        scope: Scope = (self._origin, log.audience, group)
+        readers = self._recipients.readers(cursor, log.audience, group)
+        return self._keyring.current(
+            cursor,
+            scope,
+            log.incarnation,
+            readers,
+            self.recorder(cursor),
+            self._clock.now_ms(),
+        )
 
-    def _readers(self, audience: str) -> list[Reader]:
-        schools = sorted({HUB, *self._directory.members(audience)})
-        return [reader for school in schools for reader in self._readers_of(school)]
-
-    def _readers_of(self, school: int) -> list[Reader]:
-        return [Reader(school, public) for public in self._directory.sealing_keys(school)]
-
-    def _recorder(self, cursor: sqlite3.Cursor) -> Callable[[str, list[GrantRow]], None]:
+    def recorder(self, cursor: sqlite3.Cursor) -> Callable[[str, list[GrantRow]], None]:
+        """Return what records grants in the cursor's transaction."""
         return lambda audience, rows: self._store.record_within(cursor, "key_grant", rows, audience)
 
-    def _grant_again(
-        self, cursor: sqlite3.Cursor, purpose: KeyPurpose, readers: Sequence[Reader]
-    ) -> None:
-        self._keyring.grant_again(cursor, purpose, readers, self._recorder(cursor))
-
     def _grant_to_new_readers(self) -> None:
-        """Grant standing keys to boxes that became known, or parties of a lesson, since."""
+        """Grant keys to those who may read them since, such as new boxes and lessons' parties.
+
+        A store of many keys is gone through in several transactions.
+        """
         if not self.readers_changed:
             return
         with self._store.transaction() as cursor:
-            for purpose in self._keyring.purposes(cursor):
-                if purpose.group is Group.DISTRICT:
-                    self._grant_again(cursor, purpose, self._readers(purpose.audience))
+            self._recipients.note_seen(cursor, self._clock.now_ms())
+            held = self._keyring.held(cursor)
+        for start in range(0, len(held), _KEYS_A_TRANSACTION):
+            with self._store.transaction() as cursor:
+                self._grant_missing(cursor, held[start : start + _KEYS_A_TRANSACTION])
         self.readers_changed = False
+
+    def _grant_missing(
+        self, cursor: sqlite3.Cursor, keys: Sequence[tuple[KeyPurpose, KeyId]]
+    ) -> None:
+        readers: dict[tuple[str, Group], list[Reader]] = {}
+        for purpose, name in keys:
+            scope = purpose.audience, purpose.group
+            if scope not in readers:
+                readers[scope] = self._recipients.readers(cursor, *scope)
+            grant = self.recorder(cursor)
+            self._keyring.grant_missing(cursor, purpose, name, readers[scope], grant)

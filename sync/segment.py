@@ -4,6 +4,10 @@ On the wire::
 
     "SNS1" | u16 length of header | header | 64-byte Ed25519 signature | bodies, in header order
 
+A segment whose bodies a checkpoint lets go (:mod:`sync.checkpoint`) keeps header and signature::
+
+    "SNH1" | u16 length of header | header | 64-byte Ed25519 signature
+
 The header is a msgpack array (:class:`Header`); the signature covers its bytes as they stand. A
 body is msgpack (:mod:`sync.columnar`), zstd, then ChaCha20-Poly1305 (:mod:`sync.sealing`); its
 associated data is :func:`body_context`. Integers are big-endian. Receivers hash and verify the
@@ -13,6 +17,7 @@ bytes they received and never encode a header again.
 import hashlib
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 
 from sync.body import ROWS_MAX
+from sync.body_dictionary import BODY_DICTIONARY
 from sync.errors import ForgedError, MalformedError
 from sync.schema.model import GROUPS, Group, Lane
 from sync.sealing import SALT_BYTES, UNSEALED, DataKey, KeyId, open_body, seal_body
@@ -34,7 +40,14 @@ BODY_BYTES_MAX = 1024 * 1024
 """A body whose frame states more is refused before decompressing."""
 ZSTD_LEVEL = 9  # bodies of a few KiB: level 9 costs 0.3 ms and saves 6 % over level 3
 
+SHORT_BODY_BYTES_MAX = 4096
+"""Longer bodies repeat enough in themselves; searching the dictionary too would cost more."""
+_DICTIONARY = zstandard.ZstdCompressionDict(
+    BODY_DICTIONARY, dict_type=zstandard.DICT_TYPE_RAWCONTENT
+)
+
 _MAGIC = b"SNS1"
+_HOLLOW_MAGIC = b"SNH1"
 _CONTEXT = b"schoolnode segment"
 _PREFIX = struct.Struct(">4sH")
 _SCHOOL_MAX = 2**32 - 1
@@ -105,7 +118,10 @@ class PlainBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A parsed segment; its bodies' hashes hold, its signature is not yet verified."""
+    """A parsed segment; its bodies' hashes hold, its signature is not yet verified.
+
+    A hollow one has no bodies any more: what still counts of them is in a snapshot.
+    """
 
     header: Header
     header_bytes: bytes
@@ -117,6 +133,15 @@ class Segment:
     def header_digest(self) -> bytes:
         return hashlib.sha256(self.header_bytes).digest()
 
+    @property
+    def is_hollow(self) -> bool:
+        return not self.bodies
+
+    def hollow(self) -> bytes:
+        """Return the segment as it travels and is stored without its bodies."""
+        prefix = _PREFIX.pack(_HOLLOW_MAGIC, len(self.header_bytes))
+        return b"".join((prefix, self.header_bytes, self.signature))
+
     def verify(self, public: Ed25519PublicKey) -> None:
         """Raise ForgedError unless ``public`` signed this header."""
         verify(public, _CONTEXT, self.header_bytes, self.signature)
@@ -125,8 +150,10 @@ class Segment:
         """Return body ``place`` in clear.
 
         Raises ForgedError when the key does not open it, MalformedError when it is larger than
-        BODY_BYTES_MAX or no zstd frame.
+        BODY_BYTES_MAX or no zstd frame, and for a hollow segment.
         """
+        if self.is_hollow:
+            raise MalformedError(f"{self.header.log} segment {self.header.seq} has no bodies left")
         described = self.header.bodies[place]
         packed = self.bodies[place]
         if key is not None:
@@ -165,7 +192,7 @@ def build_segment(
     described = []
     sealed = []
     for body in bodies:
-        packed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(body.content)
+        packed = compress(body.content)
         own_salt = b""
         if body.key is not None:
             own_salt = hashlib.sha256(salt + body.group.encode()).digest()[:SALT_BYTES]
@@ -197,7 +224,12 @@ def build_segment(
         )
     )
     signature = sign(private, _CONTEXT, header)
-    return b"".join((_PREFIX.pack(_MAGIC, len(header)), header, signature, *sealed))
+    return frame_segment(header, signature, sealed)
+
+
+def frame_segment(header: bytes, signature: bytes, bodies: Sequence[bytes]) -> bytes:
+    """Return a segment as it travels and is stored, from its parts as they stand."""
+    return b"".join((_PREFIX.pack(_MAGIC, len(header)), header, signature, *bodies))
 
 
 _header_decoder = msgspec.msgpack.Decoder(Header)
@@ -214,8 +246,8 @@ def parse_segment(wire: bytes) -> Segment:
     if len(wire) < _PREFIX.size:
         raise MalformedError("a segment shorter than its prefix")
     magic, header_length = _PREFIX.unpack_from(wire)
-    if magic != _MAGIC:
-        raise MalformedError("not a segment: it does not begin with SNS1")
+    if magic not in {_MAGIC, _HOLLOW_MAGIC}:
+        raise MalformedError("not a segment: it begins with neither SNS1 nor SNH1")
     header_end = _PREFIX.size + header_length
     header_bytes = wire[_PREFIX.size : header_end]
     offset = header_end + SIGNATURE_BYTES
@@ -227,7 +259,7 @@ def parse_segment(wire: bytes) -> Segment:
         raise MalformedError(f"a segment header does not parse: {error}") from error
     _check_header(header)
     bodies = []
-    for described in header.bodies:
+    for described in header.bodies if magic == _MAGIC else ():
         body = wire[offset : offset + described.length]
         offset += described.length
         if hashlib.sha256(body).digest() != described.digest:
@@ -244,6 +276,13 @@ def parse_segment(wire: bytes) -> Segment:
     )
 
 
+def compress(content: bytes) -> bytes:
+    """Return one zstd frame that states its size; short content refers to the dictionary."""
+    is_short = len(content) <= SHORT_BODY_BYTES_MAX
+    dictionary = _DICTIONARY if is_short else None
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, dict_data=dictionary).compress(content)
+
+
 def decompress(packed: bytes) -> bytes:
     """Return the content of exactly one zstd frame that states its size.
 
@@ -255,7 +294,8 @@ def decompress(packed: bytes) -> bytes:
         if not 0 <= stated <= BODY_BYTES_MAX:
             raise MalformedError(f"a body of {stated} bytes; the limit is {BODY_BYTES_MAX}")
         # allow_extra_data: nothing may hide behind the frame.
-        return zstandard.ZstdDecompressor().decompress(packed, allow_extra_data=False)
+        opener = zstandard.ZstdDecompressor(dict_data=_DICTIONARY)
+        return opener.decompress(packed, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise MalformedError(f"a body does not decompress: {error}") from error
 

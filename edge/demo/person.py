@@ -15,7 +15,7 @@ from edge.demo.plan import DemoPlan, SchoolPlan
 from edge.errors import BoxSetupError, DaemonAwayError
 from edge.pages.actions import Adopt, Discover
 from provisioning.identity import load_identity
-from sync.sealing import recipient_id
+from sync.recipients import fingerprint
 
 _log = logging.getLogger(__name__)
 
@@ -96,12 +96,12 @@ async def confirm_partners(plan: DemoPlan, flagship: SchoolPlan) -> None:
         if school.number == flagship.number:
             continue
         own = load_identity(school.folder / "data" / "identity")
-        own_key = recipient_id(own.sealing.public_key()).hex()
+        own_key = fingerprint(own.sealing.public_key().public_bytes_raw())
         async with asyncio.timeout(DAEMON_S_MAX):
             while True:
                 shown = await _ask(flagship, "GET", f"/partners/{school.number}")
                 keys = [each["fingerprint"] for each in shown["partners"]]
-                if any(key.replace(" ", "") == own_key for key in keys):
+                if own_key in keys:
                     break
                 await asyncio.sleep(_LOOK_EVERY_S)
         wish = msgspec.json.encode(Confirm(fingerprint=own_key))

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import sqlite3
 from abc import abstractmethod
 from collections import deque
@@ -26,7 +25,7 @@ from edge.acquaintances import Acquaintances
 from edge.lesson.capture import capture
 from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.hub_link import HubRoute
-from edge.lesson.lesson_keys import ensure_key, read_keys
+from edge.lesson.lesson_keys import LessonKeys, read_keys
 from edge.lesson.publish import LessonPublisher
 from edge.lesson.receive import LessonReceiver
 from edge.lesson.recording import RecordedTake, TakeRecorder, recorded_takes
@@ -36,6 +35,7 @@ from edge.lesson.take import CaptureEvent, MediaFragment, MediaGap, TakeInit
 from edge.pages.box_view import LessonRole, LessonState
 from edge.supervision import keep_running
 from provisioning.identity import Identity
+from sync.errors import SyncError
 from sync.fragment_shelf import LessonShelf
 from sync.node import Node
 from sync.oplog import Row
@@ -48,6 +48,8 @@ _log = logging.getLogger(__name__)
 CAPTURE_RETRY_S = 2.0
 KEYS_EVERY_S = 1.0
 KEYS_AGAIN_S = 10.0
+KEY_GRACE_S = 15.0
+"""How long the grants of a new key travel, and are looked for, before it seals."""
 COMPLETE_S_MAX = 12 * 3600.0
 """What a receiver could not get by then stays a listed gap: its flagship's box is gone."""
 QUALITY_ROWS_MAX = 1000
@@ -99,6 +101,7 @@ class LessonMeans:
     writer: Writer
     reader: sqlite3.Connection
     acquaintances: Acquaintances
+    keys: LessonKeys
     shelf: LessonShelf
     route: HubRoute
     now_ms: Callable[[], int]
@@ -263,15 +266,7 @@ class FlagshipRun(LessonRun):
 
     async def _hold(self) -> None:
         means = self._means
-        key = await means.writer.call(
-            ensure_key,
-            means.node,
-            means.reader,
-            self.lesson.lesson,
-            means.identity.sealing,
-            (),
-            os.urandom,
-        )
+        key = await means.writer.call(means.keys.sealing_key, self.lesson.lesson)
         publisher = LessonPublisher(
             lesson=self.lesson.lesson,
             key=key,
@@ -284,6 +279,7 @@ class FlagshipRun(LessonRun):
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(publisher.run())
+            following = tasks.create_task(self._follow_key(publisher, key))
             await self._until_start()
             if not self._is_over:
                 capturing = tasks.create_task(
@@ -292,7 +288,23 @@ class FlagshipRun(LessonRun):
                 await self._until_end()
                 capturing.cancel()
                 await asyncio.wait([capturing])
+            following.cancel()
             publisher.finish()
+
+    async def _follow_key(self, publisher: LessonPublisher, key: DataKey) -> Never:
+        """Seal under the lesson's new key when a party left, once the others should have it."""
+        means = self._means
+        while True:
+            await asyncio.sleep(KEYS_EVERY_S)
+            try:
+                now = await means.writer.call(means.keys.sealing_key, self.lesson.lesson)
+            except (sqlite3.Error, SyncError) as error:
+                _log.warning("lesson %s: its key is not read: %s", self.lesson.lesson, error)
+                continue
+            if now != key:
+                await asyncio.sleep(KEY_GRACE_S)
+                publisher.use_key(now)
+                key = now
 
     async def _keep_capturing(self, publisher: LessonPublisher) -> Never:
         told = ""

@@ -25,7 +25,7 @@ from edge.fleet import Fleet
 from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.fan_out import FanOut
 from edge.lesson.hub_link import HubRoute
-from edge.lesson.lesson_keys import ensure_key
+from edge.lesson.lesson_keys import LessonKeys
 from edge.lesson.lesson_run import FlagshipRun, LessonMeans, LessonRun, ReceiverRun
 from edge.lesson.partners import Partner, Partners
 from edge.lesson.schedule import PREPARE_MS, ScheduledLesson, read_lessons
@@ -79,7 +79,10 @@ class Lessons:
     ) -> None:
         """``source`` is the input that blackboards are switched to."""
         folder = store.path.parent
-        self._partners = Partners(folder / "partners.json", store.acquaintances)
+        self._partners = Partners(store.node, store.acquaintances, folder / "partners.json")
+        self._keys = LessonKeys(
+            store.node, store.reader, store.identity.sealing, os.urandom, now_ms
+        )
         self._store = store
         self._writer = writer
         self._hub_context = hub_context
@@ -107,12 +110,12 @@ class Lessons:
         """Return the certified boxes of another school."""
         return await self._writer.call(self._partners.of, school)
 
-    async def confirm_partner(self, school: int, fingerprint: str) -> None:
+    async def confirm_partner(self, school: int, fingerprint: str, who: str) -> None:
         """Confirm a key, also for lessons that are running or lately over.
 
         Raises BoxSetupError when the school has no such key.
         """
-        await self._writer.call(self._partners.confirm, school, fingerprint)
+        await self._writer.call(self._partners.confirm, school, fingerprint, who)
         self._grants_all = True
 
     async def run(self) -> Never:
@@ -130,6 +133,7 @@ class Lessons:
                 writer=self._writer,
                 reader=self._store.reader,
                 acquaintances=self._store.acquaintances,
+                keys=self._keys,
                 shelf=self._shelf,
                 route=HubRoute(session, url, self._rng),
                 now_ms=self._now_ms,
@@ -181,7 +185,7 @@ class Lessons:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _keep_granting(self) -> Never:
-        """Grant lessons' keys to partners as they are confirmed, however late."""
+        """Grant lessons' keys to partners as they are confirmed, and close them to who left."""
         while True:
             due_ms = self._now_ms() + PREPARE_MS
             everything, self._grants_all = self._grants_all, False
@@ -207,11 +211,8 @@ class Lessons:
                 for key in self._partners.confirmed_keys(party.school)
             ]
             names = frozenset(recipient_id(key) for key in keys)
-            if self._granted.get(lesson.lesson, frozenset()) != names:
-                own = self._store.identity.sealing
-                ensure_key(
-                    self._store.node, self._store.reader, lesson.lesson, own, keys, os.urandom
-                )
+            if self._granted.get(lesson.lesson) != names:
+                self._keys.grant(lesson.lesson, keys)
                 self._granted[lesson.lesson] = names
 
     async def _keep_making_room(self) -> Never:

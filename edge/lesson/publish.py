@@ -82,6 +82,12 @@ class LessonPublisher:
             self._link.begin(store)
         return self._recorder
 
+    def use_key(self, key: DataKey) -> None:
+        """Seal what comes from now on under another key, in the take that is open too."""
+        self._key = key
+        if self._recorder is not None:
+            self._recorder.use_key(key)
+
     def close_take(self) -> None:
         """End the take that is open, if one is: the capture stopped."""
         if self._recorder is not None:

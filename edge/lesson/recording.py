@@ -72,6 +72,10 @@ class TakeRecorder:
         """Records the disk did not take; they went out live and are lost to the recording."""
         return self._unstored
 
+    def use_key(self, key: DataKey) -> None:
+        """Seal the records that follow under another key."""
+        self._sealer.use_key(key)
+
     def add_init(self, track: int, media_type: str, segment: bytes, capture_ms: int) -> None:
         """Take in a track's initialisation segment; ``media_type`` as a browser's MSE names it."""
         record = self._sealer.seal_init(track, media_type, segment, capture_ms)

@@ -308,6 +308,8 @@ def _lane(lane: LaneLight) -> dict[str, object]:
         "lane": lane.lane.name.lower(),
         "sealed": lane.sealed,
         "stored": lane.stored,
+        "applied": lane.applied,
+        "under_way_bytes": lane.under_way_bytes,
         "waiting_rows": lane.waiting_rows,
         "waiting_bytes": lane.waiting_bytes,
         "sealed_ms": lane.sealed_ms,

@@ -9,7 +9,10 @@ from typing import Protocol
 
 from drivers.discovery.candidate import Candidate, DeviceKind
 from drivers.entities import CommandResult, DeviceId, Measurement
+from edge.clock_watch import ClockLight
 from edge.lesson.status import Cause
+from edge.sync_standing import SyncStanding
+from sync.holdings import SealedOnly
 from sync.schema.model import Lane
 
 
@@ -110,7 +113,12 @@ class DiscoveryProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneLight:
-    """One lane's way home; ``stored`` counts rows covered by the hub's receipt."""
+    """One lane's way home: rows sealed, stored and folded by the hub's receipts, and waiting.
+
+    ``under_way_bytes`` were sent and are not receipted yet. Receipts are of ``stored_ms``.
+    ``unsealed_rows`` are part of those that wait. ``sealed_only``: segments that the hub stores and
+    cannot read, by group; None while they are still being counted.
+    """
 
     lane: Lane
     sealed: int
@@ -120,17 +128,29 @@ class LaneLight:
     sealed_ms: int | None
     stored_ms: int | None
     oldest_waiting_ms: int | None
+    applied: int = 0
+    under_way_bytes: int = 0
+    unsealed_rows: int = 0
+    oldest_unsealed_ms: int | None = None
+    sealed_only: tuple[SealedOnly, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncLights:
-    """The uplink (``since_ms``: how long in this state) and its lanes."""
+    """The uplink (``since_ms``: how long in this state) and its lanes.
+
+    ``held`` lanes wait though there is a connection, for a reason in words, until a moment if that
+    is known.
+    """
 
     link: LinkState
     since_ms: int
     last_exchange_ms: int | None
     detail: str
     lanes: tuple[LaneLight, ...]
+    held: tuple[Lane, ...] = ()
+    held_reason: str = ""
+    held_until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +260,15 @@ class BoxView(Protocol):
         ...
 
     def sync_lights(self) -> SyncLights: ...
+    def sync_standing(self) -> SyncStanding | None:
+        """Return what sync came to a little while ago; None before it was first looked at."""
+        ...
+
+    def clock_light(self) -> ClockLight: ...
+    def undecided_keys(self) -> int:
+        """Return how many recipients of the school's keys wait for a person's decision."""
+        ...
+
     def log_lines(self, after: int) -> Iterable[LogLine]:
         """Return kept lines with greater numbers, oldest first."""
         ...

@@ -176,6 +176,8 @@ class SetupPage:
                 "lights": lights,
                 "values": _by_device(values_shown(view.live_values(), signed_in=signed_in)),
                 "sync": view.sync_lights(),
+                "standing": view.sync_standing(),
+                "clock": view.clock_light(),
                 "log": tuple(view.log_lines(0))[-LOG_LINES_SHOWN:] if signed_in else (),
             },
             status=status,
@@ -203,6 +205,16 @@ class SetupPage:
         ]
         if view.sync_lights().link is LinkState.UNENROLLED:
             text = _("This box belongs to no district yet: run “schoolnode claim CODE” on it.")
+            tasks.append(Task(state=Light.WARN, text=text, target="#sync"))
+        undecided = view.undecided_keys()
+        if undecided:
+            text = ngettext(
+                "{n} key waits for your decision whether it may read the school's data: run"
+                " “schoolnode keys recipients” on the box.",
+                "{n} keys wait for your decision whether they may read the school's data: run"
+                " “schoolnode keys recipients” on the box.",
+                undecided,
+            ).replace("{n}", language.number(undecided))
             tasks.append(Task(state=Light.WARN, text=text, target="#sync"))
         found = len(view.candidates())
         if found:

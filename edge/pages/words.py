@@ -10,7 +10,8 @@ from drivers.discovery.candidate import DeviceKind, Need
 from drivers.entities import Outcome, Quality
 from edge.lesson.status import Cause
 from edge.pages.box_view import LessonState, Light, LinkState, Sign
-from sync.schema.model import Lane
+from sync.clock_spans import Trust
+from sync.schema.model import Group, Lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,8 @@ class Words:
     causes: Mapping[str, str]  # why a lesson is not simply live
     links: Mapping[LinkState, str]
     lanes: Mapping[Lane, str]
+    groups: Mapping[Group, str]
+    clock_trust: Mapping[Trust, str]
     points: Mapping[str, str]
     commands: Mapping[str, str]
     values: Mapping[str, str]
@@ -121,6 +124,19 @@ def build_words(_: Callable[[str], str]) -> Words:
             Lane.LESSONS: _("lessons"),
             Lane.TELEMETRY: _("readings"),
             Lane.BULK: _("large files"),
+            Lane.SNAPSHOT: _("summary of the past"),
+        },
+        groups={
+            Group.DISTRICT: _("district's figures"),
+            Group.HEALTH: _("health figures"),
+            Group.IDENTITY: _("names and guardians"),
+            Group.GRANT: _("keys"),
+        },
+        clock_trust={
+            Trust.SET: _("set"),
+            Trust.UNKNOWN: _("not known; its rows are corrected once the hub tells the time"),
+            Trust.HUB: _("wrong; the box goes by the hub's"),
+            Trust.CORRECTED: _("corrected"),
         },
         points={
             "soil_moisture": _("soil moisture"),

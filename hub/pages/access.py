@@ -26,7 +26,8 @@ ATTEMPTS_TOGETHER: Final = 60
 ADDRESSES_MAX: Final = 1024
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN_PATHS: Final = frozenset({"/login", "/healthz"})
+# Metrics ask for a token of their own.
+OPEN_PATHS: Final = frozenset({"/login", "/healthz", "/metrics"})
 NEXT_CHARS_MAX: Final = 200
 
 

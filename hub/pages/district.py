@@ -41,7 +41,10 @@ class Todo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class District:
-    """``lessons_now``: scheduled to run at this moment; ``tap_ms``: the newest tap of all."""
+    """``lessons_now``: scheduled to run at this moment; ``tap_ms``: the newest tap of all.
+
+    ``waiting_bytes`` is as the ``told`` schools last said, whose boxes the hub has heard.
+    """
 
     now_ms: int
     rows: tuple[SchoolRow, ...]
@@ -54,7 +57,8 @@ class District:
     lessons_today: int
     lessons_now: int
     alarms: int
-    waiting_rows: int
+    waiting_bytes: int
+    told: int
 
 
 def build_district(
@@ -92,7 +96,8 @@ def build_district(
         lessons_today=len(held),
         lessons_now=sum(lesson.starts_ms <= now_ms < lesson.ends_ms for lesson in held),
         alarms=sum(len(row.now.alarms) for row in rows),
-        waiting_rows=sum(row.box.waiting_rows or 0 for row in rows if row.box),
+        waiting_bytes=sum(row.box.waiting_bytes or 0 for row in rows if row.box),
+        told=sum(row.box is not None and row.box.waiting_bytes is not None for row in rows),
     )
 
 

@@ -13,16 +13,16 @@ class SchoolLight:
     """What the hub itself knows of one school's box; None is "not known", never "fine".
 
     ``heartbeat_ms``: last authenticated exchange. ``stored_ms``: last segment stored. ``lag_ms``:
-    age of the oldest row that is at the school and not here. ``waiting_rows``: rows the school
-    says are waiting, as of the heartbeat. ``not_after_ms``: end of the box's certificate. Moments
-    are Unix ms.
+    how long ago the box was last heard with nothing sealed and not here, so that it rises while the
+    box is silent. ``waiting_bytes``: sealed and not here, as the box last said. ``not_after_ms``:
+    end of the box's certificate. Moments are Unix ms.
     """
 
     school: int
     heartbeat_ms: int | None = None
     stored_ms: int | None = None
     lag_ms: int | None = None
-    waiting_rows: int | None = None
+    waiting_bytes: int | None = None
     box: str | None = None
     not_after_ms: int | None = None
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from hub.locale.catalogue import DAY_MS, MINUTE_MS
-from hub.locale.sentence import Age, Sentence
+from hub.locale.sentence import Age, Bytes, Sentence
 from hub.pages.hub_view import SchoolLight
 from hub.queries import SchoolNow
 
@@ -135,5 +135,5 @@ def school_evidence(light: SchoolLight, now_ms: int) -> Iterator[Sentence]:
         yield Sentence("data stored %(age)s", {"age": Age(now_ms - light.stored_ms)})
     if light.lag_ms is not None:
         yield Sentence("sync lag %(age)s", {"age": Age(light.lag_ms)})
-    if light.waiting_rows:
-        yield Sentence("%(rows)s rows waiting", {"rows": light.waiting_rows})
+    if light.waiting_bytes:
+        yield Sentence("%(bytes)s waiting", {"bytes": Bytes(light.waiting_bytes)})

@@ -13,7 +13,17 @@ from hub.lesson.pairing import pick
 from hub.locale.catalogue import LANGUAGES, Reader
 from hub.locale.sentence import Sentence
 from hub.pages.lesson_lights import school_word
-from hub.pages.words import DEVICE_KINDS, LESSON_KINDS, POINTS, QUALITIES, ROLES, word_of
+from hub.pages.words import (
+    DEVICE_KINDS,
+    GROUPS,
+    LANES,
+    LESSON_KINDS,
+    POINTS,
+    QUALITIES,
+    READERS,
+    ROLES,
+    word_of,
+)
 
 WORDS: Final = {
     "lesson_kind": LESSON_KINDS,
@@ -21,6 +31,9 @@ WORDS: Final = {
     "device_kind": DEVICE_KINDS,
     "point_word": POINTS,
     "quality_word": QUALITIES,
+    "reader_word": READERS,
+    "group_word": GROUPS,
+    "lane_word": LANES,
 }
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -53,6 +66,7 @@ def build_environment(language: str) -> Environment:
     environment.filters["clock_with_seconds"] = reader.clock_with_seconds
     environment.filters["day"] = reader.day
     environment.filters["age"] = reader.age
+    environment.filters["bytes"] = reader.bytes
     environment.globals.update({name: partial(word_of, words) for name, words in WORDS.items()})
     environment.globals["school_word"] = school_word
     environment.globals["pick"] = partial(pick, language=language)

@@ -44,6 +44,26 @@ QUALITIES: Final[Words] = {
     "bad": Sentence("no value"),
 }
 
+READERS: Final[Words] = {
+    "box": Sentence("box of the school"),
+    "recovery": Sentence("recovery code"),
+    "escrow": Sentence("escrow"),
+    "partner": Sentence("partner school's box"),
+}
+GROUPS: Final[Words] = {
+    "health": Sentence("health figures"),
+    "identity": Sentence("names and guardians"),
+}
+LANES: Final[Words] = {
+    "alarm": Sentence("alarms"),
+    "control": Sentence("keys and settings"),
+    "attendance": Sentence("attendance"),
+    "lessons": Sentence("lessons"),
+    "telemetry": Sentence("readings"),
+    "bulk": Sentence("large files"),
+    "snapshot": Sentence("summary of the past"),
+}
+
 
 def word_of(words: Words, identifier: str | None) -> Sentence | str:
     if identifier is None:

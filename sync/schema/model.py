@@ -17,6 +17,7 @@ class Lane(IntEnum):
     LESSONS = 3
     TELEMETRY = 4
     BULK = 5
+    SNAPSHOT = 6  # what checkpoints keep of the other lanes' logs; no table's rows
 
 
 class Kind(StrEnum):
@@ -113,6 +114,24 @@ class Table:
     @cached_property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def is_by_time(self) -> bool:
+        """Whether a store keeps its rows by school and moment, as pages ask for them.
+
+        Rows of the control lane are few, and are found by log and row.
+        """
+        is_event = self.kind is Kind.EVENT and self.lane is not Lane.CONTROL
+        return is_event and "at_ms" in self.column_names
+
+    def holds_text(self, number: int) -> bool:
+        """Return whether a column's cells are texts or bytes."""
+        return number in self._text_numbers
+
+    @cached_property
+    def _text_numbers(self) -> frozenset[int]:
+        long = {Type.TEXT, Type.BLOB}
+        return frozenset(column.number for column in self.columns if column.type in long)
 
     @cached_property
     def types(self) -> dict[str, Type]:

@@ -58,6 +58,8 @@ LESSON_KEY_GRANT = events(
     wrapped BLOB district
     """,
 )
+# Written when a person's key is destroyed, and again with complete_ms once the hub holds a vault
+# without it: that is of share generation ``generation`` or later (sync.vault_backup).
 ERASURE = events(
     73,
     "erasure",
@@ -67,6 +69,7 @@ ERASURE = events(
     at_ms INTEGER district
     person INTEGER district
     complete_ms INTEGER district
+    generation INTEGER district
     """,
 )
 AUDIT_ENTRY = events(
@@ -83,6 +86,8 @@ AUDIT_ENTRY = events(
     """,
     owner=Owner.BOTH,
 )
+# The hub's word that a segment's stamps were from the future (sync.clamps). Stands in the control
+# log of the audience of the log it clamps, so that whoever folds that log has it.
 CLOCK_CLAMP = events(
     75,
     "clock_clamp",
@@ -95,6 +100,24 @@ CLOCK_CLAMP = events(
     clamped_ms INTEGER district
     """,
     owner=Owner.HUB,
+)
+# Rows of one log were written by a clock that was offset_ms behind (sync.correction). Stands in the
+# control log of the audience whose log it corrects.
+CLOCK_CORRECTION = events(
+    85,
+    "clock_correction",
+    Lane.CONTROL,
+    Audience.SCHOOL,
+    """
+    at_ms INTEGER district
+    boot TEXT district
+    incarnation INTEGER district
+    lane INTEGER district
+    first_row INTEGER district
+    last_row INTEGER district
+    offset_ms INTEGER district
+    source TEXT district
+    """,
 )
 # What binds a box's signing and sealing keys to its school; checked against the pinned root.
 BOX_CERTIFICATE = states(
@@ -109,6 +132,71 @@ BOX_CERTIFICATE = states(
     revoked INTEGER district
     """,
 )
+# Whom a person at the school let read its keys, published; each box decides by its own list.
+CONFIRMED_RECIPIENT = states(
+    78,
+    "confirmed_recipient",
+    Lane.CONTROL,
+    Audience.SCHOOL,
+    Owner.SCHOOL,
+    """
+    recipient BLOB district key
+    kind TEXT district
+    name TEXT district
+    public BLOB district
+    at_ms INTEGER district
+    who TEXT district
+    revoked INTEGER district
+    """,
+)
+# What the hub asks for; a person at the school decides, and nothing follows from the row itself.
+KEY_REQUEST = states(
+    79,
+    "key_request",
+    Lane.CONTROL,
+    Audience.SCHOOL,
+    Owner.HUB,
+    """
+    request TEXT district key
+    wish TEXT district
+    subject TEXT district
+    public BLOB district
+    at_ms INTEGER district
+    who TEXT district
+    """,
+)
+# The hub verified a checkpoint of a school's logs of one audience: its record stands at
+# (incarnation, seq) of its snapshot log. stable: what every member has applied of these logs
+# (sync.horizon); retention_ms: how long the hub's own backups are kept.
+CHECKPOINT_COUNTERSIGNED = states(
+    82,
+    "checkpoint_countersigned",
+    Lane.CONTROL,
+    Audience.SCHOOL,
+    Owner.HUB,
+    """
+    covered TEXT district key
+    incarnation INTEGER district
+    seq INTEGER district
+    digest BLOB district
+    stable BLOB district
+    at_ms INTEGER district
+    retention_ms INTEGER district
+    """,
+)
+# A school that was silent too long: nothing waits for it; it returns in a new incarnation.
+EVICTION = states(
+    83,
+    "eviction",
+    Lane.CONTROL,
+    Audience.SCHOOL,
+    Owner.HUB,
+    """
+    member INTEGER district key
+    at_ms INTEGER district
+    returned_ms INTEGER district
+    """,
+)
 
 TABLES = (
     ALARM,
@@ -119,4 +207,9 @@ TABLES = (
     CLOCK_CLAMP,
     BOX_CERTIFICATE,
     LESSON_KEY_GRANT,
+    CONFIRMED_RECIPIENT,
+    KEY_REQUEST,
+    CLOCK_CORRECTION,
+    CHECKPOINT_COUNTERSIGNED,
+    EVICTION,
 )

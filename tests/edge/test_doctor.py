@@ -6,6 +6,7 @@ import pytest
 from edge.box_store import setup_code
 from edge.config import BoxConfig
 from edge.doctor import DAY_MS, Finding, examine
+from sync.vault import StoredBackup
 from tests.edge.school import Box, box_config, new_box
 
 
@@ -64,3 +65,17 @@ def test_a_folder_that_others_may_read_is_named(box: Box) -> None:
     assert "chmod 700" in finding(box.config, "folder", box.now_ms).remedy
     box.folder.chmod(0o700)
     assert finding(box.config, "folder", box.now_ms).fine
+
+
+def test_names_that_would_be_lost_with_the_box_are_counted(box: Box) -> None:
+    with box.opened() as store:
+        assert finding(box.config, "recovery", box.now_ms).fine
+        store.vault.new_persons(3)
+        told = finding(box.config, "recovery", box.now_ms)
+        assert (told.fine, told.fact) == (False, "3 names would be lost with this box")
+        assert "schoolnode recovery new" in told.remedy
+        backup = StoredBackup(number=1, generation=1, stored_ms=1, clear_ms=1, digest=bytes(32))
+        store.vault.note_stored(backup)
+        assert finding(box.config, "recovery", box.now_ms).fine
+    (box.folder / "vault.db").write_bytes(b"no database at all" * 100)
+    assert not finding(box.config, "recovery", box.now_ms).fine

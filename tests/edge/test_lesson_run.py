@@ -13,6 +13,7 @@ from drivers.codecs.digest import Credentials
 from drivers.errors import SetupError
 from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.hub_link import HubRoute
+from edge.lesson.lesson_keys import LessonKeys
 from edge.lesson.lesson_run import (
     CAUSE_WORDS,
     FlagshipRun,
@@ -81,6 +82,13 @@ async def held(
                 writer=writer,
                 reader=store.reader,
                 acquaintances=store.acquaintances,
+                keys=LessonKeys(
+                    store.node,
+                    store.reader,
+                    store.identity.sealing,
+                    random.Random(2).randbytes,
+                    box.district.clock,
+                ),
                 shelf=LessonShelf(box.folder / "lessons"),
                 route=HubRoute(http, "http://127.0.0.1:9", random.Random(1)),
                 now_ms=box.district.clock,

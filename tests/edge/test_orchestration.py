@@ -120,7 +120,7 @@ async def test_a_partner_confirmed_while_the_lesson_runs_is_granted_its_key(
         assert box.rows(GRANTS) == [(1,)]
         (shown,) = await desk.lessons.partners_of(18)
 
-        await desk.lessons.confirm_partner(18, shown.fingerprint)
+        await desk.lessons.confirm_partner(18, shown.fingerprint, "head")
 
         await until(lambda: box.rows(GRANTS) == [(2,)])
 
@@ -136,7 +136,7 @@ async def test_a_partner_confirmed_days_later_still_gets_the_recordings_key(
         await asyncio.sleep(0.3)
         assert desk.held() == set()
         (shown,) = await desk.lessons.partners_of(18)
-        await desk.lessons.confirm_partner(18, shown.fingerprint)
+        await desk.lessons.confirm_partner(18, shown.fingerprint, "head")
         await until(lambda: box.rows(GRANTS) == [(2,)])
 
 
@@ -146,8 +146,8 @@ async def test_a_confirmation_before_a_restart_needs_no_hand_after_it(
     now = box.now_ms
     box.plant("box_certificate", certificate_row(enrol(box.district, tmp_path / "18", 18)))
     with box.opened() as store:
-        partners = Partners(box.folder / "partners.json", store.acquaintances)
-        partners.confirm(18, partners.of(18)[0].fingerprint)
+        partners = Partners(store.node, store.acquaintances, box.folder / "partners.json")
+        partners.confirm(18, partners.of(18)[0].fingerprint, "head")
     schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
     async with lesson_desk(box, tmp_path):
         await until(lambda: box.rows(GRANTS) == [(2,)])

@@ -89,7 +89,7 @@ def test_one_who_was_erased_is_passed_over_and_the_others_open(box: Box) -> None
         roster.add([Entry("张伟", "AA", "三"), Entry("王芳", "BB", "三")])
         erased = roster.person_of("AA")
         assert erased is not None
-        store.vault.forget(erased)
+        store.vault.forget(erased, 1, "test")
     box.plant("person", {"school": 17, "person": 5, "kind": "pupil"})
     with box.opened() as store:
         roster = Roster(store.node, store.vault, store.reader)

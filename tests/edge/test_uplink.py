@@ -14,7 +14,6 @@ from edge.pages.box_view import LinkState
 from edge.sync_status import SILENT_MS, sync_lights
 from edge.uplink import Uplink
 from hub import server
-from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX
 from sync.node import Imported, SealPolicy
 from sync.oplog import Row
 from sync.writer import Writer
@@ -126,19 +125,6 @@ async def test_a_revoked_box_is_told_so_and_keeps_its_rows(tmp_path: Path) -> No
             assert not box.uplink.state.connected
             await box.record(10)
     assert hub.rows(READINGS) == [(0,)]
-
-
-async def test_a_request_is_as_long_as_the_line_carries(tmp_path: Path) -> None:
-    async with running_hub(tmp_path / "hub") as hub:
-        await hub.enrol(17, tmp_path / "box")
-    async with line(hub, tmp_path / "box") as box:
-        uplink = box.uplink
-        sizes = []
-        for took_s in (0.1, 0.1, 0.1, 0.1, 0.1, 3.0, 9.0, 9.0):
-            uplink._fit_requests(took_s)
-            sizes.append(uplink._request_bytes_max // FIRST_BYTES_MAX)
-        assert sizes == [2, 4, 8, 16, 16, 16, 8, 4]
-        assert CREDIT_BYTES == 16 * FIRST_BYTES_MAX
 
 
 async def test_certificates_are_renewed_at_a_third_of_their_life_and_used_at_once(

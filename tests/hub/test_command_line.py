@@ -2,9 +2,12 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
 from hub.__main__ import app, main
+from hub.errors import HubSetupError
 from hub.server import open_hub
 from provisioning.box_keys import new_box_keys
 from provisioning.errors import SetupError
@@ -123,3 +126,30 @@ def enrol(config: Path, code: str) -> None:
     with open_hub(hub_config(folder), Clock()) as parts:
         body = request_body(parse_join_code(code), new_box_keys(), lan_names=[HOST])
         parts.desk.enrol(body, HOST)
+
+
+def test_a_school_is_asked_and_nothing_is_taken(config: Path, hub: RunningHub) -> None:
+    told(config, "invite", "--school=17", "--name=一小")
+    asked = told(config, "keys", "ask-release", "17", "identity")
+    assert asked == {"school": 17, "request": "release identity", "asked": True}
+    key = config.parent / "escrow.pem"
+    public = X25519PrivateKey.from_private_bytes(bytes(range(32))).public_key()
+    key.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    told(config, "keys", "ask-escrow", "17", f"--key={key}", "--name=教育局")
+    wishes = "SELECT school, wish, subject, public FROM key_request WHERE deleted = 0 ORDER BY wish"
+    escrow = (17, "escrow", "教育局", public.public_bytes_raw())
+    assert hub.rows(wishes) == [escrow, (17, "release", "identity", None)]
+    told(config, "keys", "ask-release", "17", "identity", "--withdraw")
+    assert hub.rows(wishes) == [escrow]
+    readers = told(config, "keys", "readers", "17")
+    assert readers == {"readers": [], "released": [], "in_part": []}
+
+
+@pytest.mark.parametrize("content", [b"", b"-----BEGIN PUBLIC KEY-----\n", b"\xff" * 9000])
+def test_what_is_no_key_is_not_proposed(config: Path, content: bytes) -> None:
+    key = config.parent / "escrow.pem"
+    key.write_bytes(content)
+    words = ["keys", "ask-escrow", "17", f"--key={key}", "--name=x", f"--config={config}"]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, HubSetupError)
+    assert "PEM" in str(result.exception)

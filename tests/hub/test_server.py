@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-import aiohttp
 import pytest
 from cryptography import x509
 
+from edge.hub_stream import HubUnreachableError
 from hub import server
 from hub.errors import HubSetupError
 from hub.lesson.timetable import Row
@@ -18,6 +18,7 @@ from provisioning.join_code import parse_join_code
 from sync.errors import RowError
 from sync.store import connect_readonly
 from sync.writer import Writer
+from tests.hub.box_call import calling
 from tests.hub.running_hub import (
     DAY_MS,
     HOST,
@@ -62,15 +63,15 @@ async def test_a_box_is_told_to_the_schools_once_however_often_the_hub_starts(
 async def test_a_revoked_box_is_not_kept_waiting_for_news(tmp_path: Path) -> None:
     async with running_hub(tmp_path / "hub") as hub:
         identity = await hub.enrol(17, tmp_path / "box")
-        async with hub.session(identity) as http:
-            held = asyncio.create_task(_notified(http))
-            await asyncio.sleep(0.2)
-            assert not held.done()
+        async with calling(hub, identity, tmp_path / "store") as box:
+            await box.next_message()
 
             revoke(hub, identity.box)
 
-            async with asyncio.timeout(5):
-                assert await held in {0, 403}
+            await box.until_ended()
+        with pytest.raises(HubUnreachableError, match="revoked"):
+            async with calling(hub, identity, tmp_path / "store"):
+                pass
 
 
 async def test_a_revoked_box_is_refused_in_words_and_its_code_is_worthless(tmp_path: Path) -> None:
@@ -180,17 +181,6 @@ async def test_a_full_disk_stops_sealing_and_not_the_hub(
             blocker.execute("ALTER TABLE taken_away RENAME TO segment")
             blocker.commit()
         await until(lambda: hub.rows("SELECT count(*) FROM segment") != [(0,)])
-
-
-async def _notified(http: aiohttp.ClientSession) -> int:
-    """Wait for news until the hub says no (its status), or hangs up (0)."""
-    try:
-        while True:
-            async with http.get("/sync/notify") as response:
-                if response.status != 200:
-                    return response.status
-    except aiohttp.ClientError:
-        return 0
 
 
 async def _serial(port: int) -> int:

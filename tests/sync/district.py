@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from sync.exchange import Message, Session
 from sync.fold import digest_tables
 from sync.node import Imported, Node, NodeKeys, SealPolicy
+from sync.own_keys import KeyPolicy
 from sync.schema.model import Group
 from sync.signing import SignerId, signer_id
 from sync.store import connect_readonly, open_store
@@ -33,6 +34,9 @@ class District:
     nodes: dict[int, Node] = field(default_factory=dict)
     keys: dict[int, NodeKeys] = field(default_factory=dict)
     lessons: dict[str, frozenset[int]] = field(default_factory=dict)
+    policy: KeyPolicy | None = None
+    skew: dict[int, int] = field(default_factory=dict)
+    """How many ms a node's wall clock is ahead."""
     watchers: frozenset[int] = frozenset()
     """Nodes that every audience reaches, so that they can read all of ``district``."""
 
@@ -46,10 +50,11 @@ class District:
         node = Node(
             open_store(store),
             self.keys[origin],
-            lambda: self.now,
+            lambda: self.now + self.skew.get(origin, 0),
             self.chance.randbytes,
             self,
             generation,
+            self.policy,
         )
         self.nodes[origin] = node
         return node

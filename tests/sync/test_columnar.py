@@ -1,6 +1,7 @@
 """Columns come back as they were; nothing from outside makes a decoder fail otherwise."""
 
 import math
+import random
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.body import ROWS_MAX, TableColumns, pack_tables, unpack_tables
-from sync.columnar import Value, decode_column, encode_column
+from sync.columnar import Value, decode_column, encode_column, encode_rising
 from sync.errors import MalformedError
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -77,12 +78,44 @@ def test_rising_moments_cost_the_bytes_of_their_steps() -> None:
     assert len(msgspec.msgpack.encode(encode_column(moments))) < 32
 
 
+def test_the_same_few_people_cost_their_places_and_not_their_numbers() -> None:
+    chance = random.Random(4)
+    people = [chance.randrange(2**24) for _ in range(200)]
+    taps: list[Value] = [chance.choice(people) for _ in range(1000)]
+    encoded = through_the_wire(encode_column(taps))
+    assert len(msgspec.msgpack.encode(encoded)) < 200 * 4 + 1000 + 40
+    assert decode_column(encoded, 1000) == taps
+
+
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=9, unique=True),
+    st.integers(1, 400),
+    st.integers(0, 2**32),
+)
+def test_integers_of_a_small_set_come_back(few: list[int], rows: int, seed: int) -> None:
+    values: list[Value] = [*random.Random(seed).choices(few, k=rows)]
+    assert decode_column(through_the_wire(encode_column(values)), rows) == values
+
+
+@given(st.lists(st.integers(1, 2**48), min_size=1, max_size=80, unique=True).map(sorted))
+def test_row_numbers_come_back_whatever_is_left_out(rows: list[int]) -> None:
+    assert decode_column(through_the_wire(encode_rising(rows)), len(rows)) == rows
+    run: list[Value] = list(range(rows[0], rows[0] + len(rows)))
+    assert encode_rising(range(rows[0], rows[0] + len(rows))) == encode_column(run)
+
+
+def test_a_few_integers_of_any_size_cost_no_empty_bytes() -> None:
+    people: list[Value] = [2**23 + 1, 5, 2**24 - 1, 77_000, 2**20]
+    assert len(msgspec.msgpack.encode(encode_column(people))) <= 3 * len(people) + 8
+
+
 def test_a_null_does_not_spoil_the_deltas_around_it() -> None:
     moments: list[Value] = [1_790_000_000_000 + 977 * number for number in range(1000)]
     moments[500] = None
     assert len(msgspec.msgpack.encode(encode_column(moments))) < 32 + 125 + 2 * 1000
 
 
+SMALL = st.integers(-3, 9)
 JUNK = st.recursive(
     st.one_of(
         st.none(),
@@ -100,9 +133,19 @@ JUNK = st.recursive(
 @given(
     st.one_of(
         st.lists(JUNK, max_size=7),
-        st.tuples(st.integers(0, 6), st.none(), JUNK, JUNK, JUNK, JUNK).map(list),
-        st.tuples(st.integers(0, 6), st.none(), JUNK).map(list),
-        st.tuples(st.integers(0, 6), st.binary(max_size=3), JUNK, JUNK, JUNK).map(list),
+        st.tuples(st.integers(0, 7), st.none(), JUNK, JUNK, JUNK, JUNK).map(list),
+        st.tuples(st.integers(0, 7), st.none(), JUNK).map(list),
+        st.tuples(
+            st.just(7),
+            st.none(),
+            st.integers(-1, 21),
+            st.tuples(st.integers(1, 2), st.none(), SMALL, SMALL, SMALL, st.binary(max_size=9)).map(
+                list
+            ),
+            SMALL,
+            st.binary(max_size=21),
+        ).map(list),
+        st.tuples(st.integers(0, 7), st.binary(max_size=3), JUNK, JUNK, JUNK).map(list),
     ),
     st.integers(1, 20),
 )

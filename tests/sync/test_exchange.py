@@ -55,7 +55,7 @@ class TestTurns:
         turns = LaneTurns()
         waiting = {int(lane): lane for lane in Lane}
         sent: Counter[Lane] = Counter()
-        for _ in range(6700):
+        for _ in range(100 * sum(LANE_WEIGHTS.values())):
             log = turns.first(waiting)
             turns.charge(log, waiting[log], 1000)
             sent[waiting[log]] += 1
@@ -281,6 +281,7 @@ class TestMessages:
         retry_after_ms=0,
         now_ms=0,
         refused=[],
+        taken=0,
     )
 
     def test_an_honest_message_is_read(self) -> None:
@@ -295,6 +296,7 @@ class TestMessages:
             {"credit_bytes": -1},
             {"now_ms": 2**63},
             {"waiting_bytes": 2**64 - 1},
+            {"taken": -1},
             {"have": [holding(stored=-1)]},
             {"have": [holding(stored=2**64 - 1)]},
             {"have": [holding(applied=2)]},

@@ -320,7 +320,7 @@ def test_a_clock_in_the_future_is_followed_by_nobody(district: District) -> None
     wires = [wire for _, _, wire in district.wires(17)]
     district.now = right
     district.nodes[0].import_segments(wires, 17, lambda _: True)
-    assert wall_ms(district.reopen(0).clock.tick()) == right
+    assert 0 <= wall_ms(district.reopen(0).clock.tick()) - right < 1000
 
 
 def test_a_tap_that_a_terminal_pushes_twice_stays_one(district: District) -> None:
@@ -385,15 +385,15 @@ def test_a_grant_of_the_districts_key_goes_to_its_school_only(district: District
 
 
 def test_what_a_policy_does_not_find_due_waits(district: District) -> None:
-    school = district.nodes[17]
+    school, policy = district.nodes[17], SealPolicy(rows=250, age_ms=30_000)
     school.record("card_tap", TAPS[:249])
-    assert school.seal_due(SealPolicy()) == 0
+    assert school.seal_due(policy) == 0
     school.record("card_tap", TAPS[249:250])
-    assert school.seal_due(SealPolicy()) > 0
+    assert school.seal_due(policy) > 0
     school.record("card_tap", TAPS[250:251])
     district.now += 29_999
-    assert school.seal_due(SealPolicy()) == 0
+    assert school.seal_due(policy) == 0
     district.now += 1
-    assert school.seal_due(SealPolicy()) == 1
+    assert school.seal_due(policy) == 1
     school.record("alarm", [{"at_ms": 1, "device": "d", "alarm": "panic"}])
-    assert school.seal_due(SealPolicy()) > 0
+    assert school.seal_due(policy) > 0

@@ -1,13 +1,23 @@
 """What is sealed to a school is found nowhere else: canaries, and controls that must be found."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sync.columnar import Value
+from sync.courier import pack_segments
 from sync.errors import ForgedError
 from sync.exchange import Session
-from sync.oplog import Row
+from sync.row_check import Row
 from sync.schema.model import GROUPS, Group
+from sync.sealing import DataKey, KeyId, unwrap
 from sync.segment import parse_segment
+from sync.vault import PersonVault
+from sync.vault_backup import VaultShare, open_backup, seal_backup
 from tests.sync.district import District, one_round
 
 NAME = "张伟同学李四"
@@ -45,13 +55,34 @@ def files_of(district: District, origin: int) -> bytes:
     return b"".join(path.read_bytes() for path in district.folder.glob(f"{origin}.db*"))
 
 
+def keys_of_the_hub(district: District) -> set[DataKey]:
+    """Open every grant of any school that the hub stores, whatever it says it is for."""
+    private = district.keys[0].sealing
+    keys = set()
+    grants = district.rows(0, "SELECT key_id, purpose, suite, wrapped FROM key_grant")
+    for name, purpose, suite, wrapped in grants:
+        assert isinstance(name, bytes)
+        assert isinstance(suite, int)
+        assert isinstance(wrapped, bytes)
+        try:
+            keys.add(unwrap(wrapped, suite, private, str(purpose).encode(), KeyId(name)))
+        except ForgedError:
+            continue
+    return keys
+
+
 def opened_at_the_hub(district: District) -> Iterator[bytes]:
     """Try every key the hub holds on every body it stores."""
     hub = district.nodes[0]
-    keys = list(hub._keyring._opened.values())
+    stored = [pair for log in hub.logs() for pair in hub.segments_for(log.id, 0, 1 << 30)]
+    yield from opened(district, [wire for _, wire in stored])
+
+
+def opened(district: District, wires: Iterable[bytes]) -> Iterator[bytes]:
+    keys = keys_of_the_hub(district)
+    assert keys >= set(district.nodes[0]._keyring._opened.values())
     assert keys
-    for _, wire in [pair for log in hub.logs() for pair in hub.segments_for(log.id, 0, 1 << 30)]:
-        segment = parse_segment(wire)
+    for segment in map(parse_segment, wires):
         for place, body in enumerate(segment.header.bodies):
             for key in keys:
                 try:
@@ -63,14 +94,14 @@ def opened_at_the_hub(district: District) -> Iterator[bytes]:
 def test_no_planted_name_leaves_the_school(district: District) -> None:
     messages = plant(district)
     at_the_hub = files_of(district, 0)
-    opened = b"".join(opened_at_the_hub(district))
+    readable = b"".join(opened_at_the_hub(district))
     for canary in CANARIES:
         assert canary in files_of(district, 17)
         assert canary not in at_the_hub
-        assert canary not in opened
+        assert canary not in readable
         assert not any(canary in message for message in messages)
     assert IN_THE_OPEN.encode() in at_the_hub
-    assert IN_THE_OPEN.encode() in opened
+    assert IN_THE_OPEN.encode() in readable
 
 
 def test_the_canaries_are_found_once_their_groups_are_released(district: District) -> None:
@@ -79,10 +110,10 @@ def test_the_canaries_are_found_once_their_groups_are_released(district: Distric
         district.nodes[17].release(group)
     district.exchange(17)
     at_the_hub = files_of(district, 0)
-    opened = b"".join(opened_at_the_hub(district))
+    readable = b"".join(opened_at_the_hub(district))
     for canary in CANARIES:
         assert canary in at_the_hub
-        assert canary in opened
+        assert canary in readable
     assert district.rows(0, "SELECT symptoms FROM health_check") == [(NAME,)]
     assert district.rows(0, "SELECT * FROM unopened") == []
 
@@ -112,3 +143,76 @@ def test_another_school_holds_nothing_of_it(district: District) -> None:
     district.settle()
     content = files_of(district, 18)
     assert not any(canary in content for canary in (*CANARIES, IN_THE_OPEN.encode()))
+
+
+def test_an_epoch_released_lets_out_neither_the_one_before_it_nor_the_one_after(
+    district: District,
+) -> None:
+    school = district.nodes[17]
+    for number in (1, 2, 3):
+        school.record("leave", [{"person": 5, "from_ms": number, "reason": f"{NAME} {number}"}])
+        school.seal_all()
+        school.keys.rotate("head")
+    assert school.keys.release(Group.IDENTITY, "head", [2]) == 1
+    school.record("leave", [{"person": 5, "from_ms": 4, "reason": f"{NAME} 4"}])
+    district.exchange(17)
+    readable = b"".join(opened_at_the_hub(district))
+    at_the_hub = files_of(district, 0)
+    for number in (1, 2, 3, 4):
+        planted = f"{NAME} {number}".encode()
+        assert (planted in readable) == (planted in at_the_hub) == (number == 2)
+
+
+def test_a_courier_file_tells_its_finder_no_name_and_its_hub_no_more_than_the_wire(
+    district: District,
+) -> None:
+    plant(district)
+    wires = [wire for _, _, wire in district.wires(17)]
+    content = pack_segments(wires)
+    readable = b"".join(opened(district, wires))
+    for canary in CANARIES:
+        assert canary not in content
+        assert canary not in readable
+    assert IN_THE_OPEN.encode() in readable
+    assert IN_THE_OPEN.encode() not in content
+    district.nodes[17].release(Group.IDENTITY)
+    district.exchange(17)
+    assert CANARIES[0] in b"".join(opened(district, wires))
+
+
+def test_the_vaults_backup_opens_with_nothing_that_the_hub_holds(
+    district: District, tmp_path: Path
+) -> None:
+    chance = Random(3)
+    vault = PersonVault(tmp_path / "vault.db", chance.randbytes)
+    person = vault.new_person()
+    cell = vault.seal(person, "name", NAME)
+    contents = vault.contents()
+    vault.close()
+    recovery = X25519PrivateKey.from_private_bytes(chance.randbytes(32))
+    share = VaultShare(1, chance.randbytes(32))
+    backup = seal_backup(17, contents, recovery.public_key(), share, 1, chance.randbytes)
+    district.nodes[17].record("person", [{"person": person, "kind": "pupil", "name": cell}])
+    district.nodes[17].release(Group.IDENTITY)
+    district.exchange(17)
+    assert cell in b"".join(opened_at_the_hub(district))
+    assert contents.keys[person] not in backup + files_of(district, 0) + files_of(district, 17)
+    with pytest.raises(ForgedError):
+        open_backup(backup, 17, district.keys[0].sealing, share)
+    assert open_backup(backup, 17, recovery, share).keys == contents.keys
+
+
+def test_no_name_and_no_key_reaches_a_log_line(
+    district: District, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    plant(district)
+    district.nodes[17].release(Group.IDENTITY, "head")
+    district.exchange(17)
+    with pytest.raises(KeyError) as refused:
+        district.nodes[17].record("leave", [{"person": 5, "reason": NAME}])
+    logging.getLogger("sync").info("a line that is there")
+    told = caplog.text + str(refused.value)
+    assert "a line that is there" in told
+    assert NAME not in told
+    assert not any(key.hex() in told for key in keys_of_the_hub(district))

@@ -1,13 +1,15 @@
 """The store's promises: durable, strict, and widened by a newer version."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from sync.schema import TABLES
-from sync.store import connect_readonly, open_store
+from sync.store import connect_readonly, index_positions, open_store
 
 
 def columns_of(connection: sqlite3.Connection, table: str) -> list[str]:
@@ -33,6 +35,7 @@ def test_a_column_of_a_newer_version_is_added_to_an_older_store(tmp_path: Path) 
             "INSERT INTO room (school, room, hlc, origin, log, row) VALUES (1,'r',1,1,1,1)"
         )
         connection.execute("ALTER TABLE room DROP COLUMN name")
+        connection.execute("PRAGMA user_version=1")  # another version's store
     with closing(open_store(tmp_path / "node.db")) as connection:
         assert connection.execute("SELECT room, name FROM room").fetchall() == [("r", None)]
 
@@ -49,3 +52,56 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
         assert reader.execute("SELECT count(*) AS logs FROM log").fetchone()["logs"] == 0
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader.execute("DELETE FROM log")
+
+
+def test_events_of_the_first_version_are_put_in_the_order_of_their_moments(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    with closing(open_store(path)) as connection:
+        connection.executescript(
+            """DROP TABLE card_tap;
+            CREATE TABLE card_tap (school INTEGER NOT NULL, log INTEGER NOT NULL,
+                row INTEGER NOT NULL, at_ms INTEGER, device TEXT, device_key TEXT,
+                PRIMARY KEY (school, log, row)) STRICT, WITHOUT ROWID;
+            CREATE INDEX card_tap_at ON card_tap (school, at_ms);
+            CREATE UNIQUE INDEX card_tap_once ON card_tap (school, device_key)
+                WHERE device_key IS NOT NULL;
+            INSERT INTO card_tap VALUES (17, 4, 1, 30, 'gate', 'k1'), (17, 4, 2, 10, NULL, NULL),
+                (17, 4, 3, NULL, 'gate', 'k3');
+            CREATE INDEX timetable_slot_position ON timetable_slot (log, row);
+            DELETE FROM _sqlite_migrations WHERE name = 'events_by_time';
+            PRAGMA user_version=1"""
+        )
+    with closing(open_store(path)) as connection:
+        found = connection.execute("SELECT row, at_ms, device, device_key, person FROM card_tap")
+        assert found.fetchall() == [
+            (3, 0, "gate", "k3", None),
+            (2, 10, None, None, None),
+            (1, 30, "gate", "k1", None),
+        ]
+        indexes = {
+            name
+            for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")
+        }
+        assert "card_tap_once" in indexes
+        assert indexes.isdisjoint({"card_tap_at", "timetable_slot_position"})
+
+
+def test_a_school_finds_its_rows_by_position_and_everyone_by_moment(tmp_path: Path) -> None:
+    with closing(open_store(tmp_path / "node.db")) as connection:
+        index_positions(connection.cursor(), TABLES)
+        for where in ("log = 1 AND row > 5", "school = 1 AND at_ms > 5"):
+            plan = connection.execute(f"EXPLAIN QUERY PLAN SELECT * FROM card_tap WHERE {where}")  # noqa: S608 - a constant
+            assert all("SEARCH" in line[-1] for line in plan)
+
+
+def test_a_store_of_this_version_is_opened_without_what_only_an_older_one_needs(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "node.db"
+    open_store(path).close()
+    program = (
+        "import sys; from pathlib import Path; from sync.store import open_store;"
+        f" open_store(Path({str(path)!r})).close(); print('sqlite_utils' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "False"

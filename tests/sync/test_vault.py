@@ -6,11 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sync.errors import ForgedError
-from sync.vault import PERSON_MAX, PersonVault
+from sync.vault import (
+    PERSON_MAX,
+    PersonVault,
+    StoredBackup,
+    VaultContents,
+    read_person_key,
+)
 
 
 @pytest.fixture
@@ -61,12 +68,15 @@ def test_forgetting_makes_cells_unreadable_and_keeps_the_ordinal(
     row = vault._connection.execute("SELECT key FROM person_key WHERE person = ?", (person,))
     (key,) = row.fetchone()
     assert key in (tmp_path / "vault.db").read_bytes()
-    vault.forget(person)
+    assert read_person_key(tmp_path / "vault.db", person) == key
+    vault.forget(person, 1, "test")
     with pytest.raises(KeyError, match="forgotten"):
         vault.open(person, "name", sealed)
     with pytest.raises(KeyError, match="forgotten"):
         vault.seal(person, "name", "张伟")
     assert vault.persons() == [kept]
+    assert read_person_key(tmp_path / "vault.db", person) is None
+    assert {file.name for file in tmp_path.iterdir()} == {"vault.db", "vault.db-journal"}
     for file in tmp_path.iterdir():
         assert key not in file.read_bytes()
 
@@ -95,7 +105,7 @@ def test_an_ordinal_is_never_given_twice(tmp_path: Path) -> None:
 
     vault = PersonVault(tmp_path / "vault.db", Stuck(1).randbytes)
     first = vault.new_person()
-    vault.forget(first)
+    vault.forget(first, 1, "test")
     second = vault.new_person()
     assert {first, second} == {2, 3}
     vault.close()
@@ -115,3 +125,97 @@ def test_ordinals_begin_at_one(tmp_path: Path, drawn: bytes) -> None:
 def test_the_vault_is_its_owners_alone(vault: PersonVault, tmp_path: Path) -> None:
     vault.new_person()
     assert stat.S_IMODE((tmp_path / "vault.db").stat().st_mode) == 0o600
+
+
+def test_the_journal_would_show_the_key_if_it_were_not_overwritten(
+    vault: PersonVault, tmp_path: Path
+) -> None:
+    """The control of the test above: SQLite itself leaves the page as it was."""
+    person = vault.new_person()
+    key = read_person_key(tmp_path / "vault.db", person)
+    assert key is not None
+    vault._connection.execute("UPDATE person_key SET key = NULL WHERE person = ?", (person,))
+    assert key not in (tmp_path / "vault.db").read_bytes()
+    assert key in (tmp_path / "vault.db-journal").read_bytes()
+    PersonVault(tmp_path / "vault.db", random.Random(2).randbytes).close()
+    assert key not in (tmp_path / "vault.db-journal").read_bytes()
+
+
+def test_every_change_makes_a_new_backup_due_and_nothing_else_does(vault: PersonVault) -> None:
+    numbers = [vault.number]
+    person = vault.new_person()
+    numbers.append(vault.number)
+    vault.new_persons(0)
+    vault.seal(person, "name", "张伟")
+    vault.take([7, 8])
+    vault.erased([person])
+    assert vault.number == numbers[-1]
+    vault.seal_to(X25519PrivateKey.from_private_bytes(bytes(32)).public_key())
+    numbers.append(vault.number)
+    vault.forget(person, 1, "test")
+    numbers.append(vault.number)
+    vault.forget(person, 2, "test")
+    vault.seal_to(X25519PrivateKey.from_private_bytes(bytes(32)).public_key())
+    assert vault.number == numbers[-1]
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_forgotten_person_waits_for_a_share_above_the_last_stored(vault: PersonVault) -> None:
+    person, other = vault.new_persons(2)
+    assert vault.generation_passed == 0
+    stored = StoredBackup(number=1, generation=4, stored_ms=5, clear_ms=6, digest=bytes(32))
+    vault.note_stored(stored)
+    assert vault.stored == stored
+    vault.forget(person, 9, "head")
+    assert [(each.person, each.generation) for each in vault.erasing()] == [(person, 4)]
+    assert vault.generation_passed == 4
+    vault.erased([person])
+    assert vault.generation_passed == 0
+    vault.erase_again([person, other, 77], 10, 6)
+    assert [(each.person, each.generation) for each in vault.erasing()] == [(person, 6)]
+
+
+def test_a_backup_taken_up_gives_back_keys_and_never_a_forgotten_one(
+    vault: PersonVault, tmp_path: Path
+) -> None:
+    kept, gone, gone_there = vault.new_persons(3)
+    sealed = vault.seal(kept, "name", "张伟")
+    backup = vault.contents()
+    vault.forget(gone, 1, "test")
+    fresh = PersonVault(tmp_path / "fresh.db", random.Random(9).randbytes)
+    fresh.take([kept])
+    merged = fresh.merge(
+        VaultContents(
+            number=backup.number,
+            keys={p: k for p, k in backup.keys.items() if p not in {gone, gone_there}},
+            forgotten=frozenset({gone_there}),
+        )
+    )
+    assert (merged.added, merged.clashes) == (1, frozenset())
+    assert fresh.open(kept, "name", sealed) == "张伟"
+    assert fresh.number > backup.number
+    fresh.merge(backup)
+    assert fresh.forgotten() == [gone_there]
+    vault.merge(backup)
+    assert vault.forgotten() == [gone]
+    fresh.close()
+
+
+def test_an_ordinal_that_stands_for_another_is_named_and_kept(vault: PersonVault) -> None:
+    person = vault.new_person()
+    sealed = vault.seal(person, "name", "张伟")
+    clash = VaultContents(number=1, keys={person: bytes(32)}, forgotten=frozenset())
+    assert vault.merge(clash).clashes == {person}
+    assert vault.open(person, "name", sealed) == "张伟"
+
+
+def test_an_ordinal_taken_elsewhere_is_never_drawn(tmp_path: Path) -> None:
+    draws = iter([b"\0\0\0\1", b"\0\0\0\2", b"\0\0\0\3"])
+    vault = PersonVault(
+        tmp_path / "vault.db", lambda count: next(draws) if count == 4 else bytes(count)
+    )
+    vault.take([2, 3])
+    assert vault.new_person() == 4
+    with pytest.raises(KeyError, match="never known"):
+        vault.seal(2, "name", "x")
+    vault.close()

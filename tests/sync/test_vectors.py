@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sync.body import TableColumns, pack_tables, unpack_tables
 from sync.columnar import Value, decode_column, encode_column
 from sync.exchange import Message, Refusal, parse_message
+from sync.framing import STREAM_VERSION, FrameReader, frame
 from sync.log_state import Holding
+from sync.message_packing import MessagePacking
 from sync.schema.model import GROUPS, Group, Lane
 from sync.sealing import (
     SUITE_X25519_SHA256_CHACHA20,
@@ -35,6 +37,7 @@ from sync.segment import (
     LogName,
     Place,
     PlainBody,
+    Segment,
     TableHeader,
     build_segment,
     parse_segment,
@@ -55,6 +58,8 @@ COLUMNS: dict[str, list[Value]] = {
     "floats": [0.1 + 0.2, -0.0, float("inf")],
     "dictionary": ["card:door", "card:gate", "card:door", "card:door", None],
     "plain": [b"\x00\x01", None, b""],
+    "few integers among many": [1_000 + 65_537 * (place * place % 11) for place in range(128)],
+    "three bytes": [0, 2**24 - 1, 5, 2**23],
 }
 
 
@@ -66,6 +71,7 @@ def make_vectors() -> dict[str, Vector]:
     key = new_data_key(chance.randbytes)
     first = make_segment(signing, key, chance.randbytes(16))
     second_prev = parse_segment(first).header_digest
+    second = make_segment(signing, key, chance.randbytes(16), after=parse_segment(first))
     wrapped = seal(
         ephemeral,
         sealing.public_key(),
@@ -83,6 +89,7 @@ def make_vectors() -> dict[str, Vector]:
         retry_after_ms=0,
         now_ms=1_790_000_000_000,
         refused=[Refusal("17/0000000000000005/s17/bulk", 4, "an example")],
+        taken=0,
     )
     return {
         "columns": {
@@ -115,6 +122,7 @@ def make_vectors() -> dict[str, Vector]:
             },
         },
         "message": {"wire": msgspec.msgpack.encode(message).hex()},
+        "stream": make_stream(message, first, second),
     }
 
 
@@ -133,13 +141,35 @@ def make_tables(group: Group) -> list[TableColumns]:
     return [TableColumns(20, 1, 3, encode_column([11, 12, 13]), columns)]
 
 
-def make_segment(signing: Ed25519PrivateKey, key: DataKey, salt: bytes) -> bytes:
+def make_stream(whole: Message, first: bytes, second: bytes) -> Vector:
+    """What a caller sends and hears: a whole vector, a segment that follows, a receipt for it."""
+    caller, hub = MessagePacking(), MessagePacking()
+    following = msgspec.structs.replace(
+        whole, incarnation=0, have=[], segments=[second], refused=[], taken=1
+    )
+    digest = parse_segment(second).header_digest
+    receipt = msgspec.structs.replace(
+        following, segments=[], taken=2, have=[Holding(LOG, 2, 2, digest[:8], frozen=False)]
+    )
+    sent = [caller.pack(whole), caller.pack(following)]
+    for packed in sent:
+        hub.unpack(packed)
+    return {
+        "sent": (bytes([STREAM_VERSION]) + b"".join(map(frame, sent)) + frame(b"")).hex(),
+        "segments": [first.hex(), second.hex()],
+        "heard": (bytes([STREAM_VERSION]) + frame(hub.pack(receipt)) + frame(b"")).hex(),
+    }
+
+
+def make_segment(
+    signing: Ed25519PrivateKey, key: DataKey, salt: bytes, after: Segment | None = None
+) -> bytes:
     place = Place(
         log=LOG,
-        seq=1,
-        prev=FIRST_PREV,
-        first_row=11,
-        last_row=13,
+        seq=1 if after is None else after.header.seq + 1,
+        prev=FIRST_PREV if after is None else after.header_digest,
+        first_row=11 if after is None else after.header.last_row + 1,
+        last_row=13 if after is None else after.header.last_row + 3,
         first_stamp=1_790_000_000_000 << 16,
         last_stamp=(1_790_000_001_954 << 16) + 1,
     )
@@ -168,7 +198,7 @@ def written(vector: Vector) -> str:
     return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
 
 
-@pytest.mark.parametrize("name", ["columns", "grant", "segment", "message"])
+@pytest.mark.parametrize("name", ["columns", "grant", "segment", "message", "stream"])
 def test_the_wire_is_what_was_committed_byte_for_byte(name: str) -> None:
     assert written(make_vectors()[name]) == (FOLDER / f"{name}.json").read_text()
 
@@ -182,7 +212,7 @@ def test_committed_columns_decode() -> None:
 
 def test_every_kind_of_column_has_a_vector() -> None:
     kinds = {bytes.fromhex(vector["encoded"])[1] for vector in committed("columns").values()}
-    assert kinds == set(range(7))
+    assert kinds == set(range(8))
 
 
 def test_the_committed_grant_opens() -> None:
@@ -218,6 +248,20 @@ def test_the_committed_message_is_read() -> None:
     assert message.incarnation == LOG.incarnation
     assert parse_segment(message.segments[0]).header.log == LOG
     assert message.have[0].log.audience == "d"
+
+
+def test_the_committed_stream_is_understood() -> None:
+    vector = committed("stream")
+    caller, hub = MessagePacking(), MessagePacking()
+    first, second, question = FrameReader().feed(bytes.fromhex(vector["sent"]))
+    told = [hub.unpack(first), hub.unpack(second)]
+    assert [wire.hex() for message in told for wire in message.segments] == vector["segments"]
+    assert (told[0].complete, told[1].complete, question) == (True, False, b"")
+    for message in told:
+        caller.pack(message)  # a receipt may name what this end has sent
+    packed, answer = FrameReader().feed(bytes.fromhex(vector["heard"]))
+    (receipt,) = caller.unpack(packed).have
+    assert (receipt.log, receipt.stored, answer) == (LOG, 2, b"")
 
 
 if __name__ == "__main__":

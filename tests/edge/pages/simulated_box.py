@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from drivers.discovery.candidate import Candidate, DeviceKind, Evidence, Need
 from drivers.entities import CommandResult, DeviceId, Measurement, Outcome, Quality
 from drivers.errors import DriverError
+from edge.clock_watch import ClockLight
 from edge.lesson.status import Cause
 from edge.pages.box_view import (
     BoxView,
@@ -35,8 +36,17 @@ from edge.pages.box_view import (
     Sign,
     SyncLights,
 )
+from edge.sync_standing import (
+    CheckpointFigure,
+    KeyFigures,
+    RecoveryFigures,
+    SyncStanding,
+)
+from sync.clock_spans import Trust
+from sync.holdings import HeldLane, SealedOnly
 from sync.schema import TABLES
-from sync.schema.model import Kind, Lane
+from sync.schema.model import Group, Kind, Lane
+from sync.set_aside import ParkedRows
 
 SCHOOL = 17
 FLAGSHIP = 3
@@ -92,6 +102,7 @@ class SimulatedBox:
         self.clock_ms = NOW_MS
         self.names: dict[int, str] = {}
         self.found: list[Candidate] = []
+        self.undecided = 0
         self.lights: list[DeviceLight] = []
         self.values: list[Measurement] = []
         self.lines: list[LogLine] = []
@@ -104,6 +115,8 @@ class SimulatedBox:
             detail="",
             lanes=(),
         )
+        self.standing: SyncStanding | None = None
+        self.clock = ClockLight(trust=Trust.SET, added_ms=0, hub_offset_ms=None)
         self.refusal: DriverError | None = None
         self.told: list[tuple[str, ...]] = []
         self.picture = JPEG
@@ -152,6 +165,9 @@ class SimulatedBox:
 
     def check_setup_code(self, code: str) -> bool:
         return hmac.compare_digest(code.encode(), SETUP_CODE.encode())
+
+    def undecided_keys(self) -> int:
+        return self.undecided
 
     def candidates(self) -> list[Candidate]:
         return self.found
@@ -213,6 +229,12 @@ class SimulatedBox:
 
     def sync_lights(self) -> SyncLights:
         return self.sync
+
+    def sync_standing(self) -> SyncStanding | None:
+        return self.standing
+
+    def clock_light(self) -> ClockLight:
+        return self.clock
 
     def log_lines(self, after: int) -> Iterable[LogLine]:
         return [line for line in self.lines if line.number > after]
@@ -402,6 +424,10 @@ def furnish(box: SimulatedBox) -> SimulatedBox:
             LaneLight(
                 lane=Lane.ATTENDANCE,
                 sealed=1_204,
+                unsealed_rows=2,
+                applied=1_190,
+                under_way_bytes=1_310,
+                sealed_only=(SealedOnly(group=Group.IDENTITY, segments=41),),
                 stored=1_198,
                 waiting_rows=6,
                 waiting_bytes=1_310,
@@ -412,6 +438,8 @@ def furnish(box: SimulatedBox) -> SimulatedBox:
             LaneLight(
                 lane=Lane.TELEMETRY,
                 sealed=88_120,
+                applied=88_120,
+                sealed_only=(),
                 stored=88_120,
                 waiting_rows=0,
                 waiting_bytes=0,
@@ -432,6 +460,84 @@ def furnish(box: SimulatedBox) -> SimulatedBox:
         ),
     ]
     return box
+
+
+def standing(box: SimulatedBox) -> SyncStanding:
+    """Return figures of a box that has seen some trouble."""
+    return SyncStanding(
+        at_ms=box.clock_ms - 9_000,
+        incarnation="00c0ffee00c0ffee",
+        received=(
+            HeldLane(
+                origin=0,
+                lane=Lane.CONTROL,
+                logs=2,
+                stored=61,
+                applied=61,
+                rows=240,
+                stored_ms=box.clock_ms - 3 * MINUTE_MS,
+            ),
+            HeldLane(
+                origin=FLAGSHIP,
+                lane=Lane.LESSONS,
+                logs=1,
+                stored=4,
+                applied=4,
+                rows=9,
+                stored_ms=box.clock_ms - DAY_MS,
+                sealed_only=(SealedOnly(group=Group.HEALTH, segments=3),),
+            ),
+        ),
+        parked_rows=12,
+        parked_for_good_rows=2,
+        parked=(
+            ParkedRows(
+                log="0/00aa/d/control",
+                seq=8,
+                table=99,
+                rows=10,
+                reason="table 99 is not known to this version",
+                retriable=True,
+                parked_ms=box.clock_ms - DAY_MS,
+            ),
+        ),
+        quarantined_segments=0,
+        quarantined=(),
+        clamped=0,
+        corrections=0,
+        evicted_ms=None,
+        checkpoints=(
+            CheckpointFigure(
+                audience="s17",
+                number=4,
+                at_ms=box.clock_ms - 2 * DAY_MS,
+                verified_ms=box.clock_ms - 2 * DAY_MS,
+                countersigned=True,
+                refused=None,
+                dropped_ms=box.clock_ms - DAY_MS,
+                dropped_rows=51_200,
+            ),
+        ),
+        keys=KeyFigures(
+            standing=4,
+            ended=2,
+            oldest_standing_ms=box.clock_ms - 40 * DAY_MS,
+            recipients=3,
+            reading=3,
+            undecided=0,
+            released=("identity",),
+        ),
+        recovery=RecoveryFigures(
+            has_code=True,
+            number=412,
+            stored_number=411,
+            stored_generation=2,
+            stored_ms=box.clock_ms - 3 * MINUTE_MS,
+            vault_waits=True,
+            keys_wait=False,
+            detail="",
+        ),
+    )
 
 
 def measured(

@@ -49,6 +49,16 @@ async def test_anyone_sees_lights_with_their_evidence_and_its_age(client: Client
     assert "31.4" in page
 
 
+async def test_keys_that_wait_for_a_decision_are_something_to_do(
+    client: Client, box: SimulatedBox
+) -> None:
+    assert "schoolnode keys recipients" not in await read(client)
+    box.undecided = 2
+    page = await read(client)
+    assert "2 keys wait for your decision" in page
+    assert "Nothing to do" not in page
+
+
 async def test_a_device_nobody_heard_is_never_green(client: Client, box: SimulatedBox) -> None:
     box.lights = [light for light in box.lights if light.state is Light.UNKNOWN]
     page = await read(client)

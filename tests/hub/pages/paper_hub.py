@@ -130,7 +130,7 @@ class PaperHub:
             "heartbeat_ms": self.wall_ms - ago_ms,
             "stored_ms": self.wall_ms - ago_ms,
             "lag_ms": 4 * SECOND,
-            "waiting_rows": 0,
+            "waiting_bytes": 0,
             "box": "0a1b2c3d",
             "not_after_ms": self.wall_ms + 25 * DAY,
             **known,
@@ -145,7 +145,7 @@ def fill(hub: PaperHub) -> None:
     hub.add_school(2, "山坡街光明小学", "Guangming Primary", (30.10, 114.31))
     hub.add_school(3, "湖泗中心小学", "Husi Central Primary", (30.13, 114.58))
     for school in (1, 2, 3):
-        hub.hear(school, school * 7 * SECOND, waiting_rows=school - 1)
+        hub.hear(school, school * 7 * SECOND, waiting_bytes=(school - 1) * 700)
         hub.record(
             "device",
             [

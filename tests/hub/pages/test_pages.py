@@ -7,6 +7,7 @@ import pytest
 from hub.lesson.pairing import read_lesson
 from hub.pages.access import ATTEMPTS_PER_ADDRESS, SESSION_COOKIE
 from hub.pages.hub_view import FlowLight
+from sync.oplog import Row
 from tests.hub.pages.browser import Browser
 from tests.hub.pages.paper_hub import HOUR, MINUTE, SECOND, TEN_O_CLOCK, PaperHub, fill
 
@@ -293,6 +294,30 @@ async def test_a_school_s_page_shows_its_rows_and_says_that_names_are_not_here(
     assert [reading["point"] for reading in twin["detail"]["readings"]] == ["soil_moisture"]
 
 
+async def test_a_school_s_page_says_who_may_read_and_stops_saying_that_the_hub_cannot(
+    hub: PaperHub, browser: Browser
+) -> None:
+    fill(hub)
+    told: Row = {"school": 2, "at_ms": hub.wall_ms - HOUR, "who": "李老师", "public": bytes(32)}
+    hub.record(
+        "confirmed_recipient",
+        [
+            {**told, "recipient": b"1", "kind": "recovery", "name": "code of 2026"},
+            {**told, "recipient": b"2", "kind": "box", "name": "spare", "revoked": 1},
+            {**told, "recipient": b"3", "kind": "hub", "name": "health in part, identity"},
+        ],
+    )
+    page = (await browser.get("/schools/2")).text
+    for words in ("recovery code", "code of 2026", "李老师", "spare", "revoked", "confirmed"):
+        assert words in page
+    assert "No names." not in page
+    assert "names and guardians: until further notice" in page
+    assert "health figures: some epochs, now ended" in page
+    other = (await browser.get("/schools/1")).text
+    assert "No names." in other
+    assert "Who may read" not in other
+
+
 @pytest.mark.parametrize("path", ["/schools/99", "/lessons/nope", "/nope", "/schools/99999999999"])
 async def test_what_is_not_there_is_said_so_in_the_reader_s_language(
     hub: PaperHub, browser: Browser, path: str
@@ -525,7 +550,7 @@ async def test_a_district_of_524_schools_stays_light(hub: PaperHub, browser: Bro
             (30 + (school * 37 % 100) / 200, 114 + (school * 61 % 100) / 100),
         )
         if school % 10:
-            hub.hear(school, school * 300, waiting_rows=school)
+            hub.hear(school, school * 300, waiting_bytes=school)
         hub.record("card_tap", [{"school": school, "at_ms": hub.wall_ms - school, "person": 1}])
     for flagship in range(1, 521, 4):
         await schedule(

@@ -24,7 +24,7 @@ HEARD = SchoolLight(
     heartbeat_ms=NOW - 12 * SECOND,
     stored_ms=NOW - 3 * SECOND,
     lag_ms=4 * MINUTE,
-    waiting_rows=17,
+    waiting_bytes=1700,
     not_after_ms=NOW + 20 * DAY,
 )
 FULL = Minutes(live_s=2400, recorded_s=2400, missing_s=0, rung="main")
@@ -104,7 +104,7 @@ def test_a_good_light_carries_its_evidence_and_each_age() -> None:
         "heartbeat 12 s",
         "data stored 3 s",
         "sync lag 4 min",
-        "17 rows waiting",
+        "1.7 KiB waiting",
     ]
 
 
@@ -143,7 +143,8 @@ def test_a_district_counts_only_what_it_has_evidence_for() -> None:
 
     district = build_district([CALM, never], [HEARD, stray], [lesson()], NOW, ENGLISH)
 
-    assert (district.connected, district.attention, district.waiting_rows) == (2, 1, 34)
+    assert (district.connected, district.attention) == (2, 1)
+    assert (district.waiting_bytes, district.told) == (3400, 2)
     assert (district.taps_today, district.tap_ms, district.lessons_now) == (5, NOW - HOUR, 1)
     assert [(row.school, row.name) for row in district.rows] == [
         (2, "光明小学"),

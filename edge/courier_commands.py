@@ -1,0 +1,108 @@
+"""``schoolnode courier``: sync by USB stick where there is no line, or none that suffices."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from edge.config import load_config
+from edge.control import ask_box
+from edge.courier_desk import Trip
+from edge.errors import BoxSetupError
+
+courier_app = typer.Typer(help="Sync by USB stick: what waits for the hub, and what it answers.")
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", help="The box's configuration file (TOML).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Stick = Annotated[Path, typer.Argument(help="The folder where the stick is mounted.")]
+_DEFAULT = Path("box.toml")
+_MIB = 1024 * 1024
+_POLL_S = 0.3
+
+
+@courier_app.command("export")
+def export_to(
+    stick: Stick,
+    size: Annotated[int, typer.Option(min=1, help="At most so many MiB.")] = 1024,
+    config: ConfigFile = _DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Write what the hub lacks onto a stick, alarms first; nobody but the hub can read it."""
+    trip = Trip(errand="export", stick=str(stick.absolute()), bytes_max=size * _MIB)
+    told = _make(config, trip, "writing", as_json=as_json)
+    if as_json:
+        return
+    typer.echo(f"{told['segments']} segments in {told['total']} files are on the stick.")
+    if told["left_bytes"]:
+        typer.echo(
+            f"{told['left_bytes'] / _MIB:.1f} MiB did not fit: they come with the next trip."
+        )
+    typer.echo("Unmount it. At the hub: schoolnode-hub courier import STICK. Then bring it back.")
+
+
+@courier_app.command("import")
+def import_from(stick: Stick, config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
+    """Take in what the hub sent by stick, and its receipts; may be repeated.
+
+    Exit code 1 when a file or segment was refused.
+    """
+    trip = Trip(errand="import", stick=str(stick.absolute()))
+    told = _make(config, trip, "reading", as_json=as_json)
+    if not as_json:
+        typer.echo(f"{told['segments']} new segments came from the hub.")
+        _say_receipts(told)
+    _refuse(told, as_json=as_json)
+
+
+@courier_app.command("receipt")
+def take_receipt(stick: Stick, config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
+    """Take in only what the hub says it holds; exported rows that it holds are not sent again."""
+    trip = Trip(errand="receipt", stick=str(stick.absolute()))
+    told = _make(config, trip, "reading", as_json=as_json)
+    if not as_json:
+        _say_receipts(told)
+    _refuse(told, as_json=as_json)
+
+
+def _make(config: Path, trip: Trip, verb: str, *, as_json: bool) -> dict[str, Any]:
+    """Have the daemon make a trip and wait for its end."""
+    folder = load_config(config).folder
+    ask_box(folder, "POST", "/courier", msgspec.json.encode(trip))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"{verb} files …", total=None)
+        while True:
+            told = ask_box(folder, "GET", "/courier")
+            progress.update(task, completed=told["done"], total=told["total"] or None)
+            if not told["running"]:
+                break
+            time.sleep(_POLL_S)
+    if told["error"]:
+        raise BoxSetupError(told["error"])
+    if as_json:
+        typer.echo(json.dumps(told, ensure_ascii=False))
+    return told
+
+
+def _say_receipts(told: dict[str, Any]) -> None:
+    said = {
+        "taken": "The hub's receipts are taken: schoolnode sync status shows them.",
+        "old": "The stick's receipts are older than what is known; passed over.",
+        "none": "No receipts could be read.",
+    }
+    typer.echo(said[told["receipts"]])
+
+
+def _refuse(told: dict[str, Any], *, as_json: bool) -> None:
+    if not as_json:
+        for name, reason in told["files"]:
+            typer.echo(f"{name}: {reason}", err=True)
+    if told["files"]:
+        raise typer.Exit(1)

@@ -1,0 +1,167 @@
+"""``schoolnode-hub courier``: takes in what schools sent by USB stick, and answers on it."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from hub.errors import HubSetupError
+from hub.server import HubParts
+from sync.courier_trip import Inbound, Outbound, batches
+from sync.errors import SyncError
+from sync.segment import HUB
+from sync.stick import (
+    CourierFile,
+    StickError,
+    find_files,
+    free_bytes,
+    read_file,
+    remove_others,
+    write_file,
+)
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", help="The hub's configuration file (TOML).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Stick = Annotated[Path, typer.Argument(help="The folder where the stick is mounted.")]
+Size = Annotated[int, typer.Option(min=1, help="At most so many MiB for each school.")]
+Open = Callable[[Path], AbstractContextManager[HubParts]]
+_DEFAULT = Path("hub.toml")
+_MIB = 1024 * 1024
+_MARGIN_BYTES = 4 * _MIB
+
+
+@dataclass(slots=True)
+class Visit:
+    """What one school's files on a stick brought, and what was written back for it."""
+
+    school: int
+    segments: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    is_proven: bool = False  # a file opened that the school signed
+    answered: int = 0
+    left_bytes: int = 0
+
+
+def courier_app(open_hub: Open) -> typer.Typer:
+    """Return the commands; ``open_hub`` opens the hub that a configuration names."""
+    app = typer.Typer(help="Sync by USB stick with schools that have no line.")
+
+    @app.command("import")
+    def import_from(
+        stick: Stick,
+        answer: Annotated[
+            bool, typer.Option(help="Write receipts and what the schools lack onto the stick.")
+        ] = True,
+        size: Size = 256,
+        config: ConfigFile = _DEFAULT,
+        as_json: AsJson = False,
+    ) -> None:
+        """Take in what schools sent, and answer on the same stick; may be repeated.
+
+        Exit code 1 when a file or segment was refused.
+        """
+        with _told(), open_hub(config) as parts:
+            files = [each for each in find_files(stick) if each.recipient == HUB]
+            if not files:
+                raise StickError(
+                    f"{stick}: holds no courier file for the hub; at the school: schoolnode"
+                    " courier export"
+                )
+            visits = _take_in(parts, files)
+            if answer:
+                for visit in visits:
+                    if visit.is_proven:
+                        _answer(parts, stick, visit, size * _MIB)
+        _say(visits, as_json=as_json)
+
+    @app.command("export")
+    def export_to(
+        stick: Stick,
+        school: Annotated[list[int], typer.Option(help="For which schools.")],
+        size: Size = 256,
+        config: ConfigFile = _DEFAULT,
+        as_json: AsJson = False,
+    ) -> None:
+        """Write receipts and what schools lack onto a stick; only they can read it."""
+        visits = [Visit(each) for each in school]
+        with _told(), open_hub(config) as parts:
+            enrolled = {box.binding.school for box in parts.registry.boxes()}
+            for each in school:
+                if each not in enrolled:
+                    raise HubSetupError(f"school {each} has no box; schoolnode-hub boxes lists all")
+            for visit in visits:
+                _answer(parts, stick, visit, size * _MIB)
+        _say(visits, as_json=as_json)
+
+    return app
+
+
+def _take_in(parts: HubParts, files: Sequence[CourierFile]) -> list[Visit]:
+    inbound = Inbound(parts.node, parts.config.district)
+    visits: dict[int, Visit] = {}
+    for each in _shown(files):
+        visit = visits.setdefault(each.origin, Visit(each.origin))
+        try:
+            part = inbound.open(read_file(each.path))
+        except (StickError, SyncError) as error:
+            visit.refused.append((each.path.name, str(error)))
+            continue
+        visit.is_proven = True
+        inbound.take_receipts(part)
+        for some in batches(part):
+            done = inbound.take(part, some)
+            visit.segments += done.stored
+            visit.refused += [
+                (each.path.name, f"{log} segment {seq}: {why}") for log, seq, why in done.refused
+            ]
+    return list(visits.values())
+
+
+def _answer(parts: HubParts, stick: Path, visit: Visit, bytes_max: int) -> None:
+    room = max(0, min(bytes_max, free_bytes(stick) - _MARGIN_BYTES))
+    outbound = Outbound(parts.node, visit.school, parts.config.district, room, os.urandom)
+    for number in range(1, outbound.parts + 1):
+        write_file(stick, *outbound.part(number))
+    remove_others(stick, HUB, visit.school, outbound.parts)
+    visit.answered, visit.left_bytes = outbound.segments, outbound.left_bytes
+
+
+def _shown(files: Sequence[CourierFile]) -> Iterator[CourierFile]:
+    columns = (TextColumn("reading files …"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield from progress.track(files)
+
+
+def _say(visits: Sequence[Visit], *, as_json: bool) -> None:
+    if as_json:
+        schools = [asdict(visit) for visit in visits]
+        typer.echo(json.dumps({"schools": schools}, ensure_ascii=False))
+    else:
+        for visit in visits:
+            typer.echo(
+                f"School {visit.school}: {visit.segments} new segments came,"
+                f" {visit.answered} go back with the receipts."
+            )
+            if visit.left_bytes:
+                typer.echo(f"  {visit.left_bytes / _MIB:.1f} MiB did not fit; next time.")
+            for name, reason in visit.refused:
+                typer.echo(f"  {name}: {reason}", err=True)
+    if any(visit.refused for visit in visits):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except StickError as error:
+        raise HubSetupError(str(error)) from error

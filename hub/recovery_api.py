@@ -1,0 +1,146 @@
+"""What a box asks of its hub for its backup and its rebuilding, on the boxes' port.
+
+A box reaches its own school's part alone: the school is the certificate's. Bodies and answers are
+msgpack (``sync.vault_backup``, ``sync.restore``).
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Coroutine
+from contextlib import closing
+
+import msgspec
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from hub.vault_shelf import VaultShelf
+from provisioning.box_gate import BoxGate
+from provisioning.certificates import Binding
+from provisioning.enrolment_api import calling_box, refusal_response
+from provisioning.errors import RefusedError
+from sync.errors import SyncError
+from sync.restore import SchoolPicture, read_holdings, read_picture
+from sync.vault_backup import BACKUP_BYTES_MAX, ShareWish, sign_receipt
+from sync.writer import Writer
+
+_log = logging.getLogger(__name__)
+
+STATE_PATH = "/vault"
+SHARE_PATH = "/vault/share"
+BACKUP_PATH = "/vault/backup"
+HOLDINGS_PATH = "/school/holdings"
+PICTURE_PATH = "/school/picture"
+BODY_S_MAX = 1200.0
+"""4 MiB take so long at 30 kbit/s."""
+PICTURES_AT_ONCE = 1
+"""Each reads all rows of one school; more wait their turn."""
+MEDIA_TYPE = "application/x-schoolnode-sync"
+
+_Route = Callable[[Binding, web.Request], Coroutine[None, None, bytes]]
+
+
+class RecoveryDesk:
+    """Answers boxes; ``signing`` is the hub's key, ``connect`` opens its store for reading."""
+
+    def __init__(
+        self,
+        shelf: VaultShelf,
+        writer: Writer,
+        gate: BoxGate,
+        signing: Ed25519PrivateKey,
+        connect: Callable[[], sqlite3.Connection],
+    ) -> None:
+        self._shelf = shelf
+        self._writer = writer
+        self._gate = gate
+        self._signing = signing
+        self._connect = connect
+        self._pictures = asyncio.Semaphore(PICTURES_AT_ONCE)
+
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_get(STATE_PATH, self._judged(self._state), allow_head=False)
+        app.router.add_post(SHARE_PATH, self._judged(self._share))
+        app.router.add_put(BACKUP_PATH, self._judged(self._store))
+        app.router.add_get(BACKUP_PATH, self._judged(self._copy), allow_head=False)
+        app.router.add_get(HOLDINGS_PATH, self._judged(self._holdings), allow_head=False)
+        app.router.add_get(PICTURE_PATH, self._judged(self._picture), allow_head=False)
+
+    def _judged(
+        self, route: _Route
+    ) -> Callable[[web.Request], Coroutine[None, None, web.Response]]:
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                box = calling_box(request, self._gate)
+            except RefusedError as refusal:
+                return refusal_response(refusal)
+            try:
+                body = await route(box, request)
+            except SyncError as error:
+                _log.warning("school %d, box %s: %s", box.school, box.box, error)
+                raise web.HTTPConflict(text=str(error)) from error
+            return web.Response(body=body, content_type=MEDIA_TYPE)
+
+        return answer
+
+    async def _state(self, box: Binding, _: web.Request) -> bytes:
+        return msgspec.msgpack.encode(await self._writer.call(self._shelf.state, box.school))
+
+    async def _share(self, box: Binding, request: web.Request) -> bytes:
+        try:
+            wish = msgspec.msgpack.decode(await _body(request, 64), type=ShareWish)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise web.HTTPBadRequest(text=f"no wish for a share: {error}") from error
+        share = await self._writer.call(self._shelf.share_after, box.school, wish.after)
+        return msgspec.msgpack.encode(share)
+
+    async def _store(self, box: Binding, request: web.Request) -> bytes:
+        backup = await _body(request, BACKUP_BYTES_MAX)
+        receipt = await self._writer.call(self._shelf.store, box.school, box.box, backup)
+        _log.info(
+            "school %d stored vault backup %d (%d bytes, share %d)",
+            box.school,
+            receipt.number,
+            len(backup),
+            receipt.generation,
+        )
+        return msgspec.msgpack.encode(sign_receipt(receipt, self._signing))
+
+    async def _copy(self, box: Binding, _: web.Request) -> bytes:
+        copy = await self._writer.call(self._shelf.copy, box.school)
+        if copy is None:
+            raise web.HTTPNotFound(text="this school has stored no vault backup here")
+        _log.warning("school %d, box %s took its vault's backup", box.school, box.box)
+        return msgspec.msgpack.encode(copy)
+
+    async def _holdings(self, box: Binding, _: web.Request) -> bytes:
+        def read() -> SchoolPicture:
+            with closing(self._connect()) as connection:
+                return SchoolPicture(read_holdings(connection.cursor(), box.school), {})
+
+        async with self._pictures:
+            return msgspec.msgpack.encode(await asyncio.to_thread(read))
+
+    async def _picture(self, box: Binding, _: web.Request) -> bytes:
+        def read() -> SchoolPicture:
+            with closing(self._connect()) as connection:
+                return read_picture(connection, box.school)
+
+        async with self._pictures:
+            return msgspec.msgpack.encode(await asyncio.to_thread(read))
+
+
+async def _body(request: web.Request, bytes_max: int) -> bytes:
+    """Return the body, bounded in size and time whatever the port's own limit is."""
+    if (request.content_length or 0) > bytes_max:
+        raise web.HTTPRequestEntityTooLarge(bytes_max, request.content_length or 0)
+    content = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            async for chunk in request.content.iter_any():
+                content += chunk
+                if len(content) > bytes_max:
+                    raise web.HTTPRequestEntityTooLarge(bytes_max, len(content))
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout(text=f"no body within {BODY_S_MAX:.0f} s") from error
+    return bytes(content)

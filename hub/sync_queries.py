@@ -1,0 +1,179 @@
+"""What the hub holds of schools' logs, for its pages and its metrics; nothing is decided by it."""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sync.checkpoint import is_countersigned, read_checkpoints
+from sync.holdings import HeldLane, count_sealed_only, read_held
+from sync.schema.model import Group, Lane
+from sync.segment import HUB
+
+PARKED_MAX: Final = 20
+CHECKPOINTS_MAX: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedHere:
+    """Rows of a school that are stored here and could not be applied."""
+
+    lane: Lane
+    seq: int
+    rows: int
+    reason: str
+    retriable: bool
+    parked_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointHere:
+    """The newest checkpoint of a school's logs of one audience; moments are Unix ms."""
+
+    audience: str
+    number: int
+    at_ms: int
+    countersigned: bool
+    refused: str | None
+    dropped_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchoolSync:
+    """``incarnations``: how many lives of the school's box wrote logs that are held.
+
+    ``heard_ms`` is of the store and up to an hour old; ``frozen`` are reasons of forked logs.
+    """
+
+    lanes: tuple[HeldLane, ...] = ()
+    incarnations: int = 0
+    heard_ms: int | None = None
+    parked: tuple[ParkedHere, ...] = ()
+    refused_segments: int = 0
+    frozen: tuple[str, ...] = ()
+    clamped_segments: int = 0
+    evicted_ms: int | None = None
+    checkpoints: tuple[CheckpointHere, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistrictSync:
+    """All schools' logs together."""
+
+    stored: Mapping[Lane, int]
+    applied: Mapping[Lane, int]
+    sealed_only: Mapping[tuple[Lane, Group], int]
+    parked_rows: int
+    parked_for_good_rows: int
+    refused_segments: int
+    frozen_logs: int
+    clamped_segments: int
+    evicted_schools: int
+    refused_checkpoints: int
+
+
+def read_school_sync(connection: sqlite3.Connection, school: int) -> SchoolSync:
+    cursor = connection.cursor()
+    (incarnations,) = cursor.execute(
+        "SELECT count(DISTINCT incarnation) FROM log WHERE origin = ?", (school,)
+    ).fetchone()
+    heard = cursor.execute("SELECT heard_ms FROM peer_heard WHERE peer = ?", (school,)).fetchone()
+    parked = cursor.execute(
+        """SELECT l.lane, p.seq, p.rows, p.reason, p.retriable, p.parked_ms
+             FROM parked p JOIN log l ON l.id = p.log WHERE l.origin = ?
+            ORDER BY p.parked_ms DESC, p.log, p.seq LIMIT ?""",
+        (school, PARKED_MAX),
+    ).fetchall()
+    (refused,) = cursor.execute(
+        "SELECT count(*) FROM quarantine WHERE peer = ?", (school,)
+    ).fetchone()
+    frozen = cursor.execute(
+        "SELECT DISTINCT frozen FROM log WHERE origin = ? AND frozen IS NOT NULL LIMIT ?",
+        (school, PARKED_MAX),
+    ).fetchall()
+    # "0" follows "/": all logs whose names begin with the school's number.
+    (clamped,) = cursor.execute(
+        "SELECT count(*) FROM clock_clamp WHERE clamped_log >= ? AND clamped_log < ?",
+        (f"{school}/", f"{school}0"),
+    ).fetchone()
+    evicted = cursor.execute(
+        """SELECT at_ms FROM eviction
+            WHERE school = ?1 AND member = ?1 AND deleted = 0 AND returned_ms IS NULL""",
+        (school,),
+    ).fetchone()
+    return SchoolSync(
+        lanes=tuple(read_held(cursor, school)),
+        incarnations=incarnations,
+        heard_ms=heard[0] if heard else None,
+        parked=tuple(
+            ParkedHere(
+                lane=Lane(row["lane"]),
+                seq=row["seq"],
+                rows=row["rows"],
+                reason=row["reason"],
+                retriable=bool(row["retriable"]),
+                parked_ms=row["parked_ms"],
+            )
+            for row in parked
+        ),
+        refused_segments=refused,
+        frozen=tuple(reason for (reason,) in frozen),
+        clamped_segments=clamped,
+        evicted_ms=evicted[0] if evicted else None,
+        checkpoints=_checkpoints(cursor, school),
+    )
+
+
+def read_district_sync(connection: sqlite3.Connection) -> DistrictSync:
+    """Count over all schools; some 100 ms for a district, so not on the event loop."""
+    cursor = connection.cursor()
+    lanes = cursor.execute(
+        "SELECT lane, sum(stored), sum(applied), sum(frozen IS NOT NULL) FROM log"
+        " WHERE origin <> ? GROUP BY lane",
+        (HUB,),
+    ).fetchall()
+    parked, for_good = cursor.execute(
+        "SELECT coalesce(sum(rows), 0), coalesce(sum(rows * (retriable = 0)), 0) FROM parked"
+    ).fetchone()
+
+    def counted(query: str) -> int:
+        (found,) = cursor.execute(query).fetchone()
+        return int(found)
+
+    return DistrictSync(
+        stored={Lane(lane): stored for lane, stored, _, _ in lanes},
+        applied={Lane(lane): applied for lane, _, applied, _ in lanes},
+        sealed_only=count_sealed_only(cursor),
+        parked_rows=parked,
+        parked_for_good_rows=for_good,
+        refused_segments=counted("SELECT count(*) FROM quarantine"),
+        frozen_logs=sum(frozen for *_, frozen in lanes),
+        clamped_segments=counted("SELECT count(*) FROM clock_clamp"),
+        evicted_schools=counted(
+            "SELECT count(*) FROM eviction WHERE deleted = 0 AND returned_ms IS NULL"
+        ),
+        refused_checkpoints=counted("SELECT count(*) FROM checkpoint WHERE refused IS NOT NULL"),
+    )
+
+
+def _checkpoints(cursor: sqlite3.Cursor, school: int) -> tuple[CheckpointHere, ...]:
+    audiences = cursor.execute(
+        "SELECT DISTINCT audience FROM checkpoint WHERE origin = ? ORDER BY audience LIMIT ?",
+        (school, CHECKPOINTS_MAX),
+    ).fetchall()
+    found = []
+    for (audience,) in audiences:
+        known = read_checkpoints(cursor, school, audience)
+        for newest in known[:1]:
+            dropped = next((each.dropped_ms for each in known if each.dropped_ms), None)
+            found.append(
+                CheckpointHere(
+                    audience=audience,
+                    number=newest.record.number,
+                    at_ms=newest.record.at_ms,
+                    countersigned=is_countersigned(cursor, newest),
+                    refused=newest.refused,
+                    dropped_ms=dropped,
+                )
+            )
+    return tuple(found)

@@ -1,0 +1,363 @@
+"""Both ends of a connection over a made line: what they say when, and that nothing is lost."""
+
+import random
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from sync.conversation import HEARTBEAT_MS, RECEIPT_MS, Conversation
+from sync.errors import MalformedError
+from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX, Message
+from sync.framing import FrameReader, frame
+from sync.oplog import Row
+from sync.pacing import Pace
+from sync.schema.model import Lane
+from sync.sealer import URGENT
+from sync.segment import SEGMENT_BYTES_MAX, parse_segment
+from tests.sync.district import District
+
+
+def noise(district: District, count: int) -> list[Row]:
+    """Rows of about 6 KiB that do not compress."""
+    chance = district.chance
+    return [
+        {"at_ms": n, "device": "d", "event": "e", "detail": chance.randbytes(5000).hex()}
+        for n in range(count)
+    ]
+
+
+@dataclass
+class Line:
+    """A connection between a school and the hub; what is under way stands in ``lines``."""
+
+    district: District
+    school: int = 17
+    paces: tuple[Pace, Pace] = field(default_factory=lambda: (Pace(), Pace()))
+    first_bytes_max: int = FIRST_BYTES_MAX
+    now_ms: int = 0
+    heard: list[tuple[str, Message]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        nodes = self.district.nodes
+        self.edge = Conversation(
+            nodes[self.school],
+            0,
+            self.paces[0],
+            self.now_ms,
+            asks=True,
+            first_bytes_max=self.first_bytes_max,
+        )
+        self.hub = Conversation(nodes[0], self.school, self.paces[1], self.now_ms, asks=False)
+        self.lines: dict[str, deque[bytes]] = {"up": deque(), "down": deque()}
+        self._readers = {"up": FrameReader(), "down": FrameReader()}
+        self.bytes: Counter[str] = Counter()
+
+    def speak(self, direction: str, lanes: frozenset[Lane] = frozenset(Lane)) -> int:
+        """Let one end say all it has to; return how many frames that were."""
+        speaker = self.edge if direction == "up" else self.hub
+        said = 0
+        while (data := speaker.speak(self.now_ms, CREDIT_BYTES, 0, lanes)) is not None:
+            self.lines[direction].append(data)
+            self.bytes[direction] += len(data)
+            said += 1
+        return said
+
+    def pass_on(self, direction: str) -> None:
+        """Let the oldest of what is under way arrive."""
+        listener = self.hub if direction == "up" else self.edge
+        for content in self._readers[direction].feed(self.lines[direction].popleft()):
+            message = listener.hear(content, self.now_ms).message
+            if message is not None:
+                self.heard.append((direction, message))
+
+    def settle(self, rounds: int = 200) -> None:
+        """Let both speak and hear until neither has anything to say."""
+        for _ in range(rounds):
+            self.now_ms += 50
+            said = sum(self.speak(direction) for direction in ("up", "down"))
+            for direction in ("up", "down"):
+                while self.lines[direction]:
+                    self.pass_on(direction)
+            if not said:
+                self.now_ms += RECEIPT_MS
+                if not self.speak("up") + self.speak("down"):
+                    return
+        raise AssertionError(f"not quiet after {rounds} rounds")
+
+
+def lanes_of(message: Message) -> list[Lane]:
+    return [parse_segment(wire).header.log.lane for wire in message.segments]
+
+
+class TestFlow:
+    def test_messages_follow_each_other_without_waiting_for_an_answer(
+        self, district: District
+    ) -> None:
+        district.nodes[17].record("device_event", noise(district, 60))
+        district.seal(17)
+        line = Line(district)
+        assert line.speak("up") > 1
+        assert sum(line.edge.under_way.values()) < FIRST_BYTES_MAX + SEGMENT_BYTES_MAX
+        line.settle()
+        assert line.edge.under_way == {}
+        assert district.rows(0, "SELECT count(*) FROM device_event") == [(60,)]
+        sent = [parse_segment(wire).header for _, each in line.heard for wire in each.segments]
+        assert len({(header.log, header.seq) for header in sent}) == len(sent)
+
+    def test_what_is_under_way_stays_within_the_window(self, district: District) -> None:
+        district.nodes[17].record("device_event", noise(district, 60))
+        district.seal(17)
+        slow = Pace()
+        for cut in range(5):
+            slow.note_loss(cut)
+        line = Line(district, paces=(slow, Pace()))
+        line.speak("up")
+        line.pass_on("up")
+        line.speak("down")
+        line.pass_on("down")
+        line.speak("up")
+        assert len(line.lines["up"]) == 1  # one segment, which is longer than the window
+
+    def test_an_alarm_is_in_the_next_message_however_much_waits(self, district: District) -> None:
+        school = district.nodes[17]
+        school.record("device_event", noise(district, 200))
+        district.seal(17)
+        line = Line(district)
+        line.speak("up")
+        line.pass_on("up")
+        line.speak("down")
+        line.pass_on("down")
+        line.heard.clear()
+        while line.lines["up"]:
+            line.pass_on("up")
+        line.heard.clear()
+        school.record("alarm", [{"at_ms": 1, "device": "button", "alarm": "panic"}])
+        district.seal(17)
+        line.speak("down")
+        line.pass_on("down")
+        line.speak("up")
+        line.pass_on("up")
+        first = next(message for direction, message in line.heard if direction == "up")
+        assert Lane.ALARM in lanes_of(first)
+        assert district.rows(0, "SELECT at_ms FROM alarm") == [(1,)]
+
+    def test_lanes_that_may_not_flow_wait_and_the_others_pass(self, district: District) -> None:
+        school = district.nodes[17]
+        line = Line(district)
+        line.settle()
+        school.record("device_event", noise(district, 3))
+        school.record("alarm", [{"at_ms": 1, "device": "button", "alarm": "panic"}])
+        district.seal(17)
+        line.heard.clear()
+        line.speak("up", URGENT)
+        while line.lines["up"]:
+            line.pass_on("up")
+        sent = [lane for _, message in line.heard for lane in lanes_of(message)]
+        assert Lane.ALARM in sent
+        assert set(sent) <= URGENT
+        assert line.heard[-1][1].waiting_bytes > 3 * 4000
+        line.settle()
+        assert district.rows(0, "SELECT count(*) FROM device_event") == [(3,)]
+
+    def test_after_a_cut_the_hub_is_asked_before_anything_is_sent_again(
+        self, district: District
+    ) -> None:
+        school = district.nodes[17]
+        school.record("device_event", noise(district, 8))
+        district.seal(17)
+        line = Line(district)
+        line.speak("up")
+        while line.lines["up"]:
+            line.pass_on("up")  # and the hub's receipts are lost
+        stored = {
+            (header.log, header.seq)
+            for _, message in line.heard
+            for header in (parse_segment(wire).header for wire in message.segments)
+        }
+        assert stored
+        again = Line(district, first_bytes_max=0)
+        again.settle()
+        sent = {
+            (header.log, header.seq)
+            for _, message in again.heard
+            for header in (parse_segment(wire).header for wire in message.segments)
+        }
+        assert not stored & sent
+        assert district.rows(0, "SELECT count(*) FROM device_event") == [(8,)]
+
+    def test_the_hub_speaks_without_being_asked(self, district: District) -> None:
+        line = Line(district)
+        line.settle()
+        district.nodes[0].record("notice", [{"school": 0, "notice": "n1"}])
+        district.seal(0)
+        assert line.speak("down") == 1
+        line.pass_on("down")
+        assert district.rows(17, "SELECT notice FROM notice") == [("n1",)]
+
+
+class TestReceipts:
+    def test_a_receipt_waits_for_company_and_is_due_then(self, district: District) -> None:
+        line = Line(district)
+        line.settle()
+        line.now_ms += 2 * RECEIPT_MS
+        district.nodes[17].record("card_tap", [{"at_ms": 1}])
+        district.seal(17)
+        line.speak("up")
+        while line.lines["up"]:
+            line.pass_on("up")
+        assert line.speak("down") == 0
+        assert line.hub.due_ms() == line.now_ms + RECEIPT_MS
+        line.now_ms += RECEIPT_MS
+        assert line.speak("down") == 1
+        line.pass_on("down")
+        assert line.edge.under_way == {}
+
+    def test_in_a_burst_receipts_come_at_once(self, district: District) -> None:
+        line = Line(district)
+        line.settle()
+        line.now_ms += 2 * RECEIPT_MS
+        for at_ms in (1, 2):
+            district.nodes[17].record("card_tap", [{"at_ms": at_ms}])
+            district.seal(17)
+            line.speak("up")
+            while line.lines["up"]:
+                line.pass_on("up")
+        assert line.speak("down") == 1
+
+    def test_a_tap_and_its_receipt_cost_little_beside_what_is_secret(
+        self, district: District
+    ) -> None:
+        line = Line(district)
+        costs = []
+        for at_ms in range(4):
+            line.settle()
+            line.bytes.clear()
+            district.nodes[17].record("card_tap", [{"at_ms": at_ms, "device": "d"}])
+            district.seal(17)
+            (*_, wire) = [wire for name, _, wire in district.wires(17) if "attendance" in name]
+            line.now_ms += 60_000
+            line.settle()
+            secret = 64 + 16 + len(parse_segment(wire).bodies[0])
+            costs.append((line.bytes["up"] - secret, line.bytes["down"]))
+        assert costs[-1] <= (20, 8)
+
+
+class TestSilence:
+    def test_an_idle_caller_asks_and_is_answered_by_one_byte(self, district: District) -> None:
+        line = Line(district)
+        line.settle()
+        line.bytes.clear()
+        assert line.edge.due_ms() is not None
+        assert line.hub.due_ms() is None
+        line.now_ms = line.edge.due_ms() or 0
+        assert line.speak("up") == 1
+        line.pass_on("up")
+        assert line.speak("down") == 1
+        line.pass_on("down")
+        assert line.bytes == {"up": 1, "down": 1}
+        assert line.speak("up") == line.speak("down") == 0
+        assert line.edge.silent_ms(line.now_ms) == 0
+
+    def test_a_dead_peer_is_asked_again_and_its_silence_counts(self, district: District) -> None:
+        line = Line(district)
+        line.settle()
+        began_ms = line.now_ms
+        asked = []
+        while line.now_ms < began_ms + 4 * HEARTBEAT_MS:
+            line.now_ms += 100
+            asked += [line.now_ms] * line.speak("up")
+        assert len(asked) == 4
+        assert {later - earlier for earlier, later in pairwise(asked)} == {HEARTBEAT_MS}
+        assert line.edge.silent_ms(line.now_ms) >= 3 * HEARTBEAT_MS
+
+    def test_what_no_peer_says_is_malformed(self, district: District) -> None:
+        line = Line(district)
+        (content,) = FrameReader().feed(b"\x01" + frame(b"\xc1\xc1\xc1"))
+        with pytest.raises(MalformedError):
+            line.hub.hear(content, 0)
+
+
+@dataclass
+class Storm:
+    """A school and its hub on a line that is cut again and again, from one seed.
+
+    What was written is remembered here, outside of the nodes.
+    """
+
+    district: District
+    chance: random.Random
+    taps: int = 0
+    notices: int = 0
+    cuts: int = 0
+
+    def __post_init__(self) -> None:
+        self.line = Line(self.district)
+
+    def step(self) -> None:
+        self.line.now_ms += self.chance.randrange(1, 4000)
+        self.district.now += self.chance.randrange(1, 4000)
+        (act,) = self.chance.choices(
+            (self.write, self.seal, self.speak, self.pass_on, self.cut, self.restart),
+            (7, 4, 16, 24, 1.5, 0.5),
+        )
+        act()
+
+    def write(self) -> None:
+        count = self.chance.randrange(1, 60)
+        rows: list[Row] = [{"at_ms": self.taps + n, "device": "door"} for n in range(count)]
+        self.taps += count
+        school, hub = self.district.nodes[17], self.district.nodes[0]
+        school.record("card_tap", rows)
+        school.record("device_event", noise(self.district, 1))
+        hub.record("notice", [{"school": 0, "notice": f"n{self.notices:03}"}])
+        self.notices += 1
+
+    def seal(self) -> None:
+        self.district.seal(17, 0)
+
+    def speak(self) -> None:
+        self.line.speak(self.chance.choice(["up", "down"]))
+
+    def pass_on(self) -> None:
+        direction = self.chance.choice(["up", "down"])
+        if self.line.lines[direction]:
+            self.line.pass_on(direction)
+
+    def cut(self) -> None:
+        self.cuts += 1
+        first_bytes_max = 0 if self.line.edge.under_way else FIRST_BYTES_MAX
+        self.line = Line(
+            self.district,
+            paces=self.line.paces,
+            first_bytes_max=first_bytes_max,
+            now_ms=self.line.now_ms,
+        )
+
+    def restart(self) -> None:
+        self.district.reopen(self.chance.choice([0, 17]))
+        self.cut()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_cut_or_restart_of_a_stream_loses_or_doubles_a_row(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    district = District(tmp_path, chance)
+    for origin in (0, 17):
+        district.add(origin)
+    storm = Storm(district, chance)
+    for _ in range(250):
+        storm.step()
+    for _ in range(3):
+        storm.seal()
+        storm.cut()
+        storm.line.settle()
+    assert storm.cuts > 6
+    taps = sorted(district.rows(0, "SELECT at_ms FROM card_tap"))
+    assert taps == [(number,) for number in range(storm.taps)]
+    notices = sorted(district.rows(17, "SELECT notice FROM notice"))
+    assert notices == [(f"n{number:03}",) for number in range(storm.notices)]
+    for node in district.nodes.values():
+        node.close()

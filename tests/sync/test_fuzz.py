@@ -1,0 +1,225 @@
+"""Every decoder of outside bytes, fed with damaged messages: it raises nothing but its errors.
+
+Examples are the committed vectors and what two nodes say to each other; a decoder that this file
+does not name fails a test.
+"""
+
+import ast
+import json
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sync.body import unpack_tables
+from sync.checkpoint import parse_digests, parse_record
+from sync.columnar import decode_column
+from sync.courier import parse_part
+from sync.errors import SyncError
+from sync.exchange import Session, parse_message
+from sync.fragment_exchange import decode_from_box, decode_from_hub
+from sync.fragment_log import parse_header, parse_lesson_id, parse_take_id
+from sync.fragment_log import parse_record as parse_fragment
+from sync.fragment_sealing import parse_group, split_init
+from sync.framing import FrameReader, frame
+from sync.message_packing import MessagePacking
+from sync.own_keys import parse_purpose
+from sync.recovery import parse_recovery_code
+from sync.restore import parse_picture
+from sync.schema.model import Lane
+from sync.sealing import SUITE_X25519_SHA256_CHACHA20, KeyId, unwrap
+from sync.segment import LogName, decompress, parse_segment
+from sync.snapshot_part import unpack_part
+from sync.vault_backup import VaultShare, open_backup, read_header
+from tests.sync.district import District
+
+ROOT = Path(__file__).parents[2]
+VECTORS = ROOT / "tests" / "vectors"
+KEY = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+SNAPSHOT = LogName(17, 5, "s17", Lane.SNAPSHOT)
+
+
+def as_text(decode: Callable[[str], object]) -> Callable[[bytes], object]:
+    return lambda data: decode(data.decode("latin-1"))
+
+
+def decode_columns(data: bytes) -> None:
+    for table in unpack_tables(data):
+        for _, column in table.columns:
+            decode_column(column, table.rows)
+
+
+def open_signature(data: bytes) -> None:
+    parse_group(parse_fragment(data))
+
+
+DECODERS: dict[str, Callable[[bytes], object]] = {
+    "body.unpack_tables": unpack_tables,
+    "checkpoint.parse_digests": parse_digests,
+    "checkpoint.parse_record": lambda data: parse_record(data, SNAPSHOT),
+    "columnar.decode_column": decode_columns,
+    "courier.parse_part": parse_part,
+    "exchange.parse_message": parse_message,
+    "fragment_exchange.decode_from_box": as_text(decode_from_box),
+    "fragment_exchange.decode_from_hub": as_text(decode_from_hub),
+    "fragment_log.parse_header": parse_header,
+    "fragment_log.parse_lesson_id": as_text(parse_lesson_id),
+    "fragment_log.parse_record": parse_fragment,
+    "fragment_log.parse_take_id": as_text(parse_take_id),
+    "fragment_sealing.parse_group": open_signature,
+    "fragment_sealing.split_init": split_init,
+    "framing.feed": lambda data: list(FrameReader().feed(data)),
+    "message_packing.unpack": lambda data: MessagePacking().unpack(data),
+    "own_keys.parse_purpose": as_text(parse_purpose),
+    "recovery.parse_recovery_code": as_text(parse_recovery_code),
+    "restore.parse_picture": parse_picture,
+    "sealing.unwrap": lambda data: unwrap(
+        data, SUITE_X25519_SHA256_CHACHA20, KEY, b"", KeyId(bytes(8))
+    ),
+    "segment.decompress": decompress,
+    "segment.parse_segment": parse_segment,
+    "snapshot_part.unpack_part": lambda data: unpack_part(SNAPSHOT, data),
+    "vault_backup.open_backup": lambda data: open_backup(data, 17, KEY, VaultShare(1, bytes(32))),
+    "vault_backup.read_header": read_header,
+}
+READ_FROM_THE_OWN_STORE = {
+    "fragment_index.decode_entries",
+    "merge.unpack_clocks",
+    "incarnation.open_incarnation",
+    "sealing.open_body",  # ChaCha20-Poly1305 decides before anything is parsed
+}
+DECODING = (
+    "parse_",
+    "unpack_",
+    "decode_",
+    "split_",
+    "open_",
+    "decompress",
+    "unwrap",
+    "read_header",
+)
+
+
+def vectors(folder: Path) -> Iterator[bytes]:
+    """Return all bytes that the committed vectors hold."""
+
+    def found(value: object) -> Iterator[bytes]:
+        match value:
+            case dict():
+                for each in value.values():
+                    yield from found(each)
+            case list():
+                for each in value:
+                    yield from found(each)
+            case str():
+                try:
+                    yield bytes.fromhex(value)
+                except ValueError:
+                    yield value.encode()
+
+    for path in sorted(folder.rglob("*.json")):
+        yield from found(json.loads(path.read_bytes()))
+
+
+@cache
+def examples() -> list[bytes]:
+    made = [*vectors(VECTORS / "sync"), *vectors(VECTORS / "fuzz")]
+    with tempfile.TemporaryDirectory() as folder:
+        district = District(Path(folder), random.Random(3))
+        for origin in (0, 17):
+            district.add(origin)
+        edge, hub = Session(district.nodes[17], 0), Session(district.nodes[0], 17)
+        packings = {edge: MessagePacking(), hub: MessagePacking()}
+        for at_ms in range(1, 4):
+            district.nodes[17].record("card_tap", [{"at_ms": at_ms, "card": "c"}] * 20)
+            district.nodes[17].record("room", [{"room": "r", "name": f"{at_ms}"}])
+            district.nodes[0].record("notice", [{"school": 0, "notice": "n"}])
+            district.seal(17, 0)
+            for speaker, hearer in ((edge, hub), (hub, edge)):
+                message = speaker.speak()
+                assert message is not None
+                packed = packings[speaker].pack(message)
+                made += [msgspec.msgpack.encode(message), packed, b"\x01" + frame(packed)]
+                hearer.hear(message)
+        for origin in (0, 17):
+            made += [wire for _, _, wire in district.wires(origin)]
+        for node in district.nodes.values():
+            node.close()
+    return sorted({example for example in made if example}, key=lambda each: (len(each), each))
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    data = bytearray(draw(st.sampled_from(examples())))
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(data)))
+        span = draw(st.integers(1, 12))
+        match draw(st.sampled_from(("flip", "cut", "drop", "insert", "repeat", "splice"))):
+            case "flip" if at < len(data):
+                data[at] ^= 1 << draw(st.integers(0, 7))
+            case "cut":
+                del data[at:]
+            case "drop":
+                del data[at : at + span]
+            case "insert":
+                data[at:at] = draw(st.binary(min_size=1, max_size=9) | st.sampled_from(EXTREMES))
+            case "repeat":
+                data[at:at] = data[at : at + span] * draw(st.sampled_from((2, 300)))
+            case _:
+                data[at:] = draw(st.sampled_from(examples()))[at:]
+    return bytes(data)
+
+
+EXTREMES = (
+    bytes(8),
+    b"\xff" * 9,
+    b"\xcf" + b"\xff" * 8,  # msgpack: the greatest integer
+    b"\xdd\xff\xff\xff\xff",  # msgpack: an array of 2**32 - 1
+    b"\xa2\xc3\x28",  # msgpack: text that is no UTF-8
+    b"\x91" * 600,
+)
+
+
+def refusal(decode: Callable[[bytes], object], data: bytes) -> str | None:
+    """Return why bytes are refused, None if they are read."""
+    try:
+        decode(data)
+    except SyncError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("name", sorted(DECODERS))
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(data=damaged())
+def test_what_was_damaged_is_read_or_refused_and_nothing_else(name: str, data: bytes) -> None:
+    assert refusal(DECODERS[name], data) != ""
+
+
+@pytest.mark.parametrize("name", sorted(DECODERS))
+def test_what_once_failed_is_read_or_refused(name: str) -> None:
+    assert all(refusal(DECODERS[name], data) != "" for data in vectors(VECTORS / "fuzz"))
+
+
+def test_every_decoder_of_outside_bytes_is_named_here() -> None:
+    """A module-level function of sync that is given bytes or text, and is named for decoding."""
+    found = set()
+    for path in sorted((ROOT / "sync").glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, ast.FunctionDef) or not node.name.startswith(DECODING):
+                continue
+            given = [argument.annotation for argument in node.args.args]
+            if any(kind is not None and ast.unparse(kind) in KINDS for kind in given):
+                found.add(f"{path.stem}.{node.name}")
+    assert found <= DECODERS.keys() | READ_FROM_THE_OWN_STORE
+    assert len(found) > len(DECODERS) // 2
+
+
+KINDS = {"bytes", "str", "bytes | None", "str | None"}

@@ -1,0 +1,138 @@
+"""What waits to be sealed comes back by columns, in the order of its log, within what fits."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sync.body import TEXT_MAX, TableColumns
+from sync.clock import HybridClock
+from sync.columnar import Value, decode_column
+from sync.log_state import log_id_of
+from sync.oplog import append
+from sync.pending_writes import (
+    HLC_FIELD,
+    PRESENT_FIELD,
+    SCHOOL_FIELD,
+    fields_of,
+    read_writes,
+    restore_writes,
+)
+from sync.row_check import Row
+from sync.schema import BY_NAME
+from sync.schema.model import Group, Lane
+from sync.segment import LogName
+from sync.store import index_positions, open_store
+from sync.unsealed import Batch, collect
+from tests.sync.district import empty_store
+
+NOW = 1_790_000_000_000
+ATTENDANCE = LogName(17, 5, "s17", Lane.ATTENDANCE)
+SLOT = BY_NAME["timetable_slot"]
+
+
+@pytest.fixture
+def cursor(tmp_path: Path) -> Iterator[sqlite3.Cursor]:
+    path = tmp_path / "store.db"
+    path.write_bytes(empty_store())
+    with closing(open_store(path)) as connection:
+        yield connection.cursor()
+
+
+def write(cursor: sqlite3.Cursor, log: LogName, table: str, *rows: Row) -> int:
+    log_id = log_id_of(cursor, log)
+    append(cursor, HybridClock(lambda: NOW), log_id, log, BY_NAME[table], rows)
+    return log_id
+
+
+def all_of(cursor: sqlite3.Cursor, log: LogName, log_id: int, rows_max: int = 1000) -> Batch:
+    batch = collect(cursor, log_id, log, rows_max, (NOW + 1) << 16)
+    assert batch is not None
+    return batch
+
+
+def rows_of(columns: TableColumns) -> list[Value]:
+    return decode_column(columns.row_numbers, columns.rows)
+
+
+def test_tables_of_one_lane_are_cut_at_one_row_number(cursor: sqlite3.Cursor) -> None:
+    for moment in range(4):
+        log_id = write(cursor, ATTENDANCE, "card_tap", {"at_ms": moment, "person": moment})
+        write(cursor, ATTENDANCE, "health_check", {"at_ms": moment, "temperature_c": 36.5})
+    batch = all_of(cursor, ATTENDANCE, log_id, rows_max=5)
+    taps, checks = batch.tables[Group.DISTRICT]
+    assert (rows_of(taps), rows_of(checks)) == ([1, 3, 5], [2, 4])
+    assert batch.counts == {20: 3, 23: 2}
+    assert (batch.first_row, batch.last_row) == (1, 5)
+    assert rows_of(batch.tables[Group.HEALTH][0]) == [2, 4]
+
+
+def test_a_group_carries_only_rows_that_have_something_in_it(cursor: sqlite3.Cursor) -> None:
+    rows: list[Row] = [{"at_ms": 1, "person": 5}, {"at_ms": 2, "card": "04:A1"}, {"at_ms": 3}]
+    log_id = write(cursor, ATTENDANCE, "card_tap", *rows)
+    batch = all_of(cursor, ATTENDANCE, log_id)
+    assert rows_of(batch.tables[Group.IDENTITY][0]) == [2]
+    assert rows_of(batch.tables[Group.DISTRICT][0]) == [1, 2, 3]
+
+
+def test_long_texts_are_cut_where_a_receiver_would_have_too_much(cursor: sqlite3.Cursor) -> None:
+    text = "x" * 12_000
+    rows: list[Row] = [{"at_ms": moment, "room": text} for moment in range(100)]
+    log_id = write(cursor, ATTENDANCE, "card_tap", *rows)
+    batch = all_of(cursor, ATTENDANCE, log_id)
+    assert batch.last_row == TEXT_MAX // 2 // 12_000
+    assert batch.counts == {20: batch.last_row}
+
+
+def test_events_come_in_the_order_of_their_log_whatever_their_moments(
+    cursor: sqlite3.Cursor,
+) -> None:
+    index_positions(cursor, [BY_NAME["card_tap"]])
+    rows: list[Row] = [{"at_ms": moment} for moment in (30, 10, 20)]
+    log_id = write(cursor, ATTENDANCE, "card_tap", *rows)
+    (taps,) = all_of(cursor, ATTENDANCE, log_id).tables[Group.DISTRICT]
+    assert decode_column(dict(taps.columns)[1], 3) == [30, 10, 20]
+    assert rows_of(taps) == [1, 2, 3]
+
+
+def test_writes_that_name_different_columns_wait_and_come_back_as_they_were(
+    cursor: sqlite3.Cursor,
+) -> None:
+    log = LogName(17, 5, "s17", SLOT.lane)
+    log_id = write(
+        cursor,
+        log,
+        "timetable_slot",
+        {"slot": "a", "subject": "语文"},
+        {"slot": "b", "teacher": None},
+        {"slot": "a", "deleted": 1},
+    )
+    (slots,) = all_of(cursor, log, log_id).tables[Group.DISTRICT]
+    columns = dict(slots.columns)
+    numbers = {column.name: column.number for column in SLOT.columns}
+    present = decode_column(columns[PRESENT_FIELD], 3)
+    slot, subject, teacher = (1 << numbers[name] for name in ("slot", "subject", "teacher"))
+    everything = sum(1 << number for number in numbers.values())
+    # A new row says that it is not deleted, a deletion names all.
+    assert present == [slot | subject | 1, slot | teacher | 1, everything | 1]
+    assert decode_column(columns[numbers["subject"]], 3) == ["语文", None, None]
+    stamps = decode_column(columns[HLC_FIELD], 3)
+    assert stamps == sorted(stamps, key=lambda stamp: int(stamp or 0))
+    assert len(set(stamps)) == 3
+
+
+def test_writes_of_a_store_of_the_first_version_are_read(cursor: sqlite3.Cursor) -> None:
+    fields: dict[int, Value] = {SCHOOL_FIELD: 17, HLC_FIELD: 9, -3: 0, PRESENT_FIELD: 2, 1: "a"}
+    former = msgspec.msgpack.encode(fields)
+    restore_writes(cursor, (4, SLOT), [7], [fields])
+    (present,) = cursor.execute("SELECT content FROM pending_write").fetchone()
+    assert fields_of(former) == fields_of(present) == fields
+    assert former != present
+    for contents in ([former, present], [present, present], [former]):
+        columns = read_writes(SLOT, contents)
+        assert list(columns[1]) == ["a"] * len(contents)
+        assert list(columns[HLC_FIELD]) == [9] * len(contents)
+        assert list(columns[2]) == [None] * len(contents)
