@@ -85,7 +85,7 @@ def test_every_example_configuration_is_accepted(name: str, language: str, tmp_p
 def test_every_setting_is_described(name: str, language: str) -> None:
     examples = "\n".join(blocks(DOCS / f"{name}{language}.md", "toml"))
     for setting in settings_of(SETTINGS[name]):
-        assert re.search(rf"^(\[|#)?{setting}\b", examples, re.MULTILINE), setting
+        assert re.search(rf"^(\[(\w+\.)*|#)?{setting}\b", examples, re.MULTILINE), setting
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -1,5 +1,6 @@
 """Multicast DNS (RFC 6762) by zeroconf, kept to the interface of one of our addresses."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,7 +44,9 @@ async def open_multicast_dns(address: IPv4Address) -> AsyncIterator[AsyncZerocon
 
 async def _start(opened: zeroconf.Zeroconf, address: IPv4Address) -> None:
     try:
-        await opened.async_wait_for_start()
+        # Who gives up waiting would otherwise cancel the future that closing waits for: zeroconf
+        # 0.154 then leaves its sockets open.
+        await asyncio.shield(opened.async_wait_for_start())
     except zeroconf.NotRunningException as error:
         raise SetupError(f"mDNS on {address}: does not start; see the log") from error
     if not opened.engine.senders:

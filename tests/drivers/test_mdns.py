@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -472,3 +473,19 @@ def test_a_hint_steps_back_for_what_is_found_or_adopted_on_the_same_host() -> No
     other = hint("http://10.0.0.7:80")
     adopted = ["http://10.0.0.6:80/onvif/device_service", "serial:/dev/ttyUSB1?baud=9600"]
     assert leave_out_doubles([*doubles, other, found, bus], adopted) == [other, found, bus]
+
+
+async def test_who_stops_while_it_opens_leaves_no_socket_behind() -> None:
+    """Unclosed sockets are warnings, and warnings are errors here."""
+    for _ in range(5):
+        opening = asyncio.ensure_future(_opened_for_ever())
+        await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        gc.collect()
+
+
+async def _opened_for_ever() -> None:
+    async with open_multicast_dns(CAMERA):
+        await asyncio.Future()
