@@ -95,9 +95,8 @@ async def test_a_tap_is_durable_within_moments_and_names_its_pupil(desk: Desk) -
     async with running(desk.recorder.run()):
         desk.recorder.take(tap("6F007B3972"))
         desk.recorder.take(tap("0100AABBCC"))
-        await until(lambda: len(desk.taps()) == 2)
+        await until(lambda: len(desk.taps()) == 2 and Change.TAPS in desk.changes)
     assert desk.taps() == [(person, None, "101"), (None, "0100AABBCC", "101")]
-    assert Change.TAPS in desk.changes
 
 
 async def test_a_value_is_recorded_when_it_moves_or_after_a_quarter_of_an_hour(desk: Desk) -> None:
