@@ -40,8 +40,8 @@ SEED = 11
 SCHOOL = 1
 KBITS = 30.0
 ONE_WAY_MS = 350.0
-PEER_S_MAX = 180.0
-"""How long Morango may take for a scenario; it is stopped then and its rows are counted."""
+PEER_DAY_S_MAX, PEER_DAYS_S_MAX = 300.0, 600.0
+"""How long Morango may take for one day, and for several; it is stopped then, its rows counted."""
 _HERE = Path(__file__).parent
 
 
@@ -59,6 +59,10 @@ class Scenario:
     @property
     def condition(self) -> str:
         return self.cut.replace(" ", "_") if self.cut else "steady"
+
+    @property
+    def peer_s_max(self) -> float:
+        return PEER_DAY_S_MAX if self.days == 1 else PEER_DAYS_S_MAX
 
     @property
     def shape(self) -> Shape:
@@ -166,7 +170,7 @@ def run_peer(
         _connect_once(morango, setting)
         capture = folder / "line.pcap"
         link.reshape(scenario.shape, capture)
-        pushed = morango.push("tap", [tap.row for tap in taps], setting, PEER_S_MAX)
+        pushed = morango.push("tap", [tap.row for tap in taps], setting, scenario.peer_s_max)
         link.counts()
         line = read_line(capture, 0, 0)
         drawn = Counter((tap.at_ms, tap.person) for tap in taps)
@@ -201,7 +205,7 @@ def main() -> None:
         "--morango",
         choices=("none", "day", "all"),
         default="all",
-        help="let Morango run nothing, the single day, or everything (25 minutes)",
+        help="let Morango run nothing, the single day, or everything (an hour)",
     )
     options.add_argument(
         "--only", action="append", choices=[scenario.name for scenario in SCENARIOS], default=[]
@@ -302,8 +306,9 @@ def _notes() -> list[str]:
         f"One day is {TAPS_A_DAY:,} taps; five are {5 * TAPS_A_DAY:,}. Grants were sent before.",
         SETTINGS_NOTE,
         (
-            f"Morango takes up a broken session again, for at most {PEER_S_MAX:.0f} s a scenario;"
-            " no time is given where it did not finish. Its bytes are IP packets, all in."
+            f"Morango takes up a broken session again, for at most {PEER_DAY_S_MAX:.0f} s with one"
+            f" day and {PEER_DAYS_S_MAX:.0f} s with five; no time is given where it did not finish."
+            " Its bytes are IP packets, all in."
         ),
         "Not tried here: a real modem line, loss at random, a line that changes its rate.",
     ]

@@ -36,6 +36,8 @@ from benchmarks.wire import WireCost, measure_wire
 
 SCHOOL_ON_THE_LINE = 2
 EDITS = "edits"
+RAW_TRIES = 3
+"""The ceiling is the best of so many; a pause of the machine is not SQLite's."""
 FIRST_EDITS_SEED = 1_000_000
 
 
@@ -89,7 +91,7 @@ class Measurement:
     def _taps(self, load: Load, run: int) -> None:
         taps = draw_taps(SEED, load.rows, skip=self.ours.used)
         self._step(f"{load.name}, run {run + 1}: SQLite alone, then ours")
-        load.raw.append(insert_taps(self._new("raw"), taps))
+        load.raw.append(max(insert_taps(self._new("raw"), taps) for _ in range(RAW_TRIES)))
         load.ours.append(self.ours.carry_taps(load.rows))
         self._peers(load, run, lambda setting: push_taps(self._new("morango"), setting, taps))
 
@@ -97,7 +99,7 @@ class Measurement:
         edits = list(draw_edits(run, load.rows))
         first = list(draw_edits(FIRST_EDITS_SEED, load.rows))
         self._step(f"{load.name}, run {run + 1}: SQLite alone, then ours")
-        load.raw.append(upsert_swaps(self._new("raw"), edits))
+        load.raw.append(max(upsert_swaps(self._new("raw"), edits) for _ in range(RAW_TRIES)))
         load.ours.append(self.ours.carry_edits(run, load.rows))
         self.wrong_slots += self.ours.wrong_slots(last_edits(edits))
         self._peers(
@@ -255,7 +257,7 @@ def _notes(plan: Plan) -> list[str]:
             "Edits: subject and teacher of slots that both ends have, each slot once, a thousand a"
             " transaction. The goals against Morango are set for taps."
         ),
-        f"Raw SQLite: {SETTINGS}; edits as INSERT … ON CONFLICT DO UPDATE of the same columns.",
+        f"Raw SQLite, best of {RAW_TRIES} before each run: {SETTINGS}; edits as INSERT … ON CONFLICT DO UPDATE of the same columns.",
         (
             f"Connected: a day of {TAPS_A_DAY:,} taps as they arrive; bytes of TLS records both"
             " ways without the handshake, which is beside it. Morango's bytes are what its client"

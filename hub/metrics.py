@@ -129,6 +129,11 @@ def _boxes(boxes: Sequence[SchoolLight], now_ms: int) -> Iterator[Family]:
         sum(box.waiting_bytes or 0 for box in fresh),
     )
     yield one(
+        "schoolnode_hub_sync_lag_seconds",
+        "How long ago the slowest connected box last had nothing sealed that is not here.",
+        seconds(max((box.lag_ms for box in fresh if box.lag_ms is not None), default=None)),
+    )
+    yield one(
         "schoolnode_hub_certificate_end_timestamp_seconds",
         "When the first certificate of a box that was heard ends.",
         seconds(min((box.not_after_ms for box in boxes if box.not_after_ms), default=None)),

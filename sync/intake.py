@@ -89,8 +89,8 @@ class Intake:
         self._parsed: dict[tuple[int, int], Segment] = {}
         self._evicted = evicted(cursor) if own[0] == HUB else frozenset()
         self.done = Imported()
-        self.diverged: list[LogState] = []
-        """A school's logs of former incarnations that went on differently elsewhere."""
+        self.diverged: dict[int, tuple[LogState, int]] = {}
+        """A school's former logs that went on differently elsewhere, and the last segment alike."""
 
     def take_in(self, wires: Sequence[bytes], peer: int, may_carry: MayCarry) -> Imported:
         """Store and fold what is new; refusals are counted in ``refused`` and quarantined."""
@@ -163,7 +163,7 @@ class Intake:
             return None
         if header.prev != (log.head if log else FIRST_PREV):
             if log and name.origin == self._own[0] != HUB:
-                self.diverged.append(log)
+                self._note_divergence(log, log.stored - 1)
                 return None
             raise self._freeze(name, f"segment {header.seq} does not follow what is stored")
         if log and header.first_row <= log.sealed_row:
@@ -239,9 +239,17 @@ class Intake:
             "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log.id, segment.header.seq)
         ).fetchone()
         if held is not None and parse_segment(held[0]).header_bytes != segment.header_bytes:
+            if log.name.origin == self._own[0] != HUB:
+                self._note_divergence(log, segment.header.seq - 1)
+                return
             raise self._freeze(
                 log.name, f"two different segments are numbered {segment.header.seq}"
             )
+
+    def _note_divergence(self, log: LogState, alike: int) -> None:
+        """Note that a former log of this school's went on differently after segment ``alike``."""
+        _, lowest = self.diverged.get(log.id, (log, alike))
+        self.diverged[log.id] = log, min(alike, lowest)
 
     def _freeze(self, name: LogName, reason: str) -> ForkError:
         self._cursor.execute(

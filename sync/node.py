@@ -340,10 +340,10 @@ class Node:
             intake = Intake(cursor, own, self._directory, self._keyring, self.clock, clamp)
             done = intake.take_in(wires, peer, may_carry)
             receipts = read_receipts(cursor, peer) if intake.diverged else {}
-            for log in intake.diverged:
-                # Its last segment is another than the peer's, whatever an older receipt said.
+            for log, alike in intake.diverged.values():
+                # What follows is another than the peer's, whatever an older receipt said.
                 told = receipts[log.id].stored if log.id in receipts else 0
-                agreed = min(told, log.stored - 1)
+                agreed = min(told, alike)
                 now_ms = self.clock.now_ms()
                 give_way(cursor, self._keyring, log, agreed, self._incarnation, now_ms)
             incarnation = self._incarnation

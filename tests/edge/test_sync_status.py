@@ -3,12 +3,15 @@ from pathlib import Path
 
 import pytest
 
+from edge import sync_status
 from edge.box_store import BoxStore
 from edge.pages.box_view import LaneLight, LinkState
+from edge.sealed_count import SealedCount
 from edge.sync_status import SILENT_MS, read_lanes, sync_lights
 from edge.uplink import UplinkState
+from sync.holdings import SealedOnly
 from sync.log_state import holding_of
-from sync.schema.model import Lane
+from sync.schema.model import Group, Lane
 from sync.segment import parse_segment
 from tests.edge.school import MINUTE, Box, new_box
 
@@ -36,8 +39,12 @@ def record(store: BoxStore, rows: int) -> None:
 
 
 def receipt(store: BoxStore, segments: int) -> None:
-    """Let the hub say that it holds the first segments of the telemetry log."""
-    (log,) = [each for each in store.node.logs() if each.name.lane is Lane.TELEMETRY]
+    acknowledge(store, Lane.TELEMETRY, segments)
+
+
+def acknowledge(store: BoxStore, lane: Lane, segments: int) -> None:
+    """Let the hub say that it holds the first segments of a lane's log."""
+    (log,) = [each for each in store.node.logs() if each.name.lane is lane]
     wire = store.node.segment(log.id, segments)
     assert wire is not None
     held = holding_of(log)
@@ -92,3 +99,61 @@ def test_a_link_is_shown_as_good_as_its_last_answer() -> None:
 def test_what_the_hub_refuses_is_said_before_anything_else() -> None:
     state = UplinkState(connected=True, last_exchange_ms=1, refused=["17/…/control segment 4: no"])
     assert sync_lights(state, (), 2).detail == "17/…/control segment 4: no"
+
+
+def test_unsealed_rows_are_told_apart_from_those_that_wait_sealed(
+    box: Box, store: BoxStore
+) -> None:
+    begun_ms = box.now_ms
+    record(store, 3)
+    store.node.seal_all()
+    box.district.clock.ms += MINUTE
+    record(store, 2)
+
+    lane = telemetry(store)
+
+    assert (lane.unsealed_rows, lane.sealed, lane.waiting_rows) == (2, 3, 5)
+    assert (lane.oldest_unsealed_ms, lane.oldest_waiting_ms) == (begun_ms + MINUTE, begun_ms)
+
+
+def test_what_the_hub_stores_and_cannot_read_is_not_known_until_it_was_counted(
+    store: BoxStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_status, "SEGMENTS_A_LOOK", 2)
+    sealed = SealedCount(store.reader, store.acquaintances)
+    segments = seal_three_names(store)
+    acknowledge(store, Lane.CONTROL, segments)
+    assert segments > 2
+
+    looks = [control(store, sealed).sealed_only for _ in range(segments)]
+
+    assert looks[0] is None
+    assert looks[-1] == (SealedOnly(group=Group.IDENTITY, segments=3),)
+    store.node.release(Group.IDENTITY, "headteacher")
+    assert control(store, sealed).sealed_only == ()
+
+
+def test_a_hub_set_back_to_a_backup_is_counted_anew(store: BoxStore) -> None:
+    sealed = SealedCount(store.reader, store.acquaintances)
+    segments = seal_three_names(store)
+    acknowledge(store, Lane.CONTROL, segments)
+    assert control(store, sealed).sealed_only == (SealedOnly(group=Group.IDENTITY, segments=3),)
+
+    acknowledge(store, Lane.CONTROL, segments - 1)
+
+    assert control(store, sealed).sealed_only == (SealedOnly(group=Group.IDENTITY, segments=2),)
+
+
+def seal_three_names(store: BoxStore) -> int:
+    """Return how many segments of the control log that makes, with the keys' grants."""
+    for person in range(3):
+        store.node.record("person", [{"person": person, "name": b"sealed under a key"}])
+        store.node.seal_all()
+    (log,) = [each for each in store.node.logs() if each.name.lane is Lane.CONTROL]
+    return log.stored
+
+
+def control(store: BoxStore, sealed: SealedCount) -> LaneLight:
+    lanes = read_lanes(store.node, store.reader, sealed)
+    (lane,) = [each for each in lanes if each.lane is Lane.CONTROL]
+    return lane

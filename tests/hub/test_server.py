@@ -11,6 +11,7 @@ from cryptography import x509
 from edge.hub_stream import HubUnreachableError
 from hub import server
 from hub.errors import HubSetupError
+from hub.exchange_api import Heartbeat
 from hub.lesson.timetable import Row
 from hub.server import HubServer, open_hub, run_hub
 from provisioning.box_keys import new_box_keys
@@ -147,7 +148,9 @@ async def test_rows_of_several_tables_are_recorded_whole_or_not_at_all(tmp_path:
         assert hub.rows("SELECT lesson FROM lesson_party") == [("a1",)]
 
 
-async def test_a_school_unheard_for_long_has_no_lag_that_anybody_knows(tmp_path: Path) -> None:
+async def test_a_school_never_heard_has_no_lag_and_that_of_a_silent_one_rises(
+    tmp_path: Path,
+) -> None:
     hub = RunningHub(hub_config(tmp_path), Clock())
     with (
         open_hub(hub.config, hub.now_ms) as parts,
@@ -161,7 +164,19 @@ async def test_a_school_unheard_for_long_has_no_lag_that_anybody_knows(tmp_path:
         (unheard,) = running.school_lights()
         assert (unheard.heartbeat_ms, unheard.lag_ms, unheard.not_after_ms) == (None, None, None)
 
-        parts.registry.revoked.add(unheard.box or "")
+        hub.now_ms.ahead_ms = 0
+        name = unheard.box or ""
+        caught_up_ms = hub.now_ms()
+        running._exchange.heartbeats[name] = Heartbeat(
+            caught_up_ms, caught_up_ms, waiting_bytes=0, caught_up_ms=caught_up_ms
+        )
+        hub.now_ms.ahead_ms = 3 * 3_600_000
+        (silent,) = running.school_lights()
+        assert silent.waiting_bytes == 0
+        assert silent.lag_ms is not None
+        assert silent.lag_ms >= 3 * 3_600_000
+
+        parts.registry.revoked.add(name)
         assert running.school_lights() == []
 
 

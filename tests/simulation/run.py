@@ -102,5 +102,9 @@ def _live(world: World, storm: Storm, size: Size) -> None:
         calm(world)
         settle(world)
         check_quiet(world, storm.cloned)
+        if chance.random() < 0.5:
+            storm.bound_all_histories()
+            settle(world)
+            check_quiet(world, storm.cloned)
     assert world.hub.node is not None
     world.logs = len(world.hub.node.logs())

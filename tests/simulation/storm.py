@@ -8,6 +8,7 @@ from itertools import islice
 from sync.history import HistoryPolicy
 from sync.segment import HUB
 from tests.simulation import devices
+from tests.simulation.checks import settle
 from tests.simulation.disk import Survival
 from tests.simulation.ledger import held_serials
 from tests.simulation.machine import DownError, Machine
@@ -48,6 +49,14 @@ class Storm:
             self.world.after(1 + chance.randrange(2 * every_ms), strike)
 
         self.world.after(1 + chance.randrange(2 * every_ms), strike)
+
+    def bound_all_histories(self) -> None:
+        """Let time pass in calm, until every checkpoint is verified and what it covers is gone."""
+        for _ in range(3):
+            self.world.district.now += HISTORY.retention_ms + 1
+            for machine in self.world.machines.values():
+                self._take_steps(machine, 100_000)
+            settle(self.world)
 
     def _victims(self) -> list[Machine]:
         """Return machines to choose among; the hub is hit as often as all boxes together are."""

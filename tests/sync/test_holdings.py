@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from sync.errors import MalformedError
 from sync.holdings import HeldLane, SealedOnly, count_sealed_only, read_held, read_held_of_others
 from sync.schema.model import Group, Lane
 from sync.store import connect_readonly
@@ -31,16 +30,17 @@ def held(district: District, lane: Lane) -> HeldLane:
 def test_what_is_stored_and_cannot_be_read_is_counted_by_its_group(district: District) -> None:
     school = district.nodes[17]
     for person in (1, 2, 3):
-        school.record("student", [{"person": person, "name": b"sealed"}])
+        school.record("person", [{"person": person, "name": b"sealed"}])
         school.seal_all()
         district.exchange(17)
 
-    lane = held(district, school_lane())
+    lane = held(district, Lane.CONTROL)
 
-    assert (lane.stored, lane.applied, lane.frozen) == (3, 3, 0)
+    assert (lane.stored, lane.frozen) == (lane.applied, 0)
+    assert lane.stored >= 3
     assert lane.sealed_only == (SealedOnly(group=Group.IDENTITY, segments=3),)
     with closing(connect_readonly(district.store(0))) as reader:
-        assert count_sealed_only(reader.cursor()) == {(school_lane(), Group.IDENTITY): 3}
+        assert count_sealed_only(reader.cursor()) == {(Lane.CONTROL, Group.IDENTITY): 3}
 
     school.release(Group.IDENTITY, "headteacher")
     school.seal_all()
@@ -48,7 +48,7 @@ def test_what_is_stored_and_cannot_be_read_is_counted_by_its_group(district: Dis
     while district.nodes[0].open_waiting():
         pass
 
-    assert held(district, school_lane()).sealed_only == ()
+    assert held(district, Lane.CONTROL).sealed_only == ()
 
 
 def test_a_box_sees_the_hubs_logs_and_not_its_own(district: District) -> None:
@@ -59,7 +59,3 @@ def test_a_box_sees_the_hubs_logs_and_not_its_own(district: District) -> None:
     with closing(connect_readonly(district.store(17))) as reader:
         origins = {each.origin for each in read_held_of_others(reader.cursor(), 17)}
     assert origins == {0}
-
-
-def school_lane() -> Lane:
-    return Lane.CONTROL

@@ -9,11 +9,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sync.columnar import Value
-from sync.courier import pack_segments
+from sync.courier import pack_segments, parse_part
+from sync.courier_trip import Inbound, Outbound, batches
 from sync.errors import ForgedError
 from sync.exchange import Session
+from sync.history import HistoryPolicy
+from sync.message_packing import MessagePacking
 from sync.row_check import Row
-from sync.schema.model import GROUPS, Group
+from sync.schema.model import GROUPS, Group, Lane
 from sync.sealing import DataKey, KeyId, unwrap
 from sync.segment import parse_segment
 from sync.vault import PersonVault
@@ -26,7 +29,19 @@ IN_THE_OPEN = "运动会通知"
 
 
 def plant(district: District) -> list[bytes]:
-    """Write canaries into every sealed column that takes text; return what went over the wire."""
+    """Write canaries and bring them to the hub; return what went over the wire."""
+    write_names(district)
+    messages: list[bytes] = []
+    edge, hub = Session(district.nodes[17], 0), Session(district.nodes[0], 17)
+    for _ in range(4):
+        district.seal(17, 0)
+        pair, _, _ = one_round(edge, hub)
+        messages += pair
+    return messages
+
+
+def write_names(district: District) -> None:
+    """Write canaries into every kind of sealed column that takes text."""
     school = district.nodes[17]
     as_bytes: list[Value] = [*CANARIES]
     leaves: list[Row] = [{"person": 5, "from_ms": 1, "reason": NAME, "until_ms": 2}]
@@ -42,13 +57,6 @@ def plant(district: District) -> list[bytes]:
             "grow_log": [{"at_ms": 1, "plot": IN_THE_OPEN, "entry": NAME}],
         }
     )
-    messages: list[bytes] = []
-    edge, hub = Session(school, 0), Session(district.nodes[0], 17)
-    for _ in range(4):
-        district.seal(17, 0)
-        pair, _, _ = one_round(edge, hub)
-        messages += pair
-    return messages
 
 
 def files_of(district: District, origin: int) -> bytes:
@@ -83,7 +91,8 @@ def opened(district: District, wires: Iterable[bytes]) -> Iterator[bytes]:
     assert keys >= set(district.nodes[0]._keyring._opened.values())
     assert keys
     for segment in map(parse_segment, wires):
-        for place, body in enumerate(segment.header.bodies):
+        # A segment whose bodies went has none to open.
+        for place, body in enumerate(segment.header.bodies[: len(segment.bodies)]):
             for key in keys:
                 try:
                     yield segment.open(place, None if GROUPS[body.group] is Group.GRANT else key)
@@ -178,6 +187,109 @@ def test_a_courier_file_tells_its_finder_no_name_and_its_hub_no_more_than_the_wi
     district.nodes[17].release(Group.IDENTITY)
     district.exchange(17)
     assert CANARIES[0] in b"".join(opened(district, wires))
+
+
+def test_a_stick_tells_its_finder_no_name_in_either_direction(district: District) -> None:
+    school, hub = district.nodes[17], district.nodes[0]
+    write_names(district)
+    hub.record("notice", [{"school": 0, "notice": "n", "title_zh": IN_THE_OPEN}])
+    carried = carry(district, 17, 0) + carry(district, 0, 17)
+    assert district.rows(17, "SELECT title_zh FROM notice") == [(IN_THE_OPEN,)]
+    assert IN_THE_OPEN.encode() in b"".join(opened_at_the_hub(district))
+    found = b"".join(carried)
+    assert b"jiangxia" in found
+    for canary in (*CANARIES, IN_THE_OPEN.encode()):
+        assert canary not in found
+    brought = [wire for part in carried for wire in parse_part(part).segments]
+    readable = b"".join(opened(district, brought))
+    for canary in CANARIES:
+        assert canary not in readable
+        assert canary not in files_of(district, 0)
+    school.release(Group.IDENTITY)
+    school.release(Group.HEALTH)
+    carry(district, 17, 0)
+    for canary in CANARIES:
+        assert canary in b"".join(opened(district, brought))
+        assert canary in files_of(district, 0)
+
+
+def carry(district: District, origin: int, recipient: int) -> list[bytes]:
+    """Bring all that waits by stick; return what stood on it."""
+    trip = Outbound(
+        district.nodes[origin], recipient, "jiangxia", 1 << 30, district.chance.randbytes
+    )
+    inbound = Inbound(district.nodes[recipient], "jiangxia")
+    parts = [trip.part(number)[1] for number in range(1, trip.parts + 1)]
+    for data in parts:
+        part = inbound.open(data)
+        inbound.take_receipts(part)
+        for some in batches(part):
+            assert inbound.take(part, some).refused == []
+    return parts
+
+
+def test_a_snapshot_opens_no_further_than_what_it_replaces(district: District) -> None:
+    school = district.nodes[17]
+    for number in range(30):
+        district.now += 1000
+        school.record("leave", [{"person": number % 3, "from_ms": 1, "reason": NAME}])
+        school.record("room", [{"room": f"r{number % 3}", "name": f"{IN_THE_OPEN} {number}"}])
+        school.seal_all()
+    bound_history(district)
+    parts = snapshot_of(district, 17)
+    assert parts
+    assert {wire[:4] for _, _, wire in district.wires(17)} >= {b"SNH1", b"SNS1"}
+    readable = b"".join(opened(district, parts))
+    assert IN_THE_OPEN.encode() in readable
+    for canary in CANARIES:
+        assert canary not in readable
+        assert canary not in b"".join(parts)
+        assert canary not in files_of(district, 0)
+    school.release(Group.IDENTITY)
+    district.exchange(17)
+    assert NAME.encode() in b"".join(opened(district, parts))
+    assert set(district.rows(0, "SELECT reason FROM leave")) == {(NAME,)}
+
+
+def bound_history(district: District) -> None:
+    """Let the school make a checkpoint, the hub countersign it, and bodies go at both."""
+    at_once = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=0)
+    for _ in range(3):
+        district.settle()
+        for origin in (17, 0):
+            for _ in district.nodes[origin].history.steps(at_once):
+                pass
+    district.settle()
+
+
+def snapshot_of(district: District, origin: int) -> list[bytes]:
+    """Return what the hub holds of a school's snapshots."""
+    hub = district.nodes[0]
+    return [
+        wire
+        for log in hub.logs()
+        if (log.name.origin, log.name.lane) == (origin, Lane.SNAPSHOT)
+        for _, wire in hub.segments_for(log.id, 0, 1 << 30)
+    ]
+
+
+def test_no_planted_name_is_in_what_a_stream_carries(district: District) -> None:
+    write_names(district)
+    school, hub = Session(district.nodes[17], 0), Session(district.nodes[0], 17)
+    there, back = MessagePacking(), MessagePacking()
+    carried = b""
+    for _ in range(6):
+        district.seal(17, 0)
+        for speaker, hearer, packing in ((school, hub, there), (hub, school, back)):
+            message = speaker.speak()
+            if message is not None:
+                carried += packing.pack(message)
+                hearer.hear(message)
+    assert len(district.rows(0, "SELECT * FROM leave")) == 1
+    assert len(carried) > 1000
+    for canary in (*CANARIES, IN_THE_OPEN.encode()):
+        assert canary not in carried
+    assert IN_THE_OPEN.encode() in files_of(district, 0)
 
 
 def test_the_vaults_backup_opens_with_nothing_that_the_hub_holds(

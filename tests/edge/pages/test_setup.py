@@ -29,6 +29,7 @@ from tests.edge.pages.simulated_box import (
     SimulatedBox,
     as_view,
     camera_candidate,
+    standing,
 )
 
 PROJECTOR = "pjlink:00:11:22"
@@ -349,3 +350,31 @@ async def test_a_stolen_cookie_is_worthless_after_leaving(staff: Client, box: Si
     )
     assert answer.status == 403
     assert box.told == []
+
+
+async def test_everyone_sees_how_the_data_stands_and_staff_alone_the_reasons(
+    box: SimulatedBox, client: Client
+) -> None:
+    box.standing = standing(box)
+    page = await (await client.get("/")).text()
+    for told in ("How the data stands", "names and guardians 41", "On the way", "51,200"):
+        assert told in page
+    assert "table 99 is not known" not in page
+    assert "00c0ffee00c0ffee" not in page
+
+    await client.post("/setup/session", data={"code": SETUP_CODE})
+
+    page = await (await client.get("/")).text()
+    assert "table 99 is not known" in page
+    assert "00c0ffee00c0ffee" in page
+
+
+async def test_what_was_not_looked_at_or_counted_yet_is_said_to_be_so(
+    box: SimulatedBox, client: Client
+) -> None:
+    box.sync = replace(
+        box.sync, lanes=tuple(replace(lane, sealed_only=None) for lane in box.sync.lanes)
+    )
+    page = await (await client.get("/")).text()
+    assert "Not looked yet." in page
+    assert page.count("being counted") == len(box.sync.lanes)

@@ -1,5 +1,6 @@
 import asyncio
 import re
+from contextlib import closing
 from html import unescape
 
 import pytest
@@ -8,6 +9,7 @@ from hub.lesson.pairing import read_lesson
 from hub.pages.access import ATTEMPTS_PER_ADDRESS, SESSION_COOKIE
 from hub.pages.hub_view import FlowLight
 from sync.oplog import Row
+from sync.store import open_store
 from tests.hub.pages.browser import Browser
 from tests.hub.pages.paper_hub import HOUR, MINUTE, SECOND, TEN_O_CLOCK, PaperHub, fill
 
@@ -588,3 +590,34 @@ async def test_static_files_are_kept_by_their_content_and_nothing_else_is_served
 
 async def test_the_health_check_needs_no_session_and_tells_nothing(stranger: Browser) -> None:
     assert (await stranger.get("/healthz")).json() == {"ok": True}
+
+
+async def test_a_schools_page_says_what_the_hub_holds_of_it_and_what_went_wrong(
+    hub: PaperHub, browser: Browser
+) -> None:
+    fill(hub)
+    hub.hear(3, 3 * HOUR, lag_ms=3 * HOUR, waiting_bytes=2048)
+    with closing(open_store(hub.path)) as store:
+        store.execute(
+            "INSERT INTO log (id, origin, incarnation, audience, lane, stored, applied, stored_ms,"
+            " frozen) VALUES (900, 3, 7, 's3', 2, 412, 410, ?, 'two segments 413')",
+            (hub.wall_ms - 3 * HOUR,),
+        )
+        store.execute(
+            "INSERT INTO parked (log, seq, body, table_number, reason, rows, parked_ms)"
+            " VALUES (900, 5, 0, 99, 'table 99 is <new>', 12, ?)",
+            (hub.wall_ms - HOUR,),
+        )
+
+    page = (await browser.get("/schools/3")).text
+
+    for told in (
+        "412",
+        "410",
+        "two segments 413",
+        "table 99 is &lt;new&gt;",
+        "2 KiB",
+        "sync lag 3 h",
+    ):
+        assert told in page
+    assert "Nothing has arrived from this school yet" in (await browser.get("/schools/2")).text

@@ -35,7 +35,7 @@ class Tap(_Row):
 class Slot(_Row):
     morango_model_name = "slot"
 
-    slot = models.CharField(max_length=40)
+    slot = models.CharField(max_length=40, db_index=True)
     subject = models.CharField(max_length=40)
     teacher = models.CharField(max_length=40)
 

@@ -1,0 +1,210 @@
+"""What an intake checks one by one: each of these lines, broken, is found here."""
+
+import pytest
+
+from sync.body import TableColumns
+from sync.columnar import encode_column
+from sync.fold import fold_body
+from sync.log_state import log_id_of
+from sync.oplog import HLC_FIELD, SCHOOL_FIELD
+from sync.schema import TABLES
+from sync.schema.model import Audience, Group, Kind, Owner, Table
+from sync.sealing import DataKey, KeyId, key_id, recipient_id, wrap
+from sync.segment import HUB, FIRST_PREV, Header, LogName, TableHeader, frame_segment, parse_segment
+from sync.signing import sign
+from tests.sync.district import District
+
+CONTEXT = b"schoolnode segment"
+
+
+def taps(district: District, school: int, segments: int) -> list[bytes]:
+    """Return so many segments of one attendance log."""
+    node = district.nodes[school]
+    for each in range(segments):
+        node.record("card_tap", [{"at_ms": each, "device": "door"}])
+        node.seal_all()
+    return [wire for log, _, wire in district.wires(school) if log.endswith("/attendance")]
+
+
+def signed_again(district: District, wire: bytes, signer: int) -> bytes:
+    """Return a segment that names its signer and carries somebody else's signature."""
+    segment = parse_segment(wire)
+    signature = sign(district.keys[signer].signing, CONTEXT, segment.header_bytes)
+    return frame_segment(segment.header_bytes, signature, segment.bodies)
+
+
+def stored(district: District, origin: int, of: int) -> int:
+    (count,) = district.rows(origin, f"SELECT total(stored) FROM log WHERE origin = {of}")[0]
+    assert isinstance(count, float)
+    return int(count)
+
+
+def test_a_segment_that_its_named_signer_did_not_sign_is_refused(district: District) -> None:
+    (wire,) = taps(district, 17, 1)
+    hub = district.nodes[0]
+    forged = signed_again(district, wire, 18)
+    done = hub.import_segments([forged], 17, lambda _: True)
+    assert done.stored == 0
+    assert [(seq, "signature" in reason) for _, seq, reason in done.refused] == [(1, True)]
+    assert stored(district, 0, 17) == 0
+    assert signed_again(district, wire, 17) == wire
+    assert hub.import_segments([wire], 17, lambda _: True).stored == 1
+
+
+def test_segments_that_come_too_early_wait_for_the_missing_one(district: District) -> None:
+    first, second, third = taps(district, 17, 3)
+    hub = district.nodes[0]
+    done = hub.import_segments([third, second], 17, lambda _: True)
+    assert (done.stored, done.refused) == (0, [])
+    assert hub.import_segments([first, second, third], 17, lambda _: True).stored == 3
+    assert district.rows(0, "SELECT * FROM log WHERE frozen IS NOT NULL") == []
+
+
+def test_a_frozen_log_takes_nothing_more(district: District) -> None:
+    backup = district.back_up(17)
+    first, second, _ = taps(district, 17, 3)
+    district.restore(17, backup, b"first")
+    district.now += 5000
+    (other, *_) = taps(district, 17, 1)
+    assert parse_segment(other).header.log == parse_segment(first).header.log
+    hub = district.nodes[0]
+    hub.import_segments([first], 17, lambda _: True)
+    assert hub.import_segments([other], 17, lambda _: True).refused
+    done = hub.import_segments([second], 17, lambda _: True)
+    assert done.stored == 0
+    assert "frozen" in done.refused[0][2]
+    assert stored(district, 0, 17) == 1
+
+
+def test_a_node_takes_nothing_of_its_own_present_incarnation_from_anybody(
+    district: District,
+) -> None:
+    school = district.nodes[17]
+    backup = district.back_up(17)
+    ahead = taps(district, 17, 2)
+    school = district.restore(17, backup, b"first")
+    done = school.import_segments(ahead, 0, lambda _: True)
+    assert (done.stored, done.refused) == (0, [])
+    assert stored(district, 17, 17) == 0
+
+
+def test_a_restored_node_reuses_no_salt(district: District) -> None:
+    district.exchange(17)
+    backup = district.back_up(17)
+    salts = []
+    for generation in (b"second", b"third"):
+        wires = taps(district, 17, 3)
+        salts += [body.salt for wire in wires for body in parse_segment(wire).header.bodies]
+        district.restore(17, backup, generation)
+    assert len(salts) == len(set(salts)) >= 6
+
+
+def test_a_grant_for_one_scope_opens_nothing_of_another(district: District) -> None:
+    school, hub = district.nodes[17], district.keys[0].sealing.public_key()
+    key = DataKey(bytes(range(32)))
+    purpose = "17/s17/health/1"
+    school.record(
+        "key_grant",
+        [
+            {
+                "key_id": key_id(key),
+                "purpose": purpose,
+                "epoch": 1,
+                "recipient": recipient_id(hub),
+                "suite": 0x0020_0001_0003,
+                "wrapped": wrap(key, hub, purpose.encode()),
+            }
+        ],
+    )
+    district.exchange(17)
+    node = district.nodes[0]
+    with node.transaction() as cursor:
+        found = {
+            group: node._keyring.key(cursor, (17, "s17", group), KeyId(key_id(key)))
+            for group in (Group.IDENTITY, Group.DISTRICT, Group.HEALTH)
+        }
+    assert found == {Group.IDENTITY: None, Group.DISTRICT: None, Group.HEALTH: key}
+
+
+def header_of(log: LogName, table: Table, rows: int = 1) -> Header:
+    return Header(
+        log=log,
+        seq=1,
+        prev=FIRST_PREV,
+        signer=bytes(8),
+        first_row=1,
+        last_row=rows,
+        first_stamp=1,
+        last_stamp=9,
+        tables=[TableHeader(table.number, 1, rows)],
+        bodies=[],
+    )
+
+
+def parked_reason(
+    district: District, log: LogName, table: Table, columns: list[tuple[int, object]]
+) -> str:
+    """Fold one row of a table as if it stood in ``log``; return why it was parked."""
+    with district.nodes[0].transaction() as cursor:
+        encoded = [(number, encode_column([value])) for number, value in columns]  # type: ignore[list-item]  # any cell
+        body = TableColumns(table.number, 1, 1, encode_column([1]), encoded)
+        folded = fold_body(
+            cursor, log_id_of(cursor, log), header_of(log, table), table.primary_group, [body]
+        )
+    assert folded.tables == set()
+    (parked,) = folded.parked
+    return parked.reason
+
+
+OWNED = [table for table in TABLES if table.owner in {Owner.HUB, Owner.SCHOOL}]
+
+
+@pytest.mark.parametrize("table", OWNED, ids=lambda table: table.name)
+def test_no_node_writes_a_table_of_the_other_side(district: District, table: Table) -> None:
+    stranger = 17 if table.owner is Owner.HUB else HUB
+    audience = {Audience.DISTRICT: "d", Audience.SCHOOL: "s17", Audience.LESSON: "l1"}
+    log = LogName(stranger, 5, audience[table.audience], table.lane)
+    assert f"may not write {table.name}" in parked_reason(district, log, table, [])
+
+
+STATES = [
+    table
+    for table in TABLES
+    if table.kind is Kind.STATE
+    and table.owner in {Owner.SCHOOL, Owner.BOTH}
+    and table.audience is Audience.SCHOOL
+]
+
+
+@pytest.mark.parametrize("table", STATES, ids=lambda table: table.name)
+def test_a_school_writes_no_row_of_another_school(district: District, table: Table) -> None:
+    keys: dict[str, object] = {"INTEGER": 1, "TEXT": "x", "BLOB": b"x", "REAL": 1.0}
+    named = [
+        (column.number, keys[column.type.value])
+        for column in table.columns
+        if column.name in table.key
+    ]
+    columns = [(SCHOOL_FIELD, 18), (HLC_FIELD, 5), *named]
+    log = LogName(17, 5, "s17", table.lane)
+    assert "another school" in parked_reason(district, log, table, sorted(columns))
+
+
+def test_the_hub_writes_a_schools_rows_only_where_that_school_reads_them(
+    district: District,
+) -> None:
+    table = next(
+        table
+        for table in TABLES
+        if table.kind is Kind.STATE
+        and table.owner in {Owner.HUB, Owner.BOTH}
+        and table.audience is Audience.SCHOOL
+    )
+    keys: dict[str, object] = {"INTEGER": 1, "TEXT": "x", "BLOB": b"x", "REAL": 1.0}
+    named = [
+        (column.number, keys[column.type.value])
+        for column in table.columns
+        if column.name in table.key
+    ]
+    columns = [(SCHOOL_FIELD, 18), (HLC_FIELD, 5), *named]
+    log = LogName(HUB, 5, "s17", table.lane)
+    assert "does not reach" in parked_reason(district, log, table, sorted(columns))
