@@ -33,6 +33,7 @@ SHORT = (
         "--storm-schools=200",
         "--storm-days=5",
     ),
+    ("thirty_days.py",),
     ("demo_day.py", "--seconds=90", "--runs=1"),
 )
 

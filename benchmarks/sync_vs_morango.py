@@ -257,7 +257,10 @@ def _notes(plan: Plan) -> list[str]:
             "Edits: subject and teacher of slots that both ends have, each slot once, a thousand a"
             " transaction. The goals against Morango are set for taps."
         ),
-        f"Raw SQLite, best of {RAW_TRIES} before each run: {SETTINGS}; edits as INSERT … ON CONFLICT DO UPDATE of the same columns.",
+        (
+            f"Raw SQLite, best of {RAW_TRIES} before each run: {SETTINGS}; edits as INSERT … ON"
+            " CONFLICT DO UPDATE of the same columns."
+        ),
         (
             f"Connected: a day of {TAPS_A_DAY:,} taps as they arrive; bytes of TLS records both"
             " ways without the handshake, which is beside it. Morango's bytes are what its client"

@@ -111,6 +111,7 @@ class ExchangeDesk:
         self._gate = gate
         self._on_import = on_import
         self._streams: dict[str, _Stream] = {}
+        self._arriving: dict[str, _Stream] = {}
         self._calls: Counter[int] = Counter()
         self._turn = asyncio.Lock()
         self._queued = 0
@@ -132,13 +133,14 @@ class ExchangeDesk:
         except RefusedError as refusal:
             return refusal_response(refusal)
         with self._counted(box.school):
-            _drop_when_stalled(request)
+            drop_when_stalled(request)
             conversation = Conversation(self._node, box.school, Pace(), _now_ms(), asks=False)
             stream = _Stream(box, request, conversation)
             contents = stream.contents()
             try:
-                async with asyncio.timeout(FIRST_S_MAX):
-                    first = await anext(contents, None)
+                with _alone(self._arriving, stream):
+                    async with asyncio.timeout(FIRST_S_MAX):
+                        first = await anext(contents, None)
                 if first is None:
                     raise web.HTTPBadRequest(text="the stream ended before its first message")
                 await self._hear(stream, first)
@@ -150,7 +152,7 @@ class ExchangeDesk:
                 raise web.HTTPBadRequest(text=str(error)) from error
             response = web.StreamResponse(headers={"Content-Type": MEDIA_TYPE})
             await response.prepare(request)
-            with self._standing(stream):
+            with _alone(self._streams, stream):
                 await self._converse(stream, contents, response)
         return response
 
@@ -219,20 +221,6 @@ class ExchangeDesk:
                 pass
 
     @contextmanager
-    def _standing(self, stream: _Stream) -> Iterator[None]:
-        """Keep the stream as its box's; the one before it, of a line that was cut, ends."""
-        name = stream.box.box
-        former = self._streams.get(name)
-        if former is not None:
-            former.abort()
-        self._streams[name] = stream
-        try:
-            yield
-        finally:
-            if self._streams.get(name) is stream:
-                del self._streams[name]
-
-    @contextmanager
     def _counted(self, school: int) -> Iterator[None]:
         if self._calls.total() >= STREAMS_MAX:
             raise web.HTTPServiceUnavailable(
@@ -267,11 +255,27 @@ class ExchangeDesk:
             beat.stored_ms = now_ms
 
     async def _hang_up(self, _app: web.Application) -> None:
-        for stream in self._streams.values():
+        for stream in (*self._streams.values(), *self._arriving.values()):
             stream.abort()
 
 
-def _drop_when_stalled(request: web.Request) -> None:
+@contextmanager
+def _alone(streams: dict[str, _Stream], stream: _Stream) -> Iterator[None]:
+    """Keep the stream as its box's; the one before it, of a line that was cut, ends."""
+    name = stream.box.box
+    former = streams.get(name)
+    if former is not None:
+        former.abort()
+    streams[name] = stream
+    try:
+        yield
+    finally:
+        if streams.get(name) is stream:
+            del streams[name]
+
+
+def drop_when_stalled(request: web.Request) -> None:
+    """Have the kernel give up a connection whose other end acknowledges nothing for STALLED_MS."""
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)

@@ -7,13 +7,15 @@ msgpack (``sync.vault_backup``, ``sync.restore``).
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Coroutine
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing, contextmanager
 
 import msgspec
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from hub.exchange_api import drop_when_stalled
 from hub.vault_shelf import VaultShelf
 from provisioning.box_gate import BoxGate
 from provisioning.certificates import Binding
@@ -33,6 +35,10 @@ HOLDINGS_PATH = "/school/holdings"
 PICTURE_PATH = "/school/picture"
 BODY_S_MAX = 1200.0
 """4 MiB take so long at 30 kbit/s."""
+SILENCE_S_MAX = 60.0
+"""A body of which nothing came for so long has lost its line."""
+CALLS_OF_A_SCHOOL_MAX = 4
+"""A box makes one for its backup and one for its rebuilding; each may hold 4 MiB here."""
 PICTURES_AT_ONCE = 1
 """Each reads all rows of one school; more wait their turn."""
 MEDIA_TYPE = "application/x-schoolnode-sync"
@@ -57,6 +63,7 @@ class RecoveryDesk:
         self._signing = signing
         self._connect = connect
         self._pictures = asyncio.Semaphore(PICTURES_AT_ONCE)
+        self._calls: Counter[int] = Counter()
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get(STATE_PATH, self._judged(self._state), allow_head=False)
@@ -74,14 +81,34 @@ class RecoveryDesk:
                 box = calling_box(request, self._gate)
             except RefusedError as refusal:
                 return refusal_response(refusal)
-            try:
-                body = await route(box, request)
-            except SyncError as error:
-                _log.warning("school %d, box %s: %s", box.school, box.box, error)
-                raise web.HTTPConflict(text=str(error)) from error
-            return web.Response(body=body, content_type=MEDIA_TYPE)
+            with self._counted(box.school):
+                drop_when_stalled(request)
+                try:
+                    body = await route(box, request)
+                except SyncError as error:
+                    _log.warning("school %d, box %s: %s", box.school, box.box, error)
+                    raise web.HTTPConflict(text=str(error)) from error
+                response = web.Response(body=body, content_type=MEDIA_TYPE)
+                await response.prepare(request)
+                await response.write_eof()
+            return response
 
         return answer
+
+    @contextmanager
+    def _counted(self, school: int) -> Iterator[None]:
+        if self._calls[school] >= CALLS_OF_A_SCHOOL_MAX:
+            raise web.HTTPServiceUnavailable(
+                text=f"{CALLS_OF_A_SCHOOL_MAX} calls of this school are under way; wait",
+                headers={"Retry-After": "5"},
+            )
+        self._calls[school] += 1
+        try:
+            yield
+        finally:
+            self._calls[school] -= 1
+            if not self._calls[school]:
+                del self._calls[school]
 
     async def _state(self, box: Binding, _: web.Request) -> bytes:
         return msgspec.msgpack.encode(await self._writer.call(self._shelf.state, box.school))
@@ -137,10 +164,14 @@ async def _body(request: web.Request, bytes_max: int) -> bytes:
     content = bytearray()
     try:
         async with asyncio.timeout(BODY_S_MAX):
-            async for chunk in request.content.iter_any():
+            while True:
+                async with asyncio.timeout(SILENCE_S_MAX):
+                    chunk = await request.content.readany()
+                if not chunk:
+                    break
                 content += chunk
                 if len(content) > bytes_max:
                     raise web.HTTPRequestEntityTooLarge(bytes_max, len(content))
     except TimeoutError as error:
-        raise web.HTTPRequestTimeout(text=f"no body within {BODY_S_MAX:.0f} s") from error
+        raise web.HTTPRequestTimeout(text="the body did not come in time") from error
     return bytes(content)

@@ -25,17 +25,30 @@ from sync.vault_backup import (
     read_header,
 )
 
+STEP_MAX = 1 << 24
+"""So far a generation or number may rise at once, so that one box does not use them up for all
+that come after it; a hub that was set back lacks fewer."""
 _DAY_MS = 24 * 3600 * 1000
 
 
+class _Arrival(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    digest: bytes
+    box: str
+    at_ms: int
+
+
 class _Shares(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``since_ms``: when the last older share went; ``stored_ms``: when, from which box it came."""
+    """``since_ms``: when the last older share went; ``stored_ms``: when, from which box it came.
+
+    ``arriving`` is written ahead of a backup and is of what stands if that has its digest.
+    """
 
     current: VaultShare | None = None
     pending: VaultShare | None = None
     since_ms: int = 0
     stored_ms: int = 0
     box: str = ""
+    arriving: _Arrival | None = None
 
 
 class VaultShelf:
@@ -63,12 +76,15 @@ class VaultShelf:
         """Return a share of a generation greater than ``after``: the current one, or a new one.
 
         A new one stays pending, and is what is returned again, until a backup under it is stored.
+        Raises ForgedError for a generation that no box has seen.
         """
         shares = self._shares(school)
         for held in (shares.current, shares.pending):
             if held is not None and held.generation > after:
                 return held
         former = max(held.generation if held else 0 for held in (shares.current, shares.pending))
+        if after > former + STEP_MAX:
+            raise ForgedError(f"share {after} is far above share {former}, the last of this school")
         fresh = VaultShare(max(after, former) + 1, self._random_bytes(SHARE_BYTES))
         self._write_shares(school, msgspec.structs.replace(shares, pending=fresh))
         return fresh
@@ -95,15 +111,19 @@ class VaultShelf:
                     f" {read_header(held).number} of box {shares.box}: revoke the box that is"
                     " gone, and run schoolnode restore on the one that stays"
                 )
+            if header.number > (read_header(held).number if held else 0) + STEP_MAX:
+                raise ForgedError(
+                    f"vault backup {header.number} is far above what is held; refused"
+                )
             known = [each.generation for each in (shares.current, shares.pending) if each]
             if header.generation not in known:
                 raise ForgedError(
                     f"share {header.generation} of the vault's key is gone; seal it under a new one"
                 )
+            arrival = _Arrival(digest=digest, box=box, at_ms=self._now_ms())
+            self._write_shares(school, msgspec.structs.replace(shares, arriving=arrival))
             _replace(self._path(school, "backup"), backup)
-            shares = msgspec.structs.replace(shares, stored_ms=self._now_ms(), box=box)
-            self._write_shares(school, shares)
-            shares = self._settled(school, shares, header.generation)
+            shares = self._shares(school)
         return VaultReceipt(
             school=school,
             generation=header.generation,
@@ -144,7 +164,13 @@ class VaultShelf:
         backup = self._backup(school)
         if backup is None:
             return shares
-        # A crash came between a backup's arrival and the end of the former share.
+        # A crash may have come between a backup's arrival and the end of the former share.
+        arrival = shares.arriving
+        if arrival is not None and arrival.digest == backup_digest(backup):
+            shares = msgspec.structs.replace(
+                shares, box=arrival.box, stored_ms=arrival.at_ms, arriving=None
+            )
+            self._write_shares(school, shares)
         return self._settled(school, shares, read_header(backup).generation)
 
     def _backup(self, school: int) -> bytes | None:

@@ -13,6 +13,7 @@ ROWS_MAX = 4096
 TEXT_MAX = 1024 * 1024
 """Characters and bytes that one body's cells may expand to: repeats are cheap on the wire."""
 _COLUMNS_MAX = 64
+_TABLE_MAX = 2**16 - 1
 _LONG_OR_NULL = frozenset({str, bytes, type(None)})
 _NUMBER_MIN, _NUMBER_MAX = -16, 62  # of a column; the set of those present is one 64-bit integer
 
@@ -46,6 +47,8 @@ def unpack_tables(body: bytes) -> list[TableColumns]:
         raise MalformedError(f"a segment body does not parse: {error}") from error
     if not tables or not _rises(table.table for table in tables):
         raise MalformedError("a segment body's tables are out of order")
+    if not 0 < tables[0].table <= tables[-1].table <= _TABLE_MAX:
+        raise MalformedError("a segment body with a table number out of range")
     rows = [table.rows for table in tables]
     if min(rows) < 1 or sum(rows) > ROWS_MAX:
         raise MalformedError(f"a segment body claims {sum(rows)} rows; the limit is {ROWS_MAX}")

@@ -11,6 +11,7 @@ that still count are in the parts ``states``, made anew each time; their events 
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import msgspec
 
@@ -132,12 +133,21 @@ def parse_record(content: bytes, snapshot: LogName) -> Record:
         )
     for seen in record.seen:
         _check_place(LogName(seen.origin, seen.incarnation, snapshot.audience, seen.lane), seen)
-    for span in record.spans:
+    _check_spans(record.spans)
+    if len({(cover.incarnation, cover.lane) for cover in record.covers}) < len(record.covers):
+        raise MalformedError("a checkpoint that covers a log twice")
+    return record
+
+
+def _check_spans(spans: Sequence[Span]) -> None:
+    for span in spans:
         if not 0 < span.first <= span.last <= _PLACE_MAX or not 0 < span.incarnation <= _INT63_MAX:
             raise MalformedError("a checkpoint with parts out of range")
-    if sum(span.last - span.first + 1 for span in record.spans) > PARTS_MAX:
+    if sum(span.last - span.first + 1 for span in spans) > PARTS_MAX:
         raise MalformedError(f"a checkpoint of more than {PARTS_MAX} parts")
-    return record
+    runs = sorted((span.incarnation, span.first, span.last) for span in spans)
+    if any(log == its and first <= end for (log, _, end), (its, first, _) in pairwise(runs)):
+        raise MalformedError("a checkpoint that counts a part twice")
 
 
 def _check_place(log: LogName, said: Cover | Seen) -> None:

@@ -110,6 +110,7 @@ class Compaction:
         """Make a checkpoint; yield after each transaction. Raises CheckpointError if it cannot."""
         with self._store.transaction() as cursor:
             last = self._last(cursor, audience)
+            newest = read_checkpoints(cursor, self._store.origin, audience)[:1]
             cuts = self._cuts(cursor, audience)
             self._refuse_gaps(cursor, cuts, last)
             covers = [
@@ -137,7 +138,7 @@ class Compaction:
         yield from self._copy_all([*former, *fresh], states, Kind.STATE, purged)
         record = Record(
             version=VERSION,
-            number=last.record.number + 1 if last else 1,
+            number=newest[0].record.number + 1 if newest else 1,
             at_ms=at_ms,
             stamp=moment,
             covers=covers,
@@ -157,8 +158,9 @@ class Compaction:
         yield
 
     def _last(self, cursor: sqlite3.Cursor, audience: str) -> Checkpoint | None:
+        """Return the newest checkpoint to go on from: one that would lose rows is none."""
         found = read_checkpoints(cursor, self._store.origin, audience)
-        return found[0] if found else None
+        return next((each for each in found if each.refused is None), None)
 
     def _cuts(self, cursor: sqlite3.Cursor, audience: str) -> list[tuple[LogState, int]]:
         """Return own logs with the segment up to which the hub holds them, or the hub itself."""

@@ -363,10 +363,11 @@ class Session:
             message = self._under_way.popleft()
             learned = False
             for log_id, (had, _) in message.offered.items():
-                if cursors.get(log_id, (0, 0))[0] > had:
+                held = cursors.get(log_id, (0, 0))[0]
+                if held > had:
                     self._strikes.pop(log_id, None)
                     learned |= Lane.CONTROL in message.lanes
-                else:
+                elif held == had:  # less: it was set back, and could not take what follows
                     self._strikes[log_id] = min(self._strikes.get(log_id, 0) + 1, _STRIKES_MAX)
                     self._held[log_id] = min(1 << self._strikes[log_id], HOLD_MESSAGES_MAX)
             if learned:

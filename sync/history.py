@@ -20,7 +20,7 @@ from sync.checkpoint import (
 )
 from sync.clock import HybridClock
 from sync.compaction import Compaction
-from sync.errors import CheckpointError, NotYetError, SyncError
+from sync.errors import NotYetError, SyncError
 from sync.horizon import DAY_MS, SILENT_MS, Horizon, Members, pack_stable, stable_at_hub
 from sync.keyring import Keyring
 from sync.log_state import find_log
@@ -159,8 +159,9 @@ class History:
             self._store.seal_all()
             try:
                 yield from compaction.make(audience)
-            except (CheckpointError, NotYetError):
-                return  # what it waits for comes by itself; nothing was dropped
+            except SyncError:
+                # What it waits for comes by itself, and what is damaged stays; nothing was dropped.
+                return
 
     def _settle(self, origin: int, audience: str, policy: HistoryPolicy) -> Iterator[None]:
         """Verify what is new of an origin's checkpoints; let go what may go by the newest."""

@@ -116,10 +116,13 @@ class Intake:
                     self.done.granters.add(segment.header.log.origin)
         for log_id, _ in sorted(touched.items(), key=lambda entry: entry[1].lane):
             self._apply(log_id)
-        granters.update(self._freeing(touched.values()))
-        for origin in sorted(granters):
-            for log in read_logs(self._cursor, "WHERE applied < stored AND origin = ?", origin):
-                self._apply(log.id)
+        waiting = granters | self._freeing(touched.values())
+        tried: set[int] = set()
+        while waiting:
+            # One log's key or snapshot may have come with another that is gone through after it.
+            tried |= waiting
+            waiting = {origin for origin in sorted(waiting) if self._apply_waiting(origin)}
+            waiting |= self._freeing(()) - tried
         self._open_granted()
         self._heed_clock_news()
         return self.done
@@ -335,6 +338,14 @@ class Intake:
                     )
             applied += 1
         self._cursor.execute("UPDATE log SET applied = ? WHERE id = ?", (applied, log_id))
+
+    def _apply_waiting(self, origin: int) -> bool:
+        """Go through what waits of an origin; tell whether any of it got further."""
+        before = read_logs(self._cursor, "WHERE applied < stored AND origin = ?", origin)
+        for log in before:
+            self._apply(log.id)
+        after = read_logs(self._cursor, "WHERE applied < stored AND origin = ?", origin)
+        return [(log.id, log.applied) for log in before] != [(log.id, log.applied) for log in after]
 
     def _freeing(self, touched: Iterable[LogName]) -> set[int]:
         """Return origins whose logs may have waited for a snapshot that is here now."""

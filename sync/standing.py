@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from sync.columnar import Value
+from sync.errors import MalformedError
 from sync.merge import TOMBSTONE
 from sync.merged_rows import read_version
 from sync.pending_writes import DELETED_FIELD, HLC_FIELD, PRESENT_FIELD, SCHOOL_FIELD
@@ -37,7 +38,10 @@ class Purged:
 def standing_of(
     cursor: sqlite3.Cursor, origin: int, log_id: int, row: StoredRow, purged: Purged
 ) -> Standing:
-    """Judge one row by its table; of what was purged nothing stands but what is carried on."""
+    """Judge one row by its table; of what was purged nothing stands but what is carried on.
+
+    Raises MalformedError for a state as no fold would have taken it.
+    """
     table = BY_NUMBER[row.table]
     assert table.kind is Kind.STATE
     own = row.cells.get(table.primary_group)
@@ -48,7 +52,8 @@ def standing_of(
         *(own.get(column.number) for column in table.columns if column.name in table.key),
     )
     stamp = own.get(HLC_FIELD)
-    assert isinstance(stamp, int)
+    if not isinstance(stamp, int):
+        raise MalformedError(f"row {row.number} of {table.name} is without its stamp")
     if table.owner is Owner.BOTH:
         return _standing_of_write(cursor, table, key, (stamp, origin), own, purged)
     where = " AND ".join(f"{name} = ?" for name in ("school", *table.key))
@@ -82,7 +87,8 @@ def _standing_of_write(
         is_carried = own.get(DELETED_FIELD) == 1 and clock[0] > purged.carried_from
         return Standing.STANDS if is_carried else Standing.SUPERSEDED
     bits = own.get(PRESENT_FIELD)
-    assert isinstance(bits, int)
+    if not isinstance(bits, int):
+        raise MalformedError(f"a write to {table.name} that does not say of which columns")
     names = [
         column.name
         for column in table.columns

@@ -20,6 +20,7 @@ from sync.merged_rows import Key, all_stand
 from sync.row_check import Row
 from sync.schema import TABLES
 from sync.schema.model import Kind, Owner, Table
+from sync.segment import HUB
 
 _KEYS_A_QUERY = 32
 
@@ -92,7 +93,8 @@ def drop_tombstones(cursor: sqlite3.Cursor, checkpoint: Checkpoint) -> int:
         if table.kind is not Kind.STATE:
             continue
         if table.owner is Owner.BOTH:
-            if record.purged_both and checkpoint.audience.startswith("s"):
+            # A school leaves out only what the hub's own checkpoint has cleared here before.
+            if checkpoint.origin == HUB and checkpoint.audience.startswith("s"):
                 dropped += cursor.execute(
                     f"DELETE FROM {table.name} WHERE school = ? AND deleted = 1 AND hlc <= ?",  # noqa: S608 - names are the schema's
                     (int(checkpoint.audience[1:]), record.purged_both),

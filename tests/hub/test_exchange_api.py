@@ -2,7 +2,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import aiohttp
@@ -136,15 +136,16 @@ async def test_a_school_has_only_so_many_streams_and_a_new_one_of_a_box_ends_the
     tmp_path: Path,
 ) -> None:
     async with running_hub(tmp_path / "hub") as hub:
-        identity = await hub.enrol(17, tmp_path)
+        identities = [
+            await hub.enrol(17, tmp_path / str(number)) for number in range(STREAMS_OF_A_SCHOOL_MAX)
+        ]
+        identity = identities[0]
         finish = asyncio.Event()
-        async with hub.session(identity) as http:
-            slow = [
-                asyncio.create_task(_post_slowly(http, finish))
-                for _ in range(STREAMS_OF_A_SCHOOL_MAX)
-            ]
+        async with AsyncExitStack() as stack:
+            callers = [await stack.enter_async_context(hub.session(each)) for each in identities]
+            slow = [asyncio.create_task(_post_slowly(http, finish)) for http in callers]
             await asyncio.sleep(0.5)
-            async with http.post("/sync/exchange", data=b"x") as response:
+            async with callers[0].post("/sync/exchange", data=b"x") as response:
                 assert (response.status, response.headers["Retry-After"]) == (429, "5")
             finish.set()
             assert await asyncio.gather(*slow) == [400] * STREAMS_OF_A_SCHOOL_MAX
@@ -153,6 +154,23 @@ async def test_a_school_has_only_so_many_streams_and_a_new_one_of_a_box_ends_the
             async with calling(hub, identity, tmp_path / "b") as later:
                 await later.next_message()
                 await former.until_ended()
+
+
+async def test_calls_of_lines_that_were_cut_early_do_not_lock_their_box_out(
+    tmp_path: Path,
+) -> None:
+    async with running_hub(tmp_path / "hub") as hub:
+        identity = await hub.enrol(17, tmp_path)
+        never = asyncio.Event()
+        async with hub.session(identity) as http:
+            cut = []
+            for _ in range(2 * STREAMS_OF_A_SCHOOL_MAX):
+                cut.append(asyncio.create_task(_post_slowly(http, never)))
+                await asyncio.sleep(0.2)
+            async with calling(hub, identity, tmp_path / "store") as box:
+                await box.next_message()
+            ended = await asyncio.gather(*cut, return_exceptions=True)
+            assert all(isinstance(each, aiohttp.ClientError) for each in ended), ended
 
 
 async def test_a_full_hub_says_when_to_come_again(

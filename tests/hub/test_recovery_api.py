@@ -1,5 +1,7 @@
 """A box reaches its own school's vault and picture; nobody else reaches any."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 
@@ -7,15 +9,22 @@ import aiohttp
 import msgspec
 import pytest
 
-from edge.errors import BoxSetupError
+from edge.errors import BoxSetupError, HubAwayError
 from edge.hub_recovery import HttpRecoveryHub
-from hub.recovery_api import BACKUP_PATH, HOLDINGS_PATH, PICTURE_PATH, SHARE_PATH, STATE_PATH
+from hub.recovery_api import (
+    BACKUP_PATH,
+    CALLS_OF_A_SCHOOL_MAX,
+    HOLDINGS_PATH,
+    PICTURE_PATH,
+    SHARE_PATH,
+    STATE_PATH,
+)
 from provisioning.identity import Identity
 from provisioning.tls import box_client_context, hub_client_context
 from sync.recovery import RecoveryCode
 from sync.vault import VaultContents
 from sync.vault_backup import BACKUP_BYTES_MAX, VaultShare, seal_backup
-from tests.hub.running_hub import HOST, RunningHub, running_hub
+from tests.hub.running_hub import HOST, RunningHub, running_hub, until
 
 RECOVERY = RecoveryCode(bytes(16)).key()
 ROUTES = (
@@ -91,4 +100,36 @@ async def test_rubbish_and_floods_are_refused_in_words(tmp_path: Path) -> None:
             ):
                 async with http.request(method, path, data=body and BytesIO(body)) as response:
                     assert response.status == status, (path, await response.text())
+        assert (await client(hub, identity).state()).generation == 0
+
+
+async def test_a_school_has_only_so_many_calls_under_way_and_others_their_own(
+    tmp_path: Path,
+) -> None:
+    finish = asyncio.Event()
+    begun = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal begun
+        yield b"rub"
+        begun += 1
+        await finish.wait()
+        yield b"bish"
+
+    async def put(http: aiohttp.ClientSession) -> int:
+        async with http.put(BACKUP_PATH, data=body()) as response:
+            return response.status
+
+    async with running_hub(tmp_path / "hub") as hub:
+        identity = await hub.enrol(17, tmp_path / "17")
+        other = client(hub, await hub.enrol(18, tmp_path / "18"))
+        async with hub.session(identity) as http:
+            slow = [asyncio.create_task(put(http)) for _ in range(CALLS_OF_A_SCHOOL_MAX)]
+            await until(lambda: begun == CALLS_OF_A_SCHOOL_MAX)
+            await asyncio.sleep(0.2)
+            with pytest.raises(HubAwayError, match="503"):
+                await client(hub, identity).state()
+            assert (await other.state()).generation == 0
+            finish.set()
+            assert await asyncio.gather(*slow) == [409] * CALLS_OF_A_SCHOOL_MAX
         assert (await client(hub, identity).state()).generation == 0

@@ -138,6 +138,37 @@ def test_generations_rise_above_what_a_box_has_seen(shelf: Shelf) -> None:
     assert shelf.share_after(17, 41).generation == 42
 
 
+def test_no_box_uses_up_the_numbers_of_those_that_come_after_it(shelf: Shelf) -> None:
+    first = shelf.share_after(17, 0)
+    with pytest.raises(ForgedError, match="far above"):
+        shelf.share_after(17, 2**48 - 1)
+    with pytest.raises(ForgedError, match="far above"):
+        shelf.store(17, "aa", backup(first, 2**48 - 1))
+    shelf.store(17, "aa", backup(first, 5))
+    assert shelf.state(17).number == 5
+
+
+def test_a_box_may_seal_anew_what_the_hub_stored_as_it_crashed(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = shelf.share_after(17, 0)
+    shelf.store(17, "old", backup(share, 1))
+
+    replace = vault_shelf._replace
+
+    def crash(path: Path, content: bytes) -> None:
+        replace(path, content)
+        if path.name == "17.backup":
+            raise OSError("the power is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vault_shelf, "_replace", crash)
+        with pytest.raises(OSError, match="power"):
+            shelf.store(17, "new", backup(share, 2))
+    again = backup(share, 2)
+    assert shelf.store(17, "new", again).digest == backup_digest(again)
+
+
 def test_a_crash_at_each_write_leaves_a_vault_that_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from edge.box_store import open_box
 from edge.config import load_config
+from sync.row_check import Row
 from sync.store import connect_readonly
 from tests.scenarios.small_district import SmallDistrict, claim
 
@@ -38,10 +39,11 @@ class Story:
 
     def tap(self, box: Path | None = None) -> None:
         """Record taps at a box whose daemon does not run."""
-        rows = [{"at_ms": next(self._moments), "device": "card:door"} for _ in range(TAPS)]
+        moments = [next(self._moments) for _ in range(TAPS)]
+        rows: list[Row] = [{"at_ms": at_ms, "device": "card:door"} for at_ms in moments]
         with open_box(load_config(box or self.box), lambda: time.time_ns() // 1_000_000) as opened:
             opened.node.record("card_tap", rows)
-        self.given.update(row["at_ms"] for row in rows if isinstance(row["at_ms"], int))
+        self.given.update(moments)
 
     def come_home(self, box: Path | None = None) -> None:
         """Let a box's daemon run until the hub holds all taps that were given to record."""

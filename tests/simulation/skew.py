@@ -32,11 +32,12 @@ def knows(table: str, column: str) -> bool:
 def older_version() -> Iterator[None]:
     """Let this process be of the older version for a while."""
     present = dict(BY_NAME)
-    _become(_older_tables())
+    older = _older_tables()
+    _become(older, tuple(older.values()))
     try:
         yield
     finally:
-        _become(present)
+        _become(present, TABLES)
 
 
 @cache
@@ -94,13 +95,13 @@ def _derived() -> list[_Cached]:
     return [each for each in found.values() if hasattr(each, "cache_clear")]
 
 
-def _become(tables: dict[str, Table]) -> None:
+def _become(tables: dict[str, Table], in_order: tuple[Table, ...]) -> None:
     holders = _holders()
     BY_NAME.clear()
     BY_NAME.update(tables)
     BY_NUMBER.clear()
     BY_NUMBER.update({table.number: table for table in tables.values()})
     for module in holders:
-        module.TABLES = tuple(tables.values())  # type: ignore[attr-defined]  # those that have it
+        module.TABLES = in_order  # type: ignore[attr-defined]  # those that have it
     for derived in _derived():
         derived.cache_clear()

@@ -1,6 +1,7 @@
 """History is bounded, and whoever joins later ends with the same rows."""
 
 import random
+import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
@@ -16,10 +17,13 @@ from sync.checkpoint import Cover, Record, Seen, Span, pack_record, parse_digest
 from sync.errors import MalformedError
 from sync.history import HistoryPolicy
 from sync.horizon import Applied, pack_stable
-from sync.oplog import Row
+from sync.oplog import SCHOOL_FIELD, Row
+from sync.part_writer import PartWriter
+from sync.schema import BY_NAME
 from sync.schema.model import Group, Lane
 from sync.segment import LogName, parse_segment
-from sync.snapshot_part import may_be_hollow, unpack_part
+from sync.snapshot_part import StoredRow, may_be_hollow, unpack_part
+from sync.standing import Purged, Standing, standing_of
 from tests.sync.district import District
 
 AT_ONCE = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=0)
@@ -85,6 +89,22 @@ def test_bodies_go_at_both_ends_once_the_hub_countersigned(district: District) -
     assert district.digests(17)["room"] == before["room"] == district.digests(0)["room"]
     (reasons,) = district.rows(0, "SELECT count(*) FROM checkpoint WHERE refused IS NOT NULL")
     assert reasons == (0,)
+
+
+def test_bodies_stay_as_long_as_the_hubs_backups_are_kept(district: District) -> None:
+    month = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=30 * DAY)
+    edit_rooms(district, 20)
+    bound_all(district, month)
+    district.now += 29 * DAY
+    # A school that would keep less goes by the hub's word.
+    bound(district, 17, policy=AT_ONCE)
+    bound(district, 0, policy=month)
+    assert hollow(district, 17) == hollow(district, 0) == 0
+    district.now += 2 * DAY
+    bound(district, 17, policy=AT_ONCE)
+    bound(district, 0, policy=month)
+    assert hollow(district, 17) >= 20
+    assert hollow(district, 0) >= 20
 
 
 def test_a_box_that_lost_its_store_comes_back_by_snapshot_and_suffix(district: District) -> None:
@@ -339,6 +359,105 @@ def test_digests_that_the_parts_do_not_make_are_refused(district: District) -> N
     bound(district, 0)
     ((reason,),) = district.rows(0, "SELECT refused FROM checkpoint WHERE origin = 17")
     assert "do not hold what the checkpoint states" in str(reason)
+
+
+def test_a_part_with_a_row_that_has_no_stamp_is_refused_and_stops_no_hub(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = PartWriter.add
+    stampless = StoredRow(BY_NAME["room"].number, 10**6, {Group.DISTRICT: {SCHOOL_FIELD: 17}})
+
+    def add_one_more(
+        self: PartWriter, cursor: sqlite3.Cursor, source: LogName, rows: list[StoredRow]
+    ) -> None:
+        add(self, cursor, source, [*rows, stampless] if rows else rows)
+
+    def forget_it(
+        cursor: sqlite3.Cursor, origin: int, log_id: int, row: StoredRow, purged: Purged
+    ) -> Standing:
+        if row.number == stampless.number:
+            return Standing.SUPERSEDED
+        return standing_of(cursor, origin, log_id, row, purged)
+
+    edit_rooms(district, 1)
+    district.settle()
+    with monkeypatch.context() as patch:
+        patch.setattr(PartWriter, "add", add_one_more)
+        list(district.nodes[17].history._checkpoint("s17", AT_ONCE))
+    district.settle()
+    bound(district, 0)
+    edit_rooms(district, 9)
+    district.settle()
+    monkeypatch.setattr("sync.compaction.standing_of", forget_it)
+    list(district.nodes[17].history._checkpoint("s17", AT_ONCE))
+    district.settle()
+    monkeypatch.undo()
+    bound(district, 0)
+    ((number, reason),) = district.rows(
+        0, "SELECT number, refused FROM checkpoint WHERE origin = 17 AND refused IS NOT NULL"
+    )
+    assert (number, "without its stamp" in str(reason)) == (2, True)
+
+
+def test_a_schools_own_checkpoint_that_leaves_a_sealed_group_out_is_refused_there(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a stolen box, or of a box that the hub made: it knows what the hub can read."""
+    add = PartWriter.add
+
+    def add_what_the_hub_reads(
+        self: PartWriter, cursor: sqlite3.Cursor, source: LogName, rows: list[StoredRow]
+    ) -> None:
+        for row in rows:
+            del row.cells[Group.IDENTITY]
+        add(self, cursor, source, rows)
+
+    school = district.nodes[17]
+    for person in range(9):
+        school.record("person", [{"person": person + 1, "name": b"sealed"}])
+        school.seal_all()
+    district.settle()
+    with monkeypatch.context() as patch:
+        patch.setattr(PartWriter, "add", add_what_the_hub_reads)
+        list(school.history._checkpoint("s17", AT_ONCE))
+    district.settle()
+    bound(district, 17)
+    bound(district, 0)
+    district.settle()
+    bound(district, 17)
+    ((reason,), *_) = district.rows(
+        17, "SELECT refused FROM checkpoint WHERE origin = 17 ORDER BY number"
+    )
+    assert "would be lost" in str(reason)
+    assert hollow(district, 17) == 0
+    edit_rooms(district, 9)
+    bound_all(district)
+    bound_all(district)
+    assert hollow(district, 17) > 0
+    lose(district, 17)
+    district.exchange(17)
+    district.exchange(17)
+    assert district.rows(17, "SELECT count(name) FROM person") == [(9,)]
+
+
+def test_no_word_of_a_schools_makes_the_hub_forget_its_own_deletes(district: District) -> None:
+    hub = district.nodes[0]
+    hub.record("timetable_slot", [{"school": 17, "slot": "1", "subject": "maths"}])
+    district.settle()
+    hub.record("timetable_slot", [{"school": 17, "slot": "1", "deleted": True}])
+    edit_rooms(district, 6)
+    district.settle()
+    bound(district, 17)
+    district.settle()
+    ((log, seq, content),) = hub._connection.execute(
+        "SELECT log, seq, content FROM checkpoint"
+    ).fetchall()
+    record = parse_record(content, LogName(17, 1, "s17", Lane.SNAPSHOT))
+    forged = pack_record(msgspec.structs.replace(record, purged_both=2**62))
+    change = "UPDATE checkpoint SET content = ? WHERE log = ? AND seq = ?"
+    hub._connection.execute(change, (forged, log, seq))
+    bound(district, 0, policy=HistoryPolicy(written_bytes=1, apart_ms=0))
+    assert district.rows(0, "SELECT slot FROM timetable_slot WHERE deleted = 1") == [("1",)]
 
 
 def test_an_altered_part_is_refused_on_arrival(district: District) -> None:
@@ -687,6 +806,9 @@ def test_a_record_survives_its_own_encoding_and_a_wrong_one_is_refused() -> None
         {"seen": [Seen(-1, 1, Lane.LESSONS, 2)]},
         {"events": [Span(1, 4, 1)]},
         {"states": [Span(1, 1, 2**40)]},
+        {"states": [Span(1, 4, 6)]},
+        {"states": [Span(1, 5, 6), Span(1, 5, 6)]},
+        {"covers": [*record.covers, *record.covers]},
     ]
     for change in wrong:
         with pytest.raises(MalformedError):

@@ -185,6 +185,26 @@ class TestVectors:
         district.exchange(17)
         assert district.rows(0, "SELECT at_ms FROM card_tap") == [(1,)]
 
+    def test_what_a_restored_hub_lost_is_offered_at_once(self, district: District) -> None:
+        school = district.nodes[17]
+        for at_ms in range(3):
+            if at_ms == 1:
+                backup = district.back_up(0)
+            school.record("card_tap", [{"at_ms": at_ms}])
+            district.exchange(17)
+        district.restore(0, backup, b"second")
+        school.record("card_tap", [{"at_ms": 3}])
+        school.seal_all()
+        edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+        for _ in range(2):  # the first offers what follows the old receipt
+            message = edge.speak()
+            assert message is not None
+            hub.hear(message)
+            answer = hub.speak()
+            assert answer is not None
+            edge.hear(answer)
+        assert district.rows(0, "SELECT count(*) FROM card_tap") == [(4,)]
+
 
 class TestRefusals:
     def test_what_a_peer_does_not_take_is_not_sent_in_every_message(

@@ -160,6 +160,9 @@ HOSTILE_BODIES = {
     "another audience's table": pack_tables([TableColumns(37, 1, 2, encode_column([1, 2]), [])]),
     "the hub's table": pack_tables([TableColumns(24, 1, 2, encode_column([1, 2]), [])]),
     "grants among sealed rows": pack_tables([TableColumns(72, 1, 2, encode_column([1, 2]), [])]),
+    "a table beyond 63 bits": pack_tables(
+        [TableColumns(2**64 - 1, 1, 2, encode_column([1, 2]), [])]
+    ),
     "a table of the future": pack_tables([TableColumns(900, 1, 2, encode_column([1, 2]), [])]),
 }
 

@@ -1,18 +1,21 @@
 """What an intake checks one by one: each of these lines, broken, is found here."""
 
+import msgspec
 import pytest
 
 from sync.body import TableColumns
-from sync.columnar import encode_column
+from sync.columnar import Value, encode_column
+from sync.exchange import Session
 from sync.fold import fold_body
 from sync.log_state import log_id_of
 from sync.oplog import HLC_FIELD, SCHOOL_FIELD
+from sync.row_check import Row
 from sync.schema import TABLES
 from sync.schema.model import Audience, Group, Kind, Owner, Table
 from sync.sealing import DataKey, KeyId, key_id, recipient_id, wrap
-from sync.segment import HUB, FIRST_PREV, Header, LogName, TableHeader, frame_segment, parse_segment
+from sync.segment import FIRST_PREV, HUB, Header, LogName, TableHeader, frame_segment, parse_segment
 from sync.signing import sign
-from tests.sync.district import District
+from tests.sync.district import District, one_round
 
 CONTEXT = b"schoolnode segment"
 
@@ -34,9 +37,7 @@ def signed_again(district: District, wire: bytes, signer: int) -> bytes:
 
 
 def stored(district: District, origin: int, of: int) -> int:
-    (count,) = district.rows(origin, f"SELECT total(stored) FROM log WHERE origin = {of}")[0]
-    assert isinstance(count, float)
-    return int(count)
+    return sum(log.stored for log in district.nodes[origin].logs() if log.name.origin == of)
 
 
 def test_a_segment_that_its_named_signer_did_not_sign_is_refused(district: District) -> None:
@@ -126,6 +127,61 @@ def test_a_grant_for_one_scope_opens_nothing_of_another(district: District) -> N
     assert found == {Group.IDENTITY: None, Group.DISTRICT: None, Group.HEALTH: key}
 
 
+def test_only_the_latest_refusals_of_a_peer_are_kept(district: District) -> None:
+    wires = taps(district, 17, 210)
+    hub = district.nodes[0]
+    for start in range(0, len(wires), 30):
+        district.now += 1000
+        hub.import_segments(wires[start : start + 30], 17, lambda _: False)
+    kept = district.rows(0, "SELECT seq FROM quarantine ORDER BY seq")
+    assert len(kept) == 200
+    assert (210,) in kept
+
+
+def test_a_clone_leaves_the_incarnation_as_soon_as_the_hub_names_a_log_of_the_other(
+    district: District,
+) -> None:
+    district.exchange(17)
+    twin = district.back_up(17)
+    before = district.nodes[17].incarnation
+    alarm: Row = {"at_ms": 1, "device": "button", "alarm": "panic"}
+    district.nodes[17].record("alarm", [{**alarm, "place": "here"}])
+    district.exchange(17)
+    district.restore(17, twin, b"first")
+    assert district.nodes[17].incarnation == before
+    edge, hub = Session(district.nodes[17], 0), Session(district.nodes[0], 17)
+    one_round(edge, hub)
+    assert district.nodes[17].incarnation != before
+    district.nodes[17].record("alarm", [{**alarm, "place": "there"}])
+    district.exchange(17)
+    assert district.rows(0, "SELECT place FROM alarm ORDER BY 1") == [("here",), ("there",)]
+    assert district.rows(0, "SELECT * FROM log WHERE frozen IS NOT NULL") == []
+
+
+def test_a_school_takes_no_log_of_another_school_from_the_hub(district: District) -> None:
+    hub, school = district.nodes[0], district.nodes[17]
+    for number in (17, 18):
+        hub.record("timetable_slot", [{"school": number, "slot": "1", "subject": "maths"}])
+    hub.seal_all()
+    message = Session(hub, 17).speak()
+    assert message is not None
+    meant = [wire for log, _, wire in district.wires(0) if "/s18/" in log]
+    done = Session(school, 0).hear(msgspec.structs.replace(message, segments=meant))
+    assert done.stored == 0
+    assert len(done.refused) == len(meant) > 0
+    assert district.rows(17, "SELECT * FROM log WHERE audience = 's18'") == []
+
+
+def test_the_hubs_own_rows_of_a_lesson_go_to_its_parties_alone(district: District) -> None:
+    district.lessons["L1"] = frozenset({17})
+    row: Row = {"at_ms": 1, "clamped_log": "x", "clamped_seq": 1, "clamped_ms": 1}
+    district.nodes[0].record("clock_clamp", [row], audience="lL1")
+    district.settle()
+    for school, count in ((17, 1), (18, 0)):
+        found = district.rows(school, "SELECT count(*) FROM log WHERE audience = 'lL1' AND stored")
+        assert found == [(count,)]
+
+
 def header_of(log: LogName, table: Table, rows: int = 1) -> Header:
     return Header(
         log=log,
@@ -142,11 +198,11 @@ def header_of(log: LogName, table: Table, rows: int = 1) -> Header:
 
 
 def parked_reason(
-    district: District, log: LogName, table: Table, columns: list[tuple[int, object]]
+    district: District, log: LogName, table: Table, columns: list[tuple[int, Value]]
 ) -> str:
     """Fold one row of a table as if it stood in ``log``; return why it was parked."""
     with district.nodes[0].transaction() as cursor:
-        encoded = [(number, encode_column([value])) for number, value in columns]  # type: ignore[list-item]  # any cell
+        encoded = [(number, encode_column([value])) for number, value in columns]
         body = TableColumns(table.number, 1, 1, encode_column([1]), encoded)
         folded = fold_body(
             cursor, log_id_of(cursor, log), header_of(log, table), table.primary_group, [body]
@@ -154,6 +210,16 @@ def parked_reason(
     assert folded.tables == set()
     (parked,) = folded.parked
     return parked.reason
+
+
+def row_of_school_18(table: Table) -> list[tuple[int, Value]]:
+    cells: dict[str, Value] = {"INTEGER": 1, "TEXT": "x", "BLOB": b"x", "REAL": 1.0}
+    named = [
+        (column.number, cells[column.type.value])
+        for column in table.columns
+        if column.name in table.key
+    ]
+    return [(SCHOOL_FIELD, 18), (HLC_FIELD, 5), *named]
 
 
 OWNED = [table for table in TABLES if table.owner in {Owner.HUB, Owner.SCHOOL}]
@@ -178,13 +244,7 @@ STATES = [
 
 @pytest.mark.parametrize("table", STATES, ids=lambda table: table.name)
 def test_a_school_writes_no_row_of_another_school(district: District, table: Table) -> None:
-    keys: dict[str, object] = {"INTEGER": 1, "TEXT": "x", "BLOB": b"x", "REAL": 1.0}
-    named = [
-        (column.number, keys[column.type.value])
-        for column in table.columns
-        if column.name in table.key
-    ]
-    columns = [(SCHOOL_FIELD, 18), (HLC_FIELD, 5), *named]
+    columns = row_of_school_18(table)
     log = LogName(17, 5, "s17", table.lane)
     assert "another school" in parked_reason(district, log, table, sorted(columns))
 
@@ -199,12 +259,6 @@ def test_the_hub_writes_a_schools_rows_only_where_that_school_reads_them(
         and table.owner in {Owner.HUB, Owner.BOTH}
         and table.audience is Audience.SCHOOL
     )
-    keys: dict[str, object] = {"INTEGER": 1, "TEXT": "x", "BLOB": b"x", "REAL": 1.0}
-    named = [
-        (column.number, keys[column.type.value])
-        for column in table.columns
-        if column.name in table.key
-    ]
-    columns = [(SCHOOL_FIELD, 18), (HLC_FIELD, 5), *named]
+    columns = row_of_school_18(table)
     log = LogName(HUB, 5, "s17", table.lane)
     assert "does not reach" in parked_reason(district, log, table, sorted(columns))

@@ -1,6 +1,7 @@
 """Two nodes and a hub exchange what concerns them, once, and read what they may."""
 
 import math
+import random
 
 import pytest
 
@@ -12,6 +13,7 @@ from sync.node import Node, SealPolicy
 from sync.oplog import ROW_BYTES_MAX, Row
 from sync.schema.model import Group
 from sync.sealing import recipient_id
+from sync.segment import SEGMENT_BYTES_MAX
 from tests.sync.district import District
 
 TAPS: list[Row] = [
@@ -227,6 +229,18 @@ def test_the_largest_row_fits_a_segment_whatever_it_holds(district: District) ->
     assert school.seal_all() > 1
     district.exchange(17)
     assert district.rows(0, "SELECT count(*) FROM device_event") == [(3,)]
+
+
+def test_rows_that_compress_badly_are_cut_into_segments_that_fit(district: District) -> None:
+    school, chance = district.nodes[17], random.Random(5)
+    rows: list[Row] = [{"at_ms": each, "device": chance.randbytes(60).hex()} for each in range(900)]
+    school.record("card_tap", rows)
+    school.seal_all()
+    sizes = [len(wire) for _, _, wire in district.wires(17)]
+    assert len(sizes) > 3
+    assert max(sizes) <= SEGMENT_BYTES_MAX
+    district.exchange(17)
+    assert district.rows(0, "SELECT count(*) FROM card_tap") == [(900,)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""One enrolled box as a measured process that lived for days without a link, then brings all home.
+
+Started by thirty_days.py. Each day brings taps, and a reading every five minutes; in the last
+minute somebody presses the alarm. Prints one JSON object (:class:`Homecoming`).
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from benchmarks.arrivals import DAY_MS, TAPS_A_DAY, school_days
+from benchmarks.processes import peak_rss_mb
+from benchmarks.tap_box import is_home
+from edge.box_store import open_box
+from edge.config import load_config
+from edge.uplink import Uplink
+from provisioning.tls import box_client_context
+from sync.node import Node, SealPolicy
+from sync.oplog import Row
+from sync.schema.model import Lane
+from sync.segment import HUB
+from sync.writer import Writer
+
+READINGS_A_DAY = 288
+_ROWS_A_TRANSACTION = 40
+_HOME_S_MAX = 600.0
+
+
+class Homecoming(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds are from the moment the link may be used; ``rows_before_alarm`` were receipted."""
+
+    rows: int
+    alarm_s: float
+    home_s: float
+    rows_before_alarm: int
+    peak_rss_mb: float
+    sent_bytes: int
+
+
+def main() -> None:
+    """Run once."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--config", type=Path, required=True)
+    options.add_argument("--days", type=int, required=True)
+    options.add_argument("--seed", type=int, default=1)
+    given = options.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        told = runner.run(_live(given.config, given.days, given.seed))
+    sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+
+
+def record_days(node: Node, days: int, seed: int) -> int:
+    """Record what happens at a school in so many days; return the number of rows."""
+    taps = school_days(seed)
+    rows = 0
+    for _ in range(days):
+        today = list(islice(taps, TAPS_A_DAY))
+        for start in range(0, TAPS_A_DAY, _ROWS_A_TRANSACTION):
+            node.record("card_tap", [t.row for t in today[start : start + _ROWS_A_TRANSACTION]])
+            node.seal_due(SealPolicy(age_ms=DAY_MS))
+        step_ms = DAY_MS // READINGS_A_DAY
+        readings: list[Row] = [
+            {"at_ms": today[0].at_ms + place * step_ms, "device": "meter", "value": 20.0}
+            for place in range(READINGS_A_DAY)
+        ]
+        node.record("reading", readings)
+        rows += len(today) + len(readings)
+    alarm: Row = {"at_ms": today[-1].at_ms, "device": "button", "alarm": "panic"}
+    node.record("alarm", [alarm])
+    return rows + 1
+
+
+async def _live(config: Path, days: int, seed: int) -> Homecoming:
+    changed = asyncio.Event()
+    # The writer's thread ends before the store that it writes to is closed.
+    with open_box(load_config(config), _now_ms) as box, Writer() as writer:
+        rows = await writer.call(record_days, box.node, days, seed)
+        uplink = Uplink(
+            box.identity,
+            box_client_context(box.identity, _now_ms),
+            box.node,
+            writer,
+            policy=SealPolicy(),
+            rng=random.Random(),
+            on_import=lambda _: None,
+            on_change=changed.set,
+        )
+        began_s = time.perf_counter()
+        alarm_s, rows_before = 0.0, 0
+        async with asyncio.timeout(_HOME_S_MAX), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(uplink.run())
+            while not await writer.call(is_home, box.node):
+                if not alarm_s and await writer.call(_is_alarm_home, box.node):
+                    alarm_s = time.perf_counter() - began_s
+                    rows_before = await writer.call(_rows_home, box.node)
+                changed.clear()
+                await changed.wait()
+            home_s = time.perf_counter() - began_s
+            running.cancel()
+    return Homecoming(
+        rows=rows,
+        alarm_s=alarm_s or home_s,
+        home_s=home_s,
+        rows_before_alarm=rows_before if alarm_s else rows,
+        peak_rss_mb=peak_rss_mb(os.getpid()),
+        sent_bytes=uplink.state.sent_bytes,
+    )
+
+
+def _is_alarm_home(node: Node) -> bool:
+    held = node.peer_cursors(HUB)
+    logs = [log for log in node.logs() if log.name.lane is Lane.ALARM and log.stored]
+    return bool(logs) and all(held.get(log.id) == (log.stored, log.stored) for log in logs)
+
+
+def _rows_home(node: Node) -> int:
+    """Return rows of whole logs' ends that the hub has receipted, by segments' shares."""
+    held = node.peer_cursors(HUB)
+    return sum(
+        log.last_row * held[log.id][0] // log.stored
+        for log in node.logs()
+        if log.name.origin == node.origin and log.id in held and log.stored
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    main()
