@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sync.clock_spans import RUNS_MAX, ClockSpans, Trust
 from sync.correction import (
     Correction,
+    apply_once,
     corrected_moments,
     correction_row,
     raw_moments,
@@ -221,3 +222,17 @@ def test_corrections_are_read_by_their_log_alone(district: District) -> None:
         LogName(17, incarnation, "lL1", Lane.ATTENDANCE),
     ):
         assert read_corrections(cursor, other) == ()
+
+
+def test_one_correction_moves_what_stands_once(district: District) -> None:
+    tap(district, 2)
+    district.exchange(17)
+    before = district.rows(0, TAPS)
+    hub = district.nodes[0]
+    (log,) = [
+        log for log in hub.logs() if (log.name.origin, log.name.lane) == (17, Lane.ATTENDANCE)
+    ]
+    for _ in range(2):
+        with hub.transaction() as cursor:
+            apply_once(cursor, (log.id, 9), log.name, Correction(1, 2, 1000))
+    assert district.rows(0, TAPS) == [(int(str(at_ms)) + 1000,) for (at_ms,) in before]

@@ -10,7 +10,7 @@ from sync.fold import fold_body
 from sync.log_state import log_id_of
 from sync.oplog import HLC_FIELD, SCHOOL_FIELD
 from sync.row_check import Row
-from sync.schema import TABLES
+from sync.schema import BY_NAME, TABLES
 from sync.schema.model import Audience, Group, Kind, Owner, Table
 from sync.sealing import DataKey, KeyId, key_id, recipient_id, wrap
 from sync.segment import FIRST_PREV, HUB, Header, LogName, TableHeader, frame_segment, parse_segment
@@ -262,3 +262,31 @@ def test_the_hub_writes_a_schools_rows_only_where_that_school_reads_them(
     columns = row_of_school_18(table)
     log = LogName(HUB, 5, "s17", table.lane)
     assert "does not reach" in parked_reason(district, log, table, sorted(columns))
+
+
+def test_of_a_table_that_cannot_be_applied_nothing_stays(district: District) -> None:
+    table = BY_NAME["card_tap"]
+    log = LogName(17, 5, "s17", table.lane)
+    moments: list[Value] = [*range(1, 100), None]
+    columns = [(1, encode_column(moments))]
+    body = TableColumns(table.number, 1, 100, encode_column(list(range(1, 101))), columns)
+    with district.nodes[0].transaction() as cursor:
+        header = header_of(log, table, rows=100)
+        folded = fold_body(cursor, log_id_of(cursor, log), header, Group.DISTRICT, [body])
+    assert [(each.rows, each.retriable) for each in folded.parked] == [(100, False)]
+    assert district.rows(0, "SELECT * FROM card_tap") == []
+
+
+def test_what_waits_for_its_districts_key_is_stored_and_not_called_applied(
+    district: District,
+) -> None:
+    wires = taps(district, 17, 2)
+    hub = district.nodes[0]
+    assert hub.import_segments(wires, 17, lambda _: True).stored == 2
+    cursors = "SELECT stored, applied FROM log WHERE origin = 17 AND lane = 2"
+    assert district.rows(0, cursors) == [(2, 0)]
+    assert district.rows(0, "SELECT * FROM card_tap") == []
+    keys = [wire for log, _, wire in district.wires(17) if log.endswith("/control")]
+    hub.import_segments(keys, 17, lambda _: True)
+    assert district.rows(0, cursors) == [(2, 2)]
+    assert district.rows(0, "SELECT count(*) FROM card_tap") == [(2,)]
