@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from sync.columnar import Value
-from sync.vault import PERSON_MAX
+from sync.persons.vault import PERSON_MAX
+from sync.segments.columnar import Value
 
 DAY_MS = 24 * 3600 * 1000
 PUPILS = 539

@@ -17,7 +17,7 @@ from benchmarks.morango import Pushed, Setting, running_morango
 from benchmarks.processes import cpu_s, peak_rss_mb
 from benchmarks.real_district import Hub
 from benchmarks.tap_box import Outcome
-from sync.oplog import Row
+from sync.logs.oplog import Row
 from sync.store import connect_readonly
 
 SEED = 1

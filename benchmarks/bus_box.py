@@ -28,9 +28,9 @@ from edge.recorder import Recorder
 from edge.roster import Roster
 from firmware_profiles.model import Profile
 from sync.node import Node, NodeKeys
-from sync.signing import SignerId
+from sync.persons.vault import PersonVault
+from sync.segments.signing import SignerId
 from sync.store import connect_readonly, open_store
-from sync.vault import PersonVault
 from sync.writer import Writer
 
 SCHOOL = 1

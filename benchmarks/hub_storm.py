@@ -15,7 +15,7 @@ from edge.box_store import BoxStore
 from edge.uplink import Uplink
 from provisioning.tls import box_client_context
 from sync.node import SealPolicy
-from sync.segment import HUB
+from sync.segments.segment import HUB
 from sync.writer import Writer
 
 STORM_S_MAX = 3600.0

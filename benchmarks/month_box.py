@@ -23,10 +23,10 @@ from edge.box_store import open_box
 from edge.config import load_config
 from edge.uplink import Uplink
 from provisioning.tls import box_client_context
+from sync.logs.oplog import Row
 from sync.node import Node, SealPolicy
-from sync.oplog import Row
 from sync.schema.model import Lane
-from sync.segment import HUB
+from sync.segments.segment import HUB
 from sync.writer import Writer
 
 READINGS_A_DAY = 288

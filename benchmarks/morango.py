@@ -20,7 +20,7 @@ import msgspec
 from benchmarks.peer_environment import PEERS, peer_python
 from benchmarks.processes import cpu_s, peak_rss_mb
 from benchmarks.real_district import LOOPBACK, Place
-from sync.oplog import Row
+from sync.logs.oplog import Row
 
 PORT = 7800
 SHIPPED_CHUNK, TUNED_CHUNK = 500, 5000

@@ -11,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.arrivals import Tap
-from sync.columnar import Value
-from sync.oplog import Row
+from sync.logs.oplog import Row
 from sync.schema import BY_NAME
+from sync.segments.columnar import Value
 from sync.store import index_positions, open_store
 
 ROWS_A_TRANSACTION = 1000

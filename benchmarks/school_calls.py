@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from edge.box_store import BoxStore
 from edge.hub_stream import HubStream, hub_stream
 from provisioning.tls import box_client_context
-from sync.conversation import HEARTBEAT_MS, Conversation
-from sync.framing import frame
-from sync.pacing import Pace
-from sync.segment import HUB
+from sync.exchange.conversation import HEARTBEAT_MS, Conversation
+from sync.exchange.framing import frame
+from sync.exchange.pacing import Pace
+from sync.segments.segment import HUB
 from sync.writer import Writer
 
 CONNECTING_MAX = 32

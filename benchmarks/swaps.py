@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from sync.oplog import Row
+from sync.logs.oplog import Row
 
 CLASSES = 30
 PERIODS = 40

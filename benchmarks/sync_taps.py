@@ -2,7 +2,7 @@
 
 Rows are captured durably, sealed, carried, verified, opened, folded, and count when the box has
 the hub's receipt; the hub commits before it answers. Two ways: through the messages of
-``sync.exchange`` in one process, and over HTTPS with mutual TLS between an enrolled box and
+``sync.exchange.session`` in one process, and over HTTPS with mutual TLS between an enrolled box and
 ``schoolnode-hub run``.
 """
 

@@ -25,9 +25,9 @@ from edge.box_store import open_box
 from edge.config import load_config
 from edge.uplink import Uplink
 from provisioning.tls import box_client_context
+from sync.logs.oplog import Row
 from sync.node import Node, SealPolicy
-from sync.oplog import Row
-from sync.segment import HUB
+from sync.segments.segment import HUB
 from sync.writer import Writer
 
 ROWS_A_TRANSACTION = 1000

@@ -12,11 +12,11 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from sync.exchange import Session
+from sync.exchange.session import Session
+from sync.logs.oplog import Row
 from sync.node import Node, NodeKeys, SealPolicy
-from sync.oplog import Row
-from sync.segment import HUB
-from sync.signing import SignerId, signer_id
+from sync.segments.segment import HUB
+from sync.segments.signing import SignerId, signer_id
 from sync.store import open_store
 
 SCHOOL = 1

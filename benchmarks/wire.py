@@ -22,11 +22,11 @@ from edge.demo.link import Link
 from edge.hub_stream import HubStream, hub_stream
 from edge.uplink import SEAL_EVERY_S
 from provisioning.tls import box_client_context
-from sync.conversation import Conversation
-from sync.framing import frame
+from sync.exchange.conversation import Conversation
+from sync.exchange.framing import frame
+from sync.exchange.pacing import Pace
 from sync.node import SealPolicy
-from sync.pacing import Pace
-from sync.segment import HUB
+from sync.segments.segment import HUB
 from sync.store import connect_readonly
 
 BACKLOG_ROWS = 10_000

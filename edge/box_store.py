@@ -15,8 +15,8 @@ from edge.errors import BoxSetupError
 from provisioning.durable_file import private_folder, read_private, write_private
 from provisioning.identity import Identity, load_identity
 from sync.node import Node, NodeKeys
+from sync.persons.vault import PersonVault
 from sync.store import connect_readonly, open_store
-from sync.vault import PersonVault
 
 _CODE_CHARACTERS = 8
 

@@ -12,12 +12,19 @@ import msgspec
 from aiohttp import web
 
 from edge.errors import BoxSetupError
-from sync.courier_trip import Inbound, Outbound, batches
+from sync.courier.stick import (
+    StickError,
+    find_files,
+    free_bytes,
+    read_file,
+    remove_others,
+    write_file,
+)
+from sync.courier.trip import Inbound, Outbound, batches
 from sync.errors import SyncError
 from sync.node import Imported, Node
-from sync.sealing import RandomBytes
-from sync.segment import HUB
-from sync.stick import StickError, find_files, free_bytes, read_file, remove_others, write_file
+from sync.segments.sealing import RandomBytes
+from sync.segments.segment import HUB
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)

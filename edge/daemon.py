@@ -68,14 +68,14 @@ from edge.thinning import is_far_behind
 from edge.uplink import Uplink, UplinkState
 from firmware_profiles.catalog import load_catalog
 from provisioning.scrape_token import METRICS_PATH, open_scrape_token
-from sync.clock_spans import ClockSpans, Trust
 from sync.errors import SyncError
-from sync.history import HistoryPolicy
+from sync.folding.clock_spans import ClockSpans, Trust
+from sync.history.bounding import HistoryPolicy
+from sync.history.tending import keep_bounded
+from sync.logs.oplog import Row
 from sync.node import Imported as SyncImported
 from sync.node import SealPolicy
-from sync.oplog import Row
 from sync.store import connect_readonly
-from sync.tending import keep_bounded
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from firmware_profiles.catalog import load_catalog
 from provisioning.errors import ProvisioningError
 from provisioning.identity import load_identity
 from sync.clock import PLAUSIBLE_MS
-from sync.clock_spans import Trust
+from sync.folding.clock_spans import Trust
+from sync.persons.vault import lacks_recovery
 from sync.store import connect_readonly
-from sync.vault import lacks_recovery
 
 DISK_FREE_MIN = 1024**3
 DAY_MS = 24 * 3600 * 1000

@@ -14,10 +14,10 @@ from edge.errors import BoxSetupError
 from edge.roster import Roster
 from edge.vault_keeper import VaultKeeper
 from sync.errors import ForgedError
-from sync.oplog import Row
+from sync.logs.oplog import Row
+from sync.persons.vault import StoredBackup
 from sync.schema import TABLES
 from sync.schema.model import Group
-from sync.vault import StoredBackup
 from sync.writer import Writer
 
 HUB_S_MAX = 30.0

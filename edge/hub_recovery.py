@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from edge.errors import BoxSetupError, HubAwayError
 from provisioning.identity import Identity
 from sync.errors import ForgedError, MalformedError
-from sync.restore import PICTURE_BYTES_MAX, SchoolPicture, parse_picture
-from sync.vault_backup import (
+from sync.persons.restore import PICTURE_BYTES_MAX, SchoolPicture, parse_picture
+from sync.persons.vault_backup import (
     WIRE_BYTES_MAX,
     ShareWish,
     ShelfState,

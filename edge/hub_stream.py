@@ -18,7 +18,7 @@ import aiohttp
 
 from edge.line_progress import LineProgress
 from sync.errors import MalformedError
-from sync.framing import FrameReader
+from sync.exchange.framing import FrameReader
 
 EXCHANGE_PATH = "/sync/exchange"
 CONNECT_S_MAX = 20.0

@@ -15,7 +15,7 @@ from rich.text import Text
 from edge.config import load_config
 from edge.control import ask_box
 from edge.key_desk import Closing, Decision, Opening, Rotation, SealedGroup
-from sync.recipients import TEXT_MAX
+from sync.keys.recipients import TEXT_MAX
 
 keys_app = typer.Typer(help="Who may read what this school seals, and the keys it is sealed with.")
 

@@ -10,9 +10,9 @@ from aiohttp import web
 from edge.acquaintances import Acquaintances
 from edge.errors import BoxSetupError
 from sync.errors import RecipientError
-from sync.key_office import KeyOffice, KeyState
+from sync.keys.key_office import KeyOffice, KeyState
+from sync.keys.recipients import TEXT_MAX, Recipient, RecipientKind
 from sync.node import Node
-from sync.recipients import TEXT_MAX, Recipient, RecipientKind
 from sync.schema.model import Group
 from sync.writer import Writer
 

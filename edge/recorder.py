@@ -20,8 +20,8 @@ from edge.pages.box_view import Change
 from edge.roster import Roster
 from edge.thinning import Gap, Gaps, is_kept, note_left_out, take_gap
 from sync.errors import RowError
+from sync.logs.oplog import Row
 from sync.node import Node
-from sync.oplog import Row
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)

@@ -27,8 +27,8 @@ from edge.recovery_words import (
     standing_lines,
 )
 from provisioning.identity import load_identity
-from sync.recovery import TYPED_CHARACTERS_MAX, parse_recovery_code
-from sync.vault import read_person_key
+from sync.persons.recovery import TYPED_CHARACTERS_MAX, parse_recovery_code
+from sync.persons.vault import read_person_key
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="The box's configuration file (TOML).")

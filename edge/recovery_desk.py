@@ -9,8 +9,8 @@ from edge.errors import BoxSetupError
 from edge.recovery_office import RecoveryOffice
 from edge.restore_report import RestoreReport, RestoreWish
 from sync.errors import RecipientError, RecoveryCodeError
-from sync.recovery import TYPED_CHARACTERS_MAX, parse_recovery_code
-from sync.vault import PERSON_MAX
+from sync.persons.recovery import TYPED_CHARACTERS_MAX, parse_recovery_code
+from sync.persons.vault import PERSON_MAX
 
 WHO = "command line"
 Ordinal = Annotated[int, msgspec.Meta(ge=1, lt=PERSON_MAX)]

@@ -11,11 +11,11 @@ from edge.roster import Roster
 from edge.school_restore import SchoolRestore
 from edge.vault_keeper import VaultKeeper
 from sync.errors import RecoveryCodeError
-from sync.recipients import Recipient, RecipientKind, Standing, fingerprint
-from sync.recovery import RecoveryCode, new_recovery_code, parse_recovery_code
-from sync.sealing import RandomBytes, RecipientId, recipient_id
-from sync.segment import HUB
-from sync.vault import StoredBackup
+from sync.keys.recipients import Recipient, RecipientKind, Standing, fingerprint
+from sync.persons.recovery import RecoveryCode, new_recovery_code, parse_recovery_code
+from sync.persons.vault import StoredBackup
+from sync.segments.sealing import RandomBytes, RecipientId, recipient_id
+from sync.segments.segment import HUB
 from sync.writer import Writer
 
 NAME = "recovery code"

@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from edge.pages.rendering import TEMPLATES
-from sync.recovery import RecoveryCode
+from sync.persons.recovery import RecoveryCode
 
 
 def recovery_sheet(code: RecoveryCode, school_name: str, school: int, fingerprint: str) -> str:

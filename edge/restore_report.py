@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sync.recovery import RecoveryCode
-from sync.restore import Fetched, TableCompared
+from sync.persons.recovery import RecoveryCode
+from sync.persons.restore import Fetched, TableCompared
 
 
 class Step(StrEnum):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from edge.errors import BoxSetupError
 from sync.errors import ForgedError
+from sync.logs.oplog import Row
 from sync.node import Node
-from sync.oplog import Row
-from sync.vault import PersonVault
+from sync.persons.vault import PersonVault
 
 COLUMNS = ("name", "card", "class_group")
 ROSTER_BYTES_MAX = 4 * 1024 * 1024

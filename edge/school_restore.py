@@ -24,8 +24,8 @@ from sync.errors import (
     StaleBackupError,
     SyncError,
 )
-from sync.recipients import fingerprint
-from sync.restore import (
+from sync.keys.recipients import fingerprint
+from sync.persons.restore import (
     LogHeld,
     SchoolPicture,
     back_again,
@@ -39,10 +39,10 @@ from sync.restore import (
     read_picture,
     without,
 )
-from sync.sealing import recipient_id
+from sync.persons.vault import StoredBackup
+from sync.persons.vault_backup import VaultCopy, backup_digest, open_backup, read_header
+from sync.segments.sealing import recipient_id
 from sync.store import connect_readonly
-from sync.vault import StoredBackup
-from sync.vault_backup import VaultCopy, backup_digest, open_backup, read_header
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from sync.holdings import SealedOnly
-from sync.log_state import LogState
+from sync.exchange.holdings import SealedOnly
+from sync.logs.log_state import LogState
 from sync.schema.model import GROUPS, Group, Lane
-from sync.sealing import recipient_id
-from sync.segment import HUB, parse_segment
+from sync.segments.sealing import recipient_id
+from sync.segments.segment import HUB, parse_segment
 
 SEGMENTS_A_LOOK = 256
 _Kind = tuple[Lane, Group, bytes]

@@ -7,13 +7,13 @@ import sqlite3
 from dataclasses import dataclass
 from itertools import islice
 
-from sync.checkpoint import read_checkpoints
-from sync.history import CheckpointState
-from sync.holdings import HeldLane, read_held_of_others
+from sync.exchange.holdings import HeldLane, read_held_of_others
+from sync.folding.set_aside import ParkedRows, Quarantined
+from sync.history.bounding import CheckpointState
+from sync.history.checkpoint import read_checkpoints
+from sync.keys.recipients import Standing
 from sync.node import Node
-from sync.recipients import Standing
-from sync.segment import HUB
-from sync.set_aside import ParkedRows, Quarantined
+from sync.segments.segment import HUB
 
 TOLD_MAX = 50
 """Parked and refused things that are told one by one; the rest is counted."""

@@ -8,10 +8,10 @@ from edge.pages.box_view import LaneLight, LinkState, SyncLights
 from edge.sealed_count import SEGMENTS_A_LOOK, SealedCount
 from edge.uplink import HEARTBEAT_S, UplinkState
 from sync.clock import Stamp, wall_ms
-from sync.fold import HUB
+from sync.folding.fold import HUB
 from sync.node import LogState, Node
 from sync.schema.model import Lane
-from sync.segment import Header, parse_segment
+from sync.segments.segment import Header, parse_segment
 
 SILENT_MS = int(2 * HEARTBEAT_S * 1000) + 5_000
 """A hub that answered nothing for longer is not shown as connected, whatever the socket says."""

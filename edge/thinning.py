@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from drivers.entities import DeviceId, Measurement
 from edge.pages.box_view import LaneLight
-from sync.oplog import Row
+from sync.logs.oplog import Row
 from sync.schema.model import Lane
 
 FAR_BEHIND_MS = 24 * 3600 * 1000

@@ -13,14 +13,14 @@ from edge.hub_stream import CONNECT_S_MAX, HubStream, HubUnreachableError, hub_s
 from edge.metering import ALL_FLOWS, Flows, Meter
 from edge.supervision import apart
 from provisioning.identity import Identity
-from sync.conversation import HEARTBEAT_MS, Conversation
 from sync.errors import MalformedError
-from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX, Message
+from sync.exchange.conversation import HEARTBEAT_MS, Conversation
+from sync.exchange.pacing import Pace
+from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX, Message
+from sync.logs.sealer import ROWS_A_SEGMENT_MAX, URGENT
 from sync.node import Imported, Node, SealPolicy
-from sync.pacing import Pace
 from sync.schema.model import Lane
-from sync.sealer import ROWS_A_SEGMENT_MAX, URGENT
-from sync.segment import HUB
+from sync.segments.segment import HUB
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from edge.box_store import BoxStore
 from edge.errors import BoxSetupError, HubAwayError
 from edge.hub_recovery import RecoveryHub
 from sync.errors import SyncError
-from sync.oplog import Row
-from sync.restore import erased_persons
-from sync.sealing import RandomBytes
-from sync.vault import Erasing, StoredBackup, VaultContents
-from sync.vault_backup import ShelfState, VaultReceipt, backup_digest, seal_backup
+from sync.logs.oplog import Row
+from sync.persons.restore import erased_persons
+from sync.persons.vault import Erasing, StoredBackup, VaultContents
+from sync.persons.vault_backup import ShelfState, VaultReceipt, backup_digest, seal_backup
+from sync.segments.sealing import RandomBytes
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from hub.registry import box_row
 from hub.server import HubParts, open_hub, run_hub
 from provisioning.errors import ProvisioningError
 from provisioning.join_code import svg_qr, terminal_qr
-from sync.oplog import Row
+from sync.logs.oplog import Row
 from sync.store import connect_readonly
 
 app = typer.Typer(

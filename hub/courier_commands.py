@@ -14,10 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from hub.errors import HubSetupError
 from hub.server import HubParts
-from sync.courier_trip import Inbound, Outbound, batches
-from sync.errors import SyncError
-from sync.segment import HUB
-from sync.stick import (
+from sync.courier.stick import (
     CourierFile,
     StickError,
     find_files,
@@ -26,6 +23,9 @@ from sync.stick import (
     remove_others,
     write_file,
 )
+from sync.courier.trip import Inbound, Outbound, batches
+from sync.errors import SyncError
+from sync.segments.segment import HUB
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="The hub's configuration file (TOML).")

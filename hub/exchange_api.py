@@ -21,12 +21,12 @@ from provisioning.box_gate import BoxGate
 from provisioning.certificates import Binding
 from provisioning.enrolment_api import calling_box, refusal_response
 from provisioning.errors import RefusedError
-from sync.conversation import HEARTBEAT_MS, Conversation
 from sync.errors import MalformedError
-from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX
-from sync.framing import FrameReader
+from sync.exchange.conversation import HEARTBEAT_MS, Conversation
+from sync.exchange.framing import FrameReader
+from sync.exchange.pacing import Pace
+from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX
 from sync.node import Imported, Node
-from sync.pacing import Pace
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)

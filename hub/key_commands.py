@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from hub.errors import HubSetupError
 from hub.key_queries import read_keys
 from hub.server import HubParts
-from sync.oplog import Row
-from sync.recipients import TEXT_MAX, fingerprint
+from sync.keys.recipients import TEXT_MAX, fingerprint
+from sync.logs.oplog import Row
 from sync.store import connect_readonly
 
 Open = Callable[[Path], AbstractContextManager[HubParts]]

@@ -1,7 +1,7 @@
 """What a box asks of its hub for its backup and its rebuilding, on the boxes' port.
 
 A box reaches its own school's part alone: the school is the certificate's. Bodies and answers are
-msgpack (``sync.vault_backup``, ``sync.restore``).
+msgpack (``sync.persons.vault_backup``, ``sync.persons.restore``).
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from provisioning.certificates import Binding
 from provisioning.enrolment_api import calling_box, refusal_response
 from provisioning.errors import RefusedError
 from sync.errors import SyncError
-from sync.restore import SchoolPicture, read_holdings, read_picture
-from sync.vault_backup import BACKUP_BYTES_MAX, ShareWish, sign_receipt
+from sync.persons.restore import SchoolPicture, read_holdings, read_picture
+from sync.persons.vault_backup import BACKUP_BYTES_MAX, ShareWish, sign_receipt
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)

@@ -50,16 +50,16 @@ from provisioning.identity import HubIdentity, create_hub_identity
 from provisioning.invitations import SqliteInvitations
 from provisioning.scrape_token import METRICS_PATH, open_scrape_token
 from provisioning.tls import hub_box_port_context, pages_context
-from sync.exchange import MESSAGE_BYTES_MAX
-from sync.fold import HUB
-from sync.fragment_shelf import LessonShelf
-from sync.history import HistoryPolicy
-from sync.horizon import DAY_MS
+from sync.exchange.session import MESSAGE_BYTES_MAX
+from sync.folding.fold import HUB
+from sync.history.bounding import HistoryPolicy
+from sync.history.horizon import DAY_MS
+from sync.history.tending import keep_bounded
+from sync.lessons.fragment_shelf import LessonShelf
 from sync.node import Imported, Node, NodeKeys, SealPolicy
 from sync.schema import BY_NAME
 from sync.schema.model import Audience
 from sync.store import connect_readonly, open_store
-from sync.tending import keep_bounded
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)

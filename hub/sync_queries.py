@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sync.checkpoint import is_countersigned, read_checkpoints
-from sync.holdings import HeldLane, count_sealed_only, read_held
+from sync.exchange.holdings import HeldLane, count_sealed_only, read_held
+from sync.history.checkpoint import is_countersigned, read_checkpoints
 from sync.schema.model import Group, Lane
-from sync.segment import HUB
+from sync.segments.segment import HUB
 
 PARKED_MAX: Final = 20
 CHECKPOINTS_MAX: Final = 20

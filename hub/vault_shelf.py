@@ -14,8 +14,7 @@ import msgspec
 from hub.errors import HubSetupError
 from provisioning.durable_file import private_folder
 from sync.errors import ForgedError
-from sync.sealing import RandomBytes
-from sync.vault_backup import (
+from sync.persons.vault_backup import (
     SHARE_BYTES,
     ShelfState,
     VaultCopy,
@@ -24,6 +23,7 @@ from sync.vault_backup import (
     backup_digest,
     read_header,
 )
+from sync.segments.sealing import RandomBytes
 
 STEP_MAX = 1 << 24
 """So far a generation or number may rise at once, so that one box does not use them up for all

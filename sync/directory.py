@@ -6,7 +6,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from sync.signing import SignerId
+from sync.segments.signing import SignerId
 
 
 class Directory(Protocol):

@@ -17,27 +17,35 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import (
     X25519PrivateKey,
 )
 
-from sync import oplog
 from sync.clock import HybridClock, Stamp
-from sync.clock_return import return_clock
 from sync.directory import Directory
 from sync.errors import KeyMissingError, MalformedError, RowError
-from sync.history import History
-from sync.incarnation import (
+from sync.folding.clock_return import return_clock
+from sync.folding.intake import Imported, Intake, MayCarry
+from sync.folding.set_aside import (
+    ParkedRows,
+    Quarantined,
+    read_due,
+    read_parked,
+    read_quarantined,
+)
+from sync.history.bounding import History
+from sync.history.membership import heed_eviction, note_heard, note_return
+from sync.keys.key_office import KeyOffice
+from sync.keys.keyring import Keyring
+from sync.keys.own_keys import KeyPolicy
+from sync.keys.recipients import Recipient, RecipientKind, Recipients
+from sync.logs import oplog
+from sync.logs.incarnation import (
     begin_incarnation,
     give_way,
     heed,
     open_incarnation,
     reissue_settled,
 )
-from sync.intake import Imported, Intake, MayCarry
-from sync.key_office import KeyOffice
-from sync.keyring import Keyring
-from sync.log_state import Holding, LogState, find_log, log_id_of, read_logs
-from sync.membership import heed_eviction, note_heard, note_return
-from sync.oplog import Row
-from sync.own_keys import KeyPolicy
-from sync.receipts import (
+from sync.logs.log_state import Holding, LogState, find_log, log_id_of, read_logs
+from sync.logs.oplog import Row
+from sync.logs.receipts import (
     Verdict,
     compare,
     forget_unnamed,
@@ -45,24 +53,16 @@ from sync.receipts import (
     note_claim,
     read_receipts,
 )
-from sync.recipients import Recipient, RecipientKind, Recipients
+from sync.logs.sealer import SEGMENTS_MAX, Sealer, SealPolicy
 from sync.schema import TABLES
 from sync.schema.model import Audience, Group, Owner, Table
-from sync.sealer import SEGMENTS_MAX, Sealer, SealPolicy
-from sync.sealing import RandomBytes, RecipientId
-from sync.segment import (
+from sync.segments.sealing import RandomBytes, RecipientId
+from sync.segments.segment import (
     HUB,
     LogName,
     check_log_name,
 )
-from sync.set_aside import (
-    ParkedRows,
-    Quarantined,
-    read_due,
-    read_parked,
-    read_quarantined,
-)
-from sync.signing import SignerId, sign, signer_id, verify
+from sync.segments.signing import SignerId, sign, signer_id, verify
 from sync.store import index_positions
 
 __all__ = [

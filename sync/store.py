@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sync.merge import pack_clocks, unpack_clocks
+from sync.folding.merge import pack_clocks, unpack_clocks
 from sync.schema import TABLES
 from sync.schema.model import Kind, Owner, Table
 

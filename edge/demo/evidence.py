@@ -19,11 +19,11 @@ from edge.demo.plan import DemoPlan, SchoolPlan, roster
 from edge.lesson.recording import recorded_takes
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import ProfileId
-from sync.fragment_log import Kind, LessonId
-from sync.fragment_shelf import LessonShelf
-from sync.sealing import RandomBytes
+from sync.lessons.fragment_log import Kind, LessonId
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.persons.vault import PersonVault
+from sync.segments.sealing import RandomBytes
 from sync.store import connect_readonly
-from sync.vault import PersonVault
 
 ENCODINGS = ("utf-8", "gb18030", "unicode-escape", "utf-16-le")
 

@@ -15,7 +15,7 @@ from edge.demo.plan import DemoPlan, SchoolPlan
 from edge.errors import BoxSetupError, DaemonAwayError
 from edge.pages.actions import Adopt, Discover
 from provisioning.identity import load_identity
-from sync.recipients import fingerprint
+from sync.keys.recipients import fingerprint
 
 _log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ import aiohttp
 
 from edge.demo.lesson_viewer import HeardSound, LessonViewer
 from edge.lesson.classroom_stream import HEADER_BYTES
-from sync.fragment_log import Kind
-from sync.fragment_sealing import split_init
+from sync.lessons.fragment_log import Kind
+from sync.lessons.fragment_sealing import split_init
 
 _log = logging.getLogger(__name__)
 

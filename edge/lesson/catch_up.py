@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from sync.fragment_exchange import (
+from sync.lessons.fragment_exchange import (
     WANT_RECORDS_MAX,
     Holdings,
     StreamHoldings,
@@ -14,9 +14,9 @@ from sync.fragment_exchange import (
     spans_of,
     stream_order,
 )
-from sync.fragment_index import Span
-from sync.fragment_log import Header, Kind, LessonId, Stream, TakeId
-from sync.fragment_shelf import LessonShelf
+from sync.lessons.fragment_index import Span
+from sync.lessons.fragment_log import Header, Kind, LessonId, Stream, TakeId
+from sync.lessons.fragment_shelf import LessonShelf
 
 SETTLED_S = 3.0
 """What the hub has held for longer and is not here did not come live and has to be asked for."""

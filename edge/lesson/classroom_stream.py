@@ -35,8 +35,8 @@ import msgspec
 
 from edge.lesson.status import LessonStatus
 from sync.errors import MalformedError
-from sync.fragment_log import Header, Kind, TakeId
-from sync.fragment_sealing import split_init
+from sync.lessons.fragment_log import Header, Kind, TakeId
+from sync.lessons.fragment_sealing import split_init
 
 _HEADER = struct.Struct(">BBBBIIQQ")
 _VERSION = 1

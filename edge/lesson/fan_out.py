@@ -15,9 +15,9 @@ from aiohttp import web
 from drivers.entities import NowMs
 from edge.lesson.classroom_stream import StreamItem, encode_item, encode_state
 from edge.lesson.status import LessonStatus, waiting
-from sync.fragment_log import Kind, TakeId, is_sound
-from sync.fragment_outlet import Outlet, binary_frame, message
-from sync.fragment_queue import Parcel
+from sync.lessons.fragment_log import Kind, TakeId, is_sound
+from sync.lessons.fragment_outlet import Outlet, binary_frame, message
+from sync.lessons.fragment_queue import Parcel
 
 VIEWERS_MAX = 512
 GROUP_PARCELS_MAX = 512

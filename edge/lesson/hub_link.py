@@ -12,8 +12,8 @@ import aiohttp
 from edge.lesson.status import Cause
 from edge.supervision import apart
 from sync.errors import MalformedError
-from sync.fragment_exchange import MESSAGE_BYTES_MAX, Holdings, decode_from_hub
-from sync.fragment_log import RECORD_BYTES_MAX
+from sync.lessons.fragment_exchange import MESSAGE_BYTES_MAX, Holdings, decode_from_hub
+from sync.lessons.fragment_log import RECORD_BYTES_MAX
 
 _log = logging.getLogger(__name__)
 

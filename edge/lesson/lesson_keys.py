@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import (
 )
 
 from sync.errors import ForgedError, MalformedError
+from sync.logs.oplog import Row
 from sync.node import Node
-from sync.oplog import Row
-from sync.sealing import (
+from sync.segments.sealing import (
     SUITE_X25519_SHA256_CHACHA20,
     DataKey,
     KeyId,

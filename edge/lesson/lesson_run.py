@@ -36,11 +36,11 @@ from edge.pages.box_view import LessonRole, LessonState
 from edge.supervision import keep_running
 from provisioning.identity import Identity
 from sync.errors import SyncError
-from sync.fragment_shelf import LessonShelf
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.logs.oplog import Row
 from sync.node import Node
-from sync.oplog import Row
-from sync.sealing import DataKey, KeyId
-from sync.signing import sign
+from sync.segments.sealing import DataKey, KeyId
+from sync.segments.signing import sign
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)

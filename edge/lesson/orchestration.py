@@ -34,9 +34,9 @@ from edge.pages.box_view import LessonRole, LessonState, LessonView
 from edge.pages.queries import read_rooms
 from edge.supervision import keep_running
 from sync.errors import SyncError
-from sync.fragment_log import LessonId
-from sync.fragment_shelf import LessonShelf
-from sync.sealing import RecipientId, recipient_id
+from sync.lessons.fragment_log import LessonId
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.segments.sealing import RecipientId, recipient_id
 from sync.store import connect_readonly
 from sync.writer import Writer
 

@@ -15,9 +15,9 @@ from edge.acquaintances import Acquaintances
 from edge.errors import BoxSetupError
 from provisioning.durable_file import read_private
 from sync.errors import RecipientError
+from sync.keys.recipients import RecipientKind, fingerprint
 from sync.node import Node
-from sync.recipients import RecipientKind, fingerprint
-from sync.sealing import RecipientId, recipient_id
+from sync.segments.sealing import RecipientId, recipient_id
 
 _log = logging.getLogger(__name__)
 _FORMER_WHO = "partners.json"

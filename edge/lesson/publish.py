@@ -13,12 +13,12 @@ from edge.lesson.hub_link import HubRoute, HubSilentError, keep_connected, recei
 from edge.lesson.recording import TakeRecorder, close_take
 from edge.lesson.status import Cause, LessonStatus, Phase, Pulse, waiting
 from edge.lesson.uplink import Uplink
-from sync.fragment_exchange import Holdings, overlap, spans_of
-from sync.fragment_log import Kind, LessonId, Record
-from sync.fragment_sealing import new_take
-from sync.fragment_shelf import LessonShelf
-from sync.fragment_store import FragmentStoreError
-from sync.sealing import DataKey
+from sync.lessons.fragment_exchange import Holdings, overlap, spans_of
+from sync.lessons.fragment_log import Kind, LessonId, Record
+from sync.lessons.fragment_sealing import new_take
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.fragment_store import FragmentStoreError
+from sync.segments.sealing import DataKey
 
 _log = logging.getLogger(__name__)
 

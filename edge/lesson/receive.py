@@ -14,12 +14,20 @@ from edge.lesson.hub_link import HubRoute, keep_connected, receive_from_hub
 from edge.lesson.recording import Gap, RecordedTake, gaps_of, recorded_takes
 from edge.lesson.status import Cause, LessonStatus, Phase, Pulse, waiting
 from sync.errors import ForgedError, KeyMissingError, MalformedError
-from sync.fragment_exchange import Holdings, encode_message
-from sync.fragment_log import Kind, LessonId, Record, TakeId, is_sound, parse_record, parse_take_id
-from sync.fragment_sealing import FragmentOpener, verify_group
-from sync.fragment_shelf import LessonShelf
-from sync.fragment_store import FragmentStoreError
-from sync.sealing import DataKey, KeyId
+from sync.lessons.fragment_exchange import Holdings, encode_message
+from sync.lessons.fragment_log import (
+    Kind,
+    LessonId,
+    Record,
+    TakeId,
+    is_sound,
+    parse_record,
+    parse_take_id,
+)
+from sync.lessons.fragment_sealing import FragmentOpener, verify_group
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.fragment_store import FragmentStoreError
+from sync.segments.sealing import DataKey, KeyId
 
 _log = logging.getLogger(__name__)
 

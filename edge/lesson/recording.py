@@ -7,19 +7,19 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.lesson.classroom_stream import StreamItem, item_of
-from sync.fragment_exchange import Holdings, spans_of
-from sync.fragment_log import SIGNATURES, Kind, LessonId, Record, Stream, TakeId, is_sound
-from sync.fragment_sealing import MediaTimes, TakeSealer, digest, groups_of, sign_group
-from sync.fragment_shelf import LessonShelf
-from sync.fragment_store import FragmentStoreError, TakeStore
-from sync.sealing import DataKey
+from sync.lessons.fragment_exchange import Holdings, spans_of
+from sync.lessons.fragment_log import SIGNATURES, Kind, LessonId, Record, Stream, TakeId, is_sound
+from sync.lessons.fragment_sealing import MediaTimes, TakeSealer, digest, groups_of, sign_group
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.fragment_store import FragmentStoreError, TakeStore
+from sync.segments.sealing import DataKey
 
 GROUP_RECORDS_MAX = 256
 GROUP_MS_MAX = 2000
 
 
 class CapturedFragment(Protocol):
-    """What the capture gives; times as in ``sync.fragment_log``, ``number`` from 0 a track."""
+    """What the capture gives; times as in ``sync.lessons.fragment_log``, ``number`` from 0."""
 
     @property
     def track(self) -> int: ...

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from edge.pages.box_view import LessonRole
 from sync.errors import MalformedError
-from sync.fragment_log import LessonId, parse_lesson_id
+from sync.lessons.fragment_log import LessonId, parse_lesson_id
 
 _log = logging.getLogger(__name__)
 

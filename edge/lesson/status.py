@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sync.fragment_log import is_sound
+from sync.lessons.fragment_log import is_sound
 
 FRESH_MS_MAX = 2000
 """Sound or picture older than this is no longer live."""

@@ -8,13 +8,13 @@ from time import monotonic
 
 import aiohttp
 
-from sync.fragment_exchange import Current, Holdings, encode_message, stream_order
-from sync.fragment_index import NumberSet
-from sync.fragment_log import Kind, LessonId, Record, Stream, TakeId, parse_header
-from sync.fragment_outlet import UNSENT_BYTES_MAX, prefer_bbr, unsent_bytes
-from sync.fragment_queue import LiveQueue, parcel_of
-from sync.fragment_shelf import LessonShelf
-from sync.fragment_store import TakeStore
+from sync.lessons.fragment_exchange import Current, Holdings, encode_message, stream_order
+from sync.lessons.fragment_index import NumberSet
+from sync.lessons.fragment_log import Kind, LessonId, Record, Stream, TakeId, parse_header
+from sync.lessons.fragment_outlet import UNSENT_BYTES_MAX, prefer_bbr, unsent_bytes
+from sync.lessons.fragment_queue import LiveQueue, parcel_of
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.fragment_store import TakeStore
 
 _POLL_S = 0.005
 _SEND_S_MAX = 10.0

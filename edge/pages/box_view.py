@@ -12,7 +12,7 @@ from drivers.entities import CommandResult, DeviceId, Measurement
 from edge.clock_watch import ClockLight
 from edge.lesson.status import Cause
 from edge.sync_standing import SyncStanding
-from sync.holdings import SealedOnly
+from sync.exchange.holdings import SealedOnly
 from sync.schema.model import Lane
 
 

@@ -10,7 +10,7 @@ from drivers.discovery.candidate import DeviceKind, Need
 from drivers.entities import Outcome, Quality
 from edge.lesson.status import Cause
 from edge.pages.box_view import LessonState, Light, LinkState, Sign
-from sync.clock_spans import Trust
+from sync.folding.clock_spans import Trust
 from sync.schema.model import Group, Lane
 
 

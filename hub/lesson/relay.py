@@ -1,6 +1,6 @@
 """Relays sealed lessons from flagships to receivers, keeps them, and opens nothing.
 
-Routes on the boxes' port (see ``sync.fragment_exchange`` for the messages):
+Routes on the boxes' port (see ``sync.lessons.fragment_exchange`` for the messages):
 
 - ``/lessons/{lesson}/publish`` and ``/lessons/{lesson}/follow``: WebSockets. A follower starts at
   the newest keyframe; ``?from=<take>:<track>:<number>,…`` sends what came after those first.
@@ -21,7 +21,7 @@ from typing import Never, Protocol
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from sync.errors import ForgedError, MalformedError
-from sync.fragment_exchange import (
+from sync.lessons.fragment_exchange import (
     WANT_RECORDS_MAX,
     Current,
     Holdings,
@@ -30,7 +30,7 @@ from sync.fragment_exchange import (
     encode_message,
     holdings_of,
 )
-from sync.fragment_log import (
+from sync.lessons.fragment_log import (
     NUMBER_MAX,
     RECORD_BYTES_MAX,
     TRACK_MAX,
@@ -43,10 +43,10 @@ from sync.fragment_log import (
     parse_record,
     parse_take_id,
 )
-from sync.fragment_outlet import Outlet, binary_frame, message, prefer_bbr
-from sync.fragment_queue import Parcel, parcel_of
-from sync.fragment_shelf import LessonShelf
-from sync.fragment_store import FragmentStoreError, TakeStore
+from sync.lessons.fragment_outlet import Outlet, binary_frame, message, prefer_bbr
+from sync.lessons.fragment_queue import Parcel, parcel_of
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.fragment_store import FragmentStoreError, TakeStore
 
 _log = logging.getLogger(__name__)
 

@@ -40,7 +40,7 @@ CLASS_GROUP = states(
     room TEXT district
     """,
 )
-# The identity columns hold cells sealed under the person's own key (sync.vault).
+# The identity columns hold cells sealed under the person's own key (sync.persons.vault).
 PERSON = states(
     4,
     "person",

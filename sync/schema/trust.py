@@ -59,7 +59,7 @@ LESSON_KEY_GRANT = events(
     """,
 )
 # Written when a person's key is destroyed, and again with complete_ms once the hub holds a vault
-# without it: that is of share generation ``generation`` or later (sync.vault_backup).
+# without it: that is of share generation ``generation`` or later (sync.persons.vault_backup).
 ERASURE = events(
     73,
     "erasure",
@@ -86,8 +86,8 @@ AUDIT_ENTRY = events(
     """,
     owner=Owner.BOTH,
 )
-# The hub's word that a segment's stamps were from the future (sync.clamps). Stands in the control
-# log of the audience of the log it clamps, so that whoever folds that log has it.
+# The hub's word that a segment's stamps were from the future (sync.folding.clamps). Stands in the
+# control log of the audience of the log it clamps, so that whoever folds that log has it.
 CLOCK_CLAMP = events(
     75,
     "clock_clamp",
@@ -101,8 +101,8 @@ CLOCK_CLAMP = events(
     """,
     owner=Owner.HUB,
 )
-# Rows of one log were written by a clock that was offset_ms behind (sync.correction). Stands in the
-# control log of the audience whose log it corrects.
+# Rows of one log were written by a clock that was offset_ms behind (sync.folding.correction).
+# Stands in the control log of the audience whose log it corrects.
 CLOCK_CORRECTION = events(
     85,
     "clock_correction",
@@ -167,7 +167,7 @@ KEY_REQUEST = states(
 )
 # The hub verified a checkpoint of a school's logs of one audience: its record stands at
 # (incarnation, seq) of its snapshot log. stable: what every member has applied of these logs
-# (sync.horizon); retention_ms: how long the hub's own backups are kept.
+# (sync.history.horizon); retention_ms: how long the hub's own backups are kept.
 CHECKPOINT_COUNTERSIGNED = states(
     82,
     "checkpoint_countersigned",

@@ -22,9 +22,9 @@ from edge.lesson.receive import LessonReceiver
 from edge.lesson.recording import TakeRecorder
 from edge.lesson.status import LessonStatus
 from edge.lesson.take import MediaFragment
-from sync.fragment_log import Kind, LessonId, Stream
-from sync.fragment_shelf import LessonShelf
-from sync.sealing import DataKey, key_id
+from sync.lessons.fragment_log import Kind, LessonId, Stream
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.segments.sealing import DataKey, key_id
 
 LESSON = LessonId("lesson-1")
 KEY = DataKey(bytes(range(32)))
@@ -38,7 +38,7 @@ import asyncio, sys
 from pathlib import Path
 from aiohttp import web
 from hub.lesson.relay import LessonRelay
-from sync.fragment_shelf import LessonShelf
+from sync.lessons.fragment_shelf import LessonShelf
 
 class Everyone:
     def may_publish(self, school, lesson): return school == 1

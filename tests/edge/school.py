@@ -23,7 +23,7 @@ from provisioning.identity import (
     store_identity,
 )
 from provisioning.trust import der
-from sync.oplog import Row
+from sync.logs.oplog import Row
 from sync.schema import BY_NAME
 from sync.schema.model import Kind
 from sync.store import connect_readonly

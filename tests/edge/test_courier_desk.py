@@ -18,8 +18,8 @@ from provisioning.box_keys import new_box_keys
 from provisioning.claim import read_certificates
 from provisioning.enrolment_wire import EnrolmentAnswer, decode
 from provisioning.identity import IdentityRecord, store_identity
-from sync.oplog import Row
-from sync.stick import FOLDER, file_name
+from sync.courier.stick import FOLDER, file_name
+from sync.logs.oplog import Row
 from tests.edge.running_box import RunningBox, daemon_config, running_box
 from tests.hub.running_hub import HOST, Clock, RunningHub, hub_config
 from tests.provisioning.district import request_body

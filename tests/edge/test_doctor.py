@@ -6,7 +6,7 @@ import pytest
 from edge.box_store import setup_code
 from edge.config import BoxConfig
 from edge.doctor import DAY_MS, Finding, examine
-from sync.vault import StoredBackup
+from sync.persons.vault import StoredBackup
 from tests.edge.school import Box, box_config, new_box
 
 

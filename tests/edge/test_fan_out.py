@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from edge.lesson.classroom_stream import HEADER_BYTES, StreamItem, encode_item
 from edge.lesson.fan_out import FanOut
 from edge.lesson.status import Cause, LessonStatus, Phase, waiting
-from sync.fragment_log import NUMBER_MAX, TIME_MAX, Kind, TakeId
+from sync.lessons.fragment_log import NUMBER_MAX, TIME_MAX, Kind, TakeId
 
 PICTURE, SOUND = 1, 2
 TAKE = TakeId(b"take-one")

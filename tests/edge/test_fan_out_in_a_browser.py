@@ -18,7 +18,7 @@ from playwright.async_api import BrowserContext, Page, async_playwright
 from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.fan_out import FanOut
 from edge.lesson.status import Cause, LessonStatus, Phase
-from sync.fragment_log import Kind, TakeId
+from sync.lessons.fragment_log import Kind, TakeId
 
 STATIC = Path(__file__).parents[2] / "edge" / "pages" / "static"
 CHROMIUM = "/usr/bin/chromium"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from edge.control import ask_daemon
 from edge.errors import BoxSetupError
 from edge.key_commands import keys_app
-from sync.recipients import fingerprint
+from sync.keys.recipients import fingerprint
 from tests.edge.running_box import RunningBox, daemon_config, running_box
 from tests.edge.school import Box, certificate_row, enrol
 from tests.hub.running_hub import Clock

@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from edge.box_store import BoxStore
 from edge.lesson.lesson_keys import LessonKeys, read_keys
 from sync.errors import KeyMissingError
-from sync.fragment_log import LessonId
-from sync.fragment_sealing import FragmentOpener, MediaTimes, TakeSealer, new_take
-from sync.sealing import (
+from sync.lessons.fragment_log import LessonId
+from sync.lessons.fragment_sealing import FragmentOpener, MediaTimes, TakeSealer, new_take
+from sync.segments.sealing import (
     SUITE_X25519_SHA256_CHACHA20,
     key_id,
     new_data_key,

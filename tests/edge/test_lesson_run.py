@@ -25,7 +25,7 @@ from edge.lesson.schedule import read_lessons
 from edge.lesson.status import Cause, LessonStatus
 from edge.pages.box_view import LessonRole, LessonState
 from hub.pages.lesson_lights import CAUSES
-from sync.fragment_shelf import LessonShelf
+from sync.lessons.fragment_shelf import LessonShelf
 from sync.writer import Writer
 from tests.drivers.serial_bench import running, until
 from tests.edge.lesson_desk import quicken

@@ -5,7 +5,7 @@ import pytest
 from edge.box_store import BoxStore
 from edge.errors import BoxSetupError
 from edge.lesson.partners import Partners
-from sync.sealing import recipient_id
+from sync.segments.sealing import recipient_id
 from tests.edge.school import Box, certificate_row, enrol, new_box
 
 

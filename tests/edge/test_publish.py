@@ -8,9 +8,9 @@ import pytest
 
 from edge.lesson.recording import recorded_takes
 from edge.lesson.status import FRESH_MS_MAX, Cause, Phase, Pulse
-from sync.fragment_log import SIGNATURES, Kind, Stream
-from sync.fragment_sealing import verify_group
-from sync.fragment_shelf import LessonShelf
+from sync.lessons.fragment_log import SIGNATURES, Kind, Stream
+from sync.lessons.fragment_sealing import verify_group
+from sync.lessons.fragment_shelf import LessonShelf
 from tests.edge.lesson_bench import (
     GROUP,
     LESSON,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge.lesson.status import Cause, Phase
-from sync.fragment_log import Kind
-from sync.sealing import DataKey
+from sync.lessons.fragment_log import Kind
+from sync.segments.sealing import DataKey
 from tests.edge.lesson_bench import (
     PICTURE,
     SOUND,

@@ -10,7 +10,7 @@ from aiohttp import WSMsgType, web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.lesson.status import Phase
-from sync.fragment_exchange import (
+from sync.lessons.fragment_exchange import (
     Holdings,
     StreamHoldings,
     TakeHoldings,
@@ -18,9 +18,9 @@ from sync.fragment_exchange import (
     decode_from_box,
     encode_message,
 )
-from sync.fragment_log import SIGNATURES, Kind, LessonId, Record, Stream, TakeId
-from sync.fragment_sealing import MediaTimes, TakeSealer, digest, groups_of, sign_group
-from sync.sealing import DataKey
+from sync.lessons.fragment_log import SIGNATURES, Kind, LessonId, Record, Stream, TakeId
+from sync.lessons.fragment_sealing import MediaTimes, TakeSealer, digest, groups_of, sign_group
+from sync.segments.sealing import DataKey
 from tests.edge.lesson_bench import KEY, LESSON, PICTURE, SIGNING, SOUND, School, school, until
 
 TAKE = TakeId(b"take-one")

@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from edge import recovery_commands, school_restore, vault_keeper
 from edge.__main__ import app
 from edge.recovery_page import recovery_sheet
-from sync.recovery import RecoveryCode, parse_recovery_code
-from sync.vault import read_person_key
+from sync.persons.recovery import RecoveryCode, parse_recovery_code
+from sync.persons.vault import read_person_key
 from tests.edge.running_box import RunningBox, daemon_config, running_box
 from tests.hub.running_hub import RunningHub, running_hub
 

@@ -20,15 +20,15 @@ from hub.vault_shelf import VaultShelf
 from provisioning.identity import load_identity
 from provisioning.tls import box_client_context
 from sync.errors import ForgedError
-from sync.fold import digest_tables
-from sync.oplog import Row
-from sync.recipients import Standing
-from sync.recovery import RecoveryCode, parse_recovery_code
+from sync.folding.fold import digest_tables
+from sync.keys.recipients import Standing
+from sync.logs.oplog import Row
+from sync.persons.recovery import RecoveryCode, parse_recovery_code
+from sync.persons.vault import Erasing
+from sync.persons.vault_backup import VaultReceipt, open_backup
 from sync.schema.model import Group
-from sync.sealing import recipient_id
+from sync.segments.sealing import recipient_id
 from sync.store import connect_readonly
-from sync.vault import Erasing
-from sync.vault_backup import VaultReceipt, open_backup
 from tests.edge.running_box import RunningBox, daemon_config, running_box
 from tests.hub.running_hub import DAY_MS, RunningHub, revoke, running_hub, until
 

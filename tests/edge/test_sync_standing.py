@@ -6,7 +6,7 @@ import pytest
 
 from edge.box_store import BoxStore
 from edge.sync_standing import read_standing
-from sync.history import HistoryPolicy
+from sync.history.bounding import HistoryPolicy
 from sync.store import open_store
 from tests.edge.school import Box, new_box
 from tests.edge.test_sync_status import acknowledge

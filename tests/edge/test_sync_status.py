@@ -9,10 +9,10 @@ from edge.pages.box_view import LaneLight, LinkState
 from edge.sealed_count import SealedCount
 from edge.sync_status import SILENT_MS, read_lanes, sync_lights
 from edge.uplink import UplinkState
-from sync.holdings import SealedOnly
-from sync.log_state import holding_of
+from sync.exchange.holdings import SealedOnly
+from sync.logs.log_state import holding_of
 from sync.schema.model import Group, Lane
-from sync.segment import parse_segment
+from sync.segments.segment import parse_segment
 from tests.edge.school import MINUTE, Box, new_box
 
 

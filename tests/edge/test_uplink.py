@@ -14,8 +14,8 @@ from edge.pages.box_view import LinkState
 from edge.sync_status import SILENT_MS, sync_lights
 from edge.uplink import Uplink
 from hub import server
+from sync.logs.oplog import Row
 from sync.node import Imported, SealPolicy
-from sync.oplog import Row
 from sync.writer import Writer
 from tests.drivers.serial_bench import until
 from tests.edge.school import box_config

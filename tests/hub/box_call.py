@@ -10,11 +10,11 @@ from pathlib import Path
 from edge.hub_stream import HubStream, HubUnreachableError, hub_stream
 from provisioning.identity import Identity
 from provisioning.tls import box_client_context
-from sync.conversation import Conversation, Heard
-from sync.exchange import Message
+from sync.exchange.conversation import Conversation, Heard
+from sync.exchange.pacing import Pace
+from sync.exchange.session import Message
 from sync.node import Node, NodeKeys
-from sync.pacing import Pace
-from sync.segment import HUB
+from sync.segments.segment import HUB
 from sync.store import open_store
 from tests.hub.running_hub import HOST, OwnHub, RunningHub
 

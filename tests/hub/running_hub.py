@@ -20,11 +20,11 @@ from hub.server import open_hub, run_hub
 from provisioning.claim import claim
 from provisioning.identity import Identity
 from provisioning.tls import box_client_context
-from sync.exchange import Session
-from sync.fold import HUB
+from sync.exchange.session import Session
+from sync.folding.fold import HUB
+from sync.logs.oplog import Row
 from sync.node import Node, NodeKeys
-from sync.oplog import Row
-from sync.signing import SignerId, signer_id
+from sync.segments.signing import SignerId, signer_id
 from sync.store import connect_readonly, open_store
 
 HOST = "127.0.0.1"

@@ -12,13 +12,13 @@ from aiohttp import web
 from edge.hub_stream import HubUnreachableError
 from hub import exchange_api, server
 from hub.exchange_api import SHORT_BYTES, STREAMS_OF_A_SCHOOL_MAX, ExchangeDesk
-from sync import conversation
-from sync.conversation import LONG_BYTES
-from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX, MESSAGE_BYTES_MAX
-from sync.framing import STREAM_VERSION, frame
-from sync.oplog import Row
+from sync.exchange import conversation
+from sync.exchange.conversation import LONG_BYTES
+from sync.exchange.framing import STREAM_VERSION, frame
+from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX, MESSAGE_BYTES_MAX
+from sync.logs.oplog import Row
 from sync.schema.model import Lane
-from sync.varints import pack_uint
+from sync.segments.varints import pack_uint
 from tests.hub.box_call import BoxCall, calling
 from tests.hub.running_hub import HOST, running_hub, until
 

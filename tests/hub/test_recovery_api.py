@@ -21,9 +21,9 @@ from hub.recovery_api import (
 )
 from provisioning.identity import Identity
 from provisioning.tls import box_client_context, hub_client_context
-from sync.recovery import RecoveryCode
-from sync.vault import VaultContents
-from sync.vault_backup import BACKUP_BYTES_MAX, VaultShare, seal_backup
+from sync.persons.recovery import RecoveryCode
+from sync.persons.vault import VaultContents
+from sync.persons.vault_backup import BACKUP_BYTES_MAX, VaultShare, seal_backup
 from tests.hub.running_hub import HOST, RunningHub, running_hub, until
 
 RECOVERY = RecoveryCode(bytes(16)).key()

@@ -7,7 +7,7 @@ from hub.registry import box_row
 from hub.server import HubParts, open_hub
 from provisioning.box_keys import new_box_keys
 from provisioning.join_code import parse_join_code
-from sync.oplog import Row
+from sync.logs.oplog import Row
 from tests.hub.running_hub import HOST, Clock, RunningHub, hub_config
 from tests.provisioning.district import request_body
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from hub.lesson.relay import LessonRelay
-from sync.fragment_exchange import (
+from sync.lessons.fragment_exchange import (
     Current,
     Holdings,
     Want,
@@ -19,10 +19,10 @@ from sync.fragment_exchange import (
     encode_message,
     spans_of,
 )
-from sync.fragment_log import Kind, LessonId, Record, Stream, TakeId, parse_record
-from sync.fragment_sealing import MediaTimes, TakeSealer
-from sync.fragment_shelf import LessonShelf
-from sync.sealing import DataKey
+from sync.lessons.fragment_log import Kind, LessonId, Record, Stream, TakeId, parse_record
+from sync.lessons.fragment_sealing import MediaTimes, TakeSealer
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.segments.sealing import DataKey
 
 LESSON = LessonId("lesson-1")
 TAKE = TakeId(b"take-one")

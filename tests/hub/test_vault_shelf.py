@@ -8,9 +8,15 @@ import pytest
 from hub import vault_shelf
 from hub.vault_shelf import VaultShelf
 from sync.errors import ForgedError, MalformedError
-from sync.recovery import new_recovery_code
-from sync.vault import VaultContents
-from sync.vault_backup import VaultShare, backup_digest, open_backup, read_header, seal_backup
+from sync.persons.recovery import new_recovery_code
+from sync.persons.vault import VaultContents
+from sync.persons.vault_backup import (
+    VaultShare,
+    backup_digest,
+    open_backup,
+    read_header,
+    seal_backup,
+)
 
 DAY_MS = 24 * 3600 * 1000
 CHANCE = random.Random(5)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from sync import sealing
+from sync.segments import sealing
 from tests.sync import hpke_sender
 
 _library = sealing._SUITE

@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 
 import msgspec
 
-from sync.fold import digest_tables
-from sync.log_state import LogState
+from sync.folding.fold import digest_tables
+from sync.logs.log_state import LogState
 from sync.schema.model import Group
-from sync.segment import HUB, LogName
+from sync.segments.segment import HUB, LogName
 from tests.simulation.ledger import held_serials
 from tests.simulation.machine import Machine
 from tests.simulation.world import World

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from sync.oplog import Row
+from sync.logs.oplog import Row
 from tests.simulation.chance import seeded_hpke
 from tests.simulation.checks import check_quiet, check_step, settle
 from tests.simulation.disk import CHANGES, Call, Survival

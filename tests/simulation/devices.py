@@ -5,9 +5,9 @@ import sqlite3
 from collections.abc import Callable
 from functools import partial
 
-from sync.columnar import Value
-from sync.oplog import Row
-from sync.segment import HUB
+from sync.logs.oplog import Row
+from sync.segments.columnar import Value
+from sync.segments.segment import HUB
 from tests.simulation.ledger import Entry
 from tests.simulation.machine import DownError, Machine
 from tests.simulation.world import POLICY, World

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from sync.exchange import Message
-from sync.log_state import HEAD_BYTES, Holding
+from sync.exchange.session import Message
+from sync.logs.log_state import HEAD_BYTES, Holding
 from sync.schema.model import Group, Lane
-from sync.sealing import DataKey, key_id
-from sync.segment import (
+from sync.segments.sealing import DataKey, key_id
+from sync.segments.segment import (
     SEGMENT_BYTES_MAX,
     LogName,
     Place,
@@ -18,7 +18,7 @@ from sync.segment import (
     build_segment,
     parse_segment,
 )
-from sync.signing import signer_id
+from sync.segments.signing import signer_id
 from tests.simulation.machine import Machine
 from tests.simulation.world import World
 

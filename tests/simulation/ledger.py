@@ -10,9 +10,9 @@ from itertools import count
 
 import msgspec
 
-from sync.log_state import HEAD_BYTES, Holding
+from sync.logs.log_state import HEAD_BYTES, Holding
 from sync.schema.model import Lane
-from sync.segment import FIRST_PREV, LogName, Segment
+from sync.segments.segment import FIRST_PREV, LogName, Segment
 from tests.simulation.machine import Machine
 
 TABLES = {

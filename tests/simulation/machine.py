@@ -10,8 +10,8 @@ from functools import partial
 
 import apsw
 
+from sync.logs.oplog import Row
 from sync.node import Node
-from sync.oplog import Row
 from tests.simulation.connection import Connection
 from tests.simulation.disk import CHANGES, Call, Disk, PowerCutError, Survival
 from tests.simulation.skew import (

@@ -10,14 +10,15 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from sync import intake, merged_rows, sealer
 from sync.errors import ForkError
-from sync.fold import Folded, fold_body
-from sync.intake import Intake
-from sync.merge import Version, Write, merge_columns
+from sync.folding import intake, merged_rows
+from sync.folding.fold import Folded, fold_body
+from sync.folding.intake import Intake
+from sync.folding.merge import Version, Write, merge_columns
+from sync.logs import sealer
 from sync.schema import BY_NAME
 from sync.schema.model import Kind, Table
-from sync.segment import LogName, Place, build_segment
+from sync.segments.segment import LogName, Place, build_segment
 from tests.simulation import connection
 
 

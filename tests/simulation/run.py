@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sync.segment import HUB
+from sync.segments.segment import HUB
 from tests.simulation import devices
 from tests.simulation.chance import seeded_hpke
 from tests.simulation.checks import check_quiet, check_step, settle

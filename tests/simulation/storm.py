@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from sync.history import HistoryPolicy
-from sync.segment import HUB
+from sync.history.bounding import HistoryPolicy
+from sync.segments.segment import HUB
 from tests.simulation import devices
 from tests.simulation.checks import settle
 from tests.simulation.disk import Survival

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sync.errors import MalformedError
-from sync.exchange import Message, Session, check_message, parse_message
+from sync.exchange.session import Message, Session, check_message, parse_message
 from sync.node import Node, SealPolicy
-from sync.segment import HUB, parse_segment
+from sync.segments.segment import HUB, parse_segment
 from tests.simulation.ledger import Ledger
 from tests.simulation.machine import DownError, Machine
 from tests.sync.district import District, new_keys

@@ -14,10 +14,10 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from sync.exchange import Session
-from sync.oplog import Row
+from sync.exchange.session import Session
+from sync.logs.oplog import Row
 from sync.schema.model import Lane
-from sync.segment import parse_segment
+from sync.segments.segment import parse_segment
 from tests.sync.district import District, new_keys
 
 

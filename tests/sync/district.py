@@ -11,12 +11,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from sync.exchange import Message, Session
-from sync.fold import digest_tables
+from sync.exchange.session import Message, Session
+from sync.folding.fold import digest_tables
+from sync.keys.own_keys import KeyPolicy
 from sync.node import Imported, Node, NodeKeys, SealPolicy
-from sync.own_keys import KeyPolicy
 from sync.schema.model import Group
-from sync.signing import SignerId, signer_id
+from sync.segments.signing import SignerId, signer_id
 from sync.store import connect_readonly, open_store
 
 AT_ONCE = SealPolicy(age_ms=0)

@@ -7,9 +7,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.body_dictionary import BODY_DICTIONARY
 from sync.errors import MalformedError
-from sync.segment import SHORT_BODY_BYTES_MAX, compress, decompress
+from sync.segments.body_dictionary import BODY_DICTIONARY
+from sync.segments.segment import SHORT_BODY_BYTES_MAX, compress, decompress
 
 
 def test_the_dictionary_is_the_one_of_every_node_in_the_field() -> None:

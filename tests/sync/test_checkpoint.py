@@ -13,17 +13,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.checkpoint import Cover, Record, Seen, Span, pack_record, parse_digests, parse_record
 from sync.errors import MalformedError
-from sync.history import HistoryPolicy
-from sync.horizon import Applied, pack_stable
-from sync.oplog import SCHOOL_FIELD, Row
-from sync.part_writer import PartWriter
+from sync.history.bounding import HistoryPolicy
+from sync.history.checkpoint import (
+    Cover,
+    Record,
+    Seen,
+    Span,
+    pack_record,
+    parse_digests,
+    parse_record,
+)
+from sync.history.horizon import Applied, pack_stable
+from sync.history.part_writer import PartWriter
+from sync.history.snapshot_part import StoredRow, may_be_hollow, unpack_part
+from sync.history.standing import Purged, Standing, standing_of
+from sync.logs.oplog import SCHOOL_FIELD, Row
 from sync.schema import BY_NAME
 from sync.schema.model import Group, Lane
-from sync.segment import LogName, parse_segment
-from sync.snapshot_part import StoredRow, may_be_hollow, unpack_part
-from sync.standing import Purged, Standing, standing_of
+from sync.segments.segment import LogName, parse_segment
 from tests.sync.district import District
 
 AT_ONCE = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=0)
@@ -388,7 +396,7 @@ def test_a_part_with_a_row_that_has_no_stamp_is_refused_and_stops_no_hub(
     bound(district, 0)
     edit_rooms(district, 9)
     district.settle()
-    monkeypatch.setattr("sync.compaction.standing_of", forget_it)
+    monkeypatch.setattr("sync.history.compaction.standing_of", forget_it)
     list(district.nodes[17].history._checkpoint("s17", AT_ONCE))
     district.settle()
     monkeypatch.undo()

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.clock import AHEAD_MS_MAX, PLAUSIBLE_MS, wall_ms
-from sync.oplog import Row
+from sync.logs.oplog import Row
 from sync.schema.model import Lane
-from sync.segment import LogName
+from sync.segments.segment import LogName
 from tests.sync.district import District
 
 YEAR_MS = 365 * 24 * 3600 * 1000

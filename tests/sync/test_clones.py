@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sync.exchange import Session
+from sync.exchange.session import Session
+from sync.logs.oplog import Row
 from sync.node import Node
-from sync.oplog import Row
 from tests.sync.district import District, one_round
 
 MOMENTS = "SELECT at_ms FROM card_tap ORDER BY at_ms"

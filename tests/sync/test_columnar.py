@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.body import ROWS_MAX, TableColumns, pack_tables, unpack_tables
-from sync.columnar import Value, decode_column, encode_column, encode_rising
 from sync.errors import MalformedError
+from sync.segments.body import ROWS_MAX, TableColumns, pack_tables, unpack_tables
+from sync.segments.columnar import Value, decode_column, encode_column, encode_rising
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(allow_nan=False)

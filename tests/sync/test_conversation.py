@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from sync.conversation import HEARTBEAT_MS, RECEIPT_MS, Conversation
 from sync.errors import MalformedError
-from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX, Message
-from sync.framing import FrameReader, frame
-from sync.oplog import Row
-from sync.pacing import Pace
+from sync.exchange.conversation import HEARTBEAT_MS, RECEIPT_MS, Conversation
+from sync.exchange.framing import FrameReader, frame
+from sync.exchange.pacing import Pace
+from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX, Message
+from sync.logs.oplog import Row
+from sync.logs.sealer import URGENT
 from sync.schema.model import Lane
-from sync.sealer import URGENT
-from sync.segment import SEGMENT_BYTES_MAX, parse_segment
+from sync.segments.segment import SEGMENT_BYTES_MAX, parse_segment
 from tests.sync.district import District
 
 

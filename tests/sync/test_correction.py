@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.clock_spans import RUNS_MAX, ClockSpans, Trust
-from sync.correction import (
+from sync.folding.clock_spans import RUNS_MAX, ClockSpans, Trust
+from sync.folding.correction import (
     Correction,
     apply_once,
     corrected_moments,
@@ -18,7 +18,7 @@ from sync.correction import (
     read_corrections,
 )
 from sync.schema.model import Lane
-from sync.segment import LogName
+from sync.segments.segment import LogName
 from tests.sync.district import District
 from tests.sync.test_fold import deliver
 

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync import stick as stick_files
-from sync.courier import (
+from sync.courier import stick as stick_files
+from sync.courier.parts import (
     CONTEXT,
     PART_BYTES_MAX,
     Manifest,
@@ -23,14 +23,7 @@ from sync.courier import (
     pack_segments,
     parse_part,
 )
-from sync.courier_trip import Inbound, Outbound, batches
-from sync.errors import ForgedError, KeyMissingError, MalformedError, SyncError
-from sync.log_state import Holding
-from sync.oplog import Row
-from sync.schema.model import Lane
-from sync.segment import LogName, parse_segment
-from sync.signing import sign, signer_id, verify
-from sync.stick import (
+from sync.courier.stick import (
     FOLDER,
     StickError,
     file_name,
@@ -39,6 +32,13 @@ from sync.stick import (
     remove_others,
     write_file,
 )
+from sync.courier.trip import Inbound, Outbound, batches
+from sync.errors import ForgedError, KeyMissingError, MalformedError, SyncError
+from sync.logs.log_state import Holding
+from sync.logs.oplog import Row
+from sync.schema.model import Lane
+from sync.segments.segment import LogName, parse_segment
+from sync.segments.signing import sign, signer_id, verify
 from tests.sync.district import District
 
 NAME = "wuhan-hongshan"
@@ -150,7 +150,7 @@ def test_alarms_and_keys_go_first_when_a_stick_is_small(district: District, tmp_
 def test_a_large_backlog_goes_in_parts_of_which_each_stands_alone(
     district: District, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync.courier_trip.SEGMENT_BYTES_A_PART", 1500)
+    monkeypatch.setattr("sync.courier.trip.SEGMENT_BYTES_A_PART", 1500)
     for _ in range(12):
         tap(district, 17, 200)
         district.seal(17)

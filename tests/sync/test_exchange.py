@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import MalformedError
-from sync.exchange import (
+from sync.exchange.session import (
     CREDIT_BYTES,
     FIRST_BYTES_MAX,
     HOLD_MESSAGES_MAX,
@@ -19,11 +19,11 @@ from sync.exchange import (
     Session,
     parse_message,
 )
-from sync.lanes import LANE_WEIGHTS, LaneTurns
-from sync.log_state import Holding
-from sync.oplog import Row
+from sync.logs.lanes import LANE_WEIGHTS, LaneTurns
+from sync.logs.log_state import Holding
+from sync.logs.oplog import Row
 from sync.schema.model import Lane
-from sync.segment import SEGMENT_BYTES_MAX, LogName, parse_segment
+from sync.segments.segment import SEGMENT_BYTES_MAX, LogName, parse_segment
 from tests.sync.district import District, new_keys, one_round
 
 SCHOOLS = (17, 18, 19)

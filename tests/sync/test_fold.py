@@ -11,8 +11,8 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sync.logs.oplog import Row
 from sync.node import Node
-from sync.oplog import Row
 from sync.schema.model import Group
 from tests.sync.district import District, Wire
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import MalformedError
-from sync.fragment_exchange import (
+from sync.lessons.fragment_exchange import (
     Current,
     Holdings,
     StreamHoldings,
@@ -19,8 +19,8 @@ from sync.fragment_exchange import (
     overlap,
     spans_of,
 )
-from sync.fragment_index import NumberSet, Span
-from sync.fragment_log import Kind, Stream, TakeId
+from sync.lessons.fragment_index import NumberSet, Span
+from sync.lessons.fragment_log import Kind, Stream, TakeId
 
 HELD = Holdings(
     durable=True,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import ForgedError, KeyMissingError, MalformedError, SyncError
-from sync.fragment_log import (
+from sync.lessons.fragment_log import (
     BODY_BYTES_MAX,
     NUMBER_MAX,
     TIME_MAX,
@@ -30,7 +30,7 @@ from sync.fragment_log import (
     parse_record,
     parse_take_id,
 )
-from sync.fragment_sealing import (
+from sync.lessons.fragment_sealing import (
     GROUP_HASHES_MAX,
     FragmentOpener,
     MediaTimes,
@@ -42,7 +42,7 @@ from sync.fragment_sealing import (
     split_init,
     verify_group,
 )
-from sync.sealing import DataKey, KeyId, key_id
+from sync.segments.sealing import DataKey, KeyId, key_id
 
 LESSON = LessonId("jx-2025-031")
 TAKE = TakeId(bytes.fromhex("0102030405060708"))

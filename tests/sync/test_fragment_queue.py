@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.fragment_log import Kind
-from sync.fragment_queue import PICTURE_AGE_S_MAX, SOUND_AGE_S_MAX, LiveQueue, Parcel
+from sync.lessons.fragment_log import Kind
+from sync.lessons.fragment_queue import PICTURE_AGE_S_MAX, SOUND_AGE_S_MAX, LiveQueue, Parcel
 
 PICTURE, SOUND = 1, 2
 

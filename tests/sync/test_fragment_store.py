@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.errors import ForgedError, MalformedError
-from sync.fragment_index import NumberSet
-from sync.fragment_log import SIGNATURES, Kind, LessonId, Record, Stream, TakeId
-from sync.fragment_sealing import MediaTimes, TakeSealer, digest, groups_of, sign_group
-from sync.fragment_shelf import TAKES_MAX, LessonShelf
-from sync.fragment_store import FragmentStoreError, TakeStore
-from sync.sealing import DataKey
+from sync.lessons.fragment_index import NumberSet
+from sync.lessons.fragment_log import SIGNATURES, Kind, LessonId, Record, Stream, TakeId
+from sync.lessons.fragment_sealing import MediaTimes, TakeSealer, digest, groups_of, sign_group
+from sync.lessons.fragment_shelf import TAKES_MAX, LessonShelf
+from sync.lessons.fragment_store import FragmentStoreError, TakeStore
+from sync.segments.sealing import DataKey
 
 LESSON = LessonId("lesson-1")
 TAKE = TakeId(b"take-one")
@@ -130,10 +130,10 @@ def test_a_torn_tail_costs_only_what_was_torn(
 KILLED = """
 import os, sys
 from pathlib import Path
-from sync.fragment_log import LessonId, TakeId
-from sync.fragment_sealing import MediaTimes, TakeSealer
-from sync.fragment_store import TakeStore
-from sync.sealing import DataKey
+from sync.lessons.fragment_log import LessonId, TakeId
+from sync.lessons.fragment_sealing import MediaTimes, TakeSealer
+from sync.lessons.fragment_store import TakeStore
+from sync.segments.sealing import DataKey
 store = TakeStore(Path(sys.argv[1]), LessonId("lesson-1"), TakeId(b"take-one"))
 sealer = TakeSealer(store.lesson, store.take, DataKey(bytes(32)))
 for number in range(100):
@@ -226,10 +226,10 @@ def test_a_full_disk_is_reported_and_the_take_stays_whole(tmp_path: Path) -> Non
     limited = """
 import resource, signal, sys
 from pathlib import Path
-from sync.fragment_log import LessonId, TakeId
-from sync.fragment_sealing import MediaTimes, TakeSealer
-from sync.fragment_store import FragmentStoreError, TakeStore
-from sync.sealing import DataKey
+from sync.lessons.fragment_log import LessonId, TakeId
+from sync.lessons.fragment_sealing import MediaTimes, TakeSealer
+from sync.lessons.fragment_store import FragmentStoreError, TakeStore
+from sync.segments.sealing import DataKey
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 store = TakeStore(Path(sys.argv[1]), LessonId("lesson-1"), TakeId(b"take-one"))

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import MalformedError
-from sync.exchange import MESSAGE_BYTES_MAX
-from sync.framing import STREAM_VERSION, FrameReader, frame
-from sync.varints import ByteReader, pack_int, pack_uint
+from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
+from sync.exchange.session import MESSAGE_BYTES_MAX
+from sync.segments.varints import ByteReader, pack_int, pack_uint
 
 BEGIN = bytes([STREAM_VERSION])
 

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from sync.holdings import HeldLane, SealedOnly, count_sealed_only, read_held, read_held_of_others
+from sync.exchange.holdings import (
+    HeldLane,
+    SealedOnly,
+    count_sealed_only,
+    read_held,
+    read_held_of_others,
+)
 from sync.schema.model import Group, Lane
 from sync.store import connect_readonly
 from tests.sync.district import District

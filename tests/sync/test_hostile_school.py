@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sync.body import TableColumns, pack_tables
-from sync.columnar import Value, encode_column
-from sync.intake import LOGS_OF_ONE_ORIGIN_MAX, REFUSALS_MAX, Imported
-from sync.oplog import DELETED_FIELD, HLC_FIELD, PRESENT_FIELD, SCHOOL_FIELD
+from sync.folding.intake import LOGS_OF_ONE_ORIGIN_MAX, REFUSALS_MAX, Imported
+from sync.logs.oplog import DELETED_FIELD, HLC_FIELD, PRESENT_FIELD, SCHOOL_FIELD
 from sync.schema import BY_NAME
 from sync.schema.model import Group, Lane
-from sync.sealing import (
+from sync.segments.body import TableColumns, pack_tables
+from sync.segments.columnar import Value, encode_column
+from sync.segments.sealing import (
     SUITE_X25519_SHA256_CHACHA20,
     UNSEALED,
     DataKey,
@@ -24,7 +24,7 @@ from sync.sealing import (
     recipient_id,
     wrap,
 )
-from sync.segment import (
+from sync.segments.segment import (
     FIRST_PREV,
     LogName,
     Place,
@@ -33,7 +33,7 @@ from sync.segment import (
     build_segment,
     parse_segment,
 )
-from sync.signing import signer_id
+from sync.segments.signing import signer_id
 from tests.sync.district import District
 
 KEY = DataKey(bytes(range(32)))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sync.exchange import Session
-from sync.oplog import Row
+from sync.exchange.session import Session
+from sync.logs.oplog import Row
 from sync.schema.model import Lane
 from tests.sync.district import District, one_round
 

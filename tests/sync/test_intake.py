@@ -3,18 +3,26 @@
 import msgspec
 import pytest
 
-from sync.body import TableColumns
-from sync.columnar import Value, encode_column
-from sync.exchange import Session
-from sync.fold import fold_body
-from sync.log_state import log_id_of
-from sync.oplog import HLC_FIELD, SCHOOL_FIELD
-from sync.row_check import Row
+from sync.exchange.session import Session
+from sync.folding.fold import fold_body
+from sync.logs.log_state import log_id_of
+from sync.logs.oplog import HLC_FIELD, SCHOOL_FIELD
+from sync.logs.row_check import Row
 from sync.schema import BY_NAME, TABLES
 from sync.schema.model import Audience, Group, Kind, Owner, Table
-from sync.sealing import DataKey, KeyId, key_id, recipient_id, wrap
-from sync.segment import FIRST_PREV, HUB, Header, LogName, TableHeader, frame_segment, parse_segment
-from sync.signing import sign
+from sync.segments.body import TableColumns
+from sync.segments.columnar import Value, encode_column
+from sync.segments.sealing import DataKey, KeyId, key_id, recipient_id, wrap
+from sync.segments.segment import (
+    FIRST_PREV,
+    HUB,
+    Header,
+    LogName,
+    TableHeader,
+    frame_segment,
+    parse_segment,
+)
+from sync.segments.signing import sign
 from tests.sync.district import District, one_round
 
 CONTEXT = b"schoolnode segment"

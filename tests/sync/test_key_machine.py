@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sync.errors import RecipientError
-from sync.keyring import Keyring
-from sync.own_keys import KeyPolicy, Scope
+from sync.keys.keyring import Keyring
+from sync.keys.own_keys import KeyPolicy, Scope
 from sync.schema.model import GROUPS, Group
-from sync.sealing import KeyId, recipient_id
-from sync.segment import parse_segment
+from sync.segments.sealing import KeyId, recipient_id
+from sync.segments.segment import parse_segment
 from tests.sync.district import District
 
 SCOPE: Scope = (17, "s17", Group.IDENTITY)

@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.columnar import Value
 from sync.errors import ForgedError, MalformedError
+from sync.keys.own_keys import KeyPolicy
 from sync.node import Node
-from sync.own_keys import KeyPolicy
 from sync.schema.model import GROUPS, Group
-from sync.sealing import (
+from sync.segments.columnar import Value
+from sync.segments.sealing import (
     SUITE_X25519_SHA256_CHACHA20,
     DataKey,
     KeyId,
@@ -23,7 +23,7 @@ from sync.sealing import (
     unwrap,
     wrap,
 )
-from sync.segment import parse_segment
+from sync.segments.segment import parse_segment
 from sync.store import open_store
 from tests.sync.district import District
 from tests.sync.hpke_sender import seal

@@ -6,9 +6,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.columnar import Value
-from sync.merge import Version, Write, merge_columns, pack_clocks, unpack_clocks
+from sync.folding.merge import Version, Write, merge_columns, pack_clocks, unpack_clocks
 from sync.schema import BY_NAME
+from sync.segments.columnar import Value
 
 SLOT = BY_NAME["timetable_slot"]
 VALUES: st.SearchStrategy[Value] = st.one_of(

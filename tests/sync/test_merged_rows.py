@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.columnar import Value
-from sync.merge import TOMBSTONE, Version, Write, merge_columns
-from sync.merged_rows import Writes, merge_writes, read_version
+from sync.folding.merge import TOMBSTONE, Version, Write, merge_columns
+from sync.folding.merged_rows import Writes, merge_writes, read_version
 from sync.schema import BY_NAME
+from sync.segments.columnar import Value
 from sync.store import open_store
 from tests.sync.district import empty_store
 

@@ -6,14 +6,14 @@ import random
 import pytest
 
 from sync.clock import wall_ms
-from sync.columnar import Value
 from sync.errors import RowError
-from sync.exchange import Session
+from sync.exchange.session import Session
+from sync.logs.oplog import ROW_BYTES_MAX, Row
 from sync.node import Node, SealPolicy
-from sync.oplog import ROW_BYTES_MAX, Row
 from sync.schema.model import Group
-from sync.sealing import recipient_id
-from sync.segment import SEGMENT_BYTES_MAX
+from sync.segments.columnar import Value
+from sync.segments.sealing import recipient_id
+from sync.segments.segment import SEGMENT_BYTES_MAX
 from tests.sync.district import District
 
 TAPS: list[Row] = [

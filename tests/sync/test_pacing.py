@@ -1,5 +1,5 @@
-from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX
-from sync.pacing import PASS_MS, SLOW_WINDOW_BYTES, WINDOW_BYTES_MIN, Pace
+from sync.exchange.pacing import PASS_MS, SLOW_WINDOW_BYTES, WINDOW_BYTES_MIN, Pace
+from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX
 
 
 class Line:

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.errors import MalformedError
-from sync.exchange import Message, Refusal, Session
-from sync.log_state import Holding
-from sync.message_packing import TIME_TOLD_EVERY_MS, MessagePacking
-from sync.oplog import Row
+from sync.exchange.message_packing import TIME_TOLD_EVERY_MS, MessagePacking
+from sync.exchange.segment_packing import SLOTS, SegmentPacker, SegmentUnpacker
+from sync.exchange.session import Message, Refusal, Session
+from sync.logs.log_state import Holding
+from sync.logs.oplog import Row
 from sync.schema.model import Lane
-from sync.segment import LogName, parse_segment
-from sync.segment_packing import SLOTS, SegmentPacker, SegmentUnpacker
-from sync.varints import ByteReader
+from sync.segments.segment import LogName, parse_segment
+from sync.segments.varints import ByteReader
 from tests.sync.district import District
 
 EMPTY = Message(

@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.columnar import Value
 from sync.errors import RecipientError
+from sync.keys.recipients import Recipient, RecipientKind, Standing, fingerprint
 from sync.node import Node, NodeKeys
-from sync.recipients import Recipient, RecipientKind, Standing, fingerprint
 from sync.schema import BY_NAME
 from sync.schema.model import Group, Owner
-from sync.sealing import RecipientId, recipient_id
-from sync.signing import SignerId, signer_id
+from sync.segments.columnar import Value
+from sync.segments.sealing import RecipientId, recipient_id
+from sync.segments.signing import SignerId, signer_id
 from sync.store import open_store
 from tests.sync.district import District, new_keys
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import RecoveryCodeError
-from sync.recovery import (
+from sync.persons.recovery import (
     SECRET_BYTES,
     RecoveryCode,
     new_recovery_code,

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync import fold, merge, merged_rows
-from sync.body import TableColumns, pack_tables
-from sync.columnar import encode_column
-from sync.intake import Intake
+from sync.folding import fold, merge, merged_rows
+from sync.folding.intake import Intake
 from sync.schema import BY_NAME, BY_NUMBER, TABLES
 from sync.schema.model import Group, Table
+from sync.segments.body import TableColumns, pack_tables
+from sync.segments.columnar import encode_column
 from sync.store import open_store
 from tests.sync.district import District
 from tests.sync.test_fold import CHANGES, OBSERVERS, Change, deliver, written

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import RowError
-from sync.row_check import ROW_BYTES_MAX, Row, checked_rows, places_alike
+from sync.logs.row_check import ROW_BYTES_MAX, Row, checked_rows, places_alike
 from sync.schema import BY_NAME
 
 TAP = BY_NAME["card_tap"]

@@ -8,19 +8,19 @@ from random import Random
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sync.columnar import Value
-from sync.courier import pack_segments, parse_part
-from sync.courier_trip import Inbound, Outbound, batches
+from sync.courier.parts import pack_segments, parse_part
+from sync.courier.trip import Inbound, Outbound, batches
 from sync.errors import ForgedError
-from sync.exchange import Session
-from sync.history import HistoryPolicy
-from sync.message_packing import MessagePacking
-from sync.row_check import Row
+from sync.exchange.message_packing import MessagePacking
+from sync.exchange.session import Session
+from sync.history.bounding import HistoryPolicy
+from sync.logs.row_check import Row
+from sync.persons.vault import PersonVault
+from sync.persons.vault_backup import VaultShare, open_backup, seal_backup
 from sync.schema.model import GROUPS, Group, Lane
-from sync.sealing import DataKey, KeyId, unwrap
-from sync.segment import parse_segment
-from sync.vault import PersonVault
-from sync.vault_backup import VaultShare, open_backup, seal_backup
+from sync.segments.columnar import Value
+from sync.segments.sealing import DataKey, KeyId, unwrap
+from sync.segments.segment import parse_segment
 from tests.sync.district import District, one_round
 
 NAME = "张伟同学李四"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sync.errors import ForgedError, MalformedError
 from sync.schema.model import Group, Lane
-from sync.sealing import UNSEALED, DataKey, key_id
-from sync.segment import (
+from sync.segments.sealing import UNSEALED, DataKey, key_id
+from sync.segments.segment import (
     BODY_BYTES_MAX,
     FIRST_PREV,
     BodyHeader,
@@ -26,7 +26,7 @@ from sync.segment import (
     decompress,
     parse_segment,
 )
-from sync.signing import signer_id
+from sync.segments.signing import signer_id
 
 SIGNING = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEY = DataKey(bytes(reversed(range(32))))

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.checkpoint import Cover, Record, Seen, Span, pack_record, parse_record
 from sync.errors import ForgedError, MalformedError
+from sync.history.checkpoint import Cover, Record, Seen, Span, pack_record, parse_record
+from sync.history.snapshot_part import RowSums, Source, StoredRow, add_rows, bodies_of, unpack_part
 from sync.schema.model import Group, Lane
-from sync.segment import LogName, parse_segment
-from sync.snapshot_part import RowSums, Source, StoredRow, add_rows, bodies_of, unpack_part
+from sync.segments.segment import LogName, parse_segment
 from tests.sync.district import District
 
 FILE = Path(__file__).parents[1] / "vectors" / "sync" / "snapshot.json"

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from sync import tending
-from sync.history import HistoryPolicy
+from sync.history import tending
+from sync.history.bounding import HistoryPolicy
 from sync.writer import Writer
 from tests.sync.district import District
 from tests.sync.test_checkpoint import AT_ONCE, edit_rooms, hollow

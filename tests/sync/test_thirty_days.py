@@ -10,9 +10,9 @@ from random import Random
 import pytest
 
 from benchmarks.arrivals import DAY_MS, TAPS_A_DAY, Tap, school_days
-from sync.exchange import CREDIT_BYTES, FIRST_BYTES_MAX, Session
+from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX, Session
+from sync.logs.row_check import Row
 from sync.node import SealPolicy
-from sync.row_check import Row
 from tests.sync.district import District
 
 DAYS = 30

@@ -8,12 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sync.body import TEXT_MAX, TableColumns
 from sync.clock import HybridClock
-from sync.columnar import Value, decode_column
-from sync.log_state import log_id_of
-from sync.oplog import append
-from sync.pending_writes import (
+from sync.logs.log_state import log_id_of
+from sync.logs.oplog import append
+from sync.logs.pending_writes import (
     HLC_FIELD,
     PRESENT_FIELD,
     SCHOOL_FIELD,
@@ -21,12 +19,14 @@ from sync.pending_writes import (
     read_writes,
     restore_writes,
 )
-from sync.row_check import Row
+from sync.logs.row_check import Row
+from sync.logs.unsealed import Batch, collect
 from sync.schema import BY_NAME
 from sync.schema.model import Group, Lane
-from sync.segment import LogName
+from sync.segments.body import TEXT_MAX, TableColumns
+from sync.segments.columnar import Value, decode_column
+from sync.segments.segment import LogName
 from sync.store import index_positions, open_store
-from sync.unsealed import Batch, collect
 from tests.sync.district import empty_store
 
 NOW = 1_790_000_000_000

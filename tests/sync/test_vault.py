@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sync.errors import ForgedError
-from sync.vault import (
+from sync.persons.vault import (
     PERSON_MAX,
     PersonVault,
     StoredBackup,

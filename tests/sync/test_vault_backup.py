@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import ForgedError, MalformedError, SyncError
-from sync.recovery import new_recovery_code
-from sync.vault import PERSON_MAX, VaultContents
-from sync.vault_backup import (
+from sync.persons.recovery import new_recovery_code
+from sync.persons.vault import PERSON_MAX, VaultContents
+from sync.persons.vault_backup import (
     BACKUP_BYTES_MAX,
     VaultReceipt,
     VaultShare,

@@ -15,14 +15,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sync.body import TableColumns, pack_tables, unpack_tables
-from sync.columnar import Value, decode_column, encode_column
-from sync.exchange import Message, Refusal, parse_message
-from sync.framing import STREAM_VERSION, FrameReader, frame
-from sync.log_state import Holding
-from sync.message_packing import MessagePacking
+from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
+from sync.exchange.message_packing import MessagePacking
+from sync.exchange.session import Message, Refusal, parse_message
+from sync.logs.log_state import Holding
 from sync.schema.model import GROUPS, Group, Lane
-from sync.sealing import (
+from sync.segments.body import TableColumns, pack_tables, unpack_tables
+from sync.segments.columnar import Value, decode_column, encode_column
+from sync.segments.sealing import (
     SUITE_X25519_SHA256_CHACHA20,
     UNSEALED,
     DataKey,
@@ -32,7 +32,7 @@ from sync.sealing import (
     recipient_id,
     unwrap,
 )
-from sync.segment import (
+from sync.segments.segment import (
     FIRST_PREV,
     LogName,
     Place,
@@ -42,7 +42,7 @@ from sync.segment import (
     build_segment,
     parse_segment,
 )
-from sync.signing import signer_id
+from sync.segments.signing import signer_id
 from tests.sync.hpke_sender import seal
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "sync"

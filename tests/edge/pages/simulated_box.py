@@ -42,11 +42,11 @@ from edge.sync_standing import (
     RecoveryFigures,
     SyncStanding,
 )
-from sync.clock_spans import Trust
-from sync.holdings import HeldLane, SealedOnly
+from sync.exchange.holdings import HeldLane, SealedOnly
+from sync.folding.clock_spans import Trust
+from sync.folding.set_aside import ParkedRows
 from sync.schema import TABLES
 from sync.schema.model import Group, Kind, Lane
-from sync.set_aside import ParkedRows
 
 SCHOOL = 17
 FLAGSHIP = 3

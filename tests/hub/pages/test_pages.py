@@ -8,7 +8,7 @@ import pytest
 from hub.lesson.pairing import read_lesson
 from hub.pages.access import ATTEMPTS_PER_ADDRESS, SESSION_COOKIE
 from hub.pages.hub_view import FlowLight
-from sync.oplog import Row
+from sync.logs.oplog import Row
 from sync.store import open_store
 from tests.hub.pages.browser import Browser
 from tests.hub.pages.paper_hub import HOUR, MINUTE, SECOND, TEN_O_CLOCK, PaperHub, fill

@@ -1,0 +1,395 @@
+"""The exchange between two nodes, without any I/O: messages in, messages out.
+
+A message (:class:`Message`) says what its sender holds and brings segments that the peer lacks.
+Whoever speaks has committed what it took in before, so that ``have`` in a message is the receipt.
+The first message may bring up to 16 KiB of segments; more needs the peer's credit.
+
+Either side may speak at any time (:mod:`sync.exchange.conversation` carries that over a stream),
+and several messages may be under way: ``taken`` counts what has come of them. Two sides may also
+take turns, one answer for each request, as on a line where answers get lost.
+
+``have`` is the whole vector in a session's first message and after a message that went
+unanswered, and what changed since in the others. A whole vector comes with the sender's
+incarnation: what the receiver holds of the sender's former ones is sent back where the sender
+lost it.
+"""
+
+from collections import Counter, deque
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import msgspec
+
+from sync.errors import MalformedError
+from sync.logs.lanes import LaneTurns
+from sync.logs.log_state import HEAD_BYTES, Holding, LogState, holding_of
+from sync.node import Imported, Node
+from sync.schema.model import Lane
+from sync.segments.segment import HUB, SEGMENT_BYTES_MAX, LogName, check_log_name
+
+VERSION = 1
+FIRST_BYTES_MAX = 16 * 1024
+MESSAGE_BYTES_MAX = 1024 * 1024
+CREDIT_BYTES = 256 * 1024
+HOLD_MESSAGES_MAX = 16
+"""A log whose segments the peer does not take is offered again after at most so many messages."""
+SEGMENTS_MAX = 2048
+_LOGS_MAX = 8192
+_REFUSED_MAX = 64
+_TEXT_MAX = 512
+_STRIKES_MAX = 16
+_INT48_MAX, _INT63_MAX = 2**48 - 1, 2**63 - 1
+
+
+class Refusal(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """A segment that was not taken, and why, for the sender's operator."""
+
+    log: str
+    seq: int
+    reason: str
+
+
+class Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    version: int
+    incarnation: int  # the sender's, when have is its whole vector; 0 when it tells changes
+    have: list[Holding]
+    segments: list[bytes]
+    credit_bytes: int  # how many bytes of segments may be under way to the sender
+    waiting_bytes: int  # how many bytes of segments the sender still holds for the peer
+    retry_after_ms: int  # how long the receiver is asked to wait with what is not urgent
+    now_ms: int  # the sender's wall clock; 0: not told
+    refused: list[Refusal]
+    taken: int  # messages taken in of the receiver's, since and with its last whole vector
+
+    @property
+    def complete(self) -> bool:
+        return self.incarnation != 0
+
+
+_decoder = msgspec.msgpack.Decoder(Message)
+
+
+def parse_message(data: bytes) -> Message:
+    """Parse strictly; raises MalformedError."""
+    if len(data) > MESSAGE_BYTES_MAX:
+        raise MalformedError(f"a message of {len(data)} bytes; the limit is {MESSAGE_BYTES_MAX}")
+    try:
+        message = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError(f"a sync message does not parse: {error}") from error
+    check_message(message)
+    return message
+
+
+def check_message(message: Message) -> None:
+    """Raise MalformedError for a message beyond its bounds."""
+    if message.version != VERSION:
+        raise MalformedError(f"sync version {message.version}; this node speaks {VERSION}")
+    if len(message.have) > _LOGS_MAX:
+        raise MalformedError(f"a message about {len(message.have)} logs; refused")
+    if len(message.segments) > SEGMENTS_MAX or len(message.refused) > _REFUSED_MAX:
+        raise MalformedError(f"a message with {len(message.segments)} segments; refused")
+    if sum(map(len, message.segments)) > CREDIT_BYTES + SEGMENT_BYTES_MAX:
+        raise MalformedError("a message with more segments than any credit; refused")
+    _check_amounts(message)
+
+
+def _check_amounts(message: Message) -> None:
+    if not 0 <= message.incarnation <= _INT63_MAX:
+        raise MalformedError("a message of an incarnation that cannot be")
+    amounts = (message.credit_bytes, message.waiting_bytes, message.retry_after_ms, message.now_ms)
+    if not all(0 <= amount <= _INT48_MAX for amount in (*amounts, message.taken)):
+        raise MalformedError("a message with an amount or moment out of range")
+    for holding in message.have:
+        check_log_name(holding.log)
+        if not 0 <= holding.applied <= holding.stored <= _INT48_MAX:
+            raise MalformedError(f"cursors of {holding.log} out of range")
+        if len(holding.head) != HEAD_BYTES:
+            raise MalformedError(f"a head of {holding.log} of the wrong length")
+    if any(max(len(each.log), len(each.reason)) > _TEXT_MAX for each in message.refused):
+        raise MalformedError("a refusal with more text than a reason has")
+
+
+EVERY_LANE = frozenset(Lane)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A message with segments of which the peer has not said yet that it took it in."""
+
+    number: int
+    lanes: Counter[Lane]  # bytes of segments
+    offered: dict[int, tuple[int, int]]  # log id -> what the peer had then, and has then
+
+    @property
+    def bytes(self) -> int:
+        return self.lanes.total()
+
+
+class Session:
+    """One side of an exchange with one peer; all methods block on the node's store.
+
+    On a stream both sides use :meth:`speak` and :meth:`hear` and make a new session for each
+    connection. In turns, the side that calls uses :meth:`request` and :meth:`receive_answer` and
+    makes a new session for each connection; the side that answers uses :meth:`answer` and may keep
+    its session.
+    """
+
+    def __init__(self, node: Node, peer: int) -> None:
+        self._node = node
+        self._peer = peer
+        self._credit_bytes = FIRST_BYTES_MAX
+        self._turns = LaneTurns()
+        self._told: dict[LogName, Holding] = {}
+        self._told_incarnation = 0  # 0: the peer knows nothing yet
+        self._sent = 0
+        self._taken = 0
+        self._under_way: deque[_UnderWay] = deque()
+        self._refused: list[Refusal] = []
+        self._is_answered = False
+        self._owes_receipt = False
+        self._peer_incarnation: int | None = None
+        self._strikes: dict[int, int] = {}
+        self._held: dict[int, int] = {}  # log id -> messages until it is offered again
+
+    @property
+    def owes_receipt(self) -> bool:
+        """Tell whether the peer brought segments and was not told yet what became of them."""
+        return self._owes_receipt
+
+    @property
+    def sent(self) -> int:
+        """Return the number of the last message that was composed."""
+        return self._sent
+
+    def under_way(self) -> Counter[Lane]:
+        """Return bytes of segments, by lane, of which the peer has not told yet."""
+        return sum((message.lanes for message in self._under_way), Counter[Lane]())
+
+    def can_give(self, bytes_max: int, lanes: Collection[Lane] = EVERY_LANE) -> bool:
+        """Tell whether :meth:`speak` would bring segments."""
+        if min(bytes_max, self._room()) <= 0:
+            return False
+        reached = self._reached()
+        return any(
+            log.stored > max(stored, reached.get(log.id, 0)) and log.name.lane in lanes
+            for log, stored in self._lacking().values()
+        )
+
+    def speak(
+        self,
+        bytes_max: int = CREDIT_BYTES,
+        credit_bytes: int = CREDIT_BYTES,
+        retry_after_ms: int = 0,
+        lanes: Collection[Lane] = EVERY_LANE,
+    ) -> Message | None:
+        """Return the next message, or None while there is nothing to say.
+
+        It brings at most ``bytes_max`` of segments, or one segment, and of these ``lanes`` only.
+        ``credit_bytes`` and ``retry_after_ms`` tell the peer to send less, or later.
+        """
+        owed = self._owes_receipt
+        message = self._compose(bytes_max, credit_bytes, retry_after_ms, lanes)
+        if owed or message.complete or message.have or message.segments or message.refused:
+            return message
+        self._sent -= 1
+        return None
+
+    def hear(self, message: Message) -> Imported:
+        """Take in a message; on return what it brought is durable."""
+        if message.complete:
+            self._peer_incarnation = message.incarnation
+            self._taken = 0
+        self._taken += 1
+        self._node.note_holdings(self._peer, message.have, complete=message.complete)
+        self._judge_offers(message.taken)
+        self._credit_bytes = min(message.credit_bytes, CREDIT_BYTES)
+        if self._peer == HUB and message.now_ms:
+            self._node.clock.hear_hub(message.now_ms)
+        imported = self._node.import_segments(message.segments, self._peer, self._peer_carries)
+        self._refused += [Refusal(*refusal) for refusal in imported.refused]
+        del self._refused[_REFUSED_MAX:]
+        self._owes_receipt |= bool(message.segments)
+        return imported
+
+    def request(self, bytes_max: int = CREDIT_BYTES) -> bytes:
+        """Return the next message to send, in turns.
+
+        On a slow link ``bytes_max`` keeps it short, so that an alarm does not wait behind it.
+        """
+        if not self._is_answered:
+            self._told_incarnation = 0
+        self._is_answered = False
+        return msgspec.msgpack.encode(self._compose(bytes_max, CREDIT_BYTES, 0, EVERY_LANE))
+
+    def receive_answer(self, data: bytes) -> tuple[Imported, Message]:
+        """Take in an answer; on return what it brought is durable."""
+        message = parse_message(data)
+        imported = self.hear(message)
+        self._is_answered = True
+        return imported, message
+
+    def answer(
+        self, data: bytes, credit_bytes: int = CREDIT_BYTES, retry_after_ms: int = 0
+    ) -> tuple[bytes, Imported, Message]:
+        """Take in a request, commit, and return the answer."""
+        message = parse_message(data)
+        if message.complete:
+            # The peer may not have seen the last answer.
+            self._told_incarnation = 0
+        imported = self.hear(message)
+        answer = self._compose(CREDIT_BYTES, credit_bytes, retry_after_ms, EVERY_LANE)
+        return msgspec.msgpack.encode(answer), imported, message
+
+    def to_send_bytes(self) -> int:
+        """Return how many bytes of sealed segments the peer lacks and will be offered next."""
+        return sum(
+            self._node.waiting_bytes(log.id, stored)[1] for log, stored in self._lacking().values()
+        )
+
+    def lacking(self) -> list[tuple[LogState, int]]:
+        """Return logs of which the peer lacks something, and what it has of each."""
+        return list(self._lacking().values())
+
+    def holdings(self) -> dict[LogName, Holding]:
+        """Return what this node holds of the logs that come from this peer."""
+        return {
+            log.name: holding_of(log)
+            for log in self._node.logs_from(self._peer)
+            if self._peer_carries(log.name)
+        }
+
+    def _compose(
+        self, bytes_max: int, credit_bytes: int, retry_after_ms: int, lanes: Collection[Lane]
+    ) -> Message:
+        present = self._node.incarnation
+        is_whole = self._told_incarnation != present
+        if is_whole:
+            # What became of earlier messages is told by the whole vector that answers this one.
+            self._sent = 0
+            self._under_way.clear()
+        self._sent += 1
+        segments, waiting = self._choose(min(bytes_max, self._room()), lanes)
+        holdings = self.holdings()
+        told = {} if is_whole else self._told
+        changed = [each for name, each in holdings.items() if told.get(name) != each]
+        self._told, self._told_incarnation = holdings, present
+        refused, self._refused = self._refused, []
+        self._owes_receipt = False
+        return Message(
+            version=VERSION,
+            incarnation=present if is_whole else 0,
+            have=changed,
+            segments=segments,
+            credit_bytes=credit_bytes,
+            waiting_bytes=waiting,
+            retry_after_ms=retry_after_ms,
+            now_ms=max(0, self._node.clock.now_ms()),
+            refused=refused,
+            taken=self._taken,
+        )
+
+    def _choose(self, bytes_max: int, lanes: Collection[Lane]) -> tuple[list[bytes], int]:
+        """Pick segments for the peer, by turns, within ``bytes_max``; also count what waits."""
+        for log_id in list(self._held):
+            self._held[log_id] -= 1
+            if self._held[log_id] <= 0:
+                del self._held[log_id]
+        lacking = self._lacking()
+        reached = self._reached()
+        following = {
+            log_id: max(stored, reached.get(log_id, 0)) + 1
+            for log_id, (_, stored) in lacking.items()
+        }
+        waiting = sum(
+            self._node.waiting_bytes(log_id, seq - 1)[1] for log_id, seq in following.items()
+        )
+        open_lanes = {
+            log_id: log.name.lane for log_id, (log, _) in lacking.items() if log.name.lane in lanes
+        }
+        begun = dict(following)
+        chosen: list[bytes] = []
+        by_lane: Counter[Lane] = Counter()
+        left = bytes_max
+        while open_lanes and left > 0:
+            log_id = self._turns.first(open_lanes)
+            wire = self._node.segment(log_id, following[log_id])
+            if wire is None:
+                del open_lanes[log_id]
+                continue
+            if chosen and len(wire) > left:
+                break
+            self._turns.charge(log_id, open_lanes[log_id], len(wire))
+            by_lane[open_lanes[log_id]] += len(wire)
+            chosen.append(wire)
+            following[log_id] += 1
+            left -= len(wire)
+        if chosen:
+            offered = {
+                log_id: (begun[log_id] - 1, seq - 1)
+                for log_id, seq in following.items()
+                if seq > begun[log_id]
+            }
+            self._under_way.append(_UnderWay(self._sent, by_lane, offered))
+        return chosen, waiting - by_lane.total()
+
+    def _room(self) -> int:
+        return self._credit_bytes - sum(message.bytes for message in self._under_way)
+
+    def _reached(self) -> dict[int, int]:
+        """Return up to which segment each log is under way, by its id."""
+        reached: dict[int, int] = {}
+        for message in self._under_way:
+            for log_id, (_, last) in message.offered.items():
+                reached[log_id] = max(last, reached.get(log_id, 0))
+        return reached
+
+    def _lacking(self) -> dict[int, tuple[LogState, int]]:
+        """Return logs of which the peer lacks something, by id, with what it has."""
+        return {
+            log.id: (log, stored)
+            for log, stored in self._node.lacking(self._peer, self._peer_incarnation)
+            if log.id not in self._held and self._may_give(log.name)
+        }
+
+    def _judge_offers(self, taken: int) -> None:
+        """Hold back logs of which the peer took nothing that it was offered, longer each time.
+
+        ``taken``: so many of this side's messages the peer has taken in.
+        """
+        cursors: dict[int, tuple[int, int]] | None = None
+        while self._under_way and self._under_way[0].number <= taken:
+            cursors = cursors or self._node.peer_cursors(self._peer)
+            message = self._under_way.popleft()
+            learned = False
+            for log_id, (had, _) in message.offered.items():
+                held = cursors.get(log_id, (0, 0))[0]
+                if held > had:
+                    self._strikes.pop(log_id, None)
+                    learned |= Lane.CONTROL in message.lanes
+                elif held == had:  # less: it was set back, and could not take what follows
+                    self._strikes[log_id] = min(self._strikes.get(log_id, 0) + 1, _STRIKES_MAX)
+                    self._held[log_id] = min(1 << self._strikes[log_id], HOLD_MESSAGES_MAX)
+            if learned:
+                # The peer may know a signer by now for want of whom it took nothing.
+                self._held.clear()
+
+    def _may_give(self, name: LogName) -> bool:
+        """Tell whether the peer may have a log of which it lacks something."""
+        if HUB in {self._peer, name.origin} and name.origin in {self._node.origin, self._peer}:
+            return self._peer == HUB or self._peer in self._node.members(name.audience)
+        if name.origin == self._peer:
+            return True
+        members = self._node.members(name.audience)
+        return self._node.origin == HUB and {name.origin, self._peer} <= members
+
+    def _peer_carries(self, name: LogName) -> bool:
+        """Tell whether this log comes to this node from this peer."""
+        if name.origin == self._node.origin:
+            # The missing end of a former incarnation, after this node was restored.
+            return name.incarnation != self._node.incarnation and (
+                self._peer == HUB or self._peer in self._node.members(name.audience)
+            )
+        if self._peer == HUB:
+            return not name.audience.startswith("s") or name.audience == f"s{self._node.origin}"
+        return name.origin == self._peer and name.audience != "d"

@@ -1,0 +1,1 @@
+"""What came in becomes rows: verified, merged, clamped, parked or folded again."""

@@ -1,0 +1,277 @@
+"""Folding again what was folded before something was known of it: a clamp of its stamps.
+
+A clamp that comes after its segment was folded lowers the stamps of rows that stand, and lets
+writes stand that lost against them. Both follow from the segments that are stored, so that the
+rows end as if the clamp had come first.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sync.errors import MalformedError, SyncError
+from sync.folding.clamps import Clamps, read_clamps
+from sync.folding.correction import Correction, apply_new, corrected_moments, read_corrections
+from sync.folding.fold import fold_body
+from sync.folding.merge import TOMBSTONE, pack_clocks
+from sync.folding.merged_rows import read_version
+from sync.keys.keyring import Keyring
+from sync.logs.log_state import LogState, find_log, read_logs
+from sync.logs.oplog import HLC_FIELD, SCHOOL_FIELD, event_school
+from sync.schema import BY_NUMBER
+from sync.schema.model import GROUPS, Group, Kind, Lane, Owner, Table
+from sync.segments.body import TableColumns, unpack_tables
+from sync.segments.columnar import Value, decode_column
+from sync.segments.sealing import KeyId
+from sync.segments.segment import HUB, Header, LogName, Segment, parse_segment
+
+CLOCK_TABLES = frozenset({"clock_clamp", "clock_correction"})
+"""Tables whose rows tell how rows of other logs are to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was said since of one log's stamps and moments."""
+
+    clamps: Clamps | None
+    corrections: tuple[Correction, ...]
+
+    def stamps(self, header: Header, stamps: Sequence[int]) -> list[int]:
+        """Return the stamps that count, of one table's rows in their order in the segment."""
+        return self.clamps.stamps(header, stamps) if self.clamps else [*stamps]
+
+    def moments(self, rows: Sequence[int], moments: Sequence[Value]) -> list[Value]:
+        """Return the moments that count, of events with these row numbers."""
+        return corrected_moments(self.corrections, rows, moments)
+
+
+def read_told(cursor: sqlite3.Cursor, log_id: int, name: LogName) -> Told | None:
+    """Return what is known of a log's clock; None for a log of which nobody said anything."""
+    clamps = read_clamps(cursor, log_id, name)
+    corrections = read_corrections(cursor, name)
+    return Told(clamps, corrections) if clamps or corrections else None
+
+
+@dataclass(slots=True)
+class News:
+    """Clamps that one message brought: log text -> rows (log, row) of ``clock_clamp``."""
+
+    clamps: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
+
+    def note(self, cursor: sqlite3.Cursor, log_id: int, header: Header) -> None:
+        """Take note of a segment's clamps, and apply its corrections."""
+        apply_new(cursor, log_id, header)
+        said = cursor.execute(
+            "SELECT row, clamped_log FROM clock_clamp"
+            " WHERE school = ? AND log = ? AND row BETWEEN ? AND ? AND clamped_log IS NOT NULL",
+            (event_school(header.log), log_id, header.first_row, header.last_row),
+        )
+        for row, clamped in said:
+            self.clamps.setdefault(clamped, set()).add((log_id, row))
+
+
+class Refold:
+    """Folds stored segments again, inside the caller's transaction."""
+
+    def __init__(self, cursor: sqlite3.Cursor, keyring: Keyring) -> None:
+        self._cursor = cursor
+        self._keyring = keyring
+
+    def heed(self, news: News) -> set[str]:
+        """Let rows that stand follow clamps that came after them; return the tables concerned."""
+        tables: set[str] = set()
+        for text, rows in sorted(news.clamps.items()):
+            name = _parse_name(text)
+            log = find_log(self._cursor, name) if name else None
+            if log is not None and log.applied:
+                before = read_clamps(self._cursor, log.id, log.name, frozenset(rows))
+                after = read_clamps(self._cursor, log.id, log.name)
+                if after is not None:
+                    tables |= self._follow(log, before or Clamps({}, ()), after)
+        return tables
+
+    def _follow(self, log: LogState, before: Clamps, after: Clamps) -> set[str]:
+        """Restamp what stands of a log's segments, then let what lost against it have its turn."""
+        changed = [seq for seq, top in after.tops.items() if before.tops.get(seq) != top]
+        tables: set[str] = set()
+        spans: list[tuple[int, int]] = []
+        moved: set[int] = set()
+        has_rivals = False
+        for changed_segment in self._segments(log, min(changed, default=log.applied + 1)):
+            header = changed_segment.header
+            floor = max(before.floor(header.seq), after.floor(header.seq))
+            if header.seq > max(changed) and header.first_stamp > floor:
+                break
+            for table, columns in self._states(changed_segment):
+                span = self._restamp(log, header, table, columns, before, after)
+                if span is not None:
+                    spans.append(span)
+                    moved.add(header.seq)
+                    tables.add(table.name)
+                    has_rivals |= table.owner is Owner.BOTH
+        told = read_told(self._cursor, log.id, log.name)
+        for seq in sorted(moved):
+            # Rows whose stamps rose, behind a clamp that came late, may win now.
+            segment = self._segment(log, seq)
+            assert segment is not None
+            self._fold_states(log, segment, told)
+        if spans:
+            low, high = min(low for low, _ in spans), max(high for _, high in spans)
+            for rival in self._rivals(log, has_rivals=has_rivals):
+                self._fold_between(rival, low, high)
+        return tables
+
+    def _restamp(
+        self,
+        log: LogState,
+        header: Header,
+        table: Table,
+        columns: TableColumns,
+        before: Clamps,
+        after: Clamps,
+    ) -> tuple[int, int] | None:
+        """Give one table's rows of one segment the stamps that count now.
+
+        Return the span from the lowest new to the highest former one, None when nothing changed.
+        """
+        cells = dict(columns.columns)
+        try:
+            rows = _integers(decode_column(columns.row_numbers, columns.rows))
+            stamps = _integers(decode_column(cells[HLC_FIELD], columns.rows))
+            schools = decode_column(cells[SCHOOL_FIELD], columns.rows)
+            keys = [
+                decode_column(cells[column.number], columns.rows)
+                for column in table.columns
+                if column.name in table.key
+            ]
+        except (MalformedError, KeyError):
+            return None  # such rows were parked: none of them stands
+        former, present = before.stamps(header, stamps), after.stamps(header, stamps)
+        moved = {old: new for old, new in zip(former, present, strict=True) if old != new}
+        if not moved:
+            return None
+        if table.owner is Owner.BOTH:
+            for key in {*zip(schools, *keys, strict=True)}:
+                reclock(self._cursor, table, key, log.name.origin, moved)
+        else:
+            where = " AND ".join(f"{name} = ?" for name in ("school", *table.key))
+            self._cursor.executemany(
+                f"UPDATE {table.name} SET hlc = ?"  # noqa: S608 - names are the schema's
+                f" WHERE {where} AND log = ? AND row = ? AND hlc = ?",
+                [
+                    (new, *key, log.id, row, old)
+                    for key, row, old, new in zip(
+                        zip(schools, *keys, strict=True), rows, former, present, strict=True
+                    )
+                    if old != new
+                ],
+            )
+        return min(moved.values()), max(moved)
+
+    def _rivals(self, log: LogState, *, has_rivals: bool) -> list[LogState]:
+        """Return the logs whose writes meet those of ``log``, itself among them."""
+        name = log.name
+        origins = (name.origin, HUB if has_rivals else name.origin)
+        return read_logs(
+            self._cursor,
+            "WHERE audience = ? AND lane = ? AND origin IN (?, ?) AND applied > 0",
+            name.audience,
+            name.lane,
+            *origins,
+        )
+
+    def _fold_between(self, log: LogState, low: int, high: int) -> None:
+        """Fold the states of a log's segments again that may have stamps between these."""
+        told = read_told(self._cursor, log.id, log.name)
+        for seq in range(log.applied, 0, -1):
+            segment = self._segment(log, seq)
+            if segment is None:
+                continue
+            if segment.header.last_stamp <= low:
+                return
+            if segment.header.first_stamp < high:
+                self._fold_states(log, segment, told)
+
+    def _fold_states(self, log: LogState, segment: Segment, told: Told | None) -> None:
+        for group, tables in self._bodies(segment):
+            states = [each for each in tables if _is_state(each.table)]
+            if states:
+                fold_body(self._cursor, log.id, segment.header, group, states, told)
+
+    def _states(self, segment: Segment) -> Iterator[tuple[Table, TableColumns]]:
+        """Yield what a segment holds of states with their stamps."""
+        for group, tables in self._bodies(segment):
+            for columns in tables:
+                if _is_state(columns.table) and BY_NUMBER[columns.table].primary_group is group:
+                    yield BY_NUMBER[columns.table], columns
+
+    def _bodies(self, segment: Segment) -> Iterator[tuple[Group, list[TableColumns]]]:
+        """Yield the bodies that open and parse; the others stand nowhere."""
+        log = segment.header.log
+        # A segment whose bodies went with a checkpoint has none.
+        for place, body in enumerate(segment.header.bodies[: len(segment.bodies)]):
+            group = GROUPS[body.group]
+            if group is Group.GRANT:
+                continue
+            scope = (log.origin, log.audience, group)
+            key = self._keyring.key(self._cursor, scope, KeyId(body.key_id))
+            if key is None:
+                continue
+            try:
+                tables = unpack_tables(segment.open(place, key))
+            except SyncError:
+                continue
+            yield group, tables
+
+    def _segments(self, log: LogState, first: int) -> Iterator[Segment]:
+        for seq in range(first, log.applied + 1):
+            segment = self._segment(log, seq)
+            if segment is not None:
+                yield segment
+
+    def _segment(self, log: LogState, seq: int) -> Segment | None:
+        found = self._cursor.execute(
+            "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log.id, seq)
+        ).fetchone()
+        return parse_segment(found[0]) if found else None
+
+
+def reclock(
+    cursor: sqlite3.Cursor, table: Table, key: Sequence[Value], origin: int, moved: dict[int, int]
+) -> None:
+    """Replace stamps of one writer in a row of a table with two; ``moved`` maps old to new."""
+    version = read_version(cursor, table, key)
+    if version is None:
+        return
+    clocks = {}
+    for column in (*version.values, TOMBSTONE):
+        hlc, writer = version.clock_of(column)
+        clocks[column] = (moved.get(hlc, hlc) if writer == origin else hlc, writer)
+    newest = max(clocks.values())
+    overrides = {column: clock for column, clock in clocks.items() if clock != newest}
+    where = " AND ".join(f"{name} = ?" for name in ("school", *table.key))
+    cursor.execute(
+        f"UPDATE {table.name} SET hlc = ?, origin = ?, clocks = ? WHERE {where}",  # noqa: S608 - names are the schema's
+        (*newest, pack_clocks(overrides), *key),
+    )
+
+
+def _is_state(number: int) -> bool:
+    return number in BY_NUMBER and BY_NUMBER[number].kind is Kind.STATE
+
+
+def _integers(values: Sequence[Value]) -> list[int]:
+    if not all(isinstance(value, int) for value in values):
+        raise MalformedError("a row without its number or stamp")
+    return [value for value in values if isinstance(value, int)]
+
+
+def _parse_name(text: str) -> LogName | None:
+    """Return the log that ``str(LogName)`` made this of."""
+    parts = text.split("/")
+    lanes = {lane.name.lower(): lane for lane in Lane}
+    try:
+        origin, incarnation, audience, lane = parts
+        return LogName(int(origin), int(incarnation, 16), audience, lanes[lane])
+    except (ValueError, KeyError):
+        return None

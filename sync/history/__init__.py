@@ -1,0 +1,1 @@
+"""How history stays bounded: checkpoints, snapshots, tombstones, members."""

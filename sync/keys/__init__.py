@@ -1,0 +1,1 @@
+"""Data keys, who may have them, and what a person decided."""

@@ -1,0 +1,1 @@
+"""A lesson's media: fragments, their own small wire."""

@@ -1,0 +1,176 @@
+"""What box and hub tell each other beside the records: JSON text messages on the same WebSocket.
+
+``/lessons/{lesson}/publish``: the box sends :class:`Current` before a take's first record and then
+records as binary messages, one each; the hub sends :class:`Holdings` at once and every second.
+``/lessons/{lesson}/follow``: the hub sends :class:`Holdings` at once, every second and when a new
+take begins, and records as binary messages; the box asks for what it lacks by :class:`Want`.
+``/lessons/{lesson}/index`` answers :class:`Holdings`. Every message has a ``type``; an unknown one
+is refused.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from sync.errors import MalformedError
+from sync.lessons.fragment_index import Span
+from sync.lessons.fragment_log import (
+    NUMBER_MAX,
+    SIGNATURES,
+    TIME_MAX,
+    TRACK_MAX,
+    Kind,
+    Stream,
+    TakeId,
+    is_sound,
+    parse_take_id,
+)
+from sync.lessons.fragment_shelf import TAKES_MAX
+from sync.lessons.fragment_store import TakeStore
+
+MESSAGE_BYTES_MAX = 512 * 1024
+SPANS_MAX = 256
+WANT_RECORDS_MAX = 512
+
+_Take = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+_Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+_Track = Annotated[int, Meta(ge=0, le=TRACK_MAX)]
+_Ms = Annotated[int, Meta(ge=0, le=TIME_MAX)]
+
+
+class StreamHoldings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which numbers of a stream the hub has; beyond 256 runs the newest are told."""
+
+    kind: Kind
+    track: _Track
+    have: Annotated[list[tuple[_Number, _Number]], Meta(max_length=SPANS_MAX)]
+
+    @property
+    def stream(self) -> Stream:
+        return Stream(self.kind, self.track)
+
+
+class TakeHoldings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the hub has of one take."""
+
+    take: _Take
+    started_ms: _Ms
+    final: bool
+    streams: Annotated[list[StreamHoldings], Meta(max_length=2 * TRACK_MAX + 1)]
+
+    @property
+    def id(self) -> TakeId:
+        return parse_take_id(self.take)
+
+
+class Holdings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="holdings"):
+    """What the hub has of a lesson.
+
+    ``durable``: all of it was fsynced. ``current``: the take the flagship publishes now.
+    ``media_age_ms``: how long ago the flagship's last live fragment came, None before the first.
+    """
+
+    durable: bool
+    current: _Take | None
+    media_age_ms: _Ms | None
+    takes: Annotated[list[TakeHoldings], Meta(max_length=TAKES_MAX)]
+
+
+class Current(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="current"):
+    """From the flagship: the take whose fragments are live from here on."""
+
+    take: _Take
+
+
+class Want(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="want"):
+    """From a receiver: send these stored records, when live leaves room."""
+
+    take: _Take
+    kind: Kind
+    track: _Track
+    first: _Number
+    last: _Number
+
+    @property
+    def stream(self) -> Stream:
+        return Stream(self.kind, self.track)
+
+    @property
+    def count(self) -> int:
+        return self.last + 1 - self.first
+
+
+_FROM_HUB = msgspec.json.Decoder(Holdings)
+_FROM_BOX = msgspec.json.Decoder(Current | Want)
+
+
+def encode_message(sent: Holdings | Current | Want) -> bytes:
+    return msgspec.json.encode(sent)
+
+
+def decode_from_hub(text: str) -> Holdings:
+    """Read a hub's message or raise MalformedError."""
+    try:
+        return _FROM_HUB.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise MalformedError(f"the hub's message cannot be read: {error}") from error
+
+
+def decode_from_box(text: str) -> Current | Want:
+    """Read a box's message or raise MalformedError."""
+    try:
+        received: Current | Want = _FROM_BOX.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise MalformedError(f"the box's message cannot be read: {error}") from error
+    if isinstance(received, Want) and not 1 <= received.count <= WANT_RECORDS_MAX:
+        raise MalformedError(f"a want of {received.count} records; ask for 1..{WANT_RECORDS_MAX}")
+    return received
+
+
+def holdings_of(take: TakeStore) -> TakeHoldings:
+    return TakeHoldings(
+        take=take.take.hex(),
+        started_ms=take.started_ms or 0,
+        final=take.final,
+        streams=[
+            StreamHoldings(
+                kind=stream.kind,
+                track=stream.track,
+                have=take.index(stream).present.spans()[-SPANS_MAX:],
+            )
+            for stream in take.streams
+        ],
+    )
+
+
+def spans_of(holdings: Holdings, take: TakeId, stream: Stream) -> list[Span]:
+    for held in holdings.takes:
+        if held.take == take.hex():
+            for one in held.streams:
+                if one.stream == stream:
+                    return one.have
+    return []
+
+
+def overlap(left: list[Span], right: list[Span]) -> list[Span]:
+    """Return the numbers in both of two ordered lists of runs."""
+    both: list[Span] = []
+    at_left = at_right = 0
+    while at_left < len(left) and at_right < len(right):
+        first = max(left[at_left][0], right[at_right][0])
+        last = min(left[at_left][1], right[at_right][1])
+        if first <= last:
+            both.append((first, last))
+        if left[at_left][1] < right[at_right][1]:
+            at_left += 1
+        else:
+            at_right += 1
+    return both
+
+
+def stream_order(stream: Stream) -> tuple[int, int, int]:
+    """Sort key for catch-up: signatures and inits, then sound, then picture."""
+    if stream == SIGNATURES or stream.kind is Kind.INIT:
+        return (0, stream.kind, stream.track)
+    return (1, 0 if is_sound(stream.track) else 1, stream.track)

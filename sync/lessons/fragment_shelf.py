@@ -1,0 +1,172 @@
+"""All lessons' takes under one folder, ``<root>/<lesson>/<take>/``, opened when asked for."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from sync.errors import MalformedError
+from sync.lessons.fragment_log import LessonId, TakeId, parse_lesson_id, parse_take_id
+from sync.lessons.fragment_store import FragmentStoreError, PendingSync, TakeStore
+
+TAKES_MAX = 64  # capture starts of one lesson; more are a fault at the flagship
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """A take whose bytes were given up for space."""
+
+    lesson: LessonId
+    take: TakeId
+    freed_bytes: int
+
+
+class LessonShelf:
+    """Opens each take once and keeps it open until its lesson is closed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._open: dict[tuple[LessonId, TakeId], TakeStore] = {}
+
+    def lessons(self) -> list[LessonId]:
+        return [lesson for lesson, _ in _lessons(self._root)]
+
+    def takes(self, lesson: LessonId) -> list[TakeStore]:
+        """Return a lesson's takes with at least one record, in order of capture."""
+        stores = [self.take(lesson, take) for take, _ in _takes(self._root / lesson)]
+        started = [(store.started_ms, store.take, store) for store in stores]
+        return [
+            store
+            for _, _, store in sorted(
+                (at, take, store) for at, take, store in started if at is not None
+            )
+        ]
+
+    def open_takes(self, lesson: LessonId) -> list[TakeStore]:
+        """Return the takes of a lesson that are open already; no disk is read."""
+        return [store for (owner, _), store in self._open.items() if owner == lesson]
+
+    def find(self, lesson: LessonId, take: TakeId) -> TakeStore | None:
+        """Return a take that exists, or None."""
+        known = self._open.get((lesson, take))
+        if known is not None:
+            return known
+        if not (self._root / lesson / take.hex()).is_dir():
+            return None
+        return self.take(lesson, take)
+
+    def take(self, lesson: LessonId, take: TakeId) -> TakeStore:
+        """Return a take, made if it is new.
+
+        Raises MalformedError for one take too many, FragmentStoreError when the disk refuses.
+        """
+        known = self._open.get((lesson, take))
+        if known is not None:
+            return known
+        folder = self._root / lesson / take.hex()
+        if not folder.is_dir() and len(_takes(self._root / lesson)) >= TAKES_MAX:
+            raise MalformedError(f"lesson {lesson} has {TAKES_MAX} takes already; end it")
+        store = self._open[lesson, take] = TakeStore(folder, lesson, take)
+        return store
+
+    def stored_bytes(self) -> int:
+        return sum(
+            _log_bytes(folder) for _, lesson in _lessons(self._root) for _, folder in _takes(lesson)
+        )
+
+    def reclaim(self, bytes_max: int, keep: Collection[LessonId]) -> list[Reclaimed]:
+        """Give up whole takes, those longest untouched first, until ``bytes_max`` holds.
+
+        Lessons in ``keep`` (those running) are never touched.
+        """
+        stored = self.stored_bytes()
+        takes = [
+            (folder / "records.log", lesson, take)
+            for lesson, lesson_folder in _lessons(self._root)
+            if lesson not in keep
+            for take, folder in _takes(lesson_folder)
+        ]
+        reclaimed: list[Reclaimed] = []
+        for log, lesson, take in sorted(takes, key=lambda found: _touched(found[0])):
+            if stored <= bytes_max:
+                break
+            freed = _log_bytes(log.parent)
+            opened = self._open.pop((lesson, take), None)
+            if opened is not None:
+                opened.close()
+            shutil.rmtree(log.parent)
+            stored -= freed
+            reclaimed.append(Reclaimed(lesson, take, freed))
+        return reclaimed
+
+    async def sync(self) -> None:
+        """Make every open take durable; the fsyncs run in a thread."""
+        pending: list[tuple[TakeStore, PendingSync]] = []
+        for store in self._open.values():
+            begun = store.begin_sync()
+            if begun is not None:
+                pending.append((store, begun))
+        if not pending:
+            return
+        try:
+            await asyncio.to_thread(_wait_all, [begun for _, begun in pending])
+        except OSError as error:
+            raise FragmentStoreError(
+                f"{self._root}: the disk does not keep the lesson ({error.strerror}); check it"
+            ) from error
+        for store, begun in pending:
+            if self._open.get((store.lesson, store.take)) is store:
+                store.end_sync(begun)
+
+    def close_lesson(self, lesson: LessonId) -> None:
+        for name in [name for name in self._open if name[0] == lesson]:
+            self._open.pop(name).close()
+
+    def close(self) -> None:
+        for lesson in {lesson for lesson, _ in self._open}:
+            self.close_lesson(lesson)
+
+
+def _lessons(root: Path) -> list[tuple[LessonId, Path]]:
+    """Return the lessons' folders; anything else that lies there is not ours to touch."""
+    found: list[tuple[LessonId, Path]] = []
+    for folder in _folders(root):
+        with contextlib.suppress(MalformedError):
+            found.append((parse_lesson_id(folder.name), folder))
+    return found
+
+
+def _takes(lesson: Path) -> list[tuple[TakeId, Path]]:
+    found: list[tuple[TakeId, Path]] = []
+    for folder in _folders(lesson):
+        with contextlib.suppress(MalformedError):
+            found.append((parse_take_id(folder.name), folder))
+    return found
+
+
+def _folders(parent: Path) -> list[Path]:
+    if not parent.is_dir():
+        return []
+    return sorted(folder for folder in parent.iterdir() if folder.is_dir())
+
+
+def _log_bytes(take: Path) -> int:
+    log = take / "records.log"
+    return log.stat().st_size if log.exists() else 0
+
+
+def _touched(log: Path) -> float:
+    return log.stat().st_mtime if log.exists() else 0.0
+
+
+def _wait_all(pending: list[PendingSync]) -> None:
+    errors: list[OSError] = []
+    for begun in pending:
+        try:
+            begun.wait()
+        except OSError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]

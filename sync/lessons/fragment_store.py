@@ -1,0 +1,379 @@
+"""One take on disk: append-only, crash-safe, sealed; the same at flagship, hub and receiver.
+
+``records.log`` holds records in order of arrival, each led by its length and CRC-32 (4 + 4 bytes,
+big-endian). ``records.idx`` holds one entry a record and is written only after the log's fsync,
+so that opening a take reads the index and then checks no more of the log than the last second
+before a crash. A torn tail of either is cut off on opening.
+
+A stored signature is a promise: whatever it covers and is stored has the hash it names. A
+signature is therefore verified before it is appended; what contradicts it is voided then (and
+becomes a gap) and refused afterwards.
+"""
+
+import fcntl
+import hmac
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from sync.errors import ForgedError, MalformedError, SyncError
+from sync.lessons.fragment_index import (
+    ENTRY_BYTES,
+    Coverage,
+    Entry,
+    StreamIndex,
+    decode_entries,
+    encode_entry,
+    entry_of,
+)
+from sync.lessons.fragment_log import (
+    RECORD_BYTES_MAX,
+    SIGNATURES,
+    Kind,
+    LessonId,
+    Record,
+    Stream,
+    TakeId,
+    is_sound,
+    parse_header,
+    parse_record,
+)
+from sync.lessons.fragment_sealing import Group, digest, parse_group
+
+_PREFIX = struct.Struct(">II")
+_JOIN_RECORDS_MAX = 1024
+_DIGESTS_KEPT_MAX = 4096  # four groups of the largest size; older ones are read back
+
+
+class FragmentStoreError(SyncError):
+    """The disk does not take or give a record: tell a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSync:
+    """An fsync under way; :meth:`wait` may run in a thread, on a descriptor of its own."""
+
+    descriptor: int
+    upto: int
+
+    def wait(self) -> None:
+        try:
+            os.fsync(self.descriptor)
+        finally:
+            os.close(self.descriptor)
+
+
+class TakeStore:
+    """One take's sealed records, with their index in memory."""
+
+    def __init__(self, folder: Path, lesson: LessonId, take: TakeId) -> None:
+        """Open or create; raises FragmentStoreError when the folder cannot be had alone."""
+        self.lesson = lesson
+        self.take = take
+        self._folder = folder
+        self._streams: dict[Stream, StreamIndex] = {}
+        self._coverage = Coverage()
+        self._digests: dict[tuple[Stream, int], bytes] = {}
+        self._hashes: tuple[int, list[bytes]] = (-1, [])
+        self._unsynced: list[Entry] = []
+        self._synced = 0
+        self._final = False
+        self._started_ms: int | None = None
+        self._log, self._index = _open(folder)
+        self._end = 0
+        self._load_index()
+        self._load_tail()
+        for record in list(self.records(SIGNATURES)):
+            self._cover(parse_group(record), record.header.number)
+
+    @property
+    def streams(self) -> list[Stream]:
+        return sorted(self._streams)
+
+    @property
+    def coverage(self) -> Coverage:
+        return self._coverage
+
+    @property
+    def final(self) -> bool:
+        """The take's last signature is stored: nothing will be added to it."""
+        return self._final
+
+    @property
+    def started_ms(self) -> int | None:
+        """Earliest capture time stored, Unix milliseconds."""
+        return self._started_ms
+
+    @property
+    def stored_bytes(self) -> int:
+        return self._end
+
+    def index(self, stream: Stream) -> StreamIndex:
+        """Return a stream's index, an empty one for a stream never seen."""
+        return self._streams.get(stream) or StreamIndex()
+
+    def has(self, stream: Stream, number: int) -> bool:
+        index = self._streams.get(stream)
+        return index is not None and index.present.has(number)
+
+    def append(self, record: Record) -> bool:
+        """Store a record; False when its number is stored already, and it is dropped.
+
+        A signature must be verified beforehand. Raises ForgedError when a stored signature names
+        another hash, MalformedError for another take's record or a signature over something
+        signed before, FragmentStoreError when the disk does not take it.
+        """
+        header = record.header
+        if header.lesson != self.lesson or header.take != self.take:
+            raise MalformedError(f"a record of take {header.take.hex()} is not of this take")
+        if self.has(header.stream, header.number):
+            return False
+        if header.kind is Kind.SIGNATURE:
+            group = parse_group(record)
+            self._coverage.check_new(group)
+            self._void_contradicting(group)
+            self._write(record)
+            self._cover(group, header.number)
+            return True
+        one = digest(record)
+        promised = self._promised(header.stream, header.number)
+        if promised is not None and not hmac.compare_digest(promised, one):
+            raise ForgedError(
+                f"fragment {header.number} of track {header.track} is not the one the flagship "
+                "signed; refuse it"
+            )
+        self._write(record)
+        if promised is None:
+            if len(self._digests) >= _DIGESTS_KEPT_MAX:
+                del self._digests[next(iter(self._digests))]
+            self._digests[header.stream, header.number] = one
+        return True
+
+    def read(self, stream: Stream, number: int) -> bytes | None:
+        """Return a record's bytes; None when it is missing or turned out damaged on disk."""
+        if not self.has(stream, number):
+            return None
+        offset, length = self._streams[stream].place(number)
+        stored = os.pread(self._log, _PREFIX.size + length, offset)
+        wire = stored[_PREFIX.size :]
+        if stored[: _PREFIX.size] != _PREFIX.pack(length, zlib.crc32(wire)):
+            self._void(stream, number)
+            return None
+        return wire
+
+    def records(self, stream: Stream, first: int = 0) -> Iterator[Record]:
+        """Yield a stream's stored records from a number on, in order, holes left out."""
+        for number in self.index(stream).present.numbers(first):
+            wire = self.read(stream, number)
+            if wire is not None:
+                yield parse_record(wire)
+
+    def join(self) -> list[Record]:
+        """Return what a viewer needs to begin now: newest inits, newest group of pictures, sound.
+
+        Without picture, the sound of the last 2 s. In order of capture.
+        """
+        inits: list[Record] = []
+        media: list[Record] = []
+        for stream in self.streams:
+            if stream.kind is Kind.INIT:
+                inits += self.records(stream, self.index(stream).head)
+            elif stream.kind is Kind.MEDIA and not is_sound(stream.track):
+                first = self.index(stream).newest_keyframe()
+                if first >= 0:
+                    media += islice(self.records(stream, first), _JOIN_RECORDS_MAX)
+        begin_ms = min((one.header.capture_ms for one in media), default=None)
+        for stream in self.streams:
+            if stream.kind is Kind.MEDIA and is_sound(stream.track):
+                index = self.index(stream)
+                since_ms = index.capture_ms(index.head) - 2000 if begin_ms is None else begin_ms
+                media += islice(self.records(stream, index.since(since_ms)), _JOIN_RECORDS_MAX)
+        return inits + sorted(media, key=_captured)
+
+    def is_proven(self, stream: Stream, number: int) -> bool:
+        """Tell whether it is stored and signed: fit for recording and catch-up."""
+        return self.has(stream, number) and self._coverage.find(stream, number) is not None
+
+    def unproven(self) -> int:
+        """Return how many stored inits and fragments no stored signature covers."""
+        return sum(
+            index.present.count - self._coverage.count(stream, index)
+            for stream, index in self._streams.items()
+            if stream.kind is not Kind.SIGNATURE
+        )
+
+    def unsigned(self) -> list[tuple[Stream, int, bytes]]:
+        """Return (stream, number, SHA-256) of stored records that no stored signature covers."""
+        found: list[tuple[Stream, int, bytes]] = []
+        for stream, index in self._streams.items():
+            if stream.kind is Kind.SIGNATURE:
+                continue
+            for number in list(index.present.numbers()):
+                if self._coverage.find(stream, number) is None:
+                    one = self._digest(stream, number)
+                    if one is not None:
+                        found.append((stream, number, one))
+        return sorted(found)
+
+    def begin_sync(self) -> PendingSync | None:
+        """Start to make durable what is appended so far; None when it is."""
+        if not self._unsynced:
+            return None
+        return PendingSync(os.dup(self._log), self._synced + len(self._unsynced))
+
+    def end_sync(self, pending: PendingSync) -> None:
+        """Enter into the index on disk what ``pending`` made durable."""
+        count = max(0, pending.upto - self._synced)
+        entries = self._unsynced[:count]
+        del self._unsynced[:count]
+        self._synced += len(entries)
+        _write_all(self._index, b"".join(encode_entry(entry) for entry in entries))
+
+    def sync(self) -> None:
+        pending = self.begin_sync()
+        if pending is not None:
+            pending.wait()
+            self.end_sync(pending)
+
+    def close(self) -> None:
+        self.sync()
+        os.close(self._log)
+        os.close(self._index)
+
+    def _write(self, record: Record) -> None:
+        prefix = _PREFIX.pack(len(record.wire), zlib.crc32(record.wire))
+        try:
+            _write_all(self._log, prefix + record.wire)
+        except OSError as error:
+            os.ftruncate(self._log, self._end)
+            raise FragmentStoreError(
+                f"{self._folder}: the disk does not take the lesson ({error.strerror}); free space"
+            ) from error
+        self._note(entry_of(record.header, self._end, len(record.wire)))
+
+    def _note(self, entry: Entry) -> None:
+        """Take up a record that lies in the log and not yet in the index on disk."""
+        self._unsynced.append(entry)
+        self._enter(entry)
+
+    def _enter(self, entry: Entry) -> None:
+        self._streams.setdefault(entry.stream, StreamIndex()).enter(entry)
+        self._end = entry.offset + _PREFIX.size + entry.length
+        if self._started_ms is None or entry.capture_ms < self._started_ms:
+            self._started_ms = entry.capture_ms
+
+    def _void(self, stream: Stream, number: int) -> None:
+        self.sync()
+        _write_all(self._index, encode_entry(Entry(stream=stream, number=number, void=True)))
+        self._streams[stream].forget(number)
+        self._digests.pop((stream, number), None)
+
+    def _digest(self, stream: Stream, number: int) -> bytes | None:
+        known = self._digests.get((stream, number))
+        if known is not None:
+            return known
+        wire = self.read(stream, number)
+        return None if wire is None else digest(parse_record(wire))
+
+    def _promised(self, stream: Stream, number: int) -> bytes | None:
+        """Return the hash that a stored signature names for a record."""
+        found = self._coverage.find(stream, number)
+        if found is None:
+            return None
+        signature, digest_index = found
+        if self._hashes[0] != signature:
+            wire = self.read(SIGNATURES, signature)
+            if wire is None:
+                return None
+            ranges = parse_group(parse_record(wire)).ranges
+            self._hashes = (signature, [one for _, digests in ranges for one in digests])
+        return self._hashes[1][digest_index]
+
+    def _void_contradicting(self, group: Group) -> None:
+        for covered, digests in group.ranges:
+            for number, promised in enumerate(digests, covered.first):
+                if not self.has(covered.stream, number):
+                    continue
+                stored = self._digest(covered.stream, number)
+                if stored is not None and not hmac.compare_digest(stored, promised):
+                    self._void(covered.stream, number)
+
+    def _cover(self, group: Group, signature: int) -> None:
+        self._coverage.add(group, signature)
+        for covered, _ in group.ranges:
+            for number in range(covered.first, covered.first + covered.count):
+                self._digests.pop((covered.stream, number), None)
+        self._final = self._final or group.final
+
+    def _load_index(self) -> None:
+        log_bytes = os.fstat(self._log).st_size
+        kept = 0
+        for entry in decode_entries(os.pread(self._index, os.fstat(self._index).st_size, 0)):
+            if entry.void:
+                self.index(entry.stream).forget(entry.number)
+            elif entry.offset + _PREFIX.size + entry.length > log_bytes:
+                break
+            else:
+                self._enter(entry)
+            kept += ENTRY_BYTES
+        os.ftruncate(self._index, kept)
+
+    def _load_tail(self) -> None:
+        """Take up what was appended after the last fsync, as far as it is whole."""
+        while True:
+            prefix = os.pread(self._log, _PREFIX.size, self._end)
+            if len(prefix) < _PREFIX.size:
+                break
+            length, check = _PREFIX.unpack(prefix)
+            if not 0 < length <= RECORD_BYTES_MAX:
+                break
+            wire = os.pread(self._log, length, self._end + _PREFIX.size)
+            if len(wire) < length or zlib.crc32(wire) != check:
+                break
+            header, _ = parse_header(wire)
+            self._note(entry_of(header, self._end, length))
+        os.ftruncate(self._log, self._end)
+
+
+def _captured(record: Record) -> int:
+    return record.header.capture_ms
+
+
+def _open(folder: Path) -> tuple[int, int]:
+    """Return the log's and the index's descriptors, the log locked against other processes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        log = os.open(folder / "records.log", flags, 0o600)
+    except OSError as error:
+        raise FragmentStoreError(f"{folder}: {error.strerror}; check the data folder") from error
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        index = os.open(folder / "records.idx", flags, 0o600)
+        for parent in (folder, folder.parent, folder.parent.parent):
+            _sync_folder(parent)
+    except OSError as error:
+        os.close(log)
+        raise FragmentStoreError(
+            f"{folder}: in use by another process or not writable ({error.strerror}); "
+            "stop the other one"
+        ) from error
+    return log, index
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

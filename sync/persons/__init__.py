@@ -1,0 +1,1 @@
+"""Persons' keys, their backup, forgetting, and rebuilding a school."""

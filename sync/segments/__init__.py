@@ -1,0 +1,1 @@
+"""The signed, sealed unit of a log, byte by byte."""
