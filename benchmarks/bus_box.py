@@ -54,6 +54,9 @@ class NobodyElse:
     def signing_key(self, _origin: int, _signer: SignerId) -> Ed25519PublicKey | None:
         return None
 
+    def may_speak(self, _origin: int, _signer: SignerId) -> bool:
+        return False
+
     def sealing_keys(self, _school: int) -> Sequence[X25519PublicKey]:
         return []
 

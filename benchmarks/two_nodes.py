@@ -84,6 +84,9 @@ class TwoNodes(AbstractContextManager["TwoNodes"]):
         public = self._keys[origin].signing.public_key() if origin in self._keys else None
         return public if public and signer_id(public) == signer else None
 
+    def may_speak(self, origin: int, signer: SignerId) -> bool:
+        return self.signing_key(origin, signer) is not None
+
     def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
         return [self._keys[school].sealing.public_key()] if school in self._keys else []
 

@@ -50,6 +50,11 @@ class Acquaintances:
                 self._signers[origin, signer_id(box.signing)] = box.signing
         return self._signers.get((origin, signer))
 
+    def may_speak(self, origin: int, signer: SignerId) -> bool:
+        return any(
+            signer_id(box.signing) == signer and not box.revoked for box in self._boxes(origin)
+        )
+
     def latest_signing_key(self, school: int) -> Ed25519PublicKey | None:
         """Return the signing key of the box of a school that was certified last, None for none."""
         standing = [box for box in self._boxes(school) if not box.revoked]

@@ -162,7 +162,7 @@ def _standing(standing: SyncStanding) -> Iterator[Family]:
         "Own segments with stamps from the future.",
         standing.clamped,
     )
-    newest = max((each.at_ms for each in standing.checkpoints), default=None)
+    newest = max((each.at_ms for each in standing.checkpoints if not each.refused), default=None)
     dropped = sum(each.dropped_rows for each in standing.checkpoints)
     yield one(
         "schoolnode_sync_checkpoint_timestamp_seconds",

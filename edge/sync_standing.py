@@ -23,6 +23,8 @@ TOLD_MAX = 50
 class CheckpointFigure:
     """The newest checkpoint of this node's logs of one audience, and what went by an older one.
 
+    Or one that is passed over for its number, by which nothing goes.
+
     ``dropped_rows``: rows whose sealed segments were let go, so that only the checkpoint and the
     tables have what still counts of them; ``dropped_ms``: when.
     """
@@ -132,7 +134,8 @@ def read_standing(node: Node, reader: sqlite3.Connection) -> SyncStanding:
 
 def _checkpoint(cursor: sqlite3.Cursor, state: CheckpointState) -> CheckpointFigure:
     known = read_checkpoints(cursor, state.origin, state.audience)
-    dropped = next((each for each in known if each.dropped_ms is not None), None)
+    is_newest = bool(known) and known[0].record.number == state.number
+    dropped = next((each for each in known if is_newest and each.dropped_ms is not None), None)
     return CheckpointFigure(
         audience=state.audience,
         number=state.number,

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Never
 
 from aiohttp import web
 
@@ -196,7 +195,8 @@ class ExchangeDesk:
         finally:
             self._queued -= 1
 
-    async def _keep_speaking(self, stream: _Stream, response: web.StreamResponse) -> Never:
+    async def _keep_speaking(self, stream: _Stream, response: web.StreamResponse) -> None:
+        """Say what there is to say, until the line or the store fails: the stream ends with it."""
         while True:
             stream.news.clear()
             crowd = max(0, self._queued - CALM_MESSAGES)
@@ -209,9 +209,9 @@ class ExchangeDesk:
                     await response.write(data)
                     continue
             except (ConnectionError, sqlite3.Error) as error:
-                # The stream's reader ends with it.
                 _log.info("school %d's stream ends: %s", stream.box.school, error)
                 stream.abort()
+                return
             due_ms = stream.conversation.due_ms()
             wait_s = None if due_ms is None else max(0.0, (due_ms - _now_ms()) / 1000)
             try:

@@ -23,6 +23,10 @@ class EnrolledBox:
     certificate: bytes
     school_name: str
 
+    @property
+    def signer(self) -> SignerId:
+        return signer_id(Ed25519PublicKey.from_public_bytes(self.binding.keys.signing))
+
 
 class LessonParties:
     """Who has a part in a lesson: the relay's access rules.
@@ -103,6 +107,14 @@ class Registry:
     def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
         # What a box wrote before it was revoked stays what it is.
         return self._signers.get((origin, signer))
+
+    def may_speak(self, origin: int, signer: SignerId) -> bool:
+        if origin == HUB:
+            return (origin, signer) in self._signers
+        return any(
+            box.signer == signer and box.binding.box not in self.revoked
+            for box in self._by_school.get(origin, [])
+        )
 
     def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
         if school == HUB:

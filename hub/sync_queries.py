@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sync.exchange.holdings import HeldLane, count_sealed_only, read_held
-from sync.history.checkpoint import is_countersigned, read_checkpoints
+from sync.history.checkpoint import is_countersigned, read_checkpoints, read_passed_over
 from sync.schema.model import Group, Lane
 from sync.segments.segment import HUB
 
@@ -28,7 +28,10 @@ class ParkedHere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointHere:
-    """The newest checkpoint of a school's logs of one audience; moments are Unix ms."""
+    """The newest checkpoint of a school's logs of one audience, or one that is passed over.
+
+    Moments are Unix ms.
+    """
 
     audience: str
     number: int
@@ -164,8 +167,8 @@ def _checkpoints(cursor: sqlite3.Cursor, school: int) -> tuple[CheckpointHere, .
     found = []
     for (audience,) in audiences:
         known = read_checkpoints(cursor, school, audience)
-        for newest in known[:1]:
-            dropped = next((each.dropped_ms for each in known if each.dropped_ms), None)
+        dropped = next((each.dropped_ms for each in known if each.dropped_ms), None)
+        for newest in [*known[:1], *read_passed_over(cursor, school, audience)[:1]]:
             found.append(
                 CheckpointHere(
                     audience=audience,

@@ -15,6 +15,12 @@ class Directory(Protocol):
     def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
         """Return the key of that name if it is certified for ``origin``."""
 
+    def may_speak(self, origin: int, signer: SignerId) -> bool:
+        """Tell whether what a signer of ``origin`` brings now counts: certified and not revoked.
+
+        What it signed before stays signed; :meth:`signing_key` names it still.
+        """
+
     def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
         """Return the certified sealing keys of a school's boxes, or of the hub (0)."""
 

@@ -13,6 +13,10 @@ class ForgedError(SyncError):
     """A signature, hash or chain does not hold: refuse and report; never store."""
 
 
+class RevokedError(SyncError):
+    """A box says something after it was revoked: refuse it; what it wrote before stays."""
+
+
 class ForkError(SyncError):
     """Two different segments carry one name: freeze that log, and only that log."""
 

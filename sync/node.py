@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import (
 
 from sync.clock import HybridClock, Stamp
 from sync.directory import Directory
-from sync.errors import KeyMissingError, MalformedError, RowError
+from sync.errors import KeyMissingError, MalformedError, RevokedError, RowError
 from sync.folding.clock_return import return_clock
 from sync.folding.intake import Imported, Intake, MayCarry
 from sync.folding.set_aside import (
@@ -244,11 +244,20 @@ class Node:
     def verify(
         self, origin: int, signer: SignerId, context: bytes, message: bytes, signature: bytes
     ) -> None:
-        """Raise KeyMissingError for an unknown signer, ForgedError if it did not sign this."""
+        """Check what is no segment, and so counts only of a signer that may speak now.
+
+        Raises KeyMissingError for an unknown signer, ForgedError if it did not sign this,
+        RevokedError if it has no say any more.
+        """
         public = self._directory.signing_key(origin, signer)
         if public is None:
             raise KeyMissingError(f"signer {signer.hex()} of origin {origin} is not known here")
         verify(public, context, message, signature)
+        if not self._directory.may_speak(origin, signer):
+            raise RevokedError(
+                f"it is signed by box {signer.hex()} of origin {origin}, which was revoked; use"
+                " one that a box in service wrote"
+            )
 
     def seal_due(self, policy: SealPolicy, segments_max: int = SEGMENTS_MAX) -> int:
         """Seal what is urgent, full or old enough; return the number of new segments.

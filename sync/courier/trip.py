@@ -106,7 +106,8 @@ class Inbound:
     def open(self, data: bytes) -> Part:
         """Return a part that its sender signed for this node.
 
-        Raises MalformedError, ForgedError or KeyMissingError with what is wrong of it.
+        Raises MalformedError, ForgedError, KeyMissingError or, of a box that was revoked since,
+        RevokedError with what is wrong of it.
         """
         unproven = parse_part(data)
         manifest = unproven.manifest

@@ -494,6 +494,9 @@ class Intake:
 
     def _told_of(self, log_id: int, name: LogName) -> Told | None:
         """Return what was said since of a log's stamps and moments."""
+        if self._news.clamps and str(name) in self._news.clamps:
+            # What stands of the log stands by what was said before; what follows, by this too.
+            self._heed_clock_news()
         if log_id not in self._told:
             self._told[log_id] = read_told(self._cursor, log_id, name)
         return self._told[log_id]

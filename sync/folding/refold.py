@@ -187,9 +187,10 @@ class Refold:
             segment = self._segment(log, seq)
             if segment is None:
                 continue
-            if segment.header.last_stamp <= low:
+            # At one stamp the origin decides, or the row: bounds are among what may win now.
+            if segment.header.last_stamp < low:
                 return
-            if segment.header.first_stamp < high:
+            if segment.header.first_stamp <= high:
                 self._fold_states(log, segment, told)
 
     def _fold_states(self, log: LogState, segment: Segment, told: Told | None) -> None:

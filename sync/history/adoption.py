@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sync.folding.merge import TOMBSTONE, Version
 from sync.folding.merged_rows import read_version, write_version
-from sync.history.checkpoint import Checkpoint, is_countersigned, parts_are_here, read_checkpoints
+from sync.history.checkpoint import (
+    Checkpoint,
+    Span,
+    is_countersigned,
+    parts_are_here,
+    read_checkpoints,
+)
 from sync.history.snapshot_part import StoredRow, unpack_part
 from sync.history.stored_rows import StoredRows
 from sync.keys.keyring import Keyring
@@ -61,8 +67,13 @@ class Adoption:
             " row INTEGER, PRIMARY KEY (log, table_number, row)) WITHOUT ROWID"
         )
         self._cursor.execute("DELETE FROM kept_row")
+        if checkpoint.origin == self._own_origin:
+            # Events came with their parts; a school that gave way to its hub moved them on since.
+            for log_id, segment in self._parts(checkpoint, checkpoint.record.events):
+                for place in range(len(segment.bodies)):
+                    self._fold_body(log_id, segment, place)
         writes: set[tuple[object, ...]] = set()
-        for log_id, segment in self._state_parts(checkpoint):
+        for log_id, segment in self._parts(checkpoint, checkpoint.record.states):
             for place in range(len(segment.bodies)):
                 self._fold_body(log_id, segment, place)
             opened = self._rows.open(log_id, segment)
@@ -83,8 +94,10 @@ class Adoption:
             if table.owner is Owner.BOTH and table.kind is Kind.STATE:
                 self._sweep_writes(table, checkpoint, writes)
 
-    def _state_parts(self, checkpoint: Checkpoint) -> Iterator[tuple[int, Segment]]:
-        for span in checkpoint.record.states:
+    def _parts(
+        self, checkpoint: Checkpoint, spans: Sequence[Span]
+    ) -> Iterator[tuple[int, Segment]]:
+        for span in spans:
             log = find_log(self._cursor, checkpoint.part_log(span))
             assert log is not None
             for seq in range(span.first, span.last + 1):

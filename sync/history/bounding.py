@@ -19,6 +19,7 @@ from sync.history.checkpoint import (
     is_countersigned,
     mark_settled,
     read_checkpoints,
+    read_passed_over,
 )
 from sync.history.compaction import Compaction
 from sync.history.horizon import DAY_MS, SILENT_MS, Horizon, Members, pack_stable, stable_at_hub
@@ -113,9 +114,15 @@ class History:
             yield from self._settle(origin, audience, policy)
 
     def states(self) -> list[CheckpointState]:
-        """Return the newest checkpoint of each origin and audience known here."""
+        """Return the newest checkpoint of each origin and audience known here.
+
+        With it comes the first that is passed over for its number, if there is one.
+        """
         with self._store.transaction() as cursor:
-            newest = [read_checkpoints(cursor, *each)[:1] for each in _covered(cursor)]
+            newest = [
+                [*read_checkpoints(cursor, *each)[:1], *read_passed_over(cursor, *each)[:1]]
+                for each in _covered(cursor)
+            ]
             return [
                 CheckpointState(
                     origin=each.origin,

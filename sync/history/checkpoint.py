@@ -10,7 +10,7 @@ that still count are in the parts ``states``, made anew each time; their events 
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import msgspec
@@ -22,6 +22,10 @@ from sync.segments.segment import HUB, Header, LogName, Segment, check_log_name,
 
 VERSION = 1
 PARTS_MAX = 1 << 20
+FIRST_NUMBER_MAX = 1 << 48
+NUMBER_STEP_MAX = 1 << 24
+"""So far a number may rise over the next lower one known, so that one box, stolen maybe, does not
+use them up for all that come after it."""
 _HEAD_BYTES = 32
 _INT63_MAX = 2**63 - 1
 _PLACE_MAX = 2**48 - 1
@@ -193,8 +197,42 @@ def note_record(cursor: sqlite3.Cursor, log_id: int, segment: Segment, content: 
 def read_checkpoints(cursor: sqlite3.Cursor, origin: int, audience: str) -> list[Checkpoint]:
     """Return the checkpoints of an origin's logs of one audience, the newest first.
 
-    Those whose segment was taken back since, after a restore, are left out.
+    Those whose segment was taken back since, after a restore, are left out, and so are those that
+    :func:`read_passed_over` returns.
     """
+    return _read_split(cursor, origin, audience)[0]
+
+
+def read_passed_over(cursor: sqlite3.Cursor, origin: int, audience: str) -> list[Checkpoint]:
+    """Return checkpoints whose numbers are far above all others, the lowest first, as refused.
+
+    Which those are follows from all that are known, whatever came first: nothing waits for them,
+    goes by them or is numbered after them.
+    """
+    return _read_split(cursor, origin, audience)[1]
+
+
+def _read_split(
+    cursor: sqlite3.Cursor, origin: int, audience: str
+) -> tuple[list[Checkpoint], list[Checkpoint]]:
+    counted: list[Checkpoint] = []
+    passed_over: list[Checkpoint] = []
+    for each in reversed(_read_all(cursor, origin, audience)):
+        highest = counted[-1].record.number if counted else None
+        rise_max = FIRST_NUMBER_MAX if highest is None else highest + NUMBER_STEP_MAX
+        if each.record.number <= rise_max:
+            counted.append(each)
+            continue
+        above = "any first one" if highest is None else f"number {highest}"
+        reason = (
+            f"number {each.record.number} is far above {above}; another box of this origin wrote"
+            " it: if it is gone, have it revoked"
+        )
+        passed_over.append(replace(each, refused=reason))
+    return counted[::-1], passed_over
+
+
+def _read_all(cursor: sqlite3.Cursor, origin: int, audience: str) -> list[Checkpoint]:
     rows = cursor.execute(
         "SELECT c.seq, c.digest, c.content, c.settled, c.verified_ms, c.dropped_ms, c.refused,"
         " l.incarnation, s.wire FROM checkpoint c JOIN log l ON l.id = c.log"

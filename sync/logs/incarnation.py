@@ -126,6 +126,9 @@ def _withdraw(cursor: sqlite3.Cursor, keyring: Keyring, old: LogState, agreed: i
         else:
             _restore_writes(cursor, keyring, old.id, segment)
     cursor.execute("DELETE FROM segment WHERE log = ? AND seq > ?", (old.id, agreed))
+    cursor.execute("DELETE FROM unopened WHERE log = ? AND seq > ?", (old.id, agreed))
+    # What comes back of them, with bodies or without, is gone through anew.
+    cursor.execute("UPDATE adopted SET seq = min(seq, ?) WHERE log = ?", (agreed, old.id))
     cursor.execute(
         "UPDATE log SET stored = ?1, applied = min(applied, ?1), head = ?2, sealed_row = ?3"
         " WHERE id = ?4",

@@ -51,6 +51,9 @@ class OwnHub:
         public = Ed25519PublicKey.from_public_bytes(self._identity.hub.keys.signing)
         return public if (origin, signer) == (HUB, signer_id(public)) else None
 
+    def may_speak(self, origin: int, signer: SignerId) -> bool:
+        return self.signing_key(origin, signer) is not None
+
     def sealing_keys(self, school: int) -> list[X25519PublicKey]:
         if school != HUB:
             return [self._identity.sealing.public_key()]

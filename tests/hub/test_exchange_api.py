@@ -1,7 +1,8 @@
 import asyncio
 import random
+import sqlite3
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hub.exchange_api import SHORT_BYTES, STREAMS_OF_A_SCHOOL_MAX, ExchangeDesk
 from sync.exchange import conversation
 from sync.exchange.conversation import LONG_BYTES
 from sync.exchange.framing import STREAM_VERSION, frame
-from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX, MESSAGE_BYTES_MAX
+from sync.exchange.session import CREDIT_BYTES, EVERY_LANE, FIRST_BYTES_MAX, MESSAGE_BYTES_MAX
 from sync.logs.oplog import Row
 from sync.schema.model import Lane
 from sync.segments.varints import pack_uint
@@ -228,6 +229,59 @@ async def test_an_alarm_does_not_queue_behind_other_schools_long_messages(
                 await until(lambda: hub.rows("SELECT school FROM alarm") == [(18,)])
                 assert hub.rows("SELECT count(*) FROM device_event") == [(0,)]
             await until(lambda: hub.rows("SELECT count(*) FROM device_event") == [(12,)])
+
+
+async def test_a_store_that_fails_with_a_receipt_due_is_asked_once_and_the_stream_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desks: list[ExchangeDesk] = []
+    failed: list[int] = []
+    is_broken = False
+
+    class RememberedDesk(ExchangeDesk):
+        def add_routes(self, app: web.Application) -> None:
+            super().add_routes(app)
+            desks.append(self)
+
+    class Failing(conversation.Conversation):
+        def speak(
+            self,
+            now_ms: int,
+            credit_bytes: int = CREDIT_BYTES,
+            retry_after_ms: int = 0,
+            lanes: Collection[Lane] = EVERY_LANE,
+        ) -> bytes | None:
+            if is_broken:
+                failed.append(now_ms)
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().speak(now_ms, credit_bytes, retry_after_ms, lanes)
+
+    monkeypatch.setattr(server, "ExchangeDesk", RememberedDesk)
+    monkeypatch.setattr(exchange_api, "Conversation", Failing)
+    monkeypatch.setattr(conversation, "RECEIPT_MS", 0)
+    async with running_hub(tmp_path / "hub") as hub:
+        identity = await hub.enrol(17, tmp_path)
+        async with calling(hub, identity, tmp_path / "store") as box:
+            await _until_quiet(box)
+            box.node.record("alarm", [{"at_ms": 1, "device": "button", "alarm": "panic"}])
+            box.node.seal_all()
+            short = box.conversation.speak(0)
+            box.node.record("device_event", long_rows(12))
+            box.node.seal_all()
+            long = box.conversation.speak(0)
+            assert short
+            assert long
+            async with desks[0]._turn:  # its reader waits here, behind another school's message
+                is_broken = True
+                await box.stream.send(short + long)
+                await until(lambda: hub.rows("SELECT school FROM alarm") == [(17,)])
+                await until(lambda: bool(failed))
+                await asyncio.sleep(0.3)
+                assert len(failed) == 1
+            await box.until_ended()
+        is_broken = False
+        async with calling(hub, identity, tmp_path / "store") as box:
+            await box.next_message()
 
 
 async def _until_quiet(box: BoxCall) -> None:

@@ -8,6 +8,7 @@ from hub.server import HubParts, open_hub
 from provisioning.box_keys import new_box_keys
 from provisioning.join_code import parse_join_code
 from sync.logs.oplog import Row
+from sync.segments.segment import HUB
 from tests.hub.running_hub import HOST, Clock, RunningHub, hub_config
 from tests.provisioning.district import request_body
 
@@ -67,6 +68,10 @@ def test_a_revoked_box_is_granted_nothing_more_and_what_it_signed_stays(parts: H
     signers = [signer for (origin, signer) in registry._signers if origin == 18]
     assert all(registry.signing_key(18, signer) for signer in signers)
     assert len(signers) == 2
+    standing = [signer for signer in signers if registry.may_speak(18, signer)]
+    assert standing == [kept.signer]
+    assert not registry.may_speak(17, kept.signer)
+    assert registry.may_speak(HUB, parts.node.signer)
 
 
 def test_only_boxes_that_the_schools_do_not_know_are_told(parts: HubParts) -> None:

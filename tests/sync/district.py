@@ -37,6 +37,8 @@ class District:
     policy: KeyPolicy | None = None
     skew: dict[int, int] = field(default_factory=dict)
     """How many ms a node's wall clock is ahead."""
+    silenced: set[SignerId] = field(default_factory=set)
+    """Signers of boxes that were revoked."""
     watchers: frozenset[int] = frozenset()
     """Nodes that every audience reaches, so that they can read all of ``district``."""
 
@@ -94,6 +96,9 @@ class District:
         keys = self.keys.get(origin)
         public = keys.signing.public_key() if keys else None
         return public if public and signer_id(public) == signer else None
+
+    def may_speak(self, origin: int, signer: SignerId) -> bool:
+        return self.signing_key(origin, signer) is not None and signer not in self.silenced
 
     def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
         keys = self.keys.get(school)

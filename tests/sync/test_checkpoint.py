@@ -14,20 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import MalformedError
-from sync.history.bounding import HistoryPolicy
+from sync.history.bounding import CheckpointState, HistoryPolicy
 from sync.history.checkpoint import (
     Cover,
     Record,
     Seen,
     Span,
+    note_record,
     pack_record,
     parse_digests,
     parse_record,
 )
 from sync.history.horizon import Applied, pack_stable
 from sync.history.part_writer import PartWriter
-from sync.history.snapshot_part import StoredRow, may_be_hollow, unpack_part
+from sync.history.snapshot_part import RECORD_TABLE, StoredRow, may_be_hollow, unpack_part
 from sync.history.standing import Purged, Standing, standing_of
+from sync.logs.log_state import log_id_of
 from sync.logs.oplog import SCHOOL_FIELD, Row
 from sync.schema import BY_NAME
 from sync.schema.model import Group, Lane
@@ -446,6 +448,77 @@ def test_a_schools_own_checkpoint_that_leaves_a_sealed_group_out_is_refused_ther
     district.exchange(17)
     district.exchange(17)
     assert district.rows(17, "SELECT count(name) FROM person") == [(9,)]
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**48])
+def test_no_box_uses_up_the_numbers_of_the_checkpoints_that_come_after_it(
+    district: District, number: int
+) -> None:
+    edit_rooms(district, 6)
+    bound_all(district)
+    dropped = hollow(district, 0)
+    write_record(district, number)
+    for origin in (17, 0):
+        counted, passed_over = states(district, origin)
+        assert (counted.number, counted.refused, passed_over.number) == (1, None, number)
+        assert "is far above number 1" in str(passed_over.refused)
+    edit_rooms(district, 12)
+    bound_all(district)
+    assert [each.number for each in states(district, 17)] == [2, number]
+    assert hollow(district, 0) > dropped
+    lose(district, 17)
+    district.exchange(17)
+    assert_alike(district, 0, 17, "room")
+
+
+def test_the_first_number_known_is_bounded_and_what_counts_does_not_depend_on_what_came_first(
+    district: District,
+) -> None:
+    write_record(district, 2**63 - 1)
+    write_record(district, 2**48)
+    counted, passed_over = states(district, 0)
+    assert (counted.number, passed_over.number) == (2**48, 2**63 - 1)
+    write_record(district, 3)
+    write_record(district, 3 + 2**24)
+    counted, passed_over = states(district, 0)
+    assert (counted.number, passed_over.number) == (3 + 2**24, 2**48)
+    edit_rooms(district, 6)
+    bound_all(district)
+    assert states(district, 17)[0].number == 4 + 2**24
+    assert hollow(district, 0) > 0
+
+
+def states(district: District, origin: int) -> list[CheckpointState]:
+    """Return how the checkpoints of school 17 stand at a node."""
+    return [each for each in district.nodes[origin].history.states() if each.origin == 17]
+
+
+def write_record(district: District, number: int) -> None:
+    """Let a further box of school 17, a stolen one maybe, say that it made a checkpoint."""
+    school = district.nodes[17]
+    name = LogName(17, school.incarnation, "s17", Lane.SNAPSHOT)
+    record = Record(
+        version=1,
+        number=number,
+        at_ms=1,
+        stamp=1,
+        covers=[],
+        seen=[],
+        purged=0,
+        purged_both=0,
+        cleared=0,
+        events=[],
+        states=[],
+        digests=[],
+    )
+    content = pack_record(record)
+    with school.transaction() as cursor:
+        segment = school._sealer.append_part(
+            cursor, name, {Group.DISTRICT: content}, {RECORD_TABLE: 1}, 1
+        )
+        assert segment is not None
+        note_record(cursor, log_id_of(cursor, name), segment, content)
+    district.settle()
 
 
 def test_no_word_of_a_schools_makes_the_hub_forget_its_own_deletes(district: District) -> None:

@@ -215,6 +215,53 @@ def test_a_restored_hub_that_clamps_again_changes_nothing_for_long(district: Dis
     assert [subject for subject, _ in district.rows(0, SLOT)] == ["maths"]
 
 
+def test_two_clamps_of_a_segment_count_alike_whatever_comes_between_them(
+    district: District,
+) -> None:
+    """One message brings the later clamp, then the segment, then the earlier clamp."""
+    district.watchers = frozenset({90})
+    district.add(90)
+    backup = district.back_up(0)
+    before = district.nodes[0].incarnation
+    district.skew[17] = YEAR_MS
+    change_slot(district, 17, "music")
+    district.nodes[17].record("room", [{"room": "r1", "name": "first"}])
+    district.exchange(17)
+    district.skew[17] = 0
+    district.now += 60_000
+    district.restore(0, backup, b"second")
+    for _ in range(3):
+        district.exchange(17)
+    wires = [(name, wire) for origin in (0, 17) for name, _, wire in district.wires(origin)]
+    former = f"0/{before:016x}/"
+    latest = f"0/{district.nodes[0].incarnation:016x}/"
+    order = sorted(wires, key=lambda each: (each[0].startswith(former), latest not in each[0]))
+    observer = district.nodes[90]
+    done = observer.import_segments([wire for _, wire in order], 0, lambda _: True)
+    assert not done.refused
+    said = "SELECT count(DISTINCT clamped_ms) FROM clock_clamp WHERE clamped_log LIKE '%/control'"
+    assert district.rows(90, said) == [(2,)]
+    agree(district, 0, 17, 90)
+
+
+def test_a_write_of_the_same_stamp_wins_once_its_rival_is_clamped(district: District) -> None:
+    """At one stamp the school's write wins over the hub's, until it is clamped."""
+    school, hub = district.nodes[17], district.nodes[0]
+    district.skew = {0: YEAR_MS, 17: YEAR_MS}
+    change_slot(district, 17, "music")
+    district.now -= 1000
+    change_slot(district, 0, "maths")
+    stamps = [district.rows(each, "SELECT hlc FROM timetable_slot") for each in (0, 17)]
+    assert stamps[0] == stamps[1]
+    district.exchange(17)
+    assert [subject for subject, _ in district.rows(17, SLOT)] == ["music"]
+    log = str(LogName(17, school.incarnation, "s17", Lane.LESSONS))
+    said: Row = {"at_ms": 1, "clamped_log": log, "clamped_seq": 1, "clamped_ms": district.now}
+    hub.record("clock_clamp", [said], audience="s17")
+    district.exchange(17)
+    assert [subject for subject, _ in district.rows(17, SLOT)] == ["maths"]
+
+
 def test_a_hub_that_lies_about_the_moment_cannot_reorder_a_log(district: District) -> None:
     school, hub = district.nodes[17], district.nodes[0]
     for name in ("first", "second", "third"):

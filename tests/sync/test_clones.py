@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 
 from sync.exchange.session import Session
+from sync.history.bounding import HistoryPolicy
 from sync.logs.oplog import Row
 from sync.node import Node
-from tests.sync.district import District, one_round
+from sync.schema.model import Lane
+from tests.sync.district import District, empty_store, one_round
 
 MOMENTS = "SELECT at_ms FROM card_tap ORDER BY at_ms"
+HOLLOW = (
+    "SELECT DISTINCT l.lane FROM segment s JOIN log l ON l.id = s.log"
+    " WHERE l.origin = 17 AND substr(s.wire, 1, 4) = CAST('SNH1' AS BLOB)"
+)
 
 
 def taps(*moments: int) -> list[Row]:
@@ -23,12 +29,18 @@ def twin(district: District, tmp_path: Path) -> Iterator[Node]:
     """A second box of school 17 on a copy of its disk, after one tap was acknowledged."""
     district.nodes[17].record("card_tap", taps(1))
     district.exchange(17)
-    folder = tmp_path / "twin"
+    other = copied(district, tmp_path / "twin")
+    yield other.nodes[17]
+    other.nodes[17].close()
+
+
+def copied(district: District, folder: Path) -> District:
+    """Start a second box of school 17 on a copy of its disk, in a folder of its own."""
     folder.mkdir()
     (folder / "17.db").write_bytes(district.back_up(17))
     other = District(folder, random.Random(99), now=district.now, keys=district.keys)
-    yield other.add(17)
-    other.nodes[17].close()
+    other.add(17)
+    return other
 
 
 def talk(district: District, box: Node) -> None:
@@ -70,3 +82,39 @@ def test_a_box_reissues_what_a_restored_hub_took_from_its_clone_instead(
     assert district.rows(0, MOMENTS) == expected
     assert district.rows(17, MOMENTS) == expected
     assert district.rows(17, "SELECT lane FROM log WHERE frozen IS NOT NULL") == []
+
+
+def test_events_that_a_checkpoint_covers_stand_again_after_a_clone_gave_way(
+    district: District, tmp_path: Path
+) -> None:
+    box = district.nodes[17]
+    for at_ms in (1, 2):
+        box.record_all(
+            {
+                "card_tap": taps(at_ms),
+                "attendance_entry": [{"day": "d", "slot": "1", "person": 3, "at_ms": at_ms}],
+            }
+        )
+        district.settle()
+    empty = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=0)
+    for _ in range(3):
+        for origin in (17, 0):
+            for _ in district.nodes[origin].history.steps(empty):
+                pass
+        district.settle()
+    other = copied(district, tmp_path / "twin")
+    twin = other.nodes[17]
+    district.restore(0, empty_store(), b"second")
+    one_round(Session(twin, 0), Session(district.nodes[0], 17))  # its receipts are void now
+    box.record("card_tap", taps(3))
+    district.exchange(17)
+    assert (int(Lane.ATTENDANCE),) in district.rows(0, HOLLOW)
+    twin.record("card_tap", taps(4))
+    for _ in range(3):
+        talk(district, twin)
+        talk(district, box)
+    held = district.rows(0, MOMENTS)
+    assert {at_ms for (at_ms,) in held} == {1, 2, 3, 4}
+    assert other.rows(17, MOMENTS) == held
+    assert district.rows(17, MOMENTS) == held
+    twin.close()

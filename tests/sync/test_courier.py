@@ -33,7 +33,7 @@ from sync.courier.stick import (
     write_file,
 )
 from sync.courier.trip import Inbound, Outbound, batches
-from sync.errors import ForgedError, KeyMissingError, MalformedError, SyncError
+from sync.errors import ForgedError, KeyMissingError, MalformedError, RevokedError, SyncError
 from sync.logs.log_state import Holding
 from sync.logs.oplog import Row
 from sync.schema.model import Lane
@@ -230,6 +230,19 @@ def test_a_stick_of_another_district_or_for_another_is_refused(
     with pytest.raises(KeyMissingError):
         Inbound(stranger.nodes[0], NAME).open(part)
     stranger.nodes[0].close()
+
+
+def test_a_stick_that_a_revoked_box_wrote_is_refused_with_its_receipts(
+    district: District, part: bytes
+) -> None:
+    inbound = Inbound(district.nodes[0], NAME)
+    assert inbound.open(part).segments
+    district.silenced.add(district.nodes[17].signer)
+    with pytest.raises(RevokedError, match="of origin 17, which was revoked"):
+        inbound.open(part)
+    forged = part[:-1] + bytes([part[-1] ^ 1])
+    with pytest.raises(ForgedError):
+        inbound.open(forged)
 
 
 def test_a_school_cannot_speak_for_another(district: District, tmp_path: Path) -> None:
