@@ -67,11 +67,7 @@ class Adoption:
             " row INTEGER, PRIMARY KEY (log, table_number, row)) WITHOUT ROWID"
         )
         self._cursor.execute("DELETE FROM kept_row")
-        if checkpoint.origin == self._own_origin:
-            # Events came with their parts; a school that gave way to its hub moved them on since.
-            for log_id, segment in self._parts(checkpoint, checkpoint.record.events):
-                for place in range(len(segment.bodies)):
-                    self._fold_body(log_id, segment, place)
+        self._fold_own_events(checkpoint)
         writes: set[tuple[object, ...]] = set()
         for log_id, segment in self._parts(checkpoint, checkpoint.record.states):
             for place in range(len(segment.bodies)):
@@ -93,6 +89,16 @@ class Adoption:
         for table in TABLES:
             if table.owner is Owner.BOTH and table.kind is Kind.STATE:
                 self._sweep_writes(table, checkpoint, writes)
+
+    def _fold_own_events(self, checkpoint: Checkpoint) -> None:
+        """Let own events stand again.
+
+        They came with their parts, but a school that gave way to its hub moved them on since.
+        """
+        if checkpoint.origin == self._own_origin:
+            for log_id, segment in self._parts(checkpoint, checkpoint.record.events):
+                for place in range(len(segment.bodies)):
+                    self._fold_body(log_id, segment, place)
 
     def _parts(
         self, checkpoint: Checkpoint, spans: Sequence[Span]

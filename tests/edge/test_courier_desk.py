@@ -21,7 +21,7 @@ from provisioning.identity import IdentityRecord, store_identity
 from sync.courier.stick import FOLDER, file_name
 from sync.logs.oplog import Row
 from tests.edge.running_box import RunningBox, daemon_config, running_box
-from tests.hub.running_hub import HOST, Clock, RunningHub, hub_config
+from tests.hub.running_hub import HOST, Clock, RunningHub, hub_config, revoke
 from tests.provisioning.district import request_body
 
 SETTLED_S = 20.0
@@ -131,6 +131,28 @@ async def test_what_is_wrong_with_a_stick_is_said_and_the_rest_is_taken(
         path.write_bytes(path.read_bytes()[:-1])
         refused = await courier(box, "import", stick)
         assert [name for name, _ in refused["files"]] == [path.name]
+
+
+async def test_a_box_that_was_revoked_is_neither_heard_nor_answered_by_stick(
+    hub: RunningHub, stick: Path, tmp_path: Path
+) -> None:
+    async with a_box(hub, tmp_path / "box") as box:
+        await record(box, "card_tap", {"at_ms": 1, "device": "door"})
+        await courier(box, "export", stick)
+    with open_hub(hub.config, hub.now_ms) as parts:
+        (enrolled,) = parts.registry.boxes()
+        before = parts.node.peer_cursors(17)
+    revoke(hub, enrolled.binding.box)
+    done = at_the_hub(tmp_path, "import", str(stick), "--json")
+    assert done.exit_code == 1
+    (visit,) = json.loads(done.stdout)["schools"]
+    ((name, reason),) = visit["refused"]
+    assert name == file_name(17, 0, 1)
+    assert "was revoked" in reason
+    assert hub.rows("SELECT * FROM card_tap") == []
+    assert not (stick / FOLDER / file_name(0, 17, 1)).exists()
+    with open_hub(hub.config, hub.now_ms) as parts:
+        assert parts.node.peer_cursors(17) == before
 
 
 def test_a_hub_writes_for_enrolled_schools_only(

@@ -1,4 +1,6 @@
+import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -8,7 +10,7 @@ from rich.console import Console
 from edge.clock_watch import ClockLight
 from edge.metrics import BoxFigures, box_families
 from edge.pages.box_view import LaneLight, LinkState, SyncLights
-from edge.sync_standing import KeyFigures, SyncStanding
+from edge.sync_standing import CheckpointFigure, KeyFigures, SyncStanding
 from edge.sync_words import show_status
 from edge.uplink import UplinkState
 from provisioning.scrape_token import FILE
@@ -116,6 +118,28 @@ def test_what_was_not_looked_at_yet_is_not_said() -> None:
     for unknown in ("last_exchange", "parked", "offset", "stored_rows", "recipients"):
         assert unknown not in shown
     assert "schoolnode_sync_connected 0" in shown
+
+
+def test_a_checkpoint_that_is_refused_is_not_the_last_one_made() -> None:
+    made = CheckpointFigure(
+        audience="s17",
+        number=3,
+        at_ms=7_000,
+        verified_ms=None,
+        countersigned=False,
+        refused=None,
+        dropped_ms=None,
+        dropped_rows=0,
+    )
+    lie = replace(made, number=2**63 - 1, at_ms=2**62, refused="number … is far above number 3")
+    figures = crowded()
+    assert figures.standing is not None
+    standing = replace(figures.standing, checkpoints=(made, lie))
+    shown = expose(box_families(replace(figures, standing=standing))).decode()
+    (line,) = re.findall(
+        r"^schoolnode_sync_checkpoint_timestamp_seconds (.+)$", shown, re.MULTILINE
+    )
+    assert float(line) == 7
 
 
 @pytest.fixture

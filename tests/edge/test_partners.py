@@ -6,6 +6,8 @@ from edge.box_store import BoxStore
 from edge.errors import BoxSetupError
 from edge.lesson.partners import Partners
 from sync.segments.sealing import recipient_id
+from sync.segments.segment import HUB
+from sync.segments.signing import signer_id
 from tests.edge.school import Box, certificate_row, enrol, new_box
 
 
@@ -54,6 +56,24 @@ def test_a_revoked_box_loses_its_confirmation(box: Box, tmp_path: Path) -> None:
         partners.confirm(18, partners.of(18)[0].fingerprint, "head")
         box.plant("box_certificate", certificate_row(other, revoked=True))
         assert partners.confirmed_keys(18) == []
+
+
+def test_a_revoked_box_may_not_speak_though_its_signatures_stay_good(
+    box: Box, tmp_path: Path
+) -> None:
+    first, second = (enrol(box.district, tmp_path / name, 18) for name in ("a", "b"))
+    box.plant("box_certificate", certificate_row(first), certificate_row(second))
+    with box.opened() as store:
+        known = store.acquaintances
+        one, other = (signer_id(each.signing.public_key()) for each in (first, second))
+        assert known.may_speak(18, one)
+        box.plant("box_certificate", certificate_row(first, revoked=True))
+        assert not known.may_speak(18, one)
+        assert known.signing_key(18, one) is not None
+        assert known.may_speak(18, other)
+        assert not known.may_speak(17, other)
+        assert known.may_speak(17, store.node.signer)
+        assert known.may_speak(HUB, signer_id(box.district.hub.signing.public_key()))
 
 
 def test_a_key_the_school_has_not_is_not_confirmed(box: Box, tmp_path: Path) -> None:

@@ -7,6 +7,11 @@ import pytest
 from edge.box_store import BoxStore
 from edge.sync_standing import read_standing
 from sync.history.bounding import HistoryPolicy
+from sync.history.checkpoint import Record, note_record, pack_record
+from sync.history.snapshot_part import RECORD_TABLE
+from sync.logs.log_state import log_id_of
+from sync.schema.model import Group, Lane
+from sync.segments.segment import LogName
 from sync.store import open_store
 from tests.edge.school import Box, new_box
 from tests.edge.test_sync_status import acknowledge
@@ -57,6 +62,28 @@ def test_a_checkpoint_is_told_with_what_the_hub_says_of_it(box: Box, store: BoxS
     assert (checkpoint.audience, checkpoint.number, checkpoint.at_ms) == ("s17", 1, box.now_ms)
     assert (checkpoint.countersigned, checkpoint.refused) == (False, None)
     assert (checkpoint.dropped_ms, checkpoint.dropped_rows) == (None, 0)
+
+
+def test_a_checkpoint_passed_over_for_its_number_is_told_and_nothing_went_by_it(
+    store: BoxStore,
+) -> None:
+    records = [
+        Record(1, number, number, 1, [], [], 0, 0, 0, [], [], []) for number in (3, 2**63 - 1)
+    ]
+    name = LogName(17, store.node.incarnation, "s17", Lane.SNAPSHOT)
+    with store.node.transaction() as cursor:
+        for record in records:
+            contents = {Group.DISTRICT: pack_record(record)}
+            segment = store.node._sealer.append_part(cursor, name, contents, {RECORD_TABLE: 1}, 1)
+            assert segment is not None
+            note_record(cursor, log_id_of(cursor, name), segment, contents[Group.DISTRICT])
+        cursor.execute("UPDATE checkpoint SET dropped_ms = 7 WHERE number = 3")
+
+    counted, passed_over = read_standing(store.node, store.reader).checkpoints
+
+    assert (counted.number, counted.refused, counted.dropped_ms) == (3, None, 7)
+    assert (passed_over.number, passed_over.dropped_ms) == (2**63 - 1, None)
+    assert "far above number 3" in str(passed_over.refused)
 
 
 def test_trouble_is_counted_and_told_with_its_reasons(box: Box, store: BoxStore) -> None:

@@ -31,6 +31,7 @@ from sync.history.snapshot_part import RECORD_TABLE, StoredRow, may_be_hollow, u
 from sync.history.standing import Purged, Standing, standing_of
 from sync.logs.log_state import log_id_of
 from sync.logs.oplog import SCHOOL_FIELD, Row
+from sync.node import Imported
 from sync.schema import BY_NAME
 from sync.schema.model import Group, Lane
 from sync.segments.segment import LogName, parse_segment
@@ -246,6 +247,92 @@ def test_a_silent_member_is_evicted_and_returns_with_what_it_wrote(district: Dis
     school.record("room", [{"room": "r1", "name": "after"}])
     district.exchange(18)
     assert district.rows(0, "SELECT name FROM room") == [("after",)]
+
+
+def test_a_school_that_falls_silent_again_is_evicted_and_returns_again(district: District) -> None:
+    school = district.nodes[18]
+    lives = [school.incarnation]
+    for name in ("first", "second", "third"):
+        silence(district, 18)
+        school.record("room", [{"room": "r1", "name": name}])
+        district.exchange(18)
+        district.exchange(18)
+        lives.append(school.incarnation)
+        assert district.rows(0, "SELECT name FROM room WHERE school = 18") == [(name,)]
+        assert district.rows(18, "SELECT returned_ms IS NULL FROM eviction") == [(0,)]
+    assert len({*lives}) == 4
+
+
+def test_an_eviction_that_is_told_again_begins_no_further_incarnation(district: District) -> None:
+    hub, school = district.nodes[0], district.nodes[18]
+    silence(district, 18)
+    before = school.incarnation
+    assert "eviction" in hear_hub(district, 18).tables
+    after = school.incarnation
+    assert after != before
+    ((at_ms,),) = district.rows(0, "SELECT at_ms FROM eviction")
+    assert isinstance(at_ms, int)
+    hub.record("eviction", [{"school": 18, "member": 18, "at_ms": at_ms}])
+    assert "eviction" in hear_hub(district, 18).tables
+    assert school.incarnation == after
+
+
+def silence(district: District, school: int) -> None:
+    """Let a school be silent for as long as it takes to be evicted."""
+    district.settle()
+    for _ in range(7):
+        district.now += 30 * DAY
+        district.exchange(17)
+        bound(district, 0)
+    evicted = "SELECT member FROM eviction WHERE returned_ms IS NULL"
+    assert district.rows(0, evicted) == [(school,)]
+
+
+def hear_hub(district: District, school: int) -> Imported:
+    """Bring a school what the hub wrote, and the hub nothing."""
+    district.nodes[0].seal_all()
+    wires = [wire for _, _, wire in district.wires(0)]
+    return district.nodes[school].import_segments(wires, 0, lambda _: True)
+
+
+def test_who_takes_a_second_snapshot_folds_nothing_that_it_covers(district: District) -> None:
+    hub = district.nodes[0]
+    daily = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=DAY)
+
+    def edit(title: str, **changes: int) -> None:
+        district.now += 1000
+        hub.record("notice", [{"school": 0, "notice": "n1", "title_zh": title, **changes}] * 2)
+        hub.record("notice", [{"school": 0, "notice": "n2", "title_zh": title}] * 2)
+        hub.seal_all()
+        district.settle()
+
+    for each in range(4):
+        edit(f"first {each}")
+    bound_all(district)
+    lose(district, 18)
+    district.exchange(18)
+    places = "SELECT a.seq FROM adopted a JOIN log l ON l.id = a.log WHERE l.audience = 'd'"
+    (first,) = district.rows(18, places)
+    early = district.back_up(18)
+    for each in range(4):
+        edit(f"second {each}")
+    bound_all(district)
+    dropped = hollow(district, 18)
+    edit("third", deleted=1)
+    edit("fourth", deleted=1)
+    district.now += 2 * DAY
+    edit("fifth", deleted=1)
+    district.now += 2 * DAY
+    bound(district, 0, policy=daily)
+    district.settle()
+    tombstones = "SELECT notice FROM notice WHERE deleted = 1"
+    assert district.rows(0, tombstones) == []
+    assert hollow(district, 18) == dropped, "what the last one covers has its bodies still"
+    district.restore(18, early, b"third")
+    district.exchange(18)
+    assert district.rows(18, tombstones) == []
+    assert district.rows(18, places) > [first]
+    assert_alike(district, 0, 18, "notice")
 
 
 def test_events_alone_keep_their_bodies_and_no_event_is_copied_twice(district: District) -> None:
@@ -475,6 +562,8 @@ def test_the_first_number_known_is_bounded_and_what_counts_does_not_depend_on_wh
     district: District,
 ) -> None:
     write_record(district, 2**63 - 1)
+    (passed_over,) = states(district, 0)
+    assert "is far above any first one" in str(passed_over.refused)
     write_record(district, 2**48)
     counted, passed_over = states(district, 0)
     assert (counted.number, passed_over.number) == (2**48, 2**63 - 1)

@@ -8,6 +8,8 @@ import pytest
 
 from sync.exchange.session import Session
 from sync.history.bounding import HistoryPolicy
+from sync.keys.keyring import Keyring
+from sync.logs.incarnation import give_way
 from sync.logs.oplog import Row
 from sync.node import Node
 from sync.schema.model import Lane
@@ -41,6 +43,25 @@ def copied(district: District, folder: Path) -> District:
     other = District(folder, random.Random(99), now=district.now, keys=district.keys)
     other.add(17)
     return other
+
+
+def bound_history(district: District) -> None:
+    """Let school 17 record two taps beside states, and drop the bodies by a checkpoint."""
+    box = district.nodes[17]
+    for at_ms in (1, 2):
+        box.record_all(
+            {
+                "card_tap": taps(at_ms),
+                "attendance_entry": [{"day": "d", "slot": "1", "person": 3, "at_ms": at_ms}],
+            }
+        )
+        district.settle()
+    empty = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=0)
+    for _ in range(3):
+        for origin in (17, 0):
+            for _ in district.nodes[origin].history.steps(empty):
+                pass
+        district.settle()
 
 
 def talk(district: District, box: Node) -> None:
@@ -87,21 +108,8 @@ def test_a_box_reissues_what_a_restored_hub_took_from_its_clone_instead(
 def test_events_that_a_checkpoint_covers_stand_again_after_a_clone_gave_way(
     district: District, tmp_path: Path
 ) -> None:
+    bound_history(district)
     box = district.nodes[17]
-    for at_ms in (1, 2):
-        box.record_all(
-            {
-                "card_tap": taps(at_ms),
-                "attendance_entry": [{"day": "d", "slot": "1", "person": 3, "at_ms": at_ms}],
-            }
-        )
-        district.settle()
-    empty = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=0)
-    for _ in range(3):
-        for origin in (17, 0):
-            for _ in district.nodes[origin].history.steps(empty):
-                pass
-        district.settle()
     other = copied(district, tmp_path / "twin")
     twin = other.nodes[17]
     district.restore(0, empty_store(), b"second")
@@ -118,3 +126,18 @@ def test_events_that_a_checkpoint_covers_stand_again_after_a_clone_gave_way(
     assert other.rows(17, MOMENTS) == held
     assert district.rows(17, MOMENTS) == held
     twin.close()
+
+
+def test_what_was_adopted_and_taken_back_is_adopted_again(district: District) -> None:
+    bound_history(district)
+    box = district.restore(17, empty_store(), b"second")
+    district.exchange(17)
+    (log,) = [each for each in box.logs() if each.name.lane is Lane.ATTENDANCE and each.stored]
+    keyring = Keyring(17, district.keys[17].sealing, district.chance.randbytes)
+    with box.transaction() as cursor:
+        cursor.execute("INSERT INTO unopened VALUES (?, 1, 0, 17, x'00', 1)", (log.id,))
+        give_way(cursor, keyring, log, 0, box.incarnation, district.now)
+    assert box.open_waiting() == 0
+    district.exchange(17)
+    assert {*district.rows(17, MOMENTS)} == {(1,), (2,)}
+    assert district.rows(17, MOMENTS) == district.rows(0, MOMENTS)
