@@ -164,19 +164,20 @@ def _checkpoints(cursor: sqlite3.Cursor, school: int) -> tuple[CheckpointHere, .
         "SELECT DISTINCT audience FROM checkpoint WHERE origin = ? ORDER BY audience LIMIT ?",
         (school, CHECKPOINTS_MAX),
     ).fetchall()
-    found = []
+    found: list[CheckpointHere] = []
     for (audience,) in audiences:
         known = read_checkpoints(cursor, school, audience)
         dropped = next((each.dropped_ms for each in known if each.dropped_ms), None)
-        for newest in [*known[:1], *read_passed_over(cursor, school, audience)[:1]]:
-            found.append(
-                CheckpointHere(
-                    audience=audience,
-                    number=newest.record.number,
-                    at_ms=newest.record.at_ms,
-                    countersigned=is_countersigned(cursor, newest),
-                    refused=newest.refused,
-                    dropped_ms=dropped,
-                )
+        shown = [*known[:1], *read_passed_over(cursor, school, audience)[:1]]
+        found += [
+            CheckpointHere(
+                audience=audience,
+                number=each.record.number,
+                at_ms=each.record.at_ms,
+                countersigned=is_countersigned(cursor, each),
+                refused=each.refused,
+                dropped_ms=dropped,
             )
+            for each in shown
+        ]
     return tuple(found)

@@ -1,3 +1,4 @@
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,8 @@ from sync.store import connect_readonly, open_store
 from tests.edge.test_uplink import READINGS, line
 from tests.hub.running_hub import HOST, running_hub, until
 from tests.promtool import check_with_promtool
+from tests.sync.district import District
+from tests.sync.test_checkpoint import write_record
 
 NOW_MS = 1_795_226_400_000
 MINUTE = 60_000
@@ -147,6 +150,22 @@ def test_a_school_is_told_by_its_own_logs_and_troubles_alone(store: Path) -> Non
     assert [(each.rows, each.retriable) for each in three.parked] == [(3, False), (12, True)]
     assert (other.evicted_ms, other.clamped_segments, other.refused_segments) == (640, 1, 0)
     assert (unknown.lanes, unknown.heard_ms) == ((), None)
+
+
+def test_a_checkpoint_passed_over_for_its_number_is_told_beside_the_one_that_counts(
+    tmp_path: Path,
+) -> None:
+    district = District(tmp_path, random.Random(7))
+    for origin in (0, 17):
+        district.add(origin)
+    for number in (3, 2**63 - 1):
+        write_record(district, number)
+    with closing(connect_readonly(district.store(0))) as reader:
+        counted, passed_over = read_school_sync(reader, 17).checkpoints
+    assert (counted.number, counted.refused, passed_over.number) == (3, None, 2**63 - 1)
+    assert "far above number 3" in str(passed_over.refused)
+    for node in district.nodes.values():
+        node.close()
 
 
 def test_the_district_is_the_sum_of_its_schools_and_not_of_the_hubs_own_logs(store: Path) -> None:
