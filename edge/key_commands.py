@@ -116,8 +116,7 @@ def confirm(
             as_json=as_json,
         )
         return
-    wish = msgspec.json.encode(Decision(fingerprint=fingerprint, who=who or _login()))
-    answer = ask_box(load_config(config).folder, "POST", "/keys/confirm", wish)
+    answer = _decide(config, "confirm", Decision(fingerprint=fingerprint, who=who or _login()))
     _say(answer, f"{answer['confirmed']} is confirmed as {answer['kind']}.", as_json=as_json)
 
 
@@ -137,8 +136,7 @@ def revoke(
             as_json=as_json,
         )
         return
-    wish = msgspec.json.encode(Decision(fingerprint=fingerprint, who=who or _login()))
-    answer = ask_box(load_config(config).folder, "POST", "/keys/revoke", wish)
+    answer = _decide(config, "revoke", Decision(fingerprint=fingerprint, who=who or _login()))
     _say(answer, f"{answer['revoked']} is granted nothing further.", as_json=as_json)
 
 
@@ -238,6 +236,11 @@ def _numbers(epochs: str) -> list[int]:
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise typer.BadParameter("epochs are numbers with commas between, e.g. 1,2")
     return [int(part) for part in parts]
+
+
+def _decide(config: Path, what: str, wish: Decision) -> dict[str, Any]:
+    body = msgspec.json.encode(wish)
+    return ask_box(load_config(config).folder, "POST", f"/keys/{what}", body)
 
 
 def _only_said(sentence: str, *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ A figure that is not known is left out; its age is a timestamp of its own beside
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from edge.clock_watch import ClockLight
@@ -67,65 +67,49 @@ def _link(lights: SyncLights, uplink: UplinkState) -> Iterator[Family]:
     )
 
 
-def _lanes(lights: SyncLights) -> Iterator[Family]:
-    def family(name: str, told: str, values: dict[Lane, float | None]) -> Family:
-        by_name = {lane.name.lower(): value for lane, value in values.items()}
-        return labelled(f"schoolnode_sync_{name}", told, "lane", by_name)
-
-    lanes: dict[Lane, LaneLight] = {light.lane: light for light in lights.lanes}
-    of = lanes.items()
-    yield family(
-        "unsealed_rows", "Rows not sealed yet.", {lane: each.unsealed_rows for lane, each in of}
-    )
-    yield family(
-        "sealed_rows",
-        "Rows sealed, of all logs of this school.",
-        {lane: each.sealed for lane, each in of},
-    )
-    yield family(
-        "in_flight_bytes",
-        "Bytes sent and not receipted yet.",
-        {lane: each.under_way_bytes for lane, each in of},
-    )
-    yield family(
-        "stored_rows", "Rows that the hub said it stores.", {lane: each.stored for lane, each in of}
-    )
-    yield family(
-        "applied_rows",
-        "Rows that the hub said it went through.",
-        {lane: each.applied for lane, each in of},
-    )
-    yield family(
-        "waiting_rows",
-        "Rows that the hub has not receipted.",
-        {lane: each.waiting_rows for lane, each in of},
-    )
-    yield family(
+_Figure = Callable[[LaneLight], float | None]
+_OF_LANES: tuple[tuple[str, str, _Figure], ...] = (
+    ("unsealed_rows", "Rows not sealed yet.", lambda lane: lane.unsealed_rows),
+    ("sealed_rows", "Rows sealed, of all logs of this school.", lambda lane: lane.sealed),
+    ("in_flight_bytes", "Bytes sent and not receipted yet.", lambda lane: lane.under_way_bytes),
+    ("stored_rows", "Rows that the hub said it stores.", lambda lane: lane.stored),
+    ("applied_rows", "Rows that the hub said it went through.", lambda lane: lane.applied),
+    ("waiting_rows", "Rows that the hub has not receipted.", lambda lane: lane.waiting_rows),
+    (
         "waiting_bytes",
         "Bytes of sealed segments that the hub has not receipted.",
-        {lane: each.waiting_bytes for lane, each in of},
-    )
-    yield family(
+        lambda lane: lane.waiting_bytes,
+    ),
+    (
         "oldest_waiting_timestamp_seconds",
         "When the oldest waiting row arose.",
-        {lane: seconds(each.oldest_waiting_ms) for lane, each in of},
-    )
-    yield family(
+        lambda lane: seconds(lane.oldest_waiting_ms),
+    ),
+    (
         "receipt_timestamp_seconds",
         "When the hub last told what it stores.",
-        {lane: seconds(each.stored_ms) for lane, each in of},
-    )
-    yield family(
-        "held",
+        lambda lane: seconds(lane.stored_ms),
+    ),
+)
+"""Name behind ``schoolnode_sync_``, what it is, and the figure of one lane."""
+
+
+def _lanes(lights: SyncLights) -> Iterator[Family]:
+    for name, told, figure in _OF_LANES:
+        values = {light.lane.name.lower(): figure(light) for light in lights.lanes}
+        yield labelled(f"schoolnode_sync_{name}", told, "lane", values)
+    yield labelled(
+        "schoolnode_sync_held",
         "1 for lanes that wait although there is a connection.",
-        {lane: float(lane in lights.held) for lane in lanes},
+        "lane",
+        {light.lane.name.lower(): float(light.lane in lights.held) for light in lights.lanes},
     )
     yield Family(
         "schoolnode_sync_sealed_only_segments",
         "Segments that the hub stores and cannot read, by group.",
         [
-            Sample(each.segments, {"lane": lane.name.lower(), "group": each.group})
-            for lane, light in of
+            Sample(each.segments, {"lane": light.lane.name.lower(), "group": each.group})
+            for light in lights.lanes
             for each in light.sealed_only or ()
         ],
     )

@@ -9,13 +9,13 @@ import asyncio
 import logging
 import socket
 import sqlite3
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from hub.calls_under_way import CallsUnderWay
 from provisioning.box_gate import BoxGate
 from provisioning.certificates import Binding
 from provisioning.enrolment_api import calling_box, refusal_response
@@ -111,7 +111,7 @@ class ExchangeDesk:
         self._on_import = on_import
         self._streams: dict[str, _Stream] = {}
         self._arriving: dict[str, _Stream] = {}
-        self._calls: Counter[int] = Counter()
+        self._calls = CallsUnderWay()
         self._turn = asyncio.Lock()
         self._queued = 0
         self.heartbeats: dict[str, Heartbeat] = {}
@@ -227,18 +227,13 @@ class ExchangeDesk:
                 text="as many boxes are connected as this hub takes; try again later",
                 headers={"Retry-After": str(BUSY_AFTER_S)},
             )
-        if self._calls[school] >= STREAMS_OF_A_SCHOOL_MAX:
+        if self._calls.of(school) >= STREAMS_OF_A_SCHOOL_MAX:
             raise web.HTTPTooManyRequests(
                 text=f"{STREAMS_OF_A_SCHOOL_MAX} streams of this school are open; wait",
                 headers={"Retry-After": "5"},
             )
-        self._calls[school] += 1
-        try:
+        with self._calls.one(school):
             yield
-        finally:
-            self._calls[school] -= 1
-            if not self._calls[school]:
-                del self._calls[school]
 
     def _note(self, box: Binding, imported: Imported, waiting_bytes: int | None) -> None:
         school, now_ms = box.school, self._node.clock.now_ms()

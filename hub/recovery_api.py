@@ -7,7 +7,6 @@ msgpack (``sync.persons.vault_backup``, ``sync.persons.restore``).
 import asyncio
 import logging
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 
@@ -15,6 +14,7 @@ import msgspec
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from hub.calls_under_way import CallsUnderWay
 from hub.exchange_api import drop_when_stalled
 from hub.vault_shelf import VaultShelf
 from provisioning.box_gate import BoxGate
@@ -63,7 +63,7 @@ class RecoveryDesk:
         self._signing = signing
         self._connect = connect
         self._pictures = asyncio.Semaphore(PICTURES_AT_ONCE)
-        self._calls: Counter[int] = Counter()
+        self._calls = CallsUnderWay()
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get(STATE_PATH, self._judged(self._state), allow_head=False)
@@ -97,18 +97,13 @@ class RecoveryDesk:
 
     @contextmanager
     def _counted(self, school: int) -> Iterator[None]:
-        if self._calls[school] >= CALLS_OF_A_SCHOOL_MAX:
+        if self._calls.of(school) >= CALLS_OF_A_SCHOOL_MAX:
             raise web.HTTPServiceUnavailable(
                 text=f"{CALLS_OF_A_SCHOOL_MAX} calls of this school are under way; wait",
                 headers={"Retry-After": "5"},
             )
-        self._calls[school] += 1
-        try:
+        with self._calls.one(school):
             yield
-        finally:
-            self._calls[school] -= 1
-            if not self._calls[school]:
-                del self._calls[school]
 
     async def _state(self, box: Binding, _: web.Request) -> bytes:
         return msgspec.msgpack.encode(await self._writer.call(self._shelf.state, box.school))

@@ -1,24 +1,21 @@
 """ipycam, an ONVIF camera that is not ours, in its own environment built once for each lock."""
 
-import hashlib
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Interface
 from pathlib import Path
 
+from benchmarks.peer_environment import PeerMissingError, peer_python
 from drivers.codecs.digest import Credentials
 from tests.system_needs import give_up
 
-LOCK = Path(__file__).parents[2] / "benchmarks" / "peers" / "ipycam" / "requirements.lock"
 SITE = IPv4Interface("127.0.0.1/24")
 """ipycam answers from the address the kernel prefers for loopback."""
 STARTED_S_MAX = 30.0
@@ -28,22 +25,10 @@ def ipycam_python() -> Path:
     """Return the interpreter of ipycam's environment; skips, or fails in CI, without one."""
     if shutil.which("ffmpeg") is None:
         give_up("ffmpeg is missing; run: apt install ffmpeg")
-    cache = Path.home() / ".cache" / "schoolnode-peers"
-    home = cache / f"ipycam-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
-    if not home.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix="building-", dir=cache))
-        install = ["install", "--quiet", "--require-hashes", "-r", str(LOCK)]
-        try:
-            subprocess.run([sys.executable, "-m", "venv", building], check=True)
-            subprocess.run([building / "bin" / "pip", *install], check=True)
-            building.rename(home)
-        except (OSError, subprocess.CalledProcessError) as error:
-            shutil.rmtree(building)
-            # Another run may have been quicker.
-            if not home.exists():
-                give_up(f"ipycam cannot be installed: {error}")
-    return home / "bin" / "python"
+    try:
+        return peer_python("ipycam")
+    except PeerMissingError as error:
+        give_up(str(error))
 
 
 @contextmanager
