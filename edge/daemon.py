@@ -33,9 +33,10 @@ from edge.changes import Changes
 from edge.clock_watch import BoxClock, ClockLight, ClockWatch, boot_ms, read_boot
 from edge.config import BoxConfig
 from edge.courier_desk import CourierDesk
+from edge.devices.adopted import AdoptedDevice
+from edge.devices.fleet import Fleet
 from edge.errors import BoxSetupError
 from edge.finder import Finder
-from edge.fleet import AdoptedDevice, Fleet
 from edge.hub_recovery import HttpRecoveryHub
 from edge.key_desk import KeyDesk
 from edge.lesson.orchestration import Lessons
@@ -411,7 +412,7 @@ class Box:
         return result
 
     async def snapshot(self, device: DeviceId) -> bytes:
-        return await self._fleet.snapshot(device)
+        return await self._fleet.cameras.snapshot(device)
 
     def device_lights(self) -> Sequence[DeviceLight]:
         return [self._device_light(adopted) for adopted in self._fleet.devices.values()]

@@ -21,7 +21,7 @@ from drivers.discovery.serial_bus import (
 from drivers.entities import NowMs
 from drivers.errors import DriverError, SetupError
 from edge.config import BoxConfig
-from edge.fleet import Fleet
+from edge.devices.fleet import Fleet
 from edge.pages.box_view import Change, DiscoveryProgress
 from firmware_profiles.catalog import Catalog
 
@@ -109,17 +109,22 @@ class Finder:
             if SERIAL_KINDS.intersection(kinds):
                 find = find_ports if self._config.serial.usb else find_named_ports
                 for port in await asyncio.to_thread(find, self._config.serial.ports):
-                    if port.path not in self._fleet.ports_taken():
+                    if self._may_search(port):
                         tasks.create_task(self._search_serial(port))
             if DeviceKind.BLACKBOARD in kinds:
                 tasks.create_task(self._search_displays())
             if DeviceKind.CAMERA in kinds:
                 tasks.create_task(self._search_cameras())
 
+    def _may_search(self, port: FoundPort) -> bool:
+        """Return whether a port is free, or its driver lends it between polls."""
+        is_free = port.path not in self._fleet.ports.taken()
+        return is_free or port.path in self._fleet.buses.by_port
+
     async def _search_serial(self, port: FoundPort) -> None:
         report = SearchReport(progress=self._note_progress, found=self._add)
         profiles = list(self._catalog.profiles.values())
-        bus = self._fleet.bus_on(port.path)
+        bus = self._fleet.buses.by_port.get(port.path)
         try:
             if bus is None:
                 await search_port(port, profiles, self._now_ms, report)

@@ -21,7 +21,7 @@ from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceId, Outcome
 from drivers.errors import DriverError, SetupError
 from edge.box_store import BoxStore
-from edge.fleet import Fleet
+from edge.devices.fleet import Fleet
 from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.fan_out import FanOut
 from edge.lesson.hub_link import HubRoute
@@ -377,7 +377,7 @@ class _Room:
             raise SetupError(
                 f"room {self._lesson.mine.room} has no adopted camera; adopt one on the set-up page"
             )
-        return self._fleet.stream_of(cameras[0])
+        return self._fleet.cameras.stream_of(cameras[0])
 
     def publish(self, item: StreamItem) -> None:
         if self._is_shown():

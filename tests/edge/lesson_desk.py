@@ -10,7 +10,7 @@ import pytest
 
 from drivers.entities import DeviceEvent
 from edge.box_store import BoxStore
-from edge.fleet import Fleet
+from edge.devices.fleet import Fleet
 from edge.lesson import lesson_run, orchestration
 from edge.lesson.orchestration import Lessons
 from edge.notebook import Notebook

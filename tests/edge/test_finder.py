@@ -11,8 +11,9 @@ from drivers.entities import DeviceEvent
 from drivers.errors import SetupError
 from drivers.simulators.pty_link import PtyLink
 from edge import finder as finder_module
+from edge.devices.adopted import AdoptedDevice
+from edge.devices.fleet import Fleet
 from edge.finder import Finder
-from edge.fleet import AdoptedDevice, Fleet
 from edge.notebook import Notebook
 from edge.pages.box_view import Change
 from firmware_profiles.catalog import load_catalog

@@ -15,8 +15,9 @@ from drivers.errors import SetupError
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.pjlink_projector import PjlinkProjector
 from drivers.simulators.pty_link import PtyLink
-from edge import fleet as fleet_module
-from edge.fleet import AdoptedDevice, Fleet
+from edge.devices import fleet as fleet_module
+from edge.devices.adopted import AdoptedDevice
+from edge.devices.fleet import Fleet
 from edge.notebook import Notebook
 from firmware_profiles.catalog import load_catalog
 from tests.drivers.serial_bench import now_ms, running, until
@@ -95,7 +96,7 @@ async def test_a_released_device_frees_its_port_and_may_be_adopted_again(garage:
         await garage.fleet.remove(adopted.device)
 
         assert not link.is_open
-        assert garage.fleet.ports_taken() == set()
+        assert garage.fleet.ports.taken() == set()
         assert garage.notebook.password(adopted.device) is None
         garage.fleet.add(adopted)
         await until(lambda: link.is_open)
@@ -111,11 +112,11 @@ async def test_the_last_probe_of_a_bus_takes_the_bus_with_it(garage: Garage) -> 
     async with running(garage.fleet.run()):
         await until(lambda: link.is_open)
         await garage.fleet.remove(DeviceId("modbus:bus:1"))
-        bus = garage.fleet.bus_on(path)
+        bus = garage.fleet.buses.by_port.get(path)
         assert bus is not None
         assert [unit.unit for unit in bus.units] == [2]
         await garage.fleet.remove(DeviceId("modbus:bus:2"))
-        assert garage.fleet.bus_on(path) is None
+        assert garage.fleet.buses.by_port.get(path) is None
         assert not link.is_open
         assert not garage.fleet.deadbands
         garage.fleet.add(garage.reader("bus"))

@@ -14,7 +14,7 @@ from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceId
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.pjlink_projector import PjlinkProjector
-from edge.fleet import AdoptedDevice
+from edge.devices.adopted import AdoptedDevice
 from edge.lesson.orchestration import SHOW_AFTER_MS
 from edge.lesson.partners import Partners
 from edge.pages.box_view import LessonState

@@ -1,0 +1,1 @@
+"""The adopted devices: who drives each of them."""
