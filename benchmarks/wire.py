@@ -32,17 +32,23 @@ from sync.store import connect_readonly
 BACKLOG_ROWS = 10_000
 ROWS_A_TRANSACTION = 1000
 _CLOSE_S = 0.2
+_PASS_S_MAX = 10.0
 _TICK_MS = int(SEAL_EVERY_S * 1000)
+_QUESTION = frame(b"")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """What some rows cost: sealed segments alone, and all that passed, without the handshake."""
+    """What some rows cost: sealed segments alone, and all that passed, without the handshake.
+
+    ``question_bytes`` passed beside: an idle connection asks and answers as well.
+    """
 
     rows: int
     segments: int
     segment_bytes: int
     passed_bytes: int
+    question_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +133,10 @@ class _Line:
             return self._counted(len(taps), self._link.passed_bytes - before - handshake)
 
     async def pass_day(self, taps: Sequence[Tap]) -> tuple[Counted, int]:
-        """Let a day's taps arrive while connected; also return what an idle heartbeat costs."""
+        """Let a day's taps arrive while connected; also return what an idle heartbeat costs.
+
+        The box asks when the trace's time has come; with the answer comes what the hub owes.
+        """
         node, policy = self._box.node, SealPolicy()
         async with self._connected() as call:
             await call.until_acknowledged()
@@ -135,36 +144,41 @@ class _Line:
             await call.ask()
             heartbeat_bytes = self._link.passed_bytes - before
             before, asked = self._link.passed_bytes, 0
-            tick_ms = self._clock.ms = taps[0].at_ms
+            begun_ms = tick_ms = self._clock.ms = taps[0].at_ms
             for tap, until_ms in zip(taps, _nexts(taps), strict=True):
                 self._clock.ms = tap.at_ms
                 node.record("card_tap", [tap.row])
                 while tick_ms < until_ms:
                     self._clock.ms = tick_ms = tick_ms + _TICK_MS
-                    if node.seal_due(policy):
-                        await call.until_acknowledged()
-                        asked += 1
-            passed_bytes = self._link.passed_bytes - before - asked * heartbeat_bytes // 2
-            return self._counted(len(taps), passed_bytes), heartbeat_bytes
+                    if node.seal_due(policy) or call.is_due(tick_ms - begun_ms):
+                        asked += await call.keep_up(tick_ms - begun_ms)
+            assert not call.conversation.under_way, "the last receipt came with the last answer"
+            question_bytes = asked * heartbeat_bytes
+            passed_bytes = self._link.passed_bytes - before - question_bytes
+            return self._counted(len(taps), passed_bytes, question_bytes), heartbeat_bytes
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator["_Call"]:
         conversation = Conversation(self._box.node, HUB, Pace(), 0, asks=True)
 
-        async def first() -> bytes:
-            data = conversation.speak(0)
-            assert data is not None
-            return data
+        async def begin() -> bytes | None:
+            return conversation.speak(0)
 
         base = f"https://{ROUTE_ADDRESS}:{BOX_PORT}"
-        async with hub_stream(base, self._context, first) as stream:
-            yield _Call(stream, conversation)
+        async with hub_stream(base, self._context, begin) as stream:
+            yield _Call(stream, conversation, self._link)
 
-    def _counted(self, rows: int, passed_bytes: int) -> Counted:
+    def _counted(self, rows: int, passed_bytes: int, question_bytes: int = 0) -> Counted:
         sealed = self._count_sealed()
         segments, size = (now - before for now, before in zip(sealed, self._sealed, strict=True))
         self._sealed = sealed
-        return Counted(rows=rows, segments=segments, segment_bytes=size, passed_bytes=passed_bytes)
+        return Counted(
+            rows=rows,
+            segments=segments,
+            segment_bytes=size,
+            passed_bytes=passed_bytes,
+            question_bytes=question_bytes,
+        )
 
     def _count_sealed(self) -> tuple[int, int]:
         with closing(connect_readonly(self._box.path)) as store:
@@ -178,19 +192,39 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One connection; its own clock stands still, so that it asks nothing of itself."""
+    """One connection; its clock stands still, so that it asks nothing of itself, but for a day."""
 
     stream: HubStream
     conversation: Conversation
+    link: Link
 
     async def until_acknowledged(self) -> None:
-        """Send what is sealed; the hub is asked for its receipt, which waits 3 s otherwise."""
+        """Send what is sealed; the hub is asked for its receipt, which waits otherwise."""
         while not self.conversation.has_heard or await self._send():
             await self._hear()
 
     async def ask(self) -> None:
-        await self.stream.send(frame(b""))
+        await self.stream.send(_QUESTION)
         await self._hear()
+
+    def is_due(self, now_ms: int) -> bool:
+        due_ms = self.conversation.due_ms()
+        return due_ms is not None and due_ms <= now_ms
+
+    async def keep_up(self, now_ms: int) -> int:
+        """Send what is to be sent now; return 1 if the hub was asked, and has answered."""
+        asked = 0
+        while data := self.conversation.speak(now_ms):
+            before = self.link.passed_bytes
+            await self.stream.send(data)
+            if data == _QUESTION:
+                asked += 1
+                await self._hear(now_ms)
+            # What the trace says later goes in a record of its own.
+            async with asyncio.timeout(_PASS_S_MAX):
+                while self.link.passed_bytes < before + len(data):  # noqa: ASYNC110 - it only counts
+                    await asyncio.sleep(0)
+        return asked
 
     async def _send(self) -> bool:
         """Send all that may be sent now; tell whether a receipt is still to come."""
@@ -198,19 +232,19 @@ class _Call:
             await self.stream.send(data)
         if not self.conversation.under_way:
             return False
-        await self.stream.send(frame(b""))
+        await self.stream.send(_QUESTION)
         return True
 
-    async def _hear(self) -> None:
-        message = self.conversation.hear(await self.stream.receive(), 0).message
+    async def _hear(self, now_ms: int = 0) -> None:
+        message = self.conversation.hear(await self.stream.receive(), now_ms).message
         if message is not None and message.refused:
             raise RuntimeError(f"the hub refused {message.refused[0]}; mend the path first")
 
 
 def _nexts(taps: Sequence[Tap]) -> Iterator[int]:
-    """Yield until when each tap is the last: the next one's moment, a minute after the last."""
+    """Yield until when each tap is the last: the next one's moment, two minutes after the last."""
     yield from (tap.at_ms for tap in taps[1:])
-    yield taps[-1].at_ms + 60_000
+    yield taps[-1].at_ms + 120_000
 
 
 def _real_ms() -> int:

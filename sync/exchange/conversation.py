@@ -1,25 +1,31 @@
 """One end of a connection between two nodes, without any I/O: frames in, frames out.
 
 Both ends may speak at any time. A receipt waits a little for company, unless what it is for was
-long, or one of several. The caller asks an idle peer whether it is there. Moments are
-monotonic milliseconds of the caller's.
+long, or one of several. The caller asks an idle peer whether it is there; a receipt for what was in
+no hurry waits for that question, and answers it. Moments are monotonic milliseconds of the
+caller's.
 """
 
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from sync.errors import SyncError
 from sync.exchange.framing import STREAM_VERSION, frame
 from sync.exchange.message_packing import MessagePacking
 from sync.exchange.pacing import Pace
 from sync.exchange.session import CREDIT_BYTES, EVERY_LANE, FIRST_BYTES_MAX, Message, Session
+from sync.logs.sealer import URGENT
 from sync.node import Imported, Node
 from sync.schema.model import Lane
+from sync.segments.segment import parse_segment
 
 HEARTBEAT_MS = 30_000
 """A caller that heard nothing for so long asks."""
 RECEIPT_MS = 3_000
 """How long a receipt may wait for more to be said with it."""
+PATIENT_RECEIPT_MS = HEARTBEAT_MS + 5_000
+"""How long it may wait for the caller's question, if what it is for waited to be sealed as well."""
 LONG_BYTES = 4 * 1024
 """For more than this the receipt, 34 bytes all in, is owed at once."""
 
@@ -59,7 +65,7 @@ class Conversation:
         first_bytes_max: int = FIRST_BYTES_MAX,
     ) -> None:
         self._session = Session(node, peer)
-        self._packing = MessagePacking()
+        self._packing = MessagePacking(node.district_key)
         self._pace = pace
         self._asks = asks
         self._first_bytes_max = first_bytes_max
@@ -69,7 +75,13 @@ class Conversation:
         self._has_heard = False
         self._receipt_due_ms: int | None = None
         self._brought_ms: int | None = None  # when segments last came
+        self._has_more_waited = False  # behind these, as the peer said
         self._timed: deque[_Sent] = deque()
+
+    @property
+    def has_spoken(self) -> bool:
+        """Tell whether this end has said what it holds."""
+        return self._has_spoken
 
     @property
     def has_heard(self) -> bool:
@@ -122,6 +134,7 @@ class Conversation:
             return frame(_ASK)
         if self._asks and now_ms >= max(self._heard_ms, self._asked_ms) + HEARTBEAT_MS:
             self._asked_ms = now_ms
+            session.note_turn()  # on an idle line there is no other
             return frame(_ASK)
         return None
 
@@ -138,20 +151,31 @@ class Conversation:
         imported = self._session.hear(message)
         self._has_heard = True
         self._learn(message.taken, now_ms)
-        if self._session.owes_receipt and self._receipt_due_ms is None:
-            self._receipt_due_ms = now_ms + RECEIPT_MS
-        if self._is_pressing(message, now_ms) or message.complete:
-            self._receipt_due_ms = now_ms
+        if message.segments or message.complete:
+            due_ms = now_ms + self._patience_ms(message, now_ms)
+            if self._receipt_due_ms is not None:
+                due_ms = min(due_ms, self._receipt_due_ms)
+            self._receipt_due_ms = due_ms
         return Heard(message, imported)
 
-    def _is_pressing(self, message: Message, now_ms: int) -> bool:
-        """Tell whether the receipt for a message should not wait, and note when it came."""
-        if not message.segments:
-            return False
-        is_burst = self._brought_ms is not None and now_ms - self._brought_ms < RECEIPT_MS
-        self._brought_ms = now_ms
+    def _patience_ms(self, message: Message, now_ms: int) -> int:
+        """Return how long the receipt for a message may wait, and note when the message came."""
+        is_owed = self._receipt_due_ms is not None
+        is_burst = (
+            is_owed and self._brought_ms is not None and now_ms - self._brought_ms < RECEIPT_MS
+        )
+        is_awaited = self._has_more_waited or message.waiting_bytes > 0
+        if message.segments:
+            self._brought_ms = now_ms
+            self._has_more_waited = message.waiting_bytes > 0
         is_long = sum(map(len, message.segments)) > LONG_BYTES
-        return is_burst or is_long or message.waiting_bytes > 0
+        if message.complete or is_burst or is_long or is_awaited:
+            return 0
+        lanes = {_lane(wire) for wire in message.segments}
+        if Lane.ALARM in lanes:
+            return 0
+        # Who asks is not asked itself.
+        return RECEIPT_MS if self._asks or lanes & URGENT else PATIENT_RECEIPT_MS
 
     def _send(self, message: Message, now_ms: int) -> bytes:
         self._receipt_due_ms = None
@@ -171,3 +195,10 @@ class Conversation:
         """Fit the window by the messages of which the peer has told."""
         while self._timed and self._timed[0].number <= taken:
             self._pace.note_passed(self._timed.popleft().at_ms, now_ms)
+
+
+def _lane(wire: bytes) -> Lane:
+    try:
+        return parse_segment(wire).header.log.lane
+    except SyncError:
+        return Lane.CONTROL  # its refusal is not to wait long

@@ -10,7 +10,7 @@ from sync.errors import MalformedError
 from sync.exchange.session import MESSAGE_BYTES_MAX
 from sync.segments.varints import pack_uint
 
-STREAM_VERSION = 1
+STREAM_VERSION = 2
 _LENGTH_BYTES_MAX = len(pack_uint(MESSAGE_BYTES_MAX))
 
 

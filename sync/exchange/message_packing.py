@@ -3,6 +3,8 @@
 One packing belongs to one end of one connection; messages are packed and unpacked in the order in
 which they travel. A log is named once and then numbered; cursors are told as steps; a head that is
 the last segment the peer sent is told by a bit; segments by :mod:`sync.exchange.segment_packing`.
+A message also names keys under which short bodies came and which this end holds: from then on the
+peer may tell it their cells.
 """
 
 from collections import OrderedDict
@@ -10,7 +12,8 @@ from collections import OrderedDict
 import msgspec
 
 from sync.errors import MalformedError, SyncError
-from sync.exchange.segment_packing import SegmentPacker, SegmentUnpacker
+from sync.exchange.body_coding import MAKER_BYTES, maker
+from sync.exchange.segment_packing import FindKey, SegmentPacker, SegmentUnpacker
 from sync.exchange.session import (
     FIRST_BYTES_MAX,
     MESSAGE_BYTES_MAX,
@@ -22,6 +25,7 @@ from sync.exchange.session import (
 )
 from sync.logs.log_state import HEAD_BYTES, Holding
 from sync.schema.model import Lane
+from sync.segments.sealing import KeyId
 from sync.segments.segment import LogName, check_log_name, parse_segment
 from sync.segments.varints import ByteReader, pack_int, pack_uint
 
@@ -31,20 +35,25 @@ _LOGS_MAX = 8192
 _HEADS_MAX = 4096
 _AUDIENCE_MAX = 64
 _INCARNATION_BYTES = 8
-_WHOLE, _CREDIT, _WAITING, _RETRY, _NOW, _REFUSED = (1 << bit for bit in range(6))
+_KEY_ID_BYTES = 8
+_KEYS_MAX = 64
+_WHOLE, _CREDIT, _WAITING, _RETRY, _NOW, _REFUSED, _HOLDS = (1 << bit for bit in range(7))
 _FROZEN, _APPLIED, _HEAD = 1, 2, 4
 
 _refusals = msgspec.msgpack.Decoder(list[Refusal])
 
 
 class MessagePacking:
-    """Both directions of one end of a connection."""
+    """Both directions of one end of a connection, which finds keys by ``find_key``."""
 
-    def __init__(self) -> None:
+    def __init__(self, find_key: FindKey = lambda _log, _name: None) -> None:
         self._own = _Told()
         self._peers = _Told()
-        self._packer = SegmentPacker()
-        self._unpacker = SegmentUnpacker()
+        self._find_key = find_key
+        self._own_keys: set[KeyId] = set()  # that the peer was told of
+        self._peer_keys: set[KeyId] = set()
+        self._packer = SegmentPacker(find_key, self._peer_keys)
+        self._unpacker = SegmentUnpacker(find_key)
         self._sent_heads: OrderedDict[tuple[LogName, int], bytes] = OrderedDict()
 
     def pack(self, message: Message) -> bytes:
@@ -57,6 +66,8 @@ class MessagePacking:
         flags |= _WAITING * bool(message.waiting_bytes)
         flags |= _RETRY * bool(message.retry_after_ms)
         flags |= _REFUSED * bool(message.refused)
+        held = self._keys_to_tell()
+        flags |= _HOLDS * bool(held)
         parts = [pack_uint(flags)]
         if is_whole:
             told.begin_anew()
@@ -73,9 +84,12 @@ class MessagePacking:
         told.taken, told.credit_bytes = message.taken, message.credit_bytes
         if tells_time:
             told.now_ms = message.now_ms
+        if held:
+            parts += [maker(), pack_uint(len(held)), *held]
         parts.append(pack_uint(len(message.have)))
         parts += [self._pack_holding(holding) for holding in message.have]
         parts.append(pack_uint(len(message.segments)))
+        self._packer.begin_message()
         for wire in message.segments:
             parts.append(self._packer.pack(wire))
             self._note_sent(wire)
@@ -89,7 +103,7 @@ class MessagePacking:
             raise MalformedError(f"a message of {len(data)} bytes; the limit {MESSAGE_BYTES_MAX}")
         reader = ByteReader(data)
         told = self._peers
-        flags = reader.uint(2 * _REFUSED - 1)
+        flags = reader.uint(2 * _HOLDS - 1)
         incarnation = 0
         if flags & _WHOLE:
             told.begin_anew()
@@ -100,7 +114,10 @@ class MessagePacking:
         waiting = reader.uint() if flags & _WAITING else 0
         retry_ms = reader.uint() if flags & _RETRY else 0
         now_ms = reader.uint() if flags & _NOW else 0
+        if flags & _HOLDS:
+            self._note_keys(reader)
         have = [self._unpack_holding(reader) for _ in range(reader.uint(_LOGS_MAX))]
+        self._unpacker.begin_message()
         segments = [self._unpacker.unpack(reader) for _ in range(reader.uint(SEGMENTS_MAX))]
         refused: list[Refusal] = []
         if flags & _REFUSED:
@@ -121,6 +138,24 @@ class MessagePacking:
         )
         check_message(message)
         return message
+
+    def _keys_to_tell(self) -> list[KeyId]:
+        """Return keys of short bodies that came, which this end holds by now."""
+        if len(self._own_keys) >= _KEYS_MAX:
+            return []
+        found = [
+            name
+            for name, log in self._unpacker.keys.items()
+            if name not in self._own_keys and self._find_key(log, name) is not None
+        ]
+        self._own_keys.update(found)
+        return found
+
+    def _note_keys(self, reader: ByteReader) -> None:
+        peers_maker = reader.take(MAKER_BYTES)
+        names = [reader.take(_KEY_ID_BYTES) for _ in range(reader.uint(_KEYS_MAX))]
+        if peers_maker == maker() and len(self._peer_keys) < _KEYS_MAX:
+            self._peer_keys.update(map(KeyId, names))
 
     def _pack_holding(self, holding: Holding) -> bytes:
         number, name = self._own.number(holding.log)

@@ -4,32 +4,55 @@ Of a segment that follows, its receiver can work out who wrote it, its number, w
 and the digests of its bodies; what cannot be guessed is the signature, the salts and the sealed
 bodies. The sender restores each segment itself before it packs it so, and sends it as it is where
 not every byte came back; the receiver checks the signature over the bytes that it restored.
+
+A short ``district`` body whose key the receiver said it holds is told by its cells
+(:mod:`sync.exchange.body_coding`). One that is sent again, because it was not taken, is told as it
+is, and so are all that follow of its log.
 """
 
-import hashlib
-
-import msgspec
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 from sync.errors import MalformedError, SyncError
-from sync.segments.sealing import SALT_BYTES, UNSEALED
+from sync.exchange.body_coding import (
+    CELLS_MAX,
+    CONTENT_BYTES_MAX,
+    LogMemory,
+    Rows,
+    make_content,
+    read_content,
+)
+from sync.exchange.following_header import read_header, restore_segment, tell_header
+from sync.exchange.range_coding import BYTES_MAX, Reader, Writer
+from sync.schema.model import GROUPS, Group
+from sync.segments.sealing import (
+    SALT_BYTES,
+    UNSEALED,
+    DataKey,
+    KeyId,
+    open_body,
+    seal_body,
+)
 from sync.segments.segment import (
     SEGMENT_BYTES_MAX,
-    BodyHeader,
     Header,
     LogName,
     Segment,
-    TableHeader,
-    frame_segment,
+    body_context,
     parse_segment,
 )
 from sync.segments.signing import SIGNATURE_BYTES
-from sync.segments.varints import ByteReader, pack_int, pack_uint
+from sync.segments.varints import ByteReader, pack_uint
 
 SLOTS = 64
 """Logs of which both ends remember the last segment; the oldest gives way to a new one."""
-_STAMP_BITS = 16
-_TABLES_MAX, _BODIES_MAX = 64, 8
-_SAME_TABLES, _SAME_BODIES, _ALL_ROWS, _NEXT_ROW, _ONE_STAMP = (1 << bit for bit in range(5))
+_MEMORIES = 8
+_KEYS_NOTED = 8
+_ROWS_MAX = 255
+_DISTRICT = GROUPS.index(Group.DISTRICT)
+
+FindKey = Callable[[LogName, KeyId], DataKey | None]
+"""Returns the key of a log's ``district`` bodies, or None where this end does not hold it."""
 
 
 class _Slots:
@@ -71,11 +94,36 @@ class _Slots:
             self._slots[place] = kept
 
 
-class SegmentPacker:
-    """The sending end of one connection."""
+class _Memories:
+    """What both ends know of the logs whose bodies were told by their cells lately."""
 
     def __init__(self) -> None:
+        self._memories: OrderedDict[LogName, LogMemory] = OrderedDict()
+
+    def of(self, log: LogName) -> LogMemory:
+        if log not in self._memories:
+            if len(self._memories) >= _MEMORIES:
+                self._memories.popitem(last=False)
+            self._memories[log] = LogMemory()
+        self._memories.move_to_end(log)
+        return self._memories[log]
+
+
+class SegmentPacker:
+    """The sending end of one connection; ``peer_keys`` are ids of keys that the peer holds."""
+
+    def __init__(self, find_key: FindKey, peer_keys: set[KeyId]) -> None:
+        self._find_key = find_key
+        self._peer_keys = peer_keys
         self._slots = _Slots()
+        self._memories = _Memories()
+        self._cells_left = CELLS_MAX
+        self._by_cells: dict[LogName, int] = {}
+        self._as_it_is: set[LogName] = set()
+
+    def begin_message(self) -> None:
+        """Count anew what a message tells by its cells."""
+        self._cells_left = CELLS_MAX
 
     def pack(self, wire: bytes) -> bytes:
         """Return a segment for :meth:`SegmentUnpacker.unpack`; any bytes may be given."""
@@ -86,32 +134,111 @@ class SegmentPacker:
         place = self._slots.place(segment.header.log)
         packed = None
         if place is not None:
-            packed = _pack_following(segment, self._slots.at(place))
-            if packed is not None:
-                packed = pack_uint(place + 1) + packed
+            packed = self._pack_following(segment, place)
         self._slots.keep(segment)
         return packed or _plain(wire)
+
+    def _pack_following(self, segment: Segment, place: int) -> bytes | None:
+        """Return how a segment follows that in ``place``; None if that does not restore it."""
+        if segment.is_hollow:
+            return None
+        before = self._slots.at(place)
+        told = tell_header(segment.header, before.header)
+        salts = [body.salt for body in segment.header.bodies]
+        if told is None:
+            return None
+        try:
+            follows = read_header(ByteReader(told), before.header)
+            wire = restore_segment(follows, before, salts, segment.signature, segment.bodies)
+        except MalformedError:
+            return None
+        if wire != segment.wire:
+            return None
+        rows = self._rows_totell_header(segment)
+        if rows is None:
+            parts = [pack_uint(2 * place + 1), told]
+        else:
+            writer = Writer()
+            memory = self._memories.of(segment.header.log)
+            memory.code_bytes(writer, told)
+            memory.code_tables(writer, follows.tables, follows.first_row, rows)
+            coded = writer.finish()
+            parts = [pack_uint(2 * place + 2), pack_uint(len(coded)), coded]
+        told_by_cells = _DISTRICT if rows is not None else None
+        bodies = []
+        for described, body in zip(segment.header.bodies, segment.bodies, strict=True):
+            parts.append(described.salt)
+            if described.group != told_by_cells:
+                parts.append(pack_uint(described.length))
+                bodies.append(body)
+        return b"".join((*parts, segment.signature, *bodies))
+
+    def _rows_totell_header(self, segment: Segment) -> list[Rows] | None:
+        """Return the rows of a body that the peer can make of them, else None."""
+        header = segment.header
+        described, body = header.bodies[0], segment.bodies[0]
+        is_short = described.length <= CONTENT_BYTES_MAX
+        rows = sum(table.rows for table in header.tables)
+        key_id = KeyId(described.key_id)
+        if described.group != _DISTRICT or not is_short or rows > _ROWS_MAX:
+            return None
+        if key_id not in self._peer_keys or not self._may_tell_cells(header):
+            return None
+        key = self._find_key(header.log, key_id)
+        if key is None:
+            return None
+        context = body_context(header.log, header.seq, Group.DISTRICT)
+        try:
+            tables = read_content(open_body(key, described.salt, context, body))
+        except SyncError:
+            return None
+        if tables is None or (cells := sum(each.cells for each in tables)) > self._cells_left:
+            return None
+        self._cells_left -= cells
+        self._by_cells[header.log] = header.seq
+        return tables
+
+    def _may_tell_cells(self, header: Header) -> bool:
+        """Tell whether nothing of a log, told so, has come back as not taken."""
+        if self._by_cells.get(header.log, 0) >= header.seq:
+            self._as_it_is.add(header.log)
+        return header.log not in self._as_it_is
 
 
 class SegmentUnpacker:
     """The receiving end."""
 
-    def __init__(self) -> None:
+    def __init__(self, find_key: FindKey) -> None:
+        self._find_key = find_key
         self._slots = _Slots()
+        self._memories = _Memories()
+        self._cells_left = CELLS_MAX
+        self.keys: OrderedDict[KeyId, LogName] = OrderedDict()
+        """Keys of the short bodies that came last, and a log of each."""
+
+    def begin_message(self) -> None:
+        """Count anew what a message tells by its cells."""
+        self._cells_left = CELLS_MAX
 
     def unpack(self, reader: ByteReader) -> bytes:
         """Return the next segment's bytes; raises MalformedError for what no packer made."""
-        place = reader.uint(SLOTS)
+        place = reader.uint(2 * SLOTS)
         if place:
-            wire = _unpack_following(reader, self._slots.at(place - 1))
+            before = self._slots.at((place - 1) // 2)
+            is_told_by_cells = place % 2 == 0
+            wire = (
+                self._unpack_cells(reader, before)
+                if is_told_by_cells
+                else _unpack_following(reader, before)
+            )
             try:
-                self._slots.keep(parse_segment(wire))
+                self._keep(parse_segment(wire))
             except SyncError as error:
                 raise MalformedError(f"a packed segment does not come back: {error}") from error
             return wire
         wire = reader.take(reader.uint(2 * SEGMENT_BYTES_MAX))
         try:
-            self._slots.keep(parse_segment(wire))
+            self._keep(parse_segment(wire))
         except SyncError:
             return wire  # refused where segments are taken in, with its reason
         return wire
@@ -124,96 +251,55 @@ class SegmentUnpacker:
         segment = self._slots.at(place)
         return segment.header.seq, segment.header_digest
 
+    def _keep(self, segment: Segment) -> None:
+        self._slots.keep(segment)
+        body = segment.header.bodies[0]
+        if body.group == _DISTRICT and body.length <= CONTENT_BYTES_MAX:
+            self.keys[KeyId(body.key_id)] = segment.header.log
+            while len(self.keys) > _KEYS_NOTED:
+                self.keys.popitem(last=False)
+
+    def _unpack_cells(self, reader: ByteReader, before: Segment) -> bytes:
+        log, seq = before.header.log, before.header.seq + 1
+        coded = Reader(reader.take(reader.uint(BYTES_MAX)))
+        memory = self._memories.of(log)
+        follows = read_header(ByteReader(memory.code_bytes(coded, None)), before.header)
+        tables = memory.code_tables(
+            coded, follows.tables, follows.first_row, None, self._cells_left
+        )
+        coded.finish()
+        self._cells_left -= sum(each.cells for each in tables)
+        if not follows.bodies or follows.bodies[0][0] != _DISTRICT:
+            raise MalformedError("a segment told by its cells without a body of them")
+        key = self._find_key(log, KeyId(follows.bodies[0][1]))
+        if key is None:
+            raise MalformedError("a segment told by its cells under a key that is not held")
+        sizes = [(_take_salt(reader, follows.bodies[0][1]), 0)]
+        sizes += _take_sizes(reader, follows.bodies[1:])
+        signature = reader.take(SIGNATURE_BYTES)
+        salts = [salt for salt, _ in sizes]
+        context = body_context(log, seq, Group.DISTRICT)
+        bodies = [seal_body(key, salts[0], context, make_content(tables))]
+        bodies += [reader.take(length) for _, length in sizes[1:]]
+        return restore_segment(follows, before, salts, signature, bodies)
+
 
 def _plain(wire: bytes) -> bytes:
     return b"".join((pack_uint(0), pack_uint(len(wire)), wire))
 
 
-def _pack_following(segment: Segment, before: Segment) -> bytes | None:
-    """Return how a segment follows ``before``, or None when it cannot be restored from that."""
-    header, last = segment.header, before.header
-    stamp_ms = (header.first_stamp >> _STAMP_BITS) - (last.last_stamp >> _STAMP_BITS)
-    if header.first_row <= last.last_row:
-        return None
-    tables = [(table.table, table.version) for table in header.tables]
-    bodies = [(body.group, body.key_id) for body in header.bodies]
-    rows = [table.rows for table in header.tables]
-    span = header.last_row - header.first_row
-    flags = 0
-    flags |= _SAME_TABLES * (tables == [(table.table, table.version) for table in last.tables])
-    flags |= _SAME_BODIES * (bodies == [(body.group, body.key_id) for body in last.bodies])
-    flags |= _ALL_ROWS * (rows == [span + 1])
-    flags |= _NEXT_ROW * (header.first_row == last.last_row + 1)
-    flags |= _ONE_STAMP * (header.last_stamp == header.first_stamp)
-    parts = [pack_uint(flags)]
-    if not flags & _NEXT_ROW:
-        parts.append(pack_uint(header.first_row - last.last_row))
-    parts += [pack_uint(span), pack_int(stamp_ms)]
-    parts.append(pack_uint(header.first_stamp & ((1 << _STAMP_BITS) - 1)))
-    if not flags & _ONE_STAMP:
-        parts.append(pack_uint(header.last_stamp - header.first_stamp))
-    if not flags & _SAME_TABLES:
-        parts.append(pack_uint(len(tables)))
-        parts += [pack_uint(number) for table in tables for number in table]
-    if not flags & _ALL_ROWS:
-        parts += [pack_uint(count) for count in rows]
-    if not flags & _SAME_BODIES:
-        parts.append(pack_uint(len(bodies)))
-        parts += [pack_uint(group) + key_id for group, key_id in bodies]
-    for body in header.bodies:
-        parts += [body.salt, pack_uint(body.length)]
-    packed = b"".join((*parts, segment.signature, *segment.bodies))
-    try:
-        is_restored = _unpack_following(ByteReader(packed), before) == segment.wire
-    except MalformedError:
-        return None
-    return packed if is_restored else None
-
-
 def _unpack_following(reader: ByteReader, before: Segment) -> bytes:
-    last = before.header
-    flags = reader.uint(2 * _ONE_STAMP - 1)
-    first_row = last.last_row + (1 if flags & _NEXT_ROW else reader.uint())
-    span = reader.uint()
-    stamp_ms = (last.last_stamp >> _STAMP_BITS) + reader.int()
-    first_stamp = (stamp_ms << _STAMP_BITS) + reader.uint((1 << _STAMP_BITS) - 1)
-    last_stamp = first_stamp + (0 if flags & _ONE_STAMP else reader.uint())
-    tables = [(table.table, table.version) for table in last.tables]
-    if not flags & _SAME_TABLES:
-        tables = [(reader.uint(), reader.uint()) for _ in range(reader.uint(_TABLES_MAX))]
-    rows = [span + 1] if flags & _ALL_ROWS else [reader.uint() for _ in tables]
-    bodies = [(body.group, body.key_id) for body in last.bodies]
-    if not flags & _SAME_BODIES:
-        bodies = [
-            (reader.uint(), reader.take(len(UNSEALED))) for _ in range(reader.uint(_BODIES_MAX))
-        ]
-    if len(rows) != len(tables):
-        raise MalformedError("a packed segment tells one table's rows and has more tables")
-    sizes = [
-        (b"" if key_id == UNSEALED else reader.take(SALT_BYTES), reader.uint(SEGMENT_BYTES_MAX))
-        for _, key_id in bodies
-    ]
+    follows = read_header(reader, before.header)
+    sizes = _take_sizes(reader, follows.bodies)
     signature = reader.take(SIGNATURE_BYTES)
-    sealed = [reader.take(length) for _, length in sizes]
-    header = Header(
-        log=last.log,
-        seq=last.seq + 1,
-        prev=before.header_digest,
-        signer=last.signer,
-        first_row=first_row,
-        last_row=first_row + span,
-        first_stamp=first_stamp,
-        last_stamp=last_stamp,
-        tables=[
-            TableHeader(table, version, count)
-            for (table, version), count in zip(tables, rows, strict=True)
-        ],
-        bodies=[
-            BodyHeader(group, key_id, salt, length, hashlib.sha256(body).digest())
-            for (group, key_id), (salt, length), body in zip(bodies, sizes, sealed, strict=True)
-        ],
-    )
-    try:
-        return frame_segment(msgspec.msgpack.encode(header), signature, sealed)
-    except OverflowError as error:
-        raise MalformedError("a packed segment with a number beyond 64 bits") from error
+    bodies = [reader.take(length) for _, length in sizes]
+    return restore_segment(follows, before, [salt for salt, _ in sizes], signature, bodies)
+
+
+def _take_sizes(reader: ByteReader, bodies: Sequence[tuple[int, bytes]]) -> list[tuple[bytes, int]]:
+    """Return salt and length of each body."""
+    return [(_take_salt(reader, key_id), reader.uint(SEGMENT_BYTES_MAX)) for _, key_id in bodies]
+
+
+def _take_salt(reader: ByteReader, key_id: bytes) -> bytes:
+    return b"" if key_id == UNSEALED else reader.take(SALT_BYTES)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import msgspec
 
 from sync.errors import MalformedError
+from sync.exchange.grants_ahead import GrantsAhead
 from sync.logs.lanes import LaneTurns
 from sync.logs.log_state import HEAD_BYTES, Holding, LogState, holding_of
 from sync.node import Imported, Node
@@ -142,6 +143,7 @@ class Session:
         self._turns = LaneTurns()
         self._told: dict[LogName, Holding] = {}
         self._told_incarnation = 0  # 0: the peer knows nothing yet
+        self._ahead: dict[LogName, Holding] = {}  # what the peer has and this node lacks
         self._sent = 0
         self._taken = 0
         self._under_way: deque[_UnderWay] = deque()
@@ -151,11 +153,6 @@ class Session:
         self._peer_incarnation: int | None = None
         self._strikes: dict[int, int] = {}
         self._held: dict[int, int] = {}  # log id -> messages until it is offered again
-
-    @property
-    def owes_receipt(self) -> bool:
-        """Tell whether the peer brought segments and was not told yet what became of them."""
-        return self._owes_receipt
 
     @property
     def sent(self) -> int:
@@ -195,13 +192,24 @@ class Session:
         self._sent -= 1
         return None
 
+    def note_turn(self) -> None:
+        """Bring nearer when logs that were not taken are offered again: a message, or its like."""
+        for log_id in list(self._held):
+            self._held[log_id] -= 1
+            if self._held[log_id] <= 0:
+                del self._held[log_id]
+
     def hear(self, message: Message) -> Imported:
         """Take in a message; on return what it brought is durable."""
         if message.complete:
             self._peer_incarnation = message.incarnation
             self._taken = 0
         self._taken += 1
-        self._node.note_holdings(self._peer, message.have, complete=message.complete)
+        ahead = self._node.note_holdings(self._peer, message.have, complete=message.complete)
+        if message.complete:
+            self._ahead.clear()
+        room = _LOGS_MAX - len(self._ahead)
+        self._ahead.update((each.log, each) for each in ahead[:room] if self._may_give(each.log))
         self._judge_offers(message.taken)
         self._credit_bytes = min(message.credit_bytes, CREDIT_BYTES)
         if self._peer == HUB and message.now_ms:
@@ -291,10 +299,7 @@ class Session:
 
     def _choose(self, bytes_max: int, lanes: Collection[Lane]) -> tuple[list[bytes], int]:
         """Pick segments for the peer, by turns, within ``bytes_max``; also count what waits."""
-        for log_id in list(self._held):
-            self._held[log_id] -= 1
-            if self._held[log_id] <= 0:
-                del self._held[log_id]
+        self.note_turn()
         lacking = self._lacking()
         reached = self._reached()
         following = {
@@ -308,19 +313,22 @@ class Session:
             log_id: log.name.lane for log_id, (log, _) in lacking.items() if log.name.lane in lanes
         }
         begun = dict(following)
+        grants = GrantsAhead(self._node, [log for log, _ in lacking.values()])
         chosen: list[bytes] = []
         by_lane: Counter[Lane] = Counter()
         left = bytes_max
         while open_lanes and left > 0:
-            log_id = self._turns.first(open_lanes)
-            wire = self._node.segment(log_id, following[log_id])
+            asked = self._turns.first(open_lanes)
+            wire = self._node.segment(asked, following[asked])
             if wire is None:
-                del open_lanes[log_id]
+                del open_lanes[asked]
                 continue
+            log_id, wire = grants.first(lacking[asked][0].name, asked, wire, following)
             if chosen and len(wire) > left:
                 break
-            self._turns.charge(log_id, open_lanes[log_id], len(wire))
-            by_lane[open_lanes[log_id]] += len(wire)
+            if log_id == asked:  # what had to go ahead takes nobody's turn
+                self._turns.charge(asked, open_lanes[asked], len(wire))
+            by_lane[lacking[log_id][0].name.lane] += len(wire)
             chosen.append(wire)
             following[log_id] += 1
             left -= len(wire)
@@ -345,12 +353,25 @@ class Session:
         return reached
 
     def _lacking(self) -> dict[int, tuple[LogState, int]]:
-        """Return logs of which the peer lacks something, by id, with what it has."""
+        """Return logs of which the peer lacks something, by id, with what it has.
+
+        What is given back here, as after a restore, is not to be sent back in turn: what the peer
+        said it has of that becomes its receipt as soon as this node has as much.
+        """
+        lacking = self._node.lacking(self._peer, self._peer_incarnation)
+        if any(self._is_caught_up(log) for log, _ in lacking):
+            ahead = self._node.note_caught_up(self._peer, self._ahead.values())
+            self._ahead = {holding.log: holding for holding in ahead}
+            lacking = self._node.lacking(self._peer, self._peer_incarnation)
         return {
             log.id: (log, stored)
-            for log, stored in self._node.lacking(self._peer, self._peer_incarnation)
-            if log.id not in self._held and self._may_give(log.name)
+            for log, stored in lacking
+            if log.id not in self._held and log.name not in self._ahead and self._may_give(log.name)
         }
+
+    def _is_caught_up(self, log: LogState) -> bool:
+        ahead = self._ahead.get(log.name)
+        return ahead is not None and log.stored >= ahead.stored
 
     def _judge_offers(self, taken: int) -> None:
         """Hold back logs of which the peer took nothing that it was offered, longer each time.

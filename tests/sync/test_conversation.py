@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from sync.errors import MalformedError
-from sync.exchange.conversation import HEARTBEAT_MS, RECEIPT_MS, Conversation
-from sync.exchange.framing import FrameReader, frame
+from sync.exchange.conversation import (
+    HEARTBEAT_MS,
+    PATIENT_RECEIPT_MS,
+    RECEIPT_MS,
+    Conversation,
+)
+from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
 from sync.exchange.pacing import Pace
 from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX, Message
 from sync.logs.oplog import Row
@@ -215,6 +220,87 @@ class TestReceipts:
         line.pass_on("down")
         assert line.edge.under_way == {}
 
+    def test_a_receipt_for_what_was_in_no_hurry_answers_the_callers_question(
+        self, district: District
+    ) -> None:
+        line = Line(district)
+        district.nodes[17].record("card_tap", [{"at_ms": 1}])
+        district.seal(17)  # with its key, which is a matter of control
+        line.settle()
+        line.now_ms += HEARTBEAT_MS
+        line.settle()
+        district.nodes[17].record("card_tap", [{"at_ms": 2}])
+        district.seal(17)
+        asked_ms = line.edge.due_ms()
+        assert asked_ms is not None
+        line.speak("up")
+        line.pass_on("up")
+        while line.now_ms < asked_ms:
+            assert line.speak("down") == 0
+            line.now_ms += 1000
+        assert sum(line.edge.under_way.values()) > 0
+        assert line.speak("up") == 1
+        line.pass_on("up")
+        line.bytes.clear()
+        assert line.speak("down") == 1
+        assert line.bytes["down"] <= 8
+        line.pass_on("down")
+        assert line.edge.under_way == {}
+        assert line.speak("down") == 0
+
+    def test_the_receipt_for_what_was_in_no_hurry_comes_though_nobody_asks(
+        self, district: District
+    ) -> None:
+        line = Line(district)
+        line.settle()
+        for at_ms in (1, 2):
+            line.now_ms += PATIENT_RECEIPT_MS
+            district.nodes[17].record("card_tap", [{"at_ms": at_ms}])
+            district.seal(17)
+            line.speak("up")
+            while line.lines["up"]:
+                line.pass_on("up")
+            due_ms = line.hub.due_ms()
+            assert due_ms is not None
+            line.now_ms = due_ms
+            assert line.speak("down") == 1
+            line.pass_on("down")
+        assert line.edge.under_way == {}
+
+    def test_an_alarm_is_receipted_at_once(self, district: District) -> None:
+        line = Line(district)
+        line.settle()
+        for at_ms in (1, 2):
+            line.now_ms += 2 * RECEIPT_MS
+            district.nodes[17].record("alarm", [{"at_ms": at_ms, "device": "b", "alarm": "panic"}])
+            district.seal(17)
+            line.speak("up")
+            while line.lines["up"]:
+                line.pass_on("up")
+            assert line.speak("down") == 1
+            line.pass_on("down")
+        assert line.edge.under_way == {}
+
+    def test_the_end_of_what_waited_is_receipted_at_once_however_short(
+        self, district: District
+    ) -> None:
+        line = Line(district)
+        line.settle()
+        line.paces[0].note_rate(1_000)  # of several messages, one segment each
+        school = district.nodes[17]
+        school.record("device_event", noise(district, 1))
+        district.seal(17)
+        school.record("device_event", [{"at_ms": 1, "device": "d", "event": "e"}])
+        district.seal(17)
+        said = line.speak("up")
+        assert said > 1
+        for _ in range(said):
+            line.now_ms += 2 * RECEIPT_MS
+            line.pass_on("up")
+            assert line.speak("down") == 1
+            line.pass_on("down")
+        assert line.edge.under_way == {}
+
     def test_in_a_burst_receipts_come_at_once(self, district: District) -> None:
         line = Line(district)
         line.settle()
@@ -275,7 +361,7 @@ class TestSilence:
 
     def test_what_no_peer_says_is_malformed(self, district: District) -> None:
         line = Line(district)
-        (content,) = FrameReader().feed(b"\x01" + frame(b"\xc1\xc1\xc1"))
+        (content,) = FrameReader().feed(bytes([STREAM_VERSION]) + frame(b"\xc1\xc1\xc1"))
         with pytest.raises(MalformedError):
             line.hub.hear(content, 0)
 

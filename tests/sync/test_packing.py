@@ -15,6 +15,7 @@ from sync.exchange.session import Message, Refusal, Session
 from sync.logs.log_state import Holding
 from sync.logs.oplog import Row
 from sync.schema.model import Lane
+from sync.segments.sealing import DataKey, KeyId
 from sync.segments.segment import LogName, parse_segment
 from sync.segments.varints import ByteReader
 from tests.sync.district import District
@@ -31,6 +32,10 @@ EMPTY = Message(
     refused=[],
     taken=0,
 )
+
+
+def no_key(_log: LogName, _name: KeyId) -> DataKey | None:
+    return None
 
 
 def written_logs(district: District, days: int = 12) -> list[bytes]:
@@ -63,9 +68,10 @@ class TestSegments:
     ) -> None:
         wires = written_logs(district)
         chance = random.Random(3)
-        sent = wires + chance.choices(wires, k=40) + [b"", b"no segment", wires[0][:-1]]
+        hollow = [parse_segment(wire).hollow() for wire in wires[::3]]
+        sent = wires + chance.choices(wires, k=40) + hollow + [b"", b"no segment", wires[0][:-1]]
         chance.shuffle(sent)
-        packer, unpacker = SegmentPacker(), SegmentUnpacker()
+        packer, unpacker = SegmentPacker(no_key, set()), SegmentUnpacker(no_key)
         reader = ByteReader(b"".join(map(packer.pack, sent)))
         assert [unpacker.unpack(reader) for _ in sent] == sent
         assert reader.is_at_end
@@ -74,7 +80,7 @@ class TestSegments:
         self, district: District
     ) -> None:
         wires = written_logs(district)
-        packer = SegmentPacker()
+        packer = SegmentPacker(no_key, set())
         seen = set()
         for wire in wires:
             segment = parse_segment(wire)
@@ -99,7 +105,7 @@ class TestSegments:
         wires = [wire for _, _, wire in district.wires(17)]
         by_turns = sorted(wires, key=lambda wire: parse_segment(wire).header.seq)
         for sent in (wires, by_turns):
-            packer, unpacker = SegmentPacker(), SegmentUnpacker()
+            packer, unpacker = SegmentPacker(no_key, set()), SegmentUnpacker(no_key)
             reader = ByteReader(b"".join(map(packer.pack, sent)))
             assert [unpacker.unpack(reader) for _ in sent] == sent
 
@@ -108,11 +114,11 @@ class TestSegments:
     ) -> None:
         written_logs(district)
         wires = [wire for name, _, wire in district.wires(17) if "attendance" in name]
-        packer = SegmentPacker()
+        packer = SegmentPacker(no_key, set())
         first, second = packer.pack(wires[0]), packer.pack(wires[1])
         public = district.keys[17].signing.public_key()
         for place in range(1, len(second)):
-            unpacker = SegmentUnpacker()
+            unpacker = SegmentUnpacker(no_key)
             unpacker.unpack(ByteReader(first))
             altered = bytearray(second)
             altered[place] ^= 1
