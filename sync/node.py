@@ -5,10 +5,12 @@ directory of other nodes are arguments, so that a simulation can run many nodes 
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
+from operator import contains
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
@@ -36,6 +38,7 @@ from sync.keys.keyring import Keyring
 from sync.keys.own_keys import KeyPolicy
 from sync.keys.recipients import Recipient, RecipientKind, Recipients
 from sync.logs import oplog
+from sync.logs.grant_order import last_grant
 from sync.logs.incarnation import (
     begin_incarnation,
     give_way,
@@ -54,16 +57,14 @@ from sync.logs.receipts import (
     read_receipts,
 )
 from sync.logs.sealer import SEGMENTS_MAX, Sealer, SealPolicy
-from sync.schema import TABLES
-from sync.schema.model import Audience, Group, Owner, Table
-from sync.segments.sealing import RandomBytes, RecipientId
+from sync.schema.model import Audience, Group, Table
+from sync.segments.sealing import DataKey, KeyId, RandomBytes, RecipientId
 from sync.segments.segment import (
     HUB,
     LogName,
     check_log_name,
 )
 from sync.segments.signing import SignerId, sign, signer_id, verify
-from sync.store import index_positions
 
 __all__ = [
     "Directory",
@@ -131,8 +132,6 @@ class Node:
         self.history = History(self, self.clock, self._keyring, self._sealer, directory)
         with self.transaction() as cursor:
             self._incarnation = open_incarnation(cursor, keys.origin, generation, random_bytes)
-            own = Owner.HUB if keys.origin == HUB else Owner.SCHOOL
-            index_positions(cursor, (table for table in TABLES if table.owner in {own, Owner.BOTH}))
 
     @property
     def origin(self) -> int:
@@ -236,6 +235,11 @@ class Node:
     @property
     def signer(self) -> SignerId:
         return signer_id(self._keys.signing.public_key())
+
+    def district_key(self, log: LogName, name: KeyId) -> DataKey | None:
+        """Return the key of a log's ``district`` bodies; None: not granted to this node."""
+        scope = (log.origin, log.audience, Group.DISTRICT)
+        return self._keyring.key(self._connection.cursor(), scope, name)
 
     def sign(self, context: bytes, message: bytes) -> bytes:
         """Sign for this node what is no segment; ``context`` keeps purposes apart."""
@@ -398,6 +402,10 @@ class Node:
         ).fetchone()
         return found[0] if found else None
 
+    def last_grant(self, log_id: int, names: Collection[bytes]) -> int:
+        """Return the last row of a control log in which one of these keys was granted at first."""
+        return last_grant(self._connection.cursor(), log_id, names)
+
     def segment_sizes(self, log_id: int, after_seq: int) -> list[tuple[int, int]]:
         """Return number and bytes of each segment of a log after ``after_seq``."""
         return self._connection.execute(
@@ -430,8 +438,8 @@ class Node:
         receipts = read_receipts(self._connection.cursor(), peer)
         return {log: (receipt.stored, receipt.applied) for log, receipt in receipts.items()}
 
-    def note_holdings(self, peer: int, told: Sequence[Holding], *, complete: bool) -> None:
-        """Remember what a peer says it holds; logs unknown here are passed over.
+    def note_holdings(self, peer: int, told: Sequence[Holding], *, complete: bool) -> list[Holding]:
+        """Remember what a peer says it holds; return what of that this node does not hold.
 
         With a ``complete`` vector the peer holds nothing of the logs it does not name. When a
         school's hub holds more of its present logs than itself, or something else, the school
@@ -440,7 +448,7 @@ class Node:
         incarnation = self._incarnation
         now_ms = self.clock.now_ms()
         with self.transaction() as cursor:
-            contradictions = self._note_all(cursor, peer, told, complete=complete)
+            contradictions, ahead = self._note_all(cursor, peer, told, complete=complete)
             note_heard(cursor, peer, now_ms)
             if self.origin == HUB:
                 note_return(cursor, self, peer, now_ms)
@@ -456,22 +464,43 @@ class Node:
                 former = self._former_unsealed(cursor, peer, incarnation)
                 reissue_settled(cursor, former, peer, incarnation, now_ms)
         self._incarnation = incarnation
+        return ahead
+
+    def note_caught_up(self, peer: int, ahead: Iterable[Holding]) -> list[Holding]:
+        """Take what a peer said it holds as its receipts, now that this node holds as much.
+
+        ``ahead`` is what :meth:`note_holdings` returned; what of it is lacking still is returned.
+        """
+        lacking = []
+        with self.transaction() as cursor:
+            for holding in ahead:
+                log = find_log(cursor, holding.log)
+                verdict = compare(cursor, log, holding) if log is not None else Verdict.AHEAD
+                if verdict is Verdict.AHEAD:
+                    lacking.append(holding)
+                elif log is not None and verdict is Verdict.AGREES:
+                    note_agreed(cursor, peer, log, holding, self.clock.now_ms())
+        return lacking
 
     def _note_all(
         self, cursor: sqlite3.Cursor, peer: int, told: Sequence[Holding], *, complete: bool
-    ) -> list[tuple[LogState, Verdict, int]]:
-        """Write receipts; return own logs of which the peer holds another end."""
+    ) -> tuple[list[tuple[LogState, Verdict, int]], list[Holding]]:
+        """Write receipts; return own logs that end otherwise at the peer, and what is ahead."""
         now_ms = self.clock.now_ms()
         named = set()
         contradictions = []
+        ahead = []
         before = read_receipts(cursor, peer)
         for holding in told:
             log = find_log(cursor, holding.log)
             if log is None:
+                ahead.append(holding)
                 continue
             named.add(log.id)
             is_own = log.name.origin == self.origin
             verdict = compare(cursor, log, holding) if is_own else Verdict.AGREES
+            if verdict is Verdict.AHEAD:
+                ahead.append(holding)
             agreed = before[log.id].stored if log.id in before else 0
             if verdict is Verdict.AGREES:
                 agreed = holding.stored
@@ -485,7 +514,7 @@ class Node:
                 contradictions.append((log, verdict, agreed))
         if complete:
             forget_unnamed(cursor, peer, named)
-        return contradictions
+        return contradictions, ahead
 
     def _shares_incarnation(self, cursor: sqlite3.Cursor, told: Sequence[Holding]) -> bool:
         """Tell whether the hub holds logs of this incarnation that are unknown here: a clone's."""
@@ -515,7 +544,7 @@ class Node:
         if audience is not None:
             return {audience: rows}
         is_one = table.audience is Audience.DISTRICT or (
-            table.audience is Audience.SCHOOL and not any("school" in row for row in rows)
+            table.audience is Audience.SCHOOL and not any(map(contains, rows, repeat("school")))
         )
         if is_one:
             return {self._audience_of(table.audience, rows[0]): rows}

@@ -10,10 +10,12 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sync.folding.merge import pack_clocks, unpack_clocks
+from sync.folding.merge import TOMBSTONE, pack_clocks, unpack_clocks
+from sync.former_contents import pack_former_write, renumber_clocks
 from sync.schema import TABLES
 from sync.schema.model import Kind, Owner, Table
 
@@ -193,6 +195,55 @@ def checkpoints(database: Database) -> None:
         database.execute(statement)
 
 
+@migrations()
+def waiting_batches(database: Database) -> None:
+    """Let events wait in batches; what waits already is left in its table, by its index."""
+    database.execute(
+        # count 0: events up to last_row are to be read back from their tables.
+        """CREATE TABLE waiting_batch (
+            log INTEGER NOT NULL, last_row INTEGER NOT NULL, first_row INTEGER NOT NULL,
+            count INTEGER NOT NULL, text_max INTEGER NOT NULL, table_number INTEGER NOT NULL,
+            content BLOB NOT NULL, PRIMARY KEY (log, last_row)) STRICT, WITHOUT ROWID"""
+    )
+    database.execute(
+        "INSERT INTO waiting_batch SELECT id, last_row, 0, 0, 0, 0, x'' FROM log"
+        " WHERE last_row > sealed_row"
+    )
+    for table in TABLES:
+        if table.is_by_time:
+            database.execute(f"DROP INDEX IF EXISTS {table.name}_position")
+
+
+@migrations()
+def clocks_by_number(database: Database) -> None:
+    """Let overrides name their columns by number, no longer by name."""
+    for table in TABLES:
+        is_merged = table.kind is Kind.STATE and table.owner is Owner.BOTH
+        if is_merged and database[table.name].exists():
+            renumber = partial(renumber_clocks, {TOMBSTONE: 0, **table.numbers})
+            database.conn.create_function("renumbered", 1, renumber)
+            database.execute(
+                f"UPDATE {table.name} SET clocks = renumbered(clocks) WHERE clocks IS NOT NULL"  # noqa: S608 - names are the schema's
+            )
+
+
+@migrations()
+def writes_in_batches(database: Database) -> None:
+    """Let writes to tables with two writers wait by columns; what waits becomes a batch a row."""
+    database.execute(
+        """CREATE TABLE waiting_write (
+            log INTEGER NOT NULL, last_row INTEGER NOT NULL, first_row INTEGER NOT NULL,
+            count INTEGER NOT NULL, text INTEGER NOT NULL, table_number INTEGER NOT NULL,
+            content BLOB NOT NULL, PRIMARY KEY (log, last_row)) STRICT, WITHOUT ROWID"""
+    )
+    database.conn.create_function("batch_of_one", 3, pack_former_write)
+    database.execute(
+        "INSERT INTO waiting_write SELECT log, row, row, 1, length(content), table_number,"
+        " batch_of_one(table_number, row, content) FROM pending_write"
+    )
+    database.execute("DROP TABLE pending_write")
+
+
 def open_store(path: Path) -> sqlite3.Connection:
     """Open or create a node's store and bring it to this version's schema.
 
@@ -251,7 +302,7 @@ def _bring_up(connection: sqlite3.Connection) -> None:
 def index_positions(cursor: sqlite3.Cursor, tables: Iterable[Table]) -> None:
     """Make rows of tables that stand by time be found by log and row too.
 
-    Who writes a table needs that to seal; a hub that only reads its rows does not.
+    Only a restored store, a wrong clock and a hub that reads further groups need that.
     """
     for table in tables:
         if table.is_by_time:
@@ -285,10 +336,10 @@ def _unwrite(database: Database, table: Table, columns: list[str]) -> None:
     where = " AND ".join(f"{name} = ?" for name in key)
     rows = database.execute(f"SELECT clocks, {', '.join(key)} FROM {table.name}").fetchall()  # noqa: S608 - names are the schema's
     for clocks, *cells in rows:
-        overrides = {**unpack_clocks(clocks), **dict.fromkeys(columns, (0, 0))}
+        overrides = {**unpack_clocks(table, clocks), **dict.fromkeys(columns, (0, 0))}
         database.execute(
             f"UPDATE {table.name} SET clocks = ? WHERE {where}",  # noqa: S608 - names are the schema's
-            [pack_clocks(overrides), *cells],
+            [pack_clocks(table, overrides), *cells],
         )
 
 

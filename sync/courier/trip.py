@@ -24,7 +24,9 @@ from sync.courier.stick import file_name
 from sync.errors import MalformedError
 from sync.exchange.session import CREDIT_BYTES, Message, Session
 from sync.exchange.session import VERSION as EXCHANGE_VERSION
+from sync.logs.log_state import LogState
 from sync.node import Imported, Node
+from sync.schema.model import Lane
 from sync.segments.sealing import RandomBytes
 from sync.segments.segment import HUB
 
@@ -51,7 +53,7 @@ class Outbound:
         self._parts: list[list[tuple[int, int]]] = [[]]
         self.bytes = self.left_bytes = self.segments = 0
         filled = 0
-        lacking = sorted(session.lacking(), key=lambda each: (each[0].name.lane, each[0].id))
+        lacking = sorted(session.lacking(), key=_turn)
         for log, stored in lacking:
             for seq, size in node.segment_sizes(log.id, stored):
                 if self.left_bytes or self.bytes + size > bytes_max:
@@ -174,6 +176,12 @@ def batches(part: Part) -> Iterator[list[bytes]]:
         total += len(wire)
     if chosen:
         yield chosen
+
+
+def _turn(lacking: tuple[LogState, int]) -> tuple[bool, Lane, int]:
+    """Return what a stick's logs are ordered by: grants first, without which nothing is taken."""
+    log, _ = lacking
+    return log.name.lane is not Lane.CONTROL, log.name.lane, log.id
 
 
 def _named(origin: int) -> str:

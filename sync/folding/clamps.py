@@ -47,6 +47,14 @@ class Clamps:
         earlier = bisect_left(self.order, seq)
         return self.tops[self.order[earlier - 1]] + _ROOM if earlier else 0
 
+    def reached(self, seq: int) -> int:
+        """Return a stamp that no row up to a segment was lifted above, and none behind it is below.
+
+        0 when none up to there is clamped.
+        """
+        floor = self.floor(seq + 1)
+        return floor + _ROOM if floor and seq not in self.tops else floor
+
     def last_stamp(self, header: Header) -> int:
         """Return a stamp that none of a segment's rows exceeds, as they count."""
         ceiling = self.tops.get(header.seq)

@@ -1,25 +1,39 @@
-"""How a node's own stamps come back from the future once all that were sent are clamped.
+"""How a node's own stamps follow what the hub said of those that it sent: clamps.
 
-While a sealed segment of its own stands unclamped, a node goes on stamping behind it: a lower
-stamp would lose against its own earlier writes. Then the rest, rows not sealed yet, gets new
-stamps in their old order.
+They come back from the future once all that were sent are clamped. While a sealed segment of its
+own stands unclamped, a node goes on stamping behind it: a lower stamp would lose against its own
+earlier writes. Then the rest, rows not sealed yet, gets new stamps in their old order.
+
+And they rise above clamped ones, behind which nothing of that log counts (``Clamps.floor``): a
+node whose stamps stood still in the future meanwhile may be below.
 """
 
 import sqlite3
 from collections.abc import Sequence
-
-import msgspec
+from dataclasses import replace
+from typing import cast
 
 from sync.clock import AHEAD_MS_MAX, HybridClock, Stamp, stamp
 from sync.folding.clamps import read_clamps
-from sync.folding.refold import reclock
+from sync.folding.merge import Clock, Write, merge_columns
+from sync.folding.merged_rows import read_version, write_version
+from sync.folding.refold import DECISIONS, reclock
+from sync.keys.recipients import follow_stamps
 from sync.logs.log_state import LogState, read_logs
-from sync.logs.oplog import HLC_FIELD, SCHOOL_FIELD
-from sync.logs.pending_writes import fields_of
-from sync.schema import BY_NUMBER, TABLES
+from sync.logs.oplog import DELETED_FIELD, HLC_FIELD, PRESENT_FIELD, SCHOOL_FIELD
+from sync.logs.pending_writes import (
+    forget_writes,
+    store_writes,
+    unsealed_writes,
+    waits_apart,
+)
+from sync.logs.waiting_batches import Waiting
+from sync.schema import TABLES
 from sync.schema.model import Kind, Owner, Table
 from sync.segments.columnar import Value
 from sync.segments.segment import parse_segment
+
+_NEVER = 2**63 - 1
 
 
 def return_clock(cursor: sqlite3.Cursor, clock: HybridClock, origin: int) -> bool:
@@ -49,6 +63,43 @@ def return_clock(cursor: sqlite3.Cursor, clock: HybridClock, origin: int) -> boo
     return True
 
 
+def rise_above_clamps(cursor: sqlite3.Cursor, clock: HybridClock, origin: int) -> None:
+    """Let the clock, and rows that wait, go on above what own clamped segments come to."""
+    own = read_logs(cursor, "WHERE origin = ?", origin)
+    clamped = {log.id: clamps for log in own if (clamps := read_clamps(cursor, log.id, log.name))}
+    ends = {log.id: clamped[log.id].reached(log.stored) for log in own if log.id in clamped}
+    reached = max(ends.values(), default=0)
+    if not reached:
+        return
+    clock.resume(Stamp(reached))
+    cursor.executemany(
+        "UPDATE log SET last_stamp = max(last_stamp, ?) WHERE id = ?",
+        [(end, log_id) for log_id, end in ends.items()],
+    )
+    for log in own:
+        if log.last_row > log.sealed_row and _first_stamp(cursor, log) <= reached:
+            _restamp(cursor, clock, log, 0)
+            cursor.execute("UPDATE log SET last_stamp = ? WHERE id = ?", (clock.last, log.id))
+
+
+def _first_stamp(cursor: sqlite3.Cursor, log: LogState) -> int:
+    """Return the least stamp that waits to be sealed; of none, that of the end of time."""
+    found = [_NEVER]
+    for table in TABLES:
+        if table.lane is not log.name.lane or table.kind is not Kind.STATE:
+            continue
+        if waits_apart(table):
+            for batch in unsealed_writes(cursor, log.id, table, log.sealed_row):
+                found += [each for each in batch.columns[HLC_FIELD] if isinstance(each, int)]
+        else:
+            (least,) = cursor.execute(
+                f"SELECT coalesce(min(hlc), ?) FROM {table.name} WHERE log = ? AND row > ?",  # noqa: S608 - names are the schema's
+                (_NEVER, log.id, log.sealed_row),
+            ).fetchone()
+            found.append(least)
+    return min(found)
+
+
 def _sealed_end(cursor: sqlite3.Cursor, log: LogState, limit: int) -> int | None:
     """Return a stamp that no sealed row of a log exceeds, None while one is beyond ``limit``."""
     clamps = read_clamps(cursor, log.id, log.name)
@@ -74,39 +125,58 @@ def _restamp(cursor: sqlite3.Cursor, clock: HybridClock, log: LogState, limit: i
             continue
         if table.owner is not Owner.BOTH:
             _restamp_states(cursor, clock, log, table, limit)
-    waiting = cursor.execute(
-        "SELECT row, table_number, content FROM pending_write"
-        " WHERE log = ? AND row > ? ORDER BY row",
-        (log.id, log.sealed_row),
-    ).fetchall()
-    for row, number, content in waiting:
-        fields = fields_of(content)
-        former = fields[HLC_FIELD]
-        if not isinstance(former, int) or former <= limit:
-            continue
-        present = clock.tick()
-        table = BY_NUMBER[number]
-        key: list[Value] = [fields[SCHOOL_FIELD]]
-        key += [fields[column.number] for column in table.columns if column.name in table.key]
-        reclock(cursor, table, key, log.name.origin, {former: present})
-        fields[HLC_FIELD] = present
-        cursor.execute(
-            "UPDATE pending_write SET content = ? WHERE log = ? AND row = ?",
-            (msgspec.msgpack.encode(fields), log.id, row),
-        )
+    for table in filter(waits_apart, TABLES):
+        _restamp_writes(cursor, clock, log, table, limit)
+
+
+def _restamp_writes(
+    cursor: sqlite3.Cursor, clock: HybridClock, log: LogState, table: Table, limit: int
+) -> None:
+    """Give writes that wait stamps of now, and let them win by these in their rows."""
+    waiting = unsealed_writes(cursor, log.id, table, log.sealed_row)
+    if not waiting:
+        return
+    forget_writes(cursor, log.id, log.last_row)
+    own = [column.number for column in table.columns if column.name in table.key]
+    for batch in waiting:
+        stamps = [*batch.columns[HLC_FIELD]]
+        keys = zip(*(batch.columns[number] for number in (SCHOOL_FIELD, *own)), strict=True)
+        for place, (key, former) in enumerate(zip(keys, batch.columns[HLC_FIELD], strict=True)):
+            if isinstance(former, int) and former > limit:
+                stamps[place] = present = clock.tick()
+                reclock(cursor, table, key, log.name.origin, {former: present})
+                write = _write(batch, place, (present, log.name.origin))
+                merged = merge_columns(table, read_version(cursor, table, key), write)
+                write_version(cursor, table, key, merged, (log.id, batch.rows[place]))
+        store_writes(cursor, log.id, replace(batch, columns={**batch.columns, HLC_FIELD: stamps}))
+
+
+def _write(batch: Waiting, place: int, clock: Clock) -> Write:
+    """Return one of the writes that wait, as of another moment."""
+    present = cast("int", batch.columns[PRESENT_FIELD][place])
+    values = {
+        column.name: batch.columns[column.number][place]
+        for column in batch.table.columns
+        if present >> column.number & 1 and column.name not in batch.table.key
+    }
+    gone = bool(batch.columns[DELETED_FIELD][place]) if present & 1 else None
+    return Write(clock=clock, values=values, deleted=gone)
 
 
 def _restamp_states(
     cursor: sqlite3.Cursor, clock: HybridClock, log: LogState, table: Table, limit: int
 ) -> None:
     key = ("school", *table.key)
-    rows: Sequence[tuple[Value, ...]] = cursor.execute(
-        f"SELECT {', '.join(key)} FROM {table.name}"  # noqa: S608 - names are the schema's
+    rows: Sequence[tuple[int, *tuple[Value, ...]]] = cursor.execute(
+        f"SELECT hlc, {', '.join(key)} FROM {table.name}"  # noqa: S608 - names are the schema's
         " WHERE log = ? AND row > ? AND hlc > ? ORDER BY row",
         (log.id, log.sealed_row, limit),
     ).fetchall()
+    moved = {former: clock.tick() for former, *_ in rows}
     where = " AND ".join(f"{name} = ?" for name in key)
     cursor.executemany(
         f"UPDATE {table.name} SET hlc = ? WHERE {where}",  # noqa: S608 - names are the schema's
-        [(clock.tick(), *row) for row in rows],
+        [(moved[former], *keys) for former, *keys in rows],
     )
+    if table.number == DECISIONS:
+        follow_stamps(cursor, moved)

@@ -18,6 +18,7 @@ from sync.logs.oplog import event_school
 from sync.node import Node
 from sync.schema.model import Lane
 from sync.segments.segment import LogName
+from sync.store import index_positions
 
 SLACK_MS = 5_000
 """Rows may be written so long after the moment they tell of."""
@@ -192,7 +193,10 @@ def _runs(
     """Yield runs of a log's events whose moments the span's clock told."""
     window = range(span.wall_ms - SLACK_MS, span.last_wall_ms + SLACK_MS + 1)
     moments: list[tuple[int, int]] = []
-    for table in tables_with_moments(log.name.lane):
+    tables = tables_with_moments(log.name.lane)
+    if first <= last:
+        index_positions(cursor, tables)
+    for table in tables:
         moments += cursor.execute(
             f"SELECT row, at_ms FROM {table.name} WHERE school = ? AND log = ?"  # noqa: S608 - names are the schema's
             " AND row BETWEEN ? AND ? AND at_ms IS NOT NULL",

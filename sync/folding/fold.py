@@ -5,12 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from operator import lt
 from typing import Protocol, cast
 
 import msgspec
 
-from sync.errors import MalformedError, OwnershipError
+from sync.errors import (
+    MalformedError,
+    OwnershipError,
+    Reason,
+    SyncError,
+    UnknownTableError,
+    reason_text,
+)
 from sync.folding.merge import (
     TOMBSTONE,
     fill_sql,
@@ -30,7 +36,7 @@ from sync.logs.oplog import (
 from sync.schema import BY_NUMBER, TABLES
 from sync.schema.model import Audience, Column, Group, Kind, Owner, Table, Type
 from sync.segments.body import TEXT_MAX, TableColumns, text_length
-from sync.segments.columnar import Value, decode_column
+from sync.segments.columnar import Value, decode_column, decode_rising, text_bound
 from sync.segments.segment import HUB, Header, LogName
 from sync.store import index_positions
 
@@ -56,7 +62,7 @@ class Told(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """Rows of one table that could not be applied, with the reason.
+    """Rows of one table that could not be applied, with the reason as ``reason_text`` writes it.
 
     ``retriable`` when a version that knows more may apply them.
     """
@@ -98,13 +104,18 @@ def fold_body(
         except (OwnershipError, MalformedError, sqlite3.IntegrityError) as error:
             cursor.execute("ROLLBACK TO one_table")
             retriable = isinstance(error, OwnershipError)
-            folded.parked.append(Parked(columns.table, columns.rows, str(error), retriable))
+            told_as = error.reason if isinstance(error, SyncError) else Reason.CONFLICTING
+            reason = reason_text(told_as, str(error))
+            folded.parked.append(Parked(columns.table, columns.rows, reason, retriable))
         else:
             folded.tables.add(table.name)
             if group is table.primary_group:
                 folded.rows += columns.rows
             if unknown:
-                reason = f"{table.name} has columns {unknown} that this version does not know yet"
+                reason = reason_text(
+                    Reason.COLUMNS_UNKNOWN,
+                    f"{table.name} has columns {unknown} that this version does not know yet",
+                )
                 folded.parked.append(Parked(columns.table, columns.rows, reason))
         cursor.execute("RELEASE one_table")
     return folded
@@ -135,7 +146,7 @@ def _writable_table(header: Header, group: Group, columns: TableColumns) -> Tabl
     log = header.log
     table = BY_NUMBER.get(columns.table)
     if table is None:
-        raise OwnershipError(
+        raise UnknownTableError(
             f"table {columns.table} is not known to this version; kept, and folded after an upgrade"
         )
     allowed = Owner.HUB if log.origin == HUB else Owner.SCHOOL
@@ -167,11 +178,9 @@ def _fold_table(
 ) -> list[int]:
     """Apply one table's rows; return the numbers of columns that are not known here."""
     rows = columns.rows
-    numbers = _integers(decode_column(columns.row_numbers, rows))
+    numbers = decode_rising(columns.row_numbers, rows)
     if not header.first_row <= numbers[0] <= numbers[-1] <= header.last_row:
         raise MalformedError("row numbers outside of their segment")
-    if not all(map(lt, numbers, numbers[1:])):
-        raise MalformedError("row numbers that do not rise")
     decoded, unknown = _decode_known(table, group, columns)
     if group is not table.primary_group:
         index_positions(cursor, [table])
@@ -212,7 +221,7 @@ def _fold_table(
         present = _own_field(decoded, PRESENT_FIELD)
         writes = _Received(numbers, schools, stamps, present, own)
         _merge(cursor, header.log, log_id, table, writes)
-        return unknown
+        return sorted({*unknown, *_unknown_in(table, present)})
     execute_rows(
         cursor,
         partial(upsert_state_sql, table.name, tuple(given)),
@@ -235,8 +244,8 @@ def _decode_known(
     for number, encoded in columns.columns:
         if number in own or (number in declared and declared[number].group is group):
             decoded[number] = decode_column(encoded, columns.rows)
-            text += text_length(decoded[number])
-            if text > TEXT_MAX:
+            text += text_bound(encoded, decoded[number])
+            if text > TEXT_MAX and sum(map(text_length, decoded.values())) > TEXT_MAX:
                 raise MalformedError(f"the cells of {table.name} expand to more than {TEXT_MAX}")
         elif number in declared:
             raise MalformedError(f"column {number} of {table.name} is not of the group {group}")
@@ -257,7 +266,7 @@ def _check_lesson(log: LogName, table: Table, given: Mapping[str, Sequence[Value
 class _Received:
     """Writes to a table with two writers; ``present`` are sets of the columns that each names."""
 
-    rows: list[int]
+    rows: Sequence[int]
     schools: list[int]
     stamps: list[int]
     present: list[int]
@@ -277,8 +286,11 @@ def _merge(
         )
     )
     places: dict[int, list[int]] = {}
-    for place, bits in enumerate(received.present):
-        places.setdefault(bits, []).append(place)
+    if len(set(received.present)) == 1:
+        places[received.present[0]] = [*range(len(keys))]
+    else:
+        for place, bits in enumerate(received.present):
+            places.setdefault(bits, []).append(place)
     for bits, chosen in places.items():
         named = [
             column.name
@@ -288,13 +300,24 @@ def _merge(
         if bits & 1:
             named.append(TOMBSTONE)
         cells = {name: received.given.get(name, nothing) for name in named}
-        writes = Writes(
-            keys=[keys[place] for place in chosen],
-            stamps=[received.stamps[place] for place in chosen],
-            rows=[received.rows[place] for place in chosen],
-            values={name: [column[place] for place in chosen] for name, column in cells.items()},
-        )
+        writes = Writes(keys, received.stamps, received.rows, cells)
+        if len(chosen) < len(keys):
+            writes = writes.at(chosen)
         merge_writes(cursor, table, log_id, log.origin, writes)
+
+
+def _unknown_in(table: Table, present: Sequence[int]) -> set[int]:
+    """Return numbers of columns that writes name and this version does not know, cleared ones too.
+
+    A column that all rows of a body clear is not in it.
+    """
+    known = {0, *table.numbers.values()}
+    return {
+        number
+        for bits in set(present)
+        for number in range(bits.bit_length())
+        if bits >> number & 1 and number not in known
+    }
 
 
 def _exact(table: Table, name: str, given: Mapping[str, Sequence[Value]]) -> Sequence[Value]:
@@ -357,7 +380,9 @@ def _canonical_rows(
             TOMBSTONE
         }
         overrides = {
-            name: clock for name, clock in sorted(unpack_clocks(clocks).items()) if name in filled
+            name: clock
+            for name, clock in sorted(unpack_clocks(table, clocks).items())
+            if name in filled
         }
         yield (*cells, overrides)
 

@@ -12,9 +12,18 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sync.clock import HybridClock, Stamp
-from sync.errors import ForgedError, ForkError, KeyMissingError, MalformedError, SyncError
+from sync.errors import (
+    ForgedError,
+    ForkError,
+    KeyMissingError,
+    MalformedError,
+    SyncError,
+    reason_of,
+)
 from sync.folding.clamps import clamp_moment, clamped_stamp
+from sync.folding.clock_return import rise_above_clamps
 from sync.folding.fold import Folded, Parked, fold_body
+from sync.folding.granting import Grants
 from sync.folding.refold import CLOCK_TABLES, News, Refold, Told, read_told
 from sync.folding.set_aside import fill_known, forget_due, read_due
 from sync.history.adoption import Adoption
@@ -24,6 +33,8 @@ from sync.history.snapshot_part import holds_states, is_record, may_be_hollow, u
 from sync.keys.keyring import Keyring
 from sync.logs.log_state import LogState, find_log, log_id_of, read_logs
 from sync.logs.oplog import Row, event_school
+from sync.logs.pending_writes import forget_writes
+from sync.logs.waiting_batches import forget_waiting
 from sync.schema import BY_NUMBER
 from sync.schema.model import GROUPS, Group, Kind, Lane
 from sync.segments.body import TableColumns, unpack_tables
@@ -87,6 +98,7 @@ class Intake:
         self._told: dict[int, Told | None] = {}
         self._news = News()
         self._parsed: dict[tuple[int, int], Segment] = {}
+        self._grants = Grants(cursor)
         self._evicted = evicted(cursor) if own[0] == HUB else frozenset()
         self.done = Imported()
         self.diverged: dict[int, tuple[LogState, int]] = {}
@@ -96,24 +108,22 @@ class Intake:
         """Store and fold what is new; refusals are counted in ``refused`` and quarantined."""
         touched: dict[int, LogName] = {}
         granters: set[int] = set()
-        for wire in wires:
+        for segment in self._parse(wires, peer):
             if len(self.done.refused) >= REFUSALS_MAX:
                 break
-            log_text, seq = "?", 0
+            header = segment.header
             try:
-                segment = parse_segment(wire)
-                log_text, seq = str(segment.header.log), segment.header.seq
                 log_id = self._store(segment, may_carry)
             except SyncError as error:
-                self._refuse(peer, log_text, seq, str(error)[:_REASON_MAX])
+                self._refuse(peer, str(header.log), header.seq, reason_of(error)[:_REASON_MAX])
                 continue
             if log_id is not None:
                 self.done.stored += 1
-                touched[log_id] = segment.header.log
-                self._parsed[log_id, segment.header.seq] = segment
+                touched[log_id] = header.log
+                self._parsed[log_id, header.seq] = segment
                 if self._take_up_grants(log_id, segment):
-                    granters.add(segment.header.log.origin)
-                    self.done.granters.add(segment.header.log.origin)
+                    granters.add(header.log.origin)
+                    self.done.granters.add(header.log.origin)
         for log_id, _ in sorted(touched.items(), key=lambda entry: entry[1].lane):
             self._apply(log_id)
         waiting = granters | self._freeing(touched.values())
@@ -126,6 +136,18 @@ class Intake:
         self._open_granted()
         self._heed_clock_news()
         return self.done
+
+    def _parse(self, wires: Sequence[bytes], peer: int) -> list[Segment]:
+        """Return a message's segments, control first: nothing else is stored before its grants."""
+        parsed = []
+        for wire in wires:
+            try:
+                parsed.append(parse_segment(wire))
+            except SyncError as error:
+                self._refuse(peer, "?", 0, reason_of(error)[:_REASON_MAX])
+                if len(self.done.refused) >= REFUSALS_MAX:
+                    break
+        return sorted(parsed, key=lambda each: each.header.log.lane is not Lane.CONTROL)
 
     def open_waiting(self) -> int:
         """Fold what waits and can be opened by now: one log's segments, or some bodies.
@@ -164,14 +186,10 @@ class Intake:
         elif log.frozen or header.seq <= log.stored:
             self._check_fork(log, segment)
             return None
-        if header.prev != (log.head if log else FIRST_PREV):
-            if log and name.origin == self._own[0] != HUB:
-                self._note_divergence(log, log.stored - 1)
-                return None
-            raise self._freeze(name, f"segment {header.seq} does not follow what is stored")
-        if log and header.first_row <= log.sealed_row:
-            raise self._freeze(name, f"segment {header.seq} numbers rows again")
+        if not self._follows(log, segment):
+            return None
         log_id = log_id_of(self._cursor, name)
+        self._grants.note(name)
         self._told.pop(log_id, None)
         last_stamp = self._observe(header, log.last_stamp if log else 0)
         self._cursor.execute(
@@ -191,10 +209,22 @@ class Intake:
             ),
         )
         if name.origin == self._own[0]:
-            self._cursor.execute(
-                "DELETE FROM pending_write WHERE log = ? AND row <= ?", (log_id, header.last_row)
-            )
+            forget_writes(self._cursor, log_id, header.last_row)
+            forget_waiting(self._cursor, log_id, header.last_row)
         return log_id
+
+    def _follows(self, log: LogState | None, segment: Segment) -> bool:
+        """Tell whether a segment may stand behind what is stored; raises ForkError."""
+        header = segment.header
+        name = header.log
+        if header.prev != (log.head if log else FIRST_PREV):
+            if log and name.origin == self._own[0] != HUB:
+                self._note_divergence(log, log.stored - 1)
+                return False
+            raise self._freeze(name, f"segment {header.seq} does not follow what is stored")
+        if log and header.first_row <= log.sealed_row:
+            raise self._freeze(name, f"segment {header.seq} numbers rows again")
+        return self._grants.may_store(segment)
 
     def _observe(self, header: Header, log_stamp: int) -> int:
         """Take a segment's stamps into account; return the greatest that counts for its log.
@@ -395,7 +425,7 @@ class Intake:
                 return
             tables = unpack_tables(content)
         except SyncError as error:
-            self._park(log_id, header.seq, place, Parked(0, 0, str(error), retriable=False))
+            self._park(log_id, header.seq, place, Parked(0, 0, reason_of(error), retriable=False))
             return
         group = GROUPS[header.bodies[place].group]
         told = self._told_of(log_id, header.log)
@@ -504,6 +534,9 @@ class Intake:
     def _heed_clock_news(self) -> None:
         """Let what was folded before its clamp came be as if folded after it."""
         if self._news.clamps:
+            if self._own[0] != HUB:
+                # First: what waits would lose against what is lifted, and would never be sealed.
+                rise_above_clamps(self._cursor, self._clock, self._own[0])
             self.done.tables |= Refold(self._cursor, self._keyring).heed(self._news)
             self._news = News()
 

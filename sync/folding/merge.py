@@ -4,9 +4,10 @@ The clause for states serves the hub's other store too: ``ON CONFLICT … DO UPD
 (hlc, origin) is alike in SQLite and PostgreSQL.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 
 import msgspec
 
@@ -17,6 +18,7 @@ from sync.segments.columnar import Value
 
 TOMBSTONE = "deleted"
 """Merged like a column, under this name."""
+_clocks = msgspec.msgpack.Decoder(list[int])
 
 
 @cache
@@ -136,12 +138,36 @@ def merge_columns(table: Table, before: Version | None, write: Write) -> Version
     )
 
 
-def pack_clocks(overrides: Mapping[str, Clock]) -> bytes | None:
-    return msgspec.msgpack.encode(overrides, order="deterministic") if overrides else None
+def pack_clocks(table: Table, overrides: Mapping[str, Clock]) -> bytes | None:
+    """Return overrides as a row holds them, None if there are none.
+
+    That is msgpack ``[bits, hlc, origin, …]``: which columns they are of, by number (bit 0 the
+    tombstone's), and the clock of each, by number. So rows whose overrides are of the same columns
+    begin with the same bytes.
+    """
+    if not overrides:
+        return None
+    numbers = {TOMBSTONE: 0, **table.numbers}
+    numbered = sorted((numbers[name], clock) for name, clock in overrides.items())
+    bits = sum(1 << number for number, _ in numbered)
+    return msgspec.msgpack.encode([bits, *chain.from_iterable(clock for _, clock in numbered)])
 
 
-def unpack_clocks(packed: bytes | None) -> dict[str, Clock]:
-    return msgspec.msgpack.decode(packed, type=dict[str, Clock]) if packed else {}
+def unpack_clocks(table: Table, packed: bytes | None) -> dict[str, Clock]:
+    """Return the overrides of the columns that this version knows."""
+    if packed is None:
+        return {}
+    bits, *flat = _clocks.decode(packed)
+    clocks = zip(flat[::2], flat[1::2], strict=True)
+    names = {0: TOMBSTONE, **{column.number: column.name for column in table.columns}}
+    placed = zip((number for number in range(64) if bits >> number & 1), clocks, strict=True)
+    return {names[number]: clock for number, clock in placed if number in names}
+
+
+def clocks_prefix(table: Table, names: Collection[str]) -> bytes:
+    """Return what the packed overrides of these columns begin with, and no others."""
+    packed = pack_clocks(table, dict.fromkeys(names, (0, 0)))
+    return packed[: -2 * len(names)] if packed else b""
 
 
 def _order(value: Value) -> bytes:

@@ -16,9 +16,10 @@ from sync.folding.fold import fold_body
 from sync.folding.merge import TOMBSTONE, pack_clocks
 from sync.folding.merged_rows import read_version
 from sync.keys.keyring import Keyring
+from sync.keys.recipients import follow_stamps
 from sync.logs.log_state import LogState, find_log, read_logs
 from sync.logs.oplog import HLC_FIELD, SCHOOL_FIELD, event_school
-from sync.schema import BY_NUMBER
+from sync.schema import BY_NAME, BY_NUMBER
 from sync.schema.model import GROUPS, Group, Kind, Lane, Owner, Table
 from sync.segments.body import TableColumns, unpack_tables
 from sync.segments.columnar import Value, decode_column
@@ -27,6 +28,8 @@ from sync.segments.segment import HUB, Header, LogName, Segment, parse_segment
 
 CLOCK_TABLES = frozenset({"clock_clamp", "clock_correction"})
 """Tables whose rows tell how rows of other logs are to be read."""
+DECISIONS = BY_NAME["confirmed_recipient"].number
+"""What a store decided of recipients goes by the stamps of these rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,8 @@ class Refold:
         moved = {old: new for old, new in zip(former, present, strict=True) if old != new}
         if not moved:
             return None
+        if table.number == DECISIONS:
+            follow_stamps(self._cursor, moved)
         if table.owner is Owner.BOTH:
             for key in {*zip(schools, *keys, strict=True)}:
                 reclock(self._cursor, table, key, log.name.origin, moved)
@@ -253,7 +258,7 @@ def reclock(
     where = " AND ".join(f"{name} = ?" for name in ("school", *table.key))
     cursor.execute(
         f"UPDATE {table.name} SET hlc = ?, origin = ?, clocks = ? WHERE {where}",  # noqa: S608 - names are the schema's
-        (*newest, pack_clocks(overrides), *key),
+        (*newest, pack_clocks(table, overrides), *key),
     )
 
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sync.errors import MalformedError
+from sync.errors import MalformedError, Reason, reason_text
 from sync.folding.correction import MOMENT
 from sync.folding.fold import Parked
 from sync.folding.merge import fill_sql
@@ -24,7 +24,7 @@ class ParkedRows:
     """A body of a stored segment, or one table's rows of it, that could not be applied.
 
     ``table`` is a table's number, 0 for a whole body. ``retriable``: an upgrade may mend it, and
-    will try by itself; else the rows stay as evidence.
+    will try by itself; else the rows stay as evidence. ``reason``: see :func:`parse_reason`.
     """
 
     log: str
@@ -143,6 +143,9 @@ def fill_known(
                 )
         except (KeyError, MalformedError, sqlite3.IntegrityError) as error:
             cursor.execute("ROLLBACK TO one_fill")
-            parked.append(Parked(columns.table, columns.rows, str(error), retriable=False))
+            is_conflict = isinstance(error, sqlite3.IntegrityError)
+            told_as = Reason.CONFLICTING if is_conflict else Reason.MALFORMED
+            reason = reason_text(told_as, str(error))
+            parked.append(Parked(columns.table, columns.rows, reason, retriable=False))
         cursor.execute("RELEASE one_fill")
     return parked

@@ -6,7 +6,7 @@ as it may be, or was restored, comes to the same rows as those that saw every ch
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sync.folding.merge import TOMBSTONE, Version
 from sync.folding.merged_rows import read_version, write_version
@@ -21,9 +21,16 @@ from sync.history.snapshot_part import StoredRow, unpack_part
 from sync.history.stored_rows import StoredRows
 from sync.keys.keyring import Keyring
 from sync.logs.log_state import find_log, log_id_of, read_logs
-from sync.logs.pending_writes import HLC_FIELD, PRESENT_FIELD, SCHOOL_FIELD, fields_of
+from sync.logs.pending_writes import (
+    HLC_FIELD,
+    PRESENT_FIELD,
+    SCHOOL_FIELD,
+    unsealed_writes,
+    waits_apart,
+)
+from sync.logs.waiting_batches import Waiting
 from sync.schema import BY_NUMBER, TABLES
-from sync.schema.model import GROUPS, Group, Kind, Owner, Table
+from sync.schema.model import GROUPS, Kind, Owner, Table
 from sync.segments.body import TableColumns
 from sync.segments.columnar import Value
 from sync.segments.segment import Header, LogName, Segment
@@ -152,12 +159,9 @@ class Adoption:
                 segment = self._rows.segment(log.id, seq)
                 if segment is not None and not segment.is_hollow:
                     yield from _writes_of(self._rows.open(log.id, segment).rows)
-            waiting = self._cursor.execute(
-                "SELECT row, table_number, content FROM pending_write WHERE log = ?", (log.id,)
-            ).fetchall()
-            for row, number, content in waiting:
-                stored = StoredRow(number, row, {Group.DISTRICT: fields_of(content)})
-                yield from _writes_of([stored])
+            for table in filter(waits_apart, TABLES):
+                for batch in unsealed_writes(self._cursor, log.id, table, log.sealed_row):
+                    yield from _writes_of(_stored_rows(batch))
 
     def _sweep_writes(
         self, table: Table, checkpoint: Checkpoint, writes: set[tuple[object, ...]]
@@ -182,7 +186,13 @@ class Adoption:
                 write_version(self._cursor, table, tuple(key), kept, (log_id, row))
 
 
-def _writes_of(rows: Sequence[StoredRow]) -> Iterator[tuple[object, ...]]:
+def _stored_rows(batch: Waiting) -> Iterator[StoredRow]:
+    for place, row in enumerate(batch.rows):
+        cells = {number: values[place] for number, values in batch.columns.items()}
+        yield StoredRow(batch.table.number, row, {batch.table.primary_group: cells})
+
+
+def _writes_of(rows: Iterable[StoredRow]) -> Iterator[tuple[object, ...]]:
     """Yield (table, column, stamp, school, key…) of each column that writes name."""
     for row in rows:
         table = BY_NUMBER.get(row.table)

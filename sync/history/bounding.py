@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sync.clock import HybridClock
-from sync.errors import NotYetError, SyncError
+from sync.errors import NotYetError, SyncError, reason_of
 from sync.history.checkpoint import (
     Checkpoint,
     adopted_seq,
@@ -108,6 +108,10 @@ class History:
                 now_ms = self._clock.now_ms()
                 evict_silent(cursor, self._store, schools, now_ms, policy.silent_ms)
             yield
+            for each in self._covered():
+                with self._store.transaction() as cursor:
+                    _heed_refusals(cursor, read_checkpoints(cursor, *each))
+                yield
         for audience in self._own_audiences():
             yield from self._checkpoint(audience, policy)
         for origin, audience in self._covered():
@@ -180,7 +184,7 @@ class History:
         with self._store.transaction() as cursor:
             known = read_checkpoints(cursor, origin, audience)
             for each in reversed(known):
-                if not each.settled and _is_applied(cursor, each):
+                if not each.settled and self._counts(cursor, each) and _is_applied(cursor, each):
                     drop_tombstones(cursor, each)
                     mark_settled(cursor, each)
                     if self._store.origin == HUB:
@@ -199,14 +203,32 @@ class History:
         except NotYetError:
             return
         except SyncError as error:
+            reason = reason_of(error)[:_REASON_MAX]
             with self._store.transaction() as cursor:
-                _mark(cursor, checkpoint, "refused = ?", str(error)[:_REASON_MAX])
+                _mark(cursor, checkpoint, "refused = ?", reason)
+                self._give_verdict(cursor, checkpoint, reason)
             return
         with self._store.transaction() as cursor:
             now_ms = self._clock.now_ms()
             _mark(cursor, checkpoint, "verified_ms = ?", now_ms)
+            self._give_verdict(cursor, checkpoint, None)
             if self._store.origin == HUB != checkpoint.origin:
                 self._countersign(cursor, checkpoint, now_ms, policy.retention_ms)
+
+    def _give_verdict(
+        self, cursor: sqlite3.Cursor, checkpoint: Checkpoint, refused: str | None
+    ) -> None:
+        """Let the hub know what this school found of a checkpoint of its own."""
+        if HUB != self._store.origin == checkpoint.origin:
+            row: Row = {
+                "at_ms": self._clock.now_ms(),
+                "covered": checkpoint.audience,
+                "incarnation": checkpoint.snapshot.name.incarnation,
+                "seq": checkpoint.seq,
+                "digest": checkpoint.digest,
+                "refused": refused,
+            }
+            self._store.record_within(cursor, "checkpoint_verdict", [row])
 
     def _countersign(
         self, cursor: sqlite3.Cursor, checkpoint: Checkpoint, now_ms: int, retention_ms: int
@@ -239,6 +261,15 @@ class History:
                 return each
         return None
 
+    def _counts(self, cursor: sqlite3.Cursor, checkpoint: Checkpoint) -> bool:
+        """Tell whether a checkpoint was found whole, here and by the school whose it is.
+
+        The hub needs that word. What a partner holds of another school's logs is a copy.
+        """
+        is_a_schools = self._store.origin == HUB != checkpoint.origin
+        is_told = not is_a_schools or None in _verdicts(cursor, checkpoint)
+        return is_told and checkpoint.is_whole
+
     def _retention_ms(self, cursor: sqlite3.Cursor, policy: HistoryPolicy) -> int:
         """Return this node's retention, or the hub's where it is longer and the hub told it."""
         (told,) = cursor.execute(
@@ -267,6 +298,30 @@ def _is_applied(cursor: sqlite3.Cursor, checkpoint: Checkpoint) -> bool:
         if log is None or max(log.applied, adopted_seq(cursor, log.id)) < seq:
             return False
     return True
+
+
+def _verdicts(cursor: sqlite3.Cursor, checkpoint: Checkpoint) -> set[str | None]:
+    """Return what its own origin found of a checkpoint: reasons against it, None for "whole"."""
+    rows = cursor.execute(
+        "SELECT refused FROM checkpoint_verdict"
+        " WHERE school = ? AND covered = ? AND incarnation = ? AND seq = ? AND digest = ?",
+        (
+            checkpoint.origin,
+            checkpoint.audience,
+            checkpoint.snapshot.name.incarnation,
+            checkpoint.seq,
+            checkpoint.digest,
+        ),
+    )
+    return {refused for (refused,) in rows}
+
+
+def _heed_refusals(cursor: sqlite3.Cursor, known: Sequence[Checkpoint]) -> None:
+    """Let no checkpoint count that its own school refused: it reads what the hub cannot."""
+    for each in known:
+        reasons = {reason for reason in _verdicts(cursor, each) if reason is not None}
+        if reasons and each.refused is None:
+            _mark(cursor, each, "refused = ?, verified_ms = NULL", min(reasons)[:_REASON_MAX])
 
 
 def _mark(cursor: sqlite3.Cursor, checkpoint: Checkpoint, change: str, *values: object) -> None:

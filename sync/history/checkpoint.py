@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import msgspec
 
-from sync.errors import MalformedError
+from sync.errors import MalformedError, Reason, reason_text
 from sync.logs.log_state import LogState, find_log
 from sync.schema.model import Lane
 from sync.segments.segment import HUB, Header, LogName, Segment, check_log_name, parse_segment
@@ -99,6 +99,11 @@ class Checkpoint:
     @property
     def audience(self) -> str:
         return self.snapshot.name.audience
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this node found it whole, and nobody whose word counts found otherwise."""
+        return self.verified_ms is not None and self.refused is None
 
     def source(self, cover: Cover) -> LogName:
         return LogName(self.origin, cover.incarnation, self.audience, cover.lane)
@@ -224,9 +229,10 @@ def _read_split(
             counted.append(each)
             continue
         above = "any first one" if highest is None else f"number {highest}"
-        reason = (
+        reason = reason_text(
+            Reason.NUMBER_TOO_HIGH,
             f"number {each.record.number} is far above {above}; another box of this origin wrote"
-            " it: if it is gone, have it revoked"
+            " it: if it is gone, have it revoked",
         )
         passed_over.append(replace(each, refused=reason))
     return counted[::-1], passed_over

@@ -83,7 +83,9 @@ class Horizon:
         bounds = [
             self._below(cursor, self._name(audience, cover), applied, cover.seq) for cover in covers
         ]
-        last = read_checkpoints(cursor, self._origin, audience)[:1]
+        known = read_checkpoints(cursor, self._origin, audience)
+        # What another box of this origin left out counts once this one found that it holds.
+        last = [each for each in known if each.is_whole][:1]
         purged = max([min([old, *bounds]), *(each.record.purged for each in last)])
         both = [each.record.purged_both for each in last]
         if audience.startswith("s"):
@@ -130,7 +132,7 @@ class Horizon:
         """
         school = int(audience[1:])
         for checkpoint in read_checkpoints(cursor, school, audience):
-            if self._is_applied(cursor, checkpoint):
+            if checkpoint.refused is None and self._is_applied(cursor, checkpoint):
                 record = checkpoint.record
                 seen = {
                     (each.incarnation, each.lane): each.seq

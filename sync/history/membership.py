@@ -19,11 +19,16 @@ from sync.keys.keyring import Keyring
 from sync.logs.incarnation import begin_incarnation, give_way
 from sync.logs.log_state import LogState, read_logs
 from sync.logs.oplog import append
-from sync.logs.pending_writes import SCHOOL_FIELD, fields_of
+from sync.logs.pending_writes import (
+    SCHOOL_FIELD,
+    forget_writes,
+    unsealed_writes,
+    waits_apart,
+)
 from sync.logs.receipts import read_receipts
 from sync.logs.row_check import Row
-from sync.schema import BY_NUMBER
-from sync.schema.model import Kind, Owner, Table
+from sync.schema import BY_NUMBER, TABLES
+from sync.schema.model import Table
 from sync.segments.sealing import RandomBytes
 from sync.segments.segment import HUB, parse_segment
 
@@ -122,19 +127,15 @@ def heed_eviction(
 
 def _write_whole(cursor: sqlite3.Cursor, clock: HybridClock, log: LogState) -> None:
     """Write rows of tables with two writers anew, of which this log holds unsealed writes."""
-    waiting = cursor.execute(
-        "SELECT table_number, content FROM pending_write WHERE log = ? ORDER BY row", (log.id,)
-    ).fetchall()
-    cursor.execute("DELETE FROM pending_write WHERE log = ?", (log.id,))
     keys: dict[tuple[int, Key], None] = {}
-    for number, content in waiting:
-        fields = fields_of(content)
-        table = BY_NUMBER[number]
+    for table in filter(waits_apart, TABLES):
         named = [column.number for column in table.columns if column.name in table.key]
-        keys[number, (fields[SCHOOL_FIELD], *(fields[each] for each in named))] = None
+        for batch in unsealed_writes(cursor, log.id, table, log.sealed_row):
+            written = zip(*(batch.columns[each] for each in (SCHOOL_FIELD, *named)), strict=True)
+            keys |= dict.fromkeys((table.number, key) for key in written)
+    forget_writes(cursor, log.id, log.last_row)
     for number, key in keys:
         table = BY_NUMBER[number]
-        assert (table.kind, table.owner) == (Kind.STATE, Owner.BOTH)
         row = _whole_row(cursor, table, key)
         if row is not None:
             append(cursor, clock, log.id, log.name, table, [row])

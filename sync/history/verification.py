@@ -23,6 +23,12 @@ from sync.schema.model import Group, Kind
 from sync.segments.segment import LogName, Segment
 
 SEGMENTS_A_STEP = 4  # of up to 1,000 rows each: some 100 ms at most
+PART_ROWS_DDL = (
+    "CREATE TEMP TABLE IF NOT EXISTS part_row (data_group TEXT, log INTEGER,"
+    " table_number INTEGER, row INTEGER, digest BLOB,"
+    " PRIMARY KEY (data_group, log, table_number, row)) WITHOUT ROWID"
+)
+"""When it is made, SQLite parses each statement of the connection anew."""
 
 
 class Store(Protocol):
@@ -48,11 +54,7 @@ class Verification:
         with self._store.transaction() as cursor:
             self._check_heads(cursor, checkpoint)
             before = self._verified_before(cursor, checkpoint)
-            cursor.execute(
-                "CREATE TEMP TABLE IF NOT EXISTS part_row (data_group TEXT, log INTEGER,"
-                " table_number INTEGER, row INTEGER, digest BLOB,"
-                " PRIMARY KEY (data_group, log, table_number, row)) WITHOUT ROWID"
-            )
+            cursor.execute(PART_ROWS_DDL)
             cursor.execute("DELETE FROM part_row")
             sums = RowSums(self._sums_taken_over(cursor, before))
         yield

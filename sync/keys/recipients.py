@@ -10,6 +10,7 @@ person is asked again.
 
 import hashlib
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -283,6 +284,21 @@ class Recipients:
         known = {recipient_id(reader.public) for reader in self.certified(HUB)} | {self._own_id}
         if recipient_id(key) in known:
             raise RecipientError(f"{shown} is this box's own key or the hub's; refuse it")
+
+
+def follow_stamps(cursor: sqlite3.Cursor, moved: Mapping[int, int]) -> None:
+    """Let decisions go by the stamps that their published rows have now; keys are the former.
+
+    Else a decision that was written by a clock far ahead would count as newer than what ends it.
+    """
+    for table, key in (("recipient", "recipient"), ("released_group", "key_group")):
+        decided = cursor.execute(
+            f"SELECT decided_hlc, {key} FROM {table} WHERE decided_hlc IS NOT NULL"  # noqa: S608 - constants
+        ).fetchall()
+        cursor.executemany(
+            f"UPDATE {table} SET decided_hlc = ? WHERE {key} = ?",  # noqa: S608 - constants
+            [(moved[hlc], whose) for hlc, whose in decided if hlc in moved],
+        )
 
 
 def legible(text: str | None) -> str:

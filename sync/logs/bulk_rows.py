@@ -11,6 +11,7 @@ from itertools import chain
 from sync.segments.columnar import Value
 
 ROWS_A_STATEMENT = 32
+_ROWS_A_STATEMENT = (ROWS_A_STATEMENT, 8, 1)
 _TENTH = 10
 _FILLING_ROWS_MIN = 200
 
@@ -20,23 +21,24 @@ def execute_rows(
     statement: Callable[[int], str],
     shared: Sequence[Value],
     columns: Sequence[Sequence[Value]],
-) -> None:
-    """Run ``statement`` for all rows; ``columns`` are of one length and at least one.
+) -> int:
+    """Run ``statement`` for all rows; return how many it changed.
+
+    ``columns`` are of one length and at least one.
 
     ``statement(n)`` is the SQL for n rows; its parameters are ``shared``, which every row uses,
     then the cells of the n rows, row by row (:func:`value_marks`).
     """
     width = len(columns)
-    whole = len(columns[0]) // ROWS_A_STATEMENT * ROWS_A_STATEMENT
     cells = list(chain.from_iterable(zip(*columns, strict=True)))
-    if whole:
-        many, step = statement(ROWS_A_STATEMENT), ROWS_A_STATEMENT * width
-        for start in range(0, whole * width, step):
-            cursor.execute(many, (*shared, *cells[start : start + step]))
-    if whole * width < len(cells):
-        one = statement(1)
-        for start in range(whole * width, len(cells), width):
-            cursor.execute(one, (*shared, *cells[start : start + width]))
+    start = changed = 0
+    for rows in _ROWS_A_STATEMENT:
+        step = rows * width
+        while len(cells) - start >= step:
+            cursor.execute(statement(rows), (*shared, *cells[start : start + step]))
+            changed += cursor.rowcount
+            start += step
+    return changed
 
 
 def fill_pages(columns: Sequence[Sequence[Value]]) -> list[Sequence[Value]]:

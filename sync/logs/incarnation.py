@@ -12,14 +12,21 @@ from collections.abc import Sequence
 from sync.keys.keyring import Keyring
 from sync.logs.log_state import LogState, log_id_of, read_logs
 from sync.logs.oplog import event_school
-from sync.logs.pending_writes import Fields, restore_writes
+from sync.logs.pending_writes import (
+    move_writes,
+    restore_writes,
+    unsealed_writes,
+    waits_apart,
+)
 from sync.logs.receipts import Verdict, read_receipts
+from sync.logs.waiting_batches import Waiting, forget_waiting, leave_in_table
 from sync.schema import BY_NUMBER, TABLES
-from sync.schema.model import GROUPS, Group, Kind, Lane, Owner, Table
+from sync.schema.model import GROUPS, Group, Kind, Lane, Table
 from sync.segments.body import unpack_tables
 from sync.segments.columnar import decode_column
 from sync.segments.sealing import KeyId, RandomBytes
 from sync.segments.segment import FIRST_PREV, LogName, Segment, parse_segment
+from sync.store import index_positions
 
 
 def open_incarnation(
@@ -95,14 +102,23 @@ def reissue(cursor: sqlite3.Cursor, old: LogState, incarnation: int, now_ms: int
     name = LogName(old.name.origin, incarnation, old.name.audience, old.name.lane)
     new_id = log_id_of(cursor, name)
     (last_row,) = cursor.execute("SELECT last_row FROM log WHERE id = ?", (new_id,)).fetchone()
+    tables = [table for table in TABLES if table.lane is name.lane]
+    if old.last_row > old.sealed_row:
+        index_positions(cursor, tables)
     waiting = sorted(
         (row, table.number)
-        for table in TABLES
-        if table.lane is name.lane
-        for row in _rows_after(cursor, table, old, old.sealed_row)
+        for table in tables
+        for row in rows_after(cursor, table, old, old.sealed_row)
     )
     for new_row, (row, number) in enumerate(waiting, start=last_row + 1):
-        _move(cursor, BY_NUMBER[number], old, row, (new_id, new_row))
+        if not waits_apart(BY_NUMBER[number]):
+            move_row(cursor, BY_NUMBER[number], old, row, (new_id, new_row))
+    move_writes(
+        cursor, old, new_id, {row: new for new, (row, _) in enumerate(waiting, last_row + 1)}
+    )
+    forget_waiting(cursor, old.id, old.last_row)
+    if waiting:
+        leave_in_table(cursor, new_id, last_row + len(waiting))
     cursor.execute(
         "UPDATE log SET last_row = ?, last_stamp = max(last_stamp, ?),"
         " unsealed_since_ms = coalesce(unsealed_since_ms, ?) WHERE id = ?",
@@ -152,7 +168,7 @@ def _restore_writes(
             continue  # a clone's, that was never opened here; its maker reissues it
         for columns in unpack_tables(segment.open(place, key)):
             table = BY_NUMBER[columns.table]
-            if not _waits_apart(table):
+            if not waits_apart(table):
                 continue
             decoded = {
                 number: decode_column(encoded, columns.rows) for number, encoded in columns.columns
@@ -162,20 +178,15 @@ def _restore_writes(
                 for row in decode_column(columns.row_numbers, columns.rows)
                 if isinstance(row, int)
             ]
-            fields: list[Fields] = [
-                {number: values[at] for number, values in decoded.items()}
-                for at in range(columns.rows)
-            ]
-            restore_writes(cursor, (log_id, table), rows, fields)
+            restore_writes(cursor, log_id, Waiting(table, rows, decoded))
 
 
-def _rows_after(cursor: sqlite3.Cursor, table: Table, log: LogState, row: int) -> list[int]:
-    if _waits_apart(table):
-        found = cursor.execute(
-            "SELECT row FROM pending_write WHERE log = ? AND row > ? AND table_number = ?",
-            (log.id, row, table.number),
-        )
-    elif table.kind is Kind.EVENT:
+def rows_after(cursor: sqlite3.Cursor, table: Table, log: LogState, row: int) -> list[int]:
+    """Return the numbers of a table's rows in a log of this node's that follow ``row``."""
+    if waits_apart(table):
+        waiting = unsealed_writes(cursor, log.id, table, row)
+        return [number for batch in waiting for number in batch.rows]
+    if table.kind is Kind.EVENT:
         found = cursor.execute(
             f"SELECT row FROM {table.name} WHERE school = ? AND log = ? AND row > ?",  # noqa: S608 - names are the schema's
             (event_school(log.name), log.id, row),
@@ -188,15 +199,11 @@ def _rows_after(cursor: sqlite3.Cursor, table: Table, log: LogState, row: int) -
     return [number for (number,) in found]
 
 
-def _move(
+def move_row(
     cursor: sqlite3.Cursor, table: Table, old: LogState, row: int, to: tuple[int, int]
 ) -> None:
-    if _waits_apart(table):
-        cursor.execute(
-            "UPDATE pending_write SET log = ?, row = ? WHERE log = ? AND row = ?",
-            (*to, old.id, row),
-        )
-    elif table.kind is Kind.EVENT:
+    """Give a row that waits to be sealed another place: a log's number in the store, and a row."""
+    if table.kind is Kind.EVENT:
         cursor.execute(
             f"UPDATE {table.name} SET log = ?, row = ? WHERE school = ? AND log = ? AND row = ?",  # noqa: S608 - names are the schema's
             (*to, event_school(old.name), old.id, row),
@@ -206,11 +213,6 @@ def _move(
             f"UPDATE {table.name} SET log = ?, row = ? WHERE log = ? AND row = ?",  # noqa: S608 - names are the schema's
             (*to, old.id, row),
         )
-
-
-def _waits_apart(table: Table) -> bool:
-    """Tell whether unsealed writes of a table wait in ``pending_write``, not in the table."""
-    return table.kind is Kind.STATE and table.owner is Owner.BOTH
 
 
 def _remember(cursor: sqlite3.Cursor, name: str, value: object) -> None:

@@ -1,9 +1,9 @@
 """A node's own logs: rows are numbered as they are written, and wait there to be sealed."""
 
 import sqlite3
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 from sync.clock import HybridClock, Stamp
 from sync.folding.merge import TOMBSTONE, insert_event_sql, upsert_state_sql
@@ -18,6 +18,7 @@ from sync.logs.pending_writes import (
     store_writes,
 )
 from sync.logs.row_check import ROW_BYTES_MAX, CheckedRows, Row, checked_rows, places_alike
+from sync.logs.waiting_batches import Waiting, keep_waiting
 from sync.schema import BY_NAME
 from sync.schema.model import Kind, Owner, Table
 from sync.segments.columnar import Value
@@ -57,31 +58,13 @@ def append(
     clock.resume(Stamp(last_stamp))
     if table.kind is Kind.STATE and table.owner is Owner.BOTH:
         written = explicit_writes(cursor, table, name.origin, rows)
-        stamps = clock.ticks(len(written))
-        for places in places_alike(written):
-            positions = _Positions(
-                log_id,
-                [last_row + 1 + place for place in places],
-                [stamps[place] for place in places],
-            )
-            alike = [written[place] for place in places]
-            _append_writes(cursor, positions, name, table, checked_rows(table, alike), alike[0])
+        _append_writes(cursor, clock, (log_id, last_row + 1), name, table, written)
     elif table.kind is Kind.STATE:
         _append_states(
             cursor, clock, (log_id, last_row + 1), name, table, checked_rows(table, rows)
         )
     else:
-        checked = checked_rows(table, rows)
-        columns = tuple(column for column in table.column_names if column in checked.columns)
-        execute_rows(
-            cursor,
-            partial(insert_event_sql, table.name, columns),
-            (event_school(name), log_id),
-            [
-                range(last_row + 1, last_row + 1 + checked.count),
-                *(checked.columns[column] for column in columns),
-            ],
-        )
+        _append_events(cursor, (log_id, last_row + 1), name, table, checked_rows(table, rows))
         clock.tick()
     cursor.execute(
         "UPDATE log SET last_row = ?, last_stamp = ?,"
@@ -100,6 +83,57 @@ def table_of(name: str) -> Table:
     if name not in BY_NAME:
         raise KeyError(f"there is no table {name}")
     return BY_NAME[name]
+
+
+def _append_events(
+    cursor: sqlite3.Cursor,
+    position: tuple[int, int],
+    name: LogName,
+    table: Table,
+    checked: CheckedRows,
+) -> None:
+    log_id, first = position
+    numbers = range(first, first + checked.count)
+    rows: Sequence[int] = numbers
+    columns = {
+        column: checked.columns[column]
+        for column in table.column_names
+        if column in checked.columns
+    }
+    inserted = execute_rows(
+        cursor,
+        partial(insert_event_sql, table.name, tuple(columns)),
+        (event_school(name), log_id),
+        [rows, *columns.values()],
+    )
+    if not table.is_by_time:
+        return
+    if inserted < checked.count:
+        standing = _standing_rows(cursor, (log_id, numbers), name, table, checked.columns["at_ms"])
+        places = [place for place, row in enumerate(numbers) if row in standing]
+        rows = [numbers[place] for place in places]
+        columns = {
+            column: [values[place] for place in places] for column, values in columns.items()
+        }
+    keep_waiting(cursor, log_id, table, rows, columns, checked.text_max)
+
+
+def _standing_rows(
+    cursor: sqlite3.Cursor,
+    position: tuple[int, range],
+    name: LogName,
+    table: Table,
+    moments: Sequence[Value],
+) -> set[int]:
+    """Return which of the rows that were given are in the table: no device's repetitions."""
+    log_id, rows = position
+    given = cast("Sequence[int]", moments)  # checked: a row has its moment
+    found = cursor.execute(
+        f"SELECT row FROM {table.name}"  # noqa: S608 - names are the schema's
+        " WHERE school = ? AND at_ms BETWEEN ? AND ? AND log = ? AND row BETWEEN ? AND ?",
+        (event_school(name), min(given), max(given), log_id, rows[0], rows[-1]),
+    )
+    return {row for (row,) in found}
 
 
 def _append_states(
@@ -126,41 +160,42 @@ def _append_states(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Positions:
-    """Where rows stand in their log, and when they were written."""
-
-    log_id: int
-    rows: Sequence[int]
-    stamps: Sequence[int]
-
-
 def _append_writes(
     cursor: sqlite3.Cursor,
-    at: _Positions,
+    clock: HybridClock,
+    position: tuple[int, int],
     name: LogName,
     table: Table,
-    checked: CheckedRows,
-    named: Collection[str],
+    rows: Sequence[Row],
 ) -> None:
-    """Write rows that all name the same columns, and let the writes wait to be sealed."""
+    """Merge writes into their rows, and let them wait to be sealed."""
+    log_id, first = position
+    numbers = range(first, first + len(rows))
+    stamps = clock.ticks(len(rows))
+    checked = checked_rows(table, rows)
     schools = _schools(checked, name)
-    # In the order of their numbers, as they were declared.
-    written = {
-        column: checked.column(column.name) for column in table.columns if column.name in named
-    }
-    values = {
-        column.name: cells for column, cells in written.items() if column.name not in table.key
-    }
+    cells = {column.name: checked.column(column.name) for column in table.columns}
     gone: list[Value] = [int(bool(value)) for value in checked.column(TOMBSTONE)]
-    if TOMBSTONE in named:
-        values[TOMBSTONE] = gone
-    keys = list(zip(schools, *(checked.columns[column] for column in table.key), strict=True))
-    writes = Writes(keys=keys, stamps=at.stamps, rows=at.rows, values=values)
-    merge_writes(cursor, table, at.log_id, name.origin, writes)
-    present = sum(1 << column.number for column in written) | int(TOMBSTONE in named)
-    cells = [schools, at.stamps, gone, *written.values()]
-    store_writes(cursor, (at.log_id, table), at.rows, present, cells)
+    keys = list(zip(schools, *(cells[column] for column in table.key), strict=True))
+    merged = {column: cells[column] for column in cells if column not in table.key}
+    merged[TOMBSTONE] = gone
+    present: list[Value] = [0] * len(rows)
+    for places in places_alike(rows):
+        named = rows[places[0]].keys()
+        values = {column: merged[column] for column in merged if column in named}
+        writes = Writes(keys=keys, stamps=stamps, rows=numbers, values=values)
+        bits = sum(1 << table.numbers[column] for column in cells if column in named)
+        bits |= TOMBSTONE in named
+        if len(places) == len(rows):
+            present = [bits] * len(rows)
+        else:
+            writes = writes.at(places)
+            for place in places:
+                present[place] = bits
+        merge_writes(cursor, table, log_id, name.origin, writes)
+    own = {PRESENT_FIELD: present, DELETED_FIELD: gone, HLC_FIELD: stamps, SCHOOL_FIELD: schools}
+    columns = {table.numbers[each]: cells[each] for each in cells if each in checked.columns}
+    store_writes(cursor, log_id, Waiting(table, numbers, {**own, **columns}))
 
 
 def _schools(checked: CheckedRows, name: LogName) -> Sequence[Value]:

@@ -1,24 +1,21 @@
 """A node's unsealed writes to tables with two writers: their rows hold the merge, not the write.
 
-The content of a write is a msgpack array ``[present, school, HLC stamp, deleted, cell…]``, a cell
-for each column in the bit set ``present``, by number. Stores of the first version hold maps of
-field numbers; both are read.
+They wait as they were recorded, in batches of encoded columns, as events do
+(:mod:`sync.logs.waiting_batches`). A table's batches in a log do not overlap; of the oldest some
+rows may have been sealed already.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from itertools import repeat
-from typing import cast
+from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 
-from sync.logs.bulk_rows import execute_rows, value_marks
-from sync.schema.model import Table
-from sync.segments.columnar import Value
-
-Fields = dict[int, Value]
-"""One row by wire numbers: its columns and its own fields."""
+from sync.logs.log_state import LogState
+from sync.logs.waiting_batches import BATCH_ROWS_MAX, Waiting, WaitingBatch, encode_group
+from sync.schema import TABLES
+from sync.schema.model import Kind, Owner, Table
+from sync.segments.body import TableColumns, text_length
 
 SCHOOL_FIELD, HLC_FIELD, DELETED_FIELD, PRESENT_FIELD = -1, -2, -3, -4
 """Wire numbers of a row's own fields beside its columns; all travel in the primary group.
@@ -26,99 +23,89 @@ SCHOOL_FIELD, HLC_FIELD, DELETED_FIELD, PRESENT_FIELD = -1, -2, -3, -4
 PRESENT_FIELD, in tables with two writers, is a bit set of the column numbers that the write
 names; bit 0 stands for the tombstone.
 """
-_OWN_FIELDS = (SCHOOL_FIELD, HLC_FIELD, DELETED_FIELD)
-_NUMBERS = range(1, 63)
-_Content = list[object] | dict[int, object]
-_decoder = msgspec.msgpack.Decoder(list[_Content])
+ALL_ROWS = 2**63
+_decoder = msgspec.msgpack.Decoder(TableColumns)
 
 
-def store_writes(
-    cursor: sqlite3.Cursor,
-    position: tuple[int, Table],
-    rows: Sequence[int],
-    present: int,
-    columns: Sequence[Sequence[Value]],
-) -> None:
-    """Let writes of one log to one table wait; all name the same columns.
-
-    ``columns`` are those of _OWN_FIELDS, then one for each in ``present``, by number.
-    """
-    cells = zip(repeat(present), *columns)
-    _insert(cursor, position, rows, cells)
+def waits_apart(table: Table) -> bool:
+    """Tell whether a table's unsealed writes wait here, and not in the table."""
+    return table.kind is Kind.STATE and table.owner is Owner.BOTH
 
 
-def restore_writes(
-    cursor: sqlite3.Cursor,
-    position: tuple[int, Table],
-    rows: Sequence[int],
-    fields: Sequence[Fields],
-) -> None:
-    """Let writes that were sealed wait again, under their row numbers in the log."""
-    cells = []
-    for each in fields:
-        present = each[PRESENT_FIELD]
-        assert isinstance(present, int), "what this node sealed"
-        numbers = (*_OWN_FIELDS, *_numbers_in(present))
-        cells.append((present, *(each.get(number) for number in numbers)))
-    _insert(cursor, position, rows, cells)
-
-
-def read_writes(table: Table, contents: Sequence[bytes]) -> dict[int, Sequence[Value]]:
-    """Return the waiting writes by columns, the own fields and all columns of the table."""
-    length = len(contents).to_bytes(4, "big")
-    # One array of all: a call a row costs more than its decoding.
-    decoded = _decoder.decode(b"\xdd" + length + b"".join(contents))
-    lists = [content for content in decoded if isinstance(content, list)]
-    numbers = [column.number for column in table.columns]
-    if len(lists) == len(decoded) and len({content[0] for content in lists}) == 1:
-        present = cast("int", lists[0][0])
-        named = (PRESENT_FIELD, *_OWN_FIELDS, *_numbers_in(present))
-        # msgspec cannot name a union of texts and bytes; store_writes wrote nothing else.
-        given = cast(
-            "Mapping[int, Sequence[Value]]",
-            dict(zip(named, zip(*lists, strict=True), strict=True)),
+def store_writes(cursor: sqlite3.Cursor, log_id: int, waiting: Waiting) -> None:
+    """Let writes of one log to one table wait; their own fields are among the columns."""
+    table = waiting.table
+    for start in range(0, len(waiting.rows), BATCH_ROWS_MAX):
+        batch = waiting.part(start, start + BATCH_ROWS_MAX)
+        texts = [values for number, values in batch.columns.items() if table.holds_text(number)]
+        # Tables with two writers have one group: what one of them cannot read is never merged.
+        columns = encode_group(batch, table.primary_group)
+        cursor.execute(
+            "INSERT INTO waiting_write VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                log_id,
+                batch.rows[-1],
+                batch.rows[0],
+                len(batch.rows),
+                sum(map(text_length, texts)),
+                table.number,
+                msgspec.msgpack.encode(columns),
+            ),
         )
-    else:
-        fields = list(map(_fields, decoded))
-        named = (PRESENT_FIELD, *_OWN_FIELDS, *numbers)
-        given = {number: [each.get(number) for each in fields] for number in named}
-    nothing: list[Value] = [None] * len(contents)
-    return {
-        number: given.get(number, nothing) for number in (PRESENT_FIELD, *_OWN_FIELDS, *numbers)
-    }
 
 
-def fields_of(content: bytes) -> Fields:
-    """Return one waiting write."""
-    return _fields(msgspec.msgpack.decode(content, type=_Content))
+def restore_writes(cursor: sqlite3.Cursor, log_id: int, waiting: Waiting) -> None:
+    """Let writes that were sealed wait again, under their row numbers in the log.
+
+    Those of a batch that was not sealed to its end are still in it.
+    """
+    (held,) = cursor.execute(
+        "SELECT min(first_row) FROM waiting_write"
+        " WHERE log = ? AND table_number = ? AND last_row >= ?",
+        (log_id, waiting.table.number, waiting.rows[0]),
+    ).fetchone()
+    store_writes(cursor, log_id, waiting if held is None else waiting.until(held - 1))
 
 
-def _fields(content: _Content) -> Fields:
-    if isinstance(content, dict):
-        return cast("Fields", content)
-    present, *cells = cast("list[Value]", content)
-    assert isinstance(present, int), "what this node wrote"
-    numbers = (*_OWN_FIELDS, *_numbers_in(present))
-    return {PRESENT_FIELD: present, **dict(zip(numbers, cells, strict=True))}
+def read_writes(
+    cursor: sqlite3.Cursor, log_id: int, table: Table, after_row: int, rows_max: int = ALL_ROWS
+) -> list[WaitingBatch]:
+    """Return the oldest batches with rows above ``after_row``, until they hold ``rows_max``."""
+    batches: list[WaitingBatch] = []
+    rows = 0
+    found = cursor.execute(
+        "SELECT last_row, first_row, count, text, content FROM waiting_write"
+        " WHERE log = ? AND last_row > ? AND table_number = ? ORDER BY last_row",
+        (log_id, after_row, table.number),
+    )
+    for last_row, first_row, count, text, content in found:
+        groups = {table.primary_group: _decoder.decode(content)}
+        batches.append(WaitingBatch(table, first_row, last_row, count, text, groups))
+        rows += count - max(0, after_row - first_row + 1)
+        if rows >= rows_max:
+            break
+    return batches
 
 
-def _numbers_in(present: int) -> tuple[int, ...]:
-    return tuple(number for number in _NUMBERS if present >> number & 1)
+def unsealed_writes(
+    cursor: sqlite3.Cursor, log_id: int, table: Table, sealed_row: int
+) -> list[Waiting]:
+    """Return all that waits of a log for a table, by columns."""
+    batches = read_writes(cursor, log_id, table, sealed_row)
+    return [batch.decoded().after(sealed_row) for batch in batches]
 
 
-def _insert(
-    cursor: sqlite3.Cursor,
-    position: tuple[int, Table],
-    rows: Sequence[int],
-    cells: Iterable[Sequence[Value]],
+def move_writes(
+    cursor: sqlite3.Cursor, log: LogState, to_log_id: int, numbers: Mapping[int, int]
 ) -> None:
-    log_id, table = position
-    contents = list(map(msgspec.msgpack.encode, cells))
-    execute_rows(cursor, _insert_sql, (log_id, table.number), [rows, contents])
+    """Let what waits in a log wait in another; ``numbers`` are its rows there, by those here."""
+    for table in filter(waits_apart, TABLES):
+        for waiting in unsealed_writes(cursor, log.id, table, log.sealed_row):
+            rows = [numbers[row] for row in waiting.rows]
+            store_writes(cursor, to_log_id, replace(waiting, rows=rows))
+    forget_writes(cursor, log.id, log.last_row)
 
 
-@cache
-def _insert_sql(rows: int) -> str:
-    """Parameters are log and table number, then row and content of each of ``rows``."""
-    values = value_marks(("?1", "?", "?2", "?"), 2, 2, rows)
-    return f"INSERT INTO pending_write (log, row, table_number, content) VALUES {values}"  # noqa: S608 - marks only
+def forget_writes(cursor: sqlite3.Cursor, log_id: int, last_row: int) -> None:
+    """Drop batches that end at or below a row: they are sealed."""
+    cursor.execute("DELETE FROM waiting_write WHERE log = ? AND last_row <= ?", (log_id, last_row))

@@ -32,12 +32,14 @@ _AS_THEY_ARE = {
 class CheckedRows:
     """Rows of one table by columns, all of one length; what a row did not name is null.
 
-    Columns without any value are in ``blank`` instead.
+    Columns without any value are in ``blank`` instead. No row has more than ``text_max`` characters
+    and bytes.
     """
 
     count: int
     columns: Mapping[str, Sequence[Value]]
     blank: frozenset[str]
+    text_max: int
 
     def column(self, name: str) -> Sequence[Value]:
         return self.columns.get(name) or [None] * self.count
@@ -55,17 +57,22 @@ def checked_rows(table: Table, rows: Sequence[Row]) -> CheckedRows:
         kind = table.types.get(name) or _OWN_TYPES.get(name)
         if kind is None:
             raise KeyError(f"table {table.name} has no column {name}")
-        if set(map(type, values)) == _NOTHING:
+        held = set(map(type, values))
+        if held == _NOTHING:
             blank.add(name)
+        elif _are_held(kind, held, values):
+            columns[name] = values
         else:
-            columns[name] = _typed_column(table, name, kind, values)
+            columns[name] = [
+                None if value is None else _typed(table, name, kind, value) for value in values
+            ]
     missing = [name for name in table.key if name not in columns or None in columns[name]]
     if missing:
         raise KeyError(f"a row of {table.name} lacks its key {', '.join(missing)}")
     if table.is_by_time and ("at_ms" not in columns or None in columns["at_ms"]):
         raise RowError(f"a row of {table.name} lacks its moment at_ms; nothing saved")
-    _check_size(table, columns)
-    return CheckedRows(len(rows), columns, frozenset(blank))
+    text_max = _check_size(table, columns)
+    return CheckedRows(len(rows), columns, frozenset(blank), text_max)
 
 
 def places_alike(rows: Sequence[Row]) -> Collection[Sequence[int]]:
@@ -93,18 +100,19 @@ def _columns(rows: Sequence[Row]) -> dict[str, Sequence[Value]]:
     return {name: [row.get(name) for row in rows] for name in union}
 
 
-def _typed_column(table: Table, name: str, kind: Type, values: Sequence[Value]) -> Sequence[Value]:
-    kinds = set(map(type, values))
-    if kinds <= _AS_THEY_ARE[kind]:
-        if kind in {Type.TEXT, Type.BLOB}:
-            return values
-        # All of one type by now, which the checker cannot tell from a set of types.
-        filled = cast("list[float]", [value for value in values if value is not None])
-        if kind is Type.INTEGER and min(filled) >= _INT64_MIN and max(filled) <= _INT64_MAX:
-            return values
-        if kind is Type.REAL and not any(map(math.isnan, filled)):
-            return values
-    return [None if value is None else _typed(table, name, kind, value) for value in values]
+def _are_held(kind: Type, held: Collection[type], values: Sequence[Value]) -> bool:
+    """Tell whether a column of ``kind`` holds values of these types as they are."""
+    if not _AS_THEY_ARE[kind].issuperset(held):
+        return False
+    if kind in {Type.TEXT, Type.BLOB}:
+        return True
+    # All of one type by now, which the checker cannot tell from a set of types.
+    filled = cast("Sequence[float]", values)
+    if type(None) in held:
+        filled = [value for value in filled if value is not None]
+    if kind is Type.INTEGER:
+        return min(filled) >= _INT64_MIN and max(filled) <= _INT64_MAX
+    return not any(map(math.isnan, filled))
 
 
 def _typed(table: Table, name: str, kind: Type, value: Value) -> Value:
@@ -114,28 +122,33 @@ def _typed(table: Table, name: str, kind: Type, value: Value) -> Value:
         case Type.REAL, int() | float():
             real = float(value)
             return None if math.isnan(real) else real
-        case (Type.TEXT, str()) | (Type.BLOB, bytes()):
-            return value
+        case Type.TEXT, str():
+            return str.__str__(value)  # no subclass: what encodes it knows none
+        case Type.BLOB, bytes():
+            return bytes(value)
         case _:
             shown = f"{type(value).__name__} {value!r:.40}"
             raise RowError(f"{table.name}.{name} is {kind} and cannot hold {shown}; nothing saved")
 
 
-def _check_size(table: Table, columns: Mapping[str, Sequence[Value]]) -> None:
+def _check_size(table: Table, columns: Mapping[str, Sequence[Value]]) -> int:
+    """Return how many characters and bytes no row exceeds."""
     long = [
         cast("Sequence[str | bytes | None]", values)
         for name, values in columns.items()
         if table.types.get(name) in {Type.TEXT, Type.BLOB}
     ]
-    widest = sum(max(map(len, filter(None, values)), default=0) for values in long)
+    # Of a set: most columns of texts repeat a few.
+    widest = sum(max(map(len, filter(None, set(values))), default=0) for values in long)
     if widest * _UTF8_BYTES_MAX <= ROW_BYTES_MAX:
-        return
+        return widest
     size = max(map(_row_bytes, zip(*long, strict=True)))
     if size > ROW_BYTES_MAX:
         raise RowError(
             f"a row of {table.name} holds {size} bytes; the limit is {ROW_BYTES_MAX}: shorten it,"
             " or store large content as a resource"
         )
+    return min(widest, size)
 
 
 def _row_bytes(cells: Sequence[str | bytes | None]) -> int:

@@ -12,9 +12,12 @@ from sync.clock import HybridClock
 from sync.keys.keyring import GrantRow, Keyring, Reader
 from sync.keys.own_keys import KeyPurpose, Scope
 from sync.keys.recipients import Recipients
+from sync.logs.grant_order import GRANT, are_grants_waiting, let_grants_lead
 from sync.logs.log_state import LogState, find_log, log_id_of, read_logs
 from sync.logs.oplog import Row
+from sync.logs.pending_writes import forget_writes
 from sync.logs.unsealed import Batch, collect
+from sync.logs.waiting_batches import forget_waiting
 from sync.schema import BY_NUMBER
 from sync.schema.model import Group, Lane
 from sync.segments.body import pack_tables
@@ -120,6 +123,8 @@ class Sealer:
         )
 
     def _seal(self, incarnation: int, logs: Sequence[LogState], segments_max: int) -> int:
+        if not logs:
+            return 0
         made = 0
         # A key made for one log is granted in another: control logs are sealed last, and always.
         for log in sorted(logs, key=lambda each: each.name.lane is Lane.CONTROL):
@@ -156,9 +161,16 @@ class Sealer:
                     "UPDATE log SET sealed_row = last_row, unsealed_since_ms = NULL WHERE id = ?",
                     (log.id,),
                 )
+                forget_waiting(cursor, log.id, log.last_row)
                 return 0
             present = find_log(cursor, name)
             assert present is not None
+            if name.lane is Lane.CONTROL and self._goes_before_grants(cursor, present, batch):
+                # Alone: a segment of grants, which are events, keeps its bodies for good.
+                waiting = let_grants_lead(cursor, present)
+                while waiting > 0:
+                    waiting -= self._seal_one(cursor, log, waiting)
+                continue
             wire = self._build(cursor, present, batch)
             rows = sum(batch.counts.values())
             if len(wire) <= SEGMENT_BYTES_MAX:
@@ -168,9 +180,8 @@ class Sealer:
         now_ms = self._clock.now_ms()
         seq = present.stored + 1
         cursor.execute("INSERT INTO segment VALUES (?, ?, ?)", (log.id, seq, wire))
-        cursor.execute(
-            "DELETE FROM pending_write WHERE log = ? AND row <= ?", (log.id, batch.last_row)
-        )
+        forget_writes(cursor, log.id, batch.last_row)
+        forget_waiting(cursor, log.id, batch.last_row)
         cursor.execute(
             "UPDATE log SET stored = ?1, applied = ?1, head = ?2, sealed_row = ?3,"
             " last_stamp = max(last_stamp, ?4), stored_ms = ?5,"
@@ -185,6 +196,14 @@ class Sealer:
             ),
         )
         return rows
+
+    def _goes_before_grants(self, cursor: sqlite3.Cursor, log: LogState, batch: Batch) -> bool:
+        """Tell whether a grant, maybe of a key that seals a batch, would stand behind it."""
+        for group in batch.tables:
+            if group is not Group.GRANT:
+                self._sealing_key(cursor, log.name, group)
+        is_sealed = batch.counts.keys() != {GRANT}
+        return is_sealed and are_grants_waiting(cursor, log, batch.last_row)
 
     def _build(self, cursor: sqlite3.Cursor, log: LogState, batch: Batch) -> bytes:
         contents = {group: pack_tables(tables) for group, tables in batch.tables.items()}

@@ -1,18 +1,42 @@
-"""Rows that wait to be sealed, read back by columns: the folded tables are the queue."""
+"""Rows that wait to be sealed, by columns, as a segment carries them.
+
+Events wait in batches as they were recorded (:mod:`sync.logs.waiting_batches`), so do writes to
+tables with two writers (:mod:`sync.logs.pending_writes`); of other states their table is the queue.
+"""
 
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
 from sync.logs.oplog import event_school
-from sync.logs.pending_writes import DELETED_FIELD, HLC_FIELD, SCHOOL_FIELD, read_writes
+from sync.logs.pending_writes import (
+    DELETED_FIELD,
+    HLC_FIELD,
+    SCHOOL_FIELD,
+    read_writes,
+    waits_apart,
+)
+from sync.logs.waiting_batches import (
+    Waiting,
+    WaitingBatch,
+    encode_group,
+    joined,
+    read_waiting,
+)
 from sync.schema import TABLES
-from sync.schema.model import GROUPS, Group, Kind, Owner, Table
+from sync.schema.model import GROUPS, Group, Kind, Table
 from sync.segments.body import TEXT_MAX, TableColumns, text_length
-from sync.segments.columnar import Value, encode_column, encode_rising
+from sync.segments.columnar import Value, decode_column
 from sync.segments.segment import LogName
+from sync.store import index_positions
+
+_TEXT_MAX = TEXT_MAX // 2
+"""What one batch's cells may hold; a receiver expands twice as much."""
+_FULL_SHARE = 0.75
+"""A recorded batch of so much of a segment's rows is sealed as it stands."""
+_ROW_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +54,6 @@ class Batch:
     last_stamp: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """One table's unsealed rows: their numbers, rising, and their columns by wire number."""
-
-    table: Table
-    rows: Sequence[int]
-    columns: Mapping[int, Sequence[Value]]
-
-    def until(self, last_row: int) -> "_Waiting":
-        kept = bisect_right(self.rows, last_row)
-        if kept == len(self.rows):
-            return self
-        columns = {number: values[:kept] for number, values in self.columns.items()}
-        return _Waiting(self.table, self.rows[:kept], columns)
-
-
 def collect(
     cursor: sqlite3.Cursor, log_id: int, name: LogName, rows_max: int, stamp: int
 ) -> Batch | None:
@@ -56,21 +64,43 @@ def collect(
     (sealed_row, last_stamp) = cursor.execute(
         "SELECT sealed_row, last_stamp FROM log WHERE id = ?", (log_id,)
     ).fetchone()
+    tables = [table for table in TABLES if table.lane is name.lane]
     found = [
         waiting
-        for table in TABLES
-        if table.lane is name.lane
+        for table in tables
+        if not (table.is_by_time or waits_apart(table))
         for waiting in _unsealed(cursor, table, log_id, name, sealed_row, rows_max)
     ]
-    if not found:
+    batches: list[Waiting | WaitingBatch] = []
+    if any(table.is_by_time for table in tables):
+        batches = _events(cursor, tables, (log_id, sealed_row), name, rows_max)
+    for table in filter(waits_apart, tables):
+        batches += read_writes(cursor, log_id, table, sealed_row, rows_max)
+    batches.sort(key=lambda each: each.first_row)
+    if not found and not batches:
         return None
+    last_stamp = max(stamp, last_stamp)
+    whole = _sealed_as_it_stands(batches, found, sealed_row, rows_max)
+    if whole is not None:
+        return Batch(
+            tables={group: [columns] for group, columns in whole.groups.items()},
+            counts={whole.table.number: whole.count},
+            first_row=whole.first_row,
+            last_row=whole.last_row,
+            first_stamp=_first_stamp(whole, stamp),
+            last_stamp=last_stamp,
+        )
+    found += _by_table(batches, sealed_row)
     numbers = sorted(chain.from_iterable(waiting.rows for waiting in found))
     last_row = _last_within_text(found, numbers[:rows_max])
-    taken = [part for waiting in found if (part := waiting.until(last_row)).rows]
+    taken = sorted(
+        (part for waiting in found if (part := waiting.until(last_row)).rows),
+        key=lambda each: each.table.number,
+    )
     grouped: dict[Group, list[TableColumns]] = {}
-    for waiting in sorted(taken, key=lambda each: each.table.number):
+    for waiting in taken:
         for group in GROUPS:
-            columns = _columns_of(waiting, group)
+            columns = encode_group(waiting, group)
             if columns is not None:
                 grouped.setdefault(group, []).append(columns)
     stamps = [
@@ -81,15 +111,75 @@ def collect(
     ]
     return Batch(
         tables={group: grouped[group] for group in GROUPS if group in grouped},
-        counts={
-            waiting.table.number: len(waiting.rows)
-            for waiting in sorted(taken, key=lambda each: each.table.number)
-        },
+        counts={waiting.table.number: len(waiting.rows) for waiting in taken},
         first_row=numbers[0],
         last_row=last_row,
         first_stamp=min(max(min(stamps, default=stamp), 1), stamp),
-        last_stamp=max(stamp, last_stamp),
+        last_stamp=last_stamp,
     )
+
+
+def _events(
+    cursor: sqlite3.Cursor,
+    tables: Sequence[Table],
+    position: tuple[int, int],
+    name: LogName,
+    rows_max: int,
+) -> list[Waiting | WaitingBatch]:
+    """Return a log's oldest events behind ``position``, at least ``rows_max`` if there are."""
+    log_id, after = position
+    events: list[Waiting | WaitingBatch] = []
+    count = 0
+    while count < rows_max and (entries := read_waiting(cursor, log_id, after, rows_max - count)):
+        for entry in entries:
+            if isinstance(entry, WaitingBatch):
+                count += min(entry.count, entry.last_row - after)
+                events.append(entry)
+            else:
+                by_time = [table for table in tables if table.is_by_time]
+                index_positions(cursor, by_time)
+                for table in by_time:
+                    rows = range(after + 1, entry.last_row + 1)
+                    read = _read_events(cursor, table, log_id, name, rows, rows_max)
+                    count += sum(len(waiting.rows) for waiting in read)
+                    events += read
+            after = entry.last_row
+    return events
+
+
+def _sealed_as_it_stands(
+    batches: Sequence[Waiting | WaitingBatch],
+    others: Sequence[Waiting],
+    sealed_row: int,
+    rows_max: int,
+) -> WaitingBatch | None:
+    """Return the first batch if it makes a segment of its own."""
+    if not batches or not isinstance(batches[0], WaitingBatch):
+        return None
+    first, rest = batches[0], batches[1:]
+    is_first = sealed_row < first.first_row and all(
+        first.last_row < other.first_row for other in (*rest, *others)
+    )
+    is_full = first.count >= rows_max * _FULL_SHARE or not (rest or others)
+    fits = first.is_packed and first.count <= rows_max and first.text_max <= _TEXT_MAX
+    return first if is_first and is_full and fits else None
+
+
+def _first_stamp(batch: WaitingBatch, stamp: int) -> int:
+    """Return the least stamp of a batch's rows; events have none but ``stamp``, the present one."""
+    columns = dict(batch.groups[batch.table.primary_group].columns)
+    if HLC_FIELD not in columns:
+        return stamp
+    stamps = decode_column(columns[HLC_FIELD], batch.count)
+    return min(stamp, *(each for each in stamps if isinstance(each, int)))
+
+
+def _by_table(batches: Iterable[Waiting | WaitingBatch], sealed_row: int) -> list[Waiting]:
+    parts: dict[int, list[Waiting]] = {}
+    for each in batches:
+        waiting = each.decoded() if isinstance(each, WaitingBatch) else each
+        parts.setdefault(waiting.table.number, []).append(waiting.after(sealed_row))
+    return [joined(each) for each in parts.values()]
 
 
 def _unsealed(
@@ -99,40 +189,47 @@ def _unsealed(
     name: LogName,
     sealed_row: int,
     rows_max: int,
-) -> list[_Waiting]:
+) -> list[Waiting]:
     """Return one table's part, none if nothing waits there."""
-    if table.kind is Kind.STATE and table.owner is Owner.BOTH:
-        written = cursor.execute(
-            "SELECT row, content FROM pending_write"
-            " WHERE log = ? AND row > ? AND table_number = ? ORDER BY row LIMIT ?",
-            (log_id, sealed_row, table.number, rows_max),
-        ).fetchall()
-        if not written:
-            return []
-        places, contents = zip(*written, strict=True)
-        return [_Waiting(table, places, read_writes(table, contents))]
-    numbers = [column.number for column in table.columns]
-    selected = ", ".join(table.column_names)
     if table.kind is Kind.EVENT:
-        rows = cursor.execute(
-            f"SELECT row, {selected} FROM {table.name}"  # noqa: S608 - names are the schema's
-            " WHERE school = ? AND log = ? AND row > ? ORDER BY row LIMIT ?",
-            (event_school(name), log_id, sealed_row, rows_max),
-        ).fetchall()
-    else:
-        numbers = [SCHOOL_FIELD, HLC_FIELD, DELETED_FIELD, *numbers]
-        rows = cursor.execute(
-            f"SELECT row, school, hlc, deleted, {selected} FROM {table.name}"  # noqa: S608 - names are the schema's
-            " WHERE log = ? AND row > ? ORDER BY row LIMIT ?",
-            (log_id, sealed_row, rows_max),
-        ).fetchall()
-    if not rows:
+        rows = range(sealed_row + 1, _ROW_MAX)
+        return _read_events(cursor, table, log_id, name, rows, rows_max)
+    numbers = [SCHOOL_FIELD, HLC_FIELD, DELETED_FIELD]
+    numbers += [column.number for column in table.columns]
+    found = cursor.execute(
+        f"SELECT row, school, hlc, deleted, {', '.join(table.column_names)} FROM {table.name}"  # noqa: S608 - names are the schema's
+        " WHERE log = ? AND row > ? ORDER BY row LIMIT ?",
+        (log_id, sealed_row, rows_max),
+    ).fetchall()
+    return _by_columns(table, numbers, found)
+
+
+def _read_events(
+    cursor: sqlite3.Cursor,
+    table: Table,
+    log_id: int,
+    name: LogName,
+    rows: range,
+    rows_max: int,
+) -> list[Waiting]:
+    found = cursor.execute(
+        f"SELECT row, {', '.join(table.column_names)} FROM {table.name}"  # noqa: S608 - names are the schema's
+        " WHERE school = ? AND log = ? AND row BETWEEN ? AND ? ORDER BY row LIMIT ?",
+        (event_school(name), log_id, rows.start, rows.stop - 1, rows_max),
+    ).fetchall()
+    return _by_columns(table, [column.number for column in table.columns], found)
+
+
+def _by_columns(
+    table: Table, numbers: Sequence[int], found: Sequence[tuple[int | Value, ...]]
+) -> list[Waiting]:
+    if not found:
         return []
-    places, *columns = zip(*rows, strict=True)
-    return [_Waiting(table, places, dict(zip(numbers, columns, strict=True)))]
+    places, *columns = zip(*found, strict=True)
+    return [Waiting(table, places, dict(zip(numbers, columns, strict=True)))]
 
 
-def _last_within_text(found: Sequence[_Waiting], numbers: Sequence[int]) -> int:
+def _last_within_text(found: Sequence[Waiting], numbers: Sequence[int]) -> int:
     """Return the last row of as many as a receiver expands; at least one."""
     texts = [
         (waiting.rows, waiting.columns[number])
@@ -141,38 +238,12 @@ def _last_within_text(found: Sequence[_Waiting], numbers: Sequence[int]) -> int:
         if number >= 0 and waiting.table.holds_text(number)
     ]
     total = sum(text_length(values) for _, values in texts)
-    if total <= TEXT_MAX // 2:
+    if total <= _TEXT_MAX:
         return numbers[-1]
     lengths = dict.fromkeys(numbers, 0)
     for rows, values in texts:
         for row, value in zip(rows, values, strict=True):
             if row in lengths and isinstance(value, str | bytes):
                 lengths[row] += len(value)
-    fitting = bisect_right(list(accumulate(lengths.values())), TEXT_MAX // 2)
+    fitting = bisect_right(list(accumulate(lengths.values())), _TEXT_MAX)
     return numbers[max(fitting, 1) - 1]
-
-
-def _columns_of(waiting: _Waiting, group: Group) -> TableColumns | None:
-    """Return one group's columns; groups but the primary one carry only rows with values."""
-    table = waiting.table
-    numbers = [column.number for column in table.columns if column.group is group]
-    if not numbers:
-        return None
-    rows, columns = waiting.rows, waiting.columns
-    if group is table.primary_group:
-        numbers = [*sorted(number for number in columns if number < 0), *numbers]
-    else:
-        if all(columns[number].count(None) == len(rows) for number in numbers):
-            return None
-        cells = list(zip(*(columns[number] for number in numbers), strict=True))
-        kept = [place for place, row in enumerate(cells) if row.count(None) < len(row)]
-        rows = [rows[place] for place in kept]
-        columns = {number: [columns[number][place] for place in kept] for number in numbers}
-    encoded = [(number, encode_column(columns[number])) for number in numbers]
-    return TableColumns(
-        table=table.number,
-        version=table.version,
-        rows=len(rows),
-        row_numbers=encode_rising(rows),
-        columns=[entry for entry in encoded if entry[1] != [0, None, None]],
-    )

@@ -18,6 +18,8 @@ CARD_TAP = events(
     """,
     dedupe="device_key",
 )
+# corrected_by: who wrote it by hand, which no rule overwrites. make_up: the slot, of any day, in
+# which this one is made up for.
 ATTENDANCE_ENTRY = states(
     21,
     "attendance_entry",
@@ -30,6 +32,9 @@ ATTENDANCE_ENTRY = states(
     person INTEGER district key
     status TEXT district
     at_ms INTEGER district
+    corrected_by TEXT district
+    reason TEXT identity
+    make_up TEXT district
     """,
 )
 LEAVE = states(
@@ -110,7 +115,42 @@ CARD_SCREEN = states(
     room TEXT district
     seen_ms INTEGER district
     version TEXT district
+    name TEXT district
+    paired_ms INTEGER district
     """,
+)
+# What the office puts on the cards of a room (none: of all): kind is notice, exam or emergency.
+CARD_MESSAGE = states(
+    28,
+    "card_message",
+    Lane.CONTROL,
+    Audience.SCHOOL,
+    Owner.SCHOOL,
+    """
+    message TEXT district key
+    kind TEXT district
+    room TEXT district
+    text_zh TEXT district
+    text_en TEXT district
+    from_ms INTEGER district
+    until_ms INTEGER district
+    published_by TEXT district
+    """,
+)
+# A screen had painted a message; both moments are the box's.
+CARD_RECEIPT = events(
+    29,
+    "card_receipt",
+    Lane.CONTROL,
+    Audience.SCHOOL,
+    """
+    at_ms INTEGER district
+    message TEXT district
+    screen TEXT district
+    after_ms INTEGER district
+    receipt TEXT district
+    """,
+    dedupe="receipt",
 )
 
 TABLES = (
@@ -122,4 +162,6 @@ TABLES = (
     DUTY,
     HONOUR,
     CARD_SCREEN,
+    CARD_MESSAGE,
+    CARD_RECEIPT,
 )

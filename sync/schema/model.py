@@ -116,6 +116,10 @@ class Table:
         return tuple(column.name for column in self.columns)
 
     @cached_property
+    def numbers(self) -> dict[str, int]:
+        return {column.name: column.number for column in self.columns}
+
+    @cached_property
     def is_by_time(self) -> bool:
         """Whether a store keeps its rows by school and moment, as pages ask for them.
 

@@ -40,7 +40,8 @@ CLASS_GROUP = states(
     room TEXT district
     """,
 )
-# The identity columns hold cells sealed under the person's own key (sync.persons.vault).
+# The identity columns hold cells sealed under the person's own key (sync.persons.vault). A code is
+# the roster keeper's name of the person, by which a later roster finds them again.
 PERSON = states(
     4,
     "person",
@@ -53,6 +54,7 @@ PERSON = states(
     name BLOB identity
     card BLOB identity
     guardian BLOB identity
+    code BLOB identity
     """,
 )
 ENROLMENT = states(
@@ -91,5 +93,20 @@ CONSENT = events(
     granted INTEGER district
     """,
 )
+# A sealed roster (sync.rosters.sealed) that the district proposes, in pieces; a person at the
+# school takes it or not. The hub reads no more of it than of the file: the header.
+ROSTER_OFFER = states(
+    8,
+    "roster_offer",
+    Lane.BULK,
+    Audience.SCHOOL,
+    Owner.HUB,
+    """
+    piece INTEGER district key
+    pieces INTEGER district
+    made_ms INTEGER district
+    content BLOB district
+    """,
+)
 
-TABLES = (SCHOOL, ROOM, CLASS_GROUP, PERSON, ENROLMENT, STAFF_ROLE, CONSENT)
+TABLES = (SCHOOL, ROOM, CLASS_GROUP, PERSON, ENROLMENT, STAFF_ROLE, CONSENT, ROSTER_OFFER)

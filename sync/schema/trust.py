@@ -184,6 +184,23 @@ CHECKPOINT_COUNTERSIGNED = states(
     retention_ms INTEGER district
     """,
 )
+# What a school itself found of a checkpoint of its logs, which alone can read all of it: refused is
+# why it does not hold, null if it does. The hub lets no body go without this word, and none by a
+# checkpoint that was refused. Events, so that one box of the school takes no word of another back.
+CHECKPOINT_VERDICT = events(
+    86,
+    "checkpoint_verdict",
+    Lane.CONTROL,
+    Audience.SCHOOL,
+    """
+    at_ms INTEGER district
+    covered TEXT district
+    incarnation INTEGER district
+    seq INTEGER district
+    digest BLOB district
+    refused TEXT district
+    """,
+)
 # A school that was silent too long: nothing waits for it; it returns in a new incarnation.
 EVICTION = states(
     83,
@@ -212,4 +229,5 @@ TABLES = (
     CLOCK_CORRECTION,
     CHECKPOINT_COUNTERSIGNED,
     EVICTION,
+    CHECKPOINT_VERDICT,
 )

@@ -26,7 +26,8 @@ import math
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, repeat
-from operator import add, sub
+from operator import add, lt, sub
+from typing import cast
 
 from sync.errors import MalformedError
 
@@ -38,9 +39,13 @@ _STORED = {3: 4, 5: 8, 6: 8, 7: 8}
 """The machine's width of integers whose upper planes are left out."""
 _PLAINLY_VALUES = frozenset({str, bytes, type(None)})
 _TIGHT_ROWS_MAX = 64
+_PLACES_OF_A_BYTE = 256
 _FEW_ROWS_MIN = 128
 """Below this, telling which integers are in use costs about what it saves."""
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+_SPAN_MAX = 2**61
+"""Deltas of values that lie no further apart are 64-bit integers."""
+_DELTAS_TRIED = 32
 _FACTORS = (1, 10, 100, 1000)
 _DECIMAL_MAX = 2**51
 """Greater values times a factor would no longer be exact in binary64."""
@@ -63,7 +68,7 @@ def encode_column(values: Sequence[Value]) -> list[object]:
     if len(distinct) == 1 and nulls is None:
         return [_CONSTANT, None, present]
     if len(distinct) * 2 <= len(filled):
-        width, planes = _split(_places(distinct, filled))
+        width, planes = _split_places(distinct, filled)
         return [_DICTIONARY, nulls, distinct, width, planes]
     return [_PLAIN, nulls, [*filled]]
 
@@ -96,6 +101,40 @@ def decode_column(encoded: Sequence[object], rows: int) -> list[Value]:
     return [None if mark == "1" else value for mark, value in zip(marks, values, strict=True)]
 
 
+def decode_rising(encoded: Sequence[object], rows: int) -> Sequence[int]:
+    """Undo :func:`encode_rising`; raises MalformedError for what are no integers that rise."""
+    match encoded:
+        case [1, None, int() as first, 1, 0, b""] if (
+            _INT64_MIN <= first <= _INT64_MAX - rows
+            and not any(isinstance(each, bool) for each in encoded)
+        ):
+            return range(first, first + rows)
+        case _:
+            values = decode_column(encoded, rows)
+    if set(map(type, values)) != {int}:
+        raise MalformedError("something else where a row needs an integer")
+    integers = cast("list[int]", values)
+    if not all(map(lt, integers, integers[1:])):
+        raise MalformedError("row numbers that do not rise")
+    return integers
+
+
+def text_bound(encoded: Sequence[object], values: Sequence[Value]) -> int:
+    """Return what a decoded column's texts and bytes do not exceed together, by its encoding."""
+    match encoded:
+        case [0, _, str() | bytes() as constant]:
+            return len(constant) * len(values)
+        case [5, _, list() as distinct, *_]:
+            long = [len(each) for each in distinct if isinstance(each, str | bytes)]
+            return max(long, default=0) * len(values)
+        case [6, *_]:
+            if _PLAINLY_VALUES.issuperset(map(type, values)):
+                return sum(map(len, filter(None, cast("Sequence[str | bytes]", values))))
+            return sum(len(each) for each in values if isinstance(each, str | bytes))
+        case _:
+            return 0
+
+
 def _fill(values: Sequence[Value]) -> list[Value]:
     """Let each null repeat what stands before it, which costs the least in every encoding."""
     filled: list[Value] = []
@@ -111,20 +150,27 @@ def _encode_integers(values: Sequence[int], nulls: bytes | None) -> list[object]
     low, high = min(values), max(values)
     if low == high and nulls is None:
         return [_CONSTANT, None, low]
-    deltas = list(map(sub, values[1:], values))
-    step, step_high = min(deltas), max(deltas)
-    if max(high - low, step_high - step) > _INT64_MAX or not _INT64_MIN <= step <= _INT64_MAX:
-        return [_PLAIN, nulls, [*values]]
-    if step_high - step < high - low:
-        width, planes = _split([delta - step for delta in deltas] if step else deltas)
-        return [_DELTA, nulls, values[0], step, width, planes]
+    if high - low > _SPAN_MAX or _few_deltas_span(values) < high - low:
+        deltas = list(map(sub, values[1:], values))
+        step, step_high = min(deltas), max(deltas)
+        if max(high - low, step_high - step) > _INT64_MAX or not _INT64_MIN <= step <= _INT64_MAX:
+            return [_PLAIN, nulls, [*values]]
+        if step_high - step < high - low:
+            width, planes = _split(deltas, step, step_high)
+            return [_DELTA, nulls, values[0], step, width, planes]
     if len(values) >= _FEW_ROWS_MIN:
         distinct = sorted(set(values))
         if _few_are_cheaper(len(values), len(distinct), high - low):
-            width, planes = _split(_places(distinct, values))
+            width, planes = _split_places(distinct, values)
             return [_FEW, nulls, len(distinct), _encode_integers(distinct, None), width, planes]
-    width, planes = _split([value - low for value in values] if low else values)
+    width, planes = _split(values, low, high)
     return [_OFFSET, nulls, low, width, planes]
+
+
+def _few_deltas_span(values: Sequence[int]) -> int:
+    """Return how far the first deltas lie apart, which is no further than all of them do."""
+    deltas: list[int] = list(map(sub, values[1:_DELTAS_TRIED], values))
+    return max(deltas) - min(deltas)
 
 
 def _few_are_cheaper(rows: int, distinct: int, span: int) -> bool:
@@ -133,11 +179,6 @@ def _few_are_cheaper(rows: int, distinct: int, span: int) -> bool:
         return False
     gap = (span // distinct).bit_length() + 2
     return distinct * gap + rows * distinct.bit_length() < rows * span.bit_length() * 7 // 8
-
-
-def _places(distinct: Sequence[Value], values: Sequence[Value]) -> list[int]:
-    index = {value: place for place, value in enumerate(distinct)}
-    return list(map(index.__getitem__, values))
 
 
 def _encode_floats(values: Sequence[float], nulls: bytes | None) -> list[object]:
@@ -152,7 +193,7 @@ def _encode_floats(values: Sequence[float], nulls: bytes | None) -> list[object]
                 for whole, value in zip(scaled, values, strict=True)
             ):
                 low = min(scaled)
-                width, planes = _split([whole - low for whole in scaled])
+                width, planes = _split(scaled, low, max(scaled))
                 return [_DECIMAL, nulls, places, low, width, planes]
     return [_FLOAT, nulls, _planes(array("d", values).tobytes(), 8)]
 
@@ -201,12 +242,18 @@ def _decode_integers(encoded: Sequence[object], rows: int) -> list[int]:
         case 1:
             first, step, width, planes = payload
             if width == 0 and planes == b"" and step == 1:
-                return _bounded(list(range(_integer(first), _integer(first) + rows)))
+                numbers = range(_integer(first), _integer(first) + rows)
+                _check_bounds((numbers[0], numbers[-1]))
+                return list(numbers)
             deltas = _raised(_join(width, planes, rows - 1), _integer(step))
-            return _bounded(list(accumulate(deltas, initial=_integer(first))))
+            values = list(accumulate(deltas, initial=_integer(first)))
+            _check_bounds(values if _integer(step) < 0 else (values[0], values[-1]))
+            return values
         case 2:
             low, width, planes = payload
-            return _bounded(list(_raised(_join(width, planes, rows), _integer(low))))
+            values = list(_raised(_join(width, planes, rows), _integer(low)))
+            _check_bounds(values)
+            return values
         case _:
             raise ValueError(f"a column of kind {kind!r} where integers belong")
 
@@ -220,14 +267,23 @@ def _null_bits(values: Sequence[Value]) -> bytes:
     return int(marks, 2).to_bytes((len(values) + 7) // 8, "little")
 
 
-def _split(values: Sequence[int]) -> tuple[int, bytes]:
-    """Return width and byte planes of non-negative integers below 2**64."""
-    high = max(values, default=0)
-    if high == 0:
+def _split_places(distinct: Sequence[Value], values: Sequence[Value]) -> tuple[int, bytes]:
+    """Return width and byte planes of each value's place among the ``distinct`` ones."""
+    index = {value: place for place, value in enumerate(distinct)}
+    places = map(index.__getitem__, values)
+    if 1 < len(distinct) <= _PLACES_OF_A_BYTE:
+        return 1, bytes(places)
+    return _split(list(places), 0, len(distinct) - 1)
+
+
+def _split(values: Sequence[int], low: int, high: int) -> tuple[int, bytes]:
+    """Return width and byte planes of ``value - low``; the span is below 2**64."""
+    span = high - low
+    if span == 0:
         return 0, b""
-    width = (high.bit_length() + 7) // 8
+    width = (span.bit_length() + 7) // 8
     stored = _STORED.get(width, width)
-    data = array(_CODES[stored], values).tobytes()
+    data = array(_CODES[stored], map(sub, values, repeat(low)) if low else values).tobytes()
     if len(values) > _TIGHT_ROWS_MAX:
         width = stored
     return width, _planes(data, stored)[: width * len(values)]
@@ -245,6 +301,8 @@ def _join(width: object, planes: object, rows: int) -> Sequence[int]:
 
 
 def _planes(data: bytes, width: int) -> bytes:
+    if width == 1:
+        return data
     # array uses the machine's order; every platform a box or hub runs on is little-endian.
     return b"".join(data[plane::width] for plane in range(width))
 
@@ -260,10 +318,9 @@ def _unplane(planes: bytes, width: int, rows: int, stored: int = 0) -> bytes:
     return bytes(data)
 
 
-def _bounded(values: list[int]) -> list[int]:
+def _check_bounds(values: Sequence[int]) -> None:
     if min(values) < _INT64_MIN or max(values) > _INT64_MAX:
         raise OverflowError("an integer beyond 64 bits")
-    return values
 
 
 def _integer(value: object) -> int:

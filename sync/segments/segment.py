@@ -47,7 +47,7 @@ _DICTIONARY = zstandard.ZstdCompressionDict(
 )
 
 _MAGIC = b"SNS1"
-_HOLLOW_MAGIC = b"SNH1"
+HOLLOW_MAGIC = b"SNH1"
 _CONTEXT = b"schoolnode segment"
 _PREFIX = struct.Struct(">4sH")
 _SCHOOL_MAX = 2**32 - 1
@@ -139,7 +139,7 @@ class Segment:
 
     def hollow(self) -> bytes:
         """Return the segment as it travels and is stored without its bodies."""
-        prefix = _PREFIX.pack(_HOLLOW_MAGIC, len(self.header_bytes))
+        prefix = _PREFIX.pack(HOLLOW_MAGIC, len(self.header_bytes))
         return b"".join((prefix, self.header_bytes, self.signature))
 
     def verify(self, public: Ed25519PublicKey) -> None:
@@ -246,7 +246,7 @@ def parse_segment(wire: bytes) -> Segment:
     if len(wire) < _PREFIX.size:
         raise MalformedError("a segment shorter than its prefix")
     magic, header_length = _PREFIX.unpack_from(wire)
-    if magic not in {_MAGIC, _HOLLOW_MAGIC}:
+    if magic not in {_MAGIC, HOLLOW_MAGIC}:
         raise MalformedError("not a segment: it begins with neither SNS1 nor SNH1")
     header_end = _PREFIX.size + header_length
     header_bytes = wire[_PREFIX.size : header_end]

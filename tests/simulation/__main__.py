@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tests.simulation.run import WHOLE, Account, SeedFailedError, Size, run_seed
@@ -25,29 +25,62 @@ def main() -> None:
     seeds = range(options.first, options.first + options.seeds)
     if options.seed is not None:
         seeds = range(options.seed, options.seed + 1)
-    begun_s = time.monotonic()
-    faults: Counter[str] = Counter()
-    totals: Counter[str] = Counter()
-    failed = []
-    for done, (seed, outcome) in enumerate(_outcomes(seeds, size, options.jobs), start=1):
-        if isinstance(outcome, Account):
-            faults.update(outcome.faults)
-            totals.update(
-                rows=outcome.rows, acknowledged=outcome.acknowledged, messages=outcome.messages
-            )
-        else:
-            failed.append(seed)
+    tally = _Tally(len(seeds), time.monotonic())
+    for seed, outcome in _outcomes(seeds, size, options.jobs):
+        tally.add(seed, outcome, time.monotonic())
+        if isinstance(outcome, str):
             sys.stdout.write(f"\n{outcome}\n")
-        seconds = time.monotonic() - begun_s
-        sys.stdout.write(f"\r{done} of {len(seeds)} seeds, {len(failed)} failed, {seconds:.0f} s ")
+        sys.stdout.write(f"\r{tally.progress()} ")
         sys.stdout.flush()
-    sys.stdout.write(
-        f"\n{size.schools} schools a seed; {totals['rows']} rows written by devices,"
-        f" {totals['acknowledged']} acknowledged, {totals['messages']} messages\n"
-        f"{', '.join(f'{count} {kind}' for kind, count in sorted(faults.items()))}\n"
-    )
-    if failed:
-        sys.exit(f"failed: seeds {sorted(failed)}")
+    sys.stdout.write(f"\n{tally.summary(size)}\n")
+    if tally.failed:
+        sys.exit(f"failed: {len(tally.failed)} of {len(seeds)} seeds: {sorted(tally.failed)}")
+
+
+@dataclass
+class _Tally:
+    """What came of the seeds so far; moments are monotonic seconds."""
+
+    seeds: int
+    begun_s: float
+    passed_s: float = 0
+    done: int = 0
+    failed: list[int] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    totals: Counter[str] = field(default_factory=Counter)
+
+    def add(self, seed: int, outcome: Account | str, now_s: float) -> None:
+        self.done += 1
+        self.passed_s = now_s - self.begun_s
+        if isinstance(outcome, str):
+            self.failed.append(seed)
+            return
+        self.faults.update(outcome.faults)
+        self.totals.update(
+            rows=outcome.rows, acknowledged=outcome.acknowledged, messages=outcome.messages
+        )
+
+    def progress(self) -> str:
+        left_s = self.passed_s / self.done * (self.seeds - self.done)
+        return (
+            f"{self.done} of {self.seeds} seeds, {len(self.failed)} failed,"
+            f" {_clock(self.passed_s)} passed, {_clock(left_s)} to go"
+        )
+
+    def summary(self, size: Size) -> str:
+        faults = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items()))
+        return (
+            f"{self.done} seeds with {size.schools} schools each in {_clock(self.passed_s)}:"
+            f" {self.totals['rows']} rows written by devices, {self.totals['acknowledged']}"
+            f" acknowledged, {self.totals['messages']} messages\n"
+            f"{self.faults.total()} faults: {faults}\n"
+            f"{len(self.failed)} seeds failed"
+        )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}"
 
 
 def _outcomes(seeds: range, size: Size, jobs: int) -> Iterator[tuple[int, Account | str]]:

@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 import msgspec
 
 from sync.folding.fold import digest_tables
-from sync.logs.log_state import LogState
 from sync.schema.model import Group
-from sync.segments.segment import HUB, LogName
+from tests.simulation.books import Books, BrokenInvariantError, read_logs
+from tests.simulation.idle import be_idle
 from tests.simulation.ledger import held_serials
 from tests.simulation.machine import Machine
 from tests.simulation.world import World
@@ -16,10 +16,8 @@ _ROUNDS_MAX = 24
 _MESSAGES_MAX = 60
 _TRAVELLING = frozenset({"key_grant", "clock_clamp", "clock_correction"})
 _READABLE = (Group.DISTRICT, Group.GRANT)
-
-
-class BrokenInvariantError(Exception):
-    """What must hold did not."""
+_SEALED_CELLS = {"card_tap": "card", "health_check": "symptoms", "grow_log": "entry"}
+"""Columns that only their school reads, one a table, for each of which the ledger has the cells."""
 
 
 def check_step(world: World) -> None:
@@ -28,18 +26,27 @@ def check_step(world: World) -> None:
         raise BrokenInvariantError(world.ledger.broken[0])
 
 
-def settle(world: World) -> int:
+def settle(world: World, *, everyone: bool = True, absent: int | None = None) -> int:
     """Exchange until nothing lacks anywhere; return the rounds it took.
 
+    ``everyone`` but the school ``absent`` holds an idle line at first; then who lacks something,
+    or is hostile, calls.
     Raises BrokenInvariantError when something still lacks after so many rounds that nothing will
     move any more: somebody's trouble stopped somebody else.
     """
+    books = Books(world)
+    boxes = [each for each in world.boxes() if each.origin != absent]
+    if everyone:
+        be_idle(world, books, absent)
     why = ""
     for done in range(_ROUNDS_MAX):
-        for machine in sorted(world.boxes(), key=lambda each: each.name):
-            _exchange(world, machine)
-            check_step(world)
-        why = _lacking(world)
+        for machine in world.machines.values():
+            books.seal(machine)
+        for machine in sorted(boxes, key=lambda each: each.name):
+            if machine.origin in world.hostile or books.lacking(machine):
+                _exchange(world, books, machine)
+                check_step(world)
+        why = next(filter(None, map(books.lacking, boxes)), "")
         if not why:
             return done + 1
     raise BrokenInvariantError(f"not settled after {_ROUNDS_MAX} rounds: {why}")
@@ -71,6 +78,8 @@ def check_quiet(world: World, cloned: set[int]) -> None:
     for machine in world.boxes():
         if machine.origin not in world.hostile:
             _check_box(world, machine, by_school[machine.origin])
+    _check_store(world.hub)
+    _check_unread(world.hub)
     _check_frozen(world, cloned)
 
 
@@ -97,17 +106,19 @@ def _check_box(world: World, machine: Machine, at_hub: Counter[int]) -> None:
             f"{machine.name} and the hub hold the same segments and differ in {differing}"
         )
     _check_sealed_cells(world, machine)
-    for each in (machine, world.hub):
-        with each.healthy() as store:
-            ((sound,),) = store.execute("PRAGMA quick_check(1)").fetchall()
-        if sound != "ok":
-            raise BrokenInvariantError(f"{each.name}'s store is damaged: {sound}")
+    _check_store(machine)
+
+
+def _check_store(machine: Machine) -> None:
+    with machine.healthy() as store:
+        ((sound,),) = store.execute("PRAGMA quick_check(1)").fetchall()
+    if sound != "ok":
+        raise BrokenInvariantError(f"{machine.name}'s store is damaged: {sound}")
 
 
 def _check_sealed_cells(world: World, machine: Machine) -> None:
-    """What only the school may read is with each row, at the school and nowhere else."""
-    cells = {"card_tap": "card", "health_check": "symptoms", "grow_log": "entry"}
-    for table, column in cells.items():
+    """What only the school may read is with each row at the school."""
+    for table, column in _SEALED_CELLS.items():
         query = f"SELECT at_ms, {column} FROM {table} WHERE school = ?"  # noqa: S608 - the schema's names
         with machine.healthy() as store:
             found = store.execute(query, (machine.origin,)).fetchall()
@@ -116,7 +127,12 @@ def _check_sealed_cells(world: World, machine: Machine) -> None:
                 raise BrokenInvariantError(
                     f"{machine.name}: {table} {serial} holds {cell!r}, not what its device gave"
                 )
-        with world.hub.healthy() as store:
+
+
+def _check_unread(hub: Machine) -> None:
+    """What only a school may read is nowhere else."""
+    for table, column in _SEALED_CELLS.items():
+        with hub.healthy() as store:
             read = store.execute(
                 f"SELECT count(*) FROM {table} WHERE {column} IS NOT NULL"  # noqa: S608 - the schema's names
             ).fetchone()
@@ -127,7 +143,7 @@ def _check_sealed_cells(world: World, machine: Machine) -> None:
 def _check_frozen(world: World, cloned: set[int]) -> None:
     guilty = cloned | world.hostile
     for machine in world.machines.values():
-        for log in _logs(machine).values():
+        for log in read_logs(machine).values():
             if log.frozen and log.name.origin not in guilty:
                 raise BrokenInvariantError(f"{machine.name} froze an honest log: {log.frozen}")
 
@@ -140,60 +156,19 @@ def _digests(machine: Machine, school: int) -> dict[str, bytes]:
     return {table: digest for table, digest in digests.items() if table not in _TRAVELLING}
 
 
-def _exchange(world: World, machine: Machine) -> None:
+def _exchange(world: World, books: Books, machine: Machine) -> None:
     """Let a box and the hub talk until both are quiet, without any faults."""
     line = world.connect(machine)
-    quiet = 0
     for _ in range(_MESSAGES_MAX):
         world.district.now += 97
         said = 0
         for end, other in ((line.edge, line.desk), (line.desk, line.edge)):
-            with end.machine.at_work() as node:
-                node.seal_all()
+            books.seal(end.machine)
             message = world.compose(line, end)
             if message is not None:
                 world.hear(line, other, message)
                 said += 1
             if not line.is_open and machine.origin not in world.hostile:
                 raise BrokenInvariantError(f"{machine.name} and the hub cannot talk, in calm")
-        quiet = 0 if said else quiet + 1
-        if quiet == 2 or not line.is_open:
+        if not said or not line.is_open:
             return
-
-
-def _lacking(world: World) -> str:
-    """Return what one node still lacks that another would give it, or nothing."""
-    hub = _logs(world.hub)
-    for machine in world.boxes():
-        if machine.origin in world.hostile:
-            continue
-        logs = _logs(machine)
-        for name in hub.keys() | logs.keys():
-            if name not in hub and name.origin != machine.origin:
-                continue  # a copy at a third party, which nobody asks
-            if name.origin in world.hostile or not _is_shared(world, name, machine.origin):
-                continue
-            here, there = logs.get(name), hub.get(name)
-            if any(log is not None and log.frozen for log in (here, there)):
-                continue
-            if here is not None and here.last_row > here.sealed_row:
-                return f"{machine.name} has unsealed rows in {name}"
-            if _cursors(here) != _cursors(there):
-                return f"{name}: {machine.name} has {_cursors(here)}, the hub {_cursors(there)}"
-    return ""
-
-
-def _is_shared(world: World, name: LogName, school: int) -> bool:
-    if name.audience.startswith("l"):
-        parties = world.district.members(name.audience)
-        return school in parties and name.origin in {HUB, *parties}
-    return name.audience in {"d", f"s{school}"}
-
-
-def _cursors(log: LogState | None) -> tuple[int, int]:
-    return (log.stored, log.applied) if log is not None else (0, 0)
-
-
-def _logs(machine: Machine) -> dict[LogName, LogState]:
-    with machine.healthy(), machine.at_work() as node:
-        return {log.name: log for log in node.logs()}

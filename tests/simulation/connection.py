@@ -15,10 +15,20 @@ from typing import Self, cast
 
 import apsw
 
+from sync.history.verification import PART_ROWS_DDL
 from sync.store import open_store
 from tests.simulation.disk import Disk, PowerCutError
 
+if not apsw.connections():
+    # One thread uses this SQLite, which is not the standard library's: its locks and counters of
+    # memory are a tenth of all it does.
+    apsw.shutdown()
+    apsw.config(apsw.SQLITE_CONFIG_SINGLETHREAD)
+    apsw.config(apsw.SQLITE_CONFIG_MEMSTATUS, False)
+
 Row = tuple[object, ...]
+_STATEMENTS = 1000
+"""How many a connection keeps parsed; a hundred, as shipped, are fewer than a node uses in turn."""
 _PRAGMAS = ("synchronous", "secure_delete", "cache_size", "journal_size_limit", "foreign_keys")
 _ERRORS: tuple[tuple[type[apsw.Error], type[sqlite3.Error]], ...] = (
     (apsw.ConstraintError, sqlite3.IntegrityError),
@@ -37,7 +47,7 @@ class Connection:
     def __init__(self, disk: Disk, name: str, checkpoint_pages: int) -> None:
         self._disk = disk
         try:
-            self._inner = apsw.Connection(name, vfs=disk.vfs_name)
+            self._inner = apsw.Connection(name, vfs=disk.vfs_name, statementcachesize=_STATEMENTS)
         except apsw.Error as error:
             raise _translated(error) from error
         try:
@@ -49,6 +59,10 @@ class Connection:
     @property
     def in_transaction(self) -> bool:
         return not self._disk.is_off and self._inner.in_transaction
+
+    @property
+    def total_changes(self) -> int:
+        return self._inner.total_changes()
 
     @property
     def as_sqlite3(self) -> sqlite3.Connection:
@@ -80,6 +94,7 @@ class Connection:
         self.execute("PRAGMA locking_mode=EXCLUSIVE")
         for pragma, value in _product_pragmas():
             self.execute(f"PRAGMA {pragma}={value}")
+        self.execute(PART_ROWS_DDL)  # now, while no statement is parsed yet
         ((mode,),) = self.execute("PRAGMA journal_mode=WAL")
         assert mode == "wal"
         self.execute(f"PRAGMA wal_autocheckpoint={checkpoint_pages}").fetchall()
@@ -118,7 +133,10 @@ class Cursor:
         return next(self, None)
 
     def fetchall(self) -> list[Row]:
-        return list(self)
+        try:
+            return cast("list[Row]", self._inner.fetchall())
+        except apsw.Error as error:
+            raise _translated(error) from error
 
     def __iter__(self) -> Iterator[Row]:
         return self

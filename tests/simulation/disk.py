@@ -77,7 +77,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.vfs_name = f"simulated-disk-{next(_numbers)}"
-        self.trouble: Callable[[Call, str], None] | None = None
+        self.trouble: Callable[[Call], None] | None = None
         self.is_off = False
         self._files: dict[str, _File] = {}
         self._vfs = _Vfs(self)
@@ -119,14 +119,14 @@ class Disk:
         return name in self._files
 
     def delete(self, name: str) -> None:
-        self.note(Call.DELETE, name)
+        self.note(Call.DELETE)
         if not self.is_off:
             self._files.pop(name, None)
 
-    def note(self, call: Call, name: str) -> None:
+    def note(self, call: Call) -> None:
         """Let the disk's trouble happen; raises what the trouble raises."""
         if self.trouble is not None and not self.is_off:
-            self.trouble(call, name)
+            self.trouble(call)
 
 
 class _Vfs(apsw.VFS):
@@ -152,11 +152,10 @@ class _Vfs(apsw.VFS):
 class _OpenFile:
     def __init__(self, disk: Disk, name: str) -> None:
         self._disk = disk
-        self._name = name
         self._file = disk.file(name)
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
-        self._disk.note(Call.READ, self._name)
+        self._disk.note(Call.READ)
         return bytes(self._file.live[offset : offset + amount])
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
@@ -166,7 +165,7 @@ class _OpenFile:
         self._change(Call.TRUNCATE, _Truncate(newsize))
 
     def xSync(self, flags: int) -> None:  # noqa: ARG002, N802
-        self._disk.note(Call.SYNC, self._name)
+        self._disk.note(Call.SYNC)
         if not self._disk.is_off:
             self._file.sync()
 
@@ -195,19 +194,19 @@ class _OpenFile:
         """The file stays on the disk."""
 
     def _change(self, call: Call, change: _Change) -> None:
-        self._disk.note(call, self._name)
+        self._disk.note(call)
         if not self._disk.is_off:
             self._file.change(change)
 
 
 def _apply(content: bytearray, change: _Change) -> None:
-    match change:
-        case _Write(offset, data):
-            if offset > len(content):
-                content.extend(bytes(offset - len(content)))
-            content[offset : offset + len(data)] = data
-        case _Truncate(size):
-            del content[size:]
+    if isinstance(change, _Truncate):
+        del content[change.size :]
+        return
+    offset, data = change.offset, change.data
+    if offset > len(content):
+        content.extend(bytes(offset - len(content)))
+    content[offset : offset + len(data)] = data
 
 
 def _survive(

@@ -25,6 +25,8 @@ TABLES = {
     "audit_entry": Lane.CONTROL,
 }
 """Tables of events whose ``at_ms`` holds the serial that a device gave its row."""
+SERIALS_MAX = 10**9
+"""What is greater is a moment: of a row that a node wrote by itself, as when keys are rotated."""
 
 
 @dataclass(slots=True)
@@ -112,7 +114,7 @@ class Ledger:
 
 def held_serials(machine: Machine, school: int | None = None) -> list[int]:
     """Return the serials of all events that a machine's tables hold, each as often as it does."""
-    where = "" if school is None else f" WHERE school = {school}"
+    where = f" WHERE at_ms < {SERIALS_MAX}" + ("" if school is None else f" AND school = {school}")
     query = " UNION ALL ".join(f"SELECT at_ms FROM {table}{where}" for table in TABLES)  # noqa: S608 - the schema's names
     with machine.healthy() as store:
         return [msgspec.convert(serial, int) for (serial,) in store.execute(query)]
@@ -135,4 +137,5 @@ def _serials_of(machine: Machine, segment: Segment) -> list[int]:
         ).fetchone()
         assert found is not None, "a node sends of logs that it holds"
         rows = store.execute(query, (found[0], header.first_row, header.last_row)).fetchall()
-    return [msgspec.convert(serial, int) for (serial,) in rows]
+    serials = [msgspec.convert(serial, int) for (serial,) in rows]
+    return [serial for serial in serials if serial < SERIALS_MAX]

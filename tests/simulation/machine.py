@@ -92,7 +92,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         self.disk.put(STORE, empty_store())
-        self.disk.trouble = lambda call, _: self.trouble.hear(self.disk, call)
+        self.disk.trouble = partial(self.trouble.hear, self.disk)
 
     def now_ms(self) -> int:
         return max(0, self.district.now + self.clock_offset_ms)
@@ -181,6 +181,12 @@ class Machine:
         """Look into the store, as it stands for the node."""
         assert self._connection is not None
         return self._connection.execute(query, values).fetchall()
+
+    def written(self) -> tuple[Node, int]:
+        """Return what differs whenever the running node has written to its store since."""
+        assert self.node is not None
+        assert self._connection is not None
+        return self.node, self._connection.total_changes
 
     @contextmanager
     def healthy(self) -> Iterator[Connection]:

@@ -10,11 +10,14 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from sync import node as node_module
 from sync.errors import ForkError
+from sync.exchange.conversation import Conversation, Heard
 from sync.folding import intake, merged_rows
 from sync.folding.fold import Folded, fold_body
 from sync.folding.intake import Intake
 from sync.folding.merge import Version, Write, merge_columns
+from sync.keys.recipients import Recipients
 from sync.logs import sealer
 from sync.schema import BY_NAME
 from sync.schema.model import Kind, Table
@@ -61,8 +64,13 @@ def last_writer_without_the_origin() -> Iterator[None]:
         )
         return _merge(table, older, write)
 
+    def win_sql(table_name: str, named: tuple[str, ...], rows: int) -> str:
+        newer = f"(excluded.hlc, excluded.origin) > ({table_name}.hlc, {table_name}.origin)"
+        return _win_sql(table_name, named, rows).replace(newer, f"excluded.hlc >= {table_name}.hlc")
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(merged_rows, "merge_columns", merge)
+        patch.setattr(merged_rows, "_win_alike_sql", win_sql)
         yield
 
 
@@ -98,6 +106,36 @@ def fork_that_stops_a_neighbour() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def receipt_that_never_falls_due() -> Iterator[None]:
+    """A receipt waits for something else to be said; on a busy line there always is something."""
+
+    def hear(self: Conversation, content: bytes, now_ms: int) -> Heard:
+        heard = _hear(self, content, now_ms)
+        self._receipt_due_ms = None
+        return heard
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Conversation, "hear", hear)
+        yield
+
+
+@contextmanager
+def revocation_that_ends_no_epoch() -> Iterator[None]:
+    """Who was granted the standing key goes on reading what is sealed with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recipients, "revoke", lambda *_: None)
+        yield
+
+
+@contextmanager
+def school_that_is_not_taken_back() -> Iterator[None]:
+    """The hub does not notice that an evicted school heeded its eviction."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node_module, "note_return", lambda *_: None)
+        yield
+
+
 BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     bug.__name__: bug
     for bug in (
@@ -106,10 +144,15 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         last_writer_without_the_origin,
         tombstones_dropped_at_once,
         fork_that_stops_a_neighbour,
+        receipt_that_never_falls_due,
+        revocation_that_ends_no_epoch,
+        school_that_is_not_taken_back,
     )
 }
 
 _build: Callable[..., bytes] = build_segment
 _merge = merge_columns
+_win_sql = merged_rows._win_alike_sql
 _fold: Callable[..., Folded] = fold_body
 _freeze = Intake._freeze
+_hear = Conversation.hear

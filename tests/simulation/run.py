@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sync.segments.segment import HUB
 from tests.simulation import devices
+from tests.simulation.absence import stay_away
 from tests.simulation.chance import seeded_hpke
 from tests.simulation.checks import check_quiet, check_step, settle
 from tests.simulation.hostile import turn_hostile
@@ -23,6 +24,10 @@ class Size:
 SMALL = Size(schools=6, storms=2, storm_ms=180_000)
 """A slice for every test run."""
 WHOLE = Size(schools=50, storms=2, storm_ms=180_000)
+
+
+_BOUNDINGS, _ABSENCES = 0.35, 0.15
+"""Shares of the quiet points at which histories are bounded, and a school stays away for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +107,14 @@ def _live(world: World, storm: Storm, size: Size) -> None:
         calm(world)
         settle(world)
         check_quiet(world, storm.cloned)
-        if chance.random() < 0.5:
+        storm.readers.check(storm.cloned)
+        pause = chance.random()
+        if pause < _BOUNDINGS:
             storm.bound_all_histories()
-            settle(world)
-            check_quiet(world, storm.cloned)
+        elif pause < _BOUNDINGS + _ABSENCES:
+            stay_away(world, storm)
+        else:
+            continue
+        check_quiet(world, storm.cloned)
     assert world.hub.node is not None
     world.logs = len(world.hub.node.logs())

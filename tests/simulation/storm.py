@@ -9,9 +9,11 @@ from sync.history.bounding import HistoryPolicy
 from sync.segments.segment import HUB
 from tests.simulation import devices
 from tests.simulation.checks import settle
+from tests.simulation.courier import Courier
 from tests.simulation.disk import Survival
 from tests.simulation.ledger import held_serials
 from tests.simulation.machine import DownError, Machine
+from tests.simulation.readers import Readers
 from tests.simulation.skew import older_store
 from tests.simulation.world import World
 from tests.sync.district import empty_store
@@ -31,6 +33,11 @@ class Storm:
     cloned: set[int] = field(default_factory=set)
     backups: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    courier: Courier = field(init=False)
+    readers: Readers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.courier, self.readers = Courier(self.world), Readers(self.world)
 
     def begin(self, every_ms: int) -> None:
         """Draw this storm's kinds; one fault happens about each ``every_ms``."""
@@ -56,7 +63,7 @@ class Storm:
             self.world.district.now += HISTORY.retention_ms + 1
             for machine in self.world.machines.values():
                 self._take_steps(machine, 100_000)
-            settle(self.world)
+            settle(self.world, everyone=False)
 
     def _victims(self) -> list[Machine]:
         """Return machines to choose among; the hub is hit as often as all boxes together are."""
@@ -80,6 +87,11 @@ class Storm:
             "clone": self._clone,
             "coincidence": self._coincide,
             "history": self._bound_history,
+            "stick": lambda machine: self._attempt(machine, lambda: self.courier.export(machine)),
+            "old stick": lambda machine: self._attempt(
+                machine, lambda: self.courier.deliver(machine)
+            ),
+            "keys": lambda machine: self._attempt(machine, lambda: self.readers.decide(machine)),
         }
 
     def _cut_link(self, machine: Machine) -> None:

@@ -6,12 +6,13 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sync.errors import MalformedError
 from sync.exchange.session import Message, Session, check_message, parse_message
+from sync.logs.log_state import Holding
 from sync.node import Node, SealPolicy
 from sync.segments.segment import HUB, parse_segment
+from tests.simulation.directory import Directory
 from tests.simulation.ledger import Ledger
 from tests.simulation.machine import DownError, Machine
 from tests.sync.district import District, new_keys
@@ -80,7 +81,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
-        self.district = District(Path("nowhere"), random.Random(self.seed ^ 0x5EED))
+        self.district = Directory(random.Random(self.seed ^ 0x5EED))
         for origin in (HUB, *range(1, self.schools + 1)):
             self.add_machine(str(origin), origin)
 
@@ -219,7 +220,9 @@ class World:
                 self.note(f"the hub cannot read {line.machine.name}: {error}")
                 self.close(line)
                 return None
-        self._watch(end.machine, HUB if end is line.edge else line.machine.origin, message)
+        check_message(message)
+        peer = HUB if end is line.edge else line.machine.origin
+        self.watch(end.machine, peer, message.segments, message.have)
         return message
 
     def _carry(self, line: Line, end: End, message: Message) -> None:
@@ -276,13 +279,14 @@ class World:
             imported = node.import_segments(wires, peer, lambda name: name.origin == peer)
         self.note(f"{machine.name} was brought {len(wires)}, stored {imported.stored}")
 
-    def _watch(self, sender: Machine, peer: int, message: Message) -> None:
-        """Read off a message what it carries and says."""
-        check_message(message)
+    def watch(
+        self, sender: Machine, peer: int, segments: Sequence[bytes], have: Sequence[Holding]
+    ) -> None:
+        """Read off what a machine sends what it carries, and what it says the sender holds."""
         if sender.origin in self.hostile:
             return
-        for wire in message.segments:
+        for wire in segments:
             segment = parse_segment(wire)
             self.ledger.see_segment(sender, segment)
             self.wires.append((peer or sender.origin, wire))
-        self.ledger.see_vector(sender, peer, message.have)
+        self.ledger.see_vector(sender, peer, have)

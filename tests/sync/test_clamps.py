@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sync.clock import AHEAD_MS_MAX, PLAUSIBLE_MS, wall_ms
 from sync.logs.oplog import Row
 from sync.schema.model import Lane
-from sync.segments.segment import LogName
+from sync.segments.segment import LogName, parse_segment
 from tests.sync.district import District
 
 YEAR_MS = 365 * 24 * 3600 * 1000
@@ -332,3 +332,96 @@ def test_all_come_to_the_same_rows_whenever_clamps_arrive(
     finally:
         for node in district.nodes.values():
             node.close()
+
+
+@pytest.fixture
+def standing_still(district: District) -> District:
+    """A box whose stamps stand still, some minutes ahead, while it writes and seals twice."""
+    district.skew[17] = AHEAD_MS_MAX - 60_000
+    for subject in ("music", "art"):
+        write_again(district, subject)
+        district.seal(17)
+        district.skew[17] = 0
+    return district
+
+
+def write_again(district: District, said: str) -> None:
+    change_slot(district, 17, said)
+    district.nodes[17].record("room", [{"room": "r1", "name": said}])
+
+
+def clamp_all(district: District, moment_ms: int) -> None:
+    """Let the hub say that everything a school sealed is of that moment."""
+    sealed = [parse_segment(wire).header for _, _, wire in district.wires(17)]
+    for header in sealed:
+        row: Row = {
+            "at_ms": district.now,
+            "clamped_log": str(header.log),
+            "clamped_seq": header.seq,
+            "clamped_ms": moment_ms,
+        }
+        district.nodes[0].record("clock_clamp", [row], audience="s17")
+
+
+def last_rows(district: District, origin: int) -> list[tuple[object, ...]]:
+    return district.rows(origin, "SELECT name FROM room") + [
+        (subject,) for subject, _ in district.rows(origin, SLOT)
+    ]
+
+
+def test_what_is_written_after_a_clamp_stands_above_it(standing_still: District) -> None:
+    district = standing_still
+    clamp_all(district, wall_ms(district.nodes[17].clock.last))
+    district.exchange(17)
+    write_again(district, "third")
+    district.exchange(17)
+    agree(district, 0, 17)
+    assert last_rows(district, 0) == last_rows(district, 17) == [("third",)] * 2
+
+
+def test_what_waits_when_a_clamp_comes_stands_above_it(standing_still: District) -> None:
+    district = standing_still
+    clamp_all(district, wall_ms(district.nodes[17].clock.last))
+    district.seal(0)
+    write_again(district, "third")
+    write_again(district, "fourth")
+    clamps = [wire for _, _, wire in district.wires(0)]
+    district.nodes[17].import_segments(clamps, 0, lambda _: True)
+    district.exchange(17)
+    agree(district, 0, 17)
+    assert last_rows(district, 0) == last_rows(district, 17) == [("fourth",)] * 2
+
+
+def test_what_was_lifted_above_a_clamp_is_written_over(standing_still: District) -> None:
+    district = standing_still
+    clamp_all(district, wall_ms(district.nodes[17].clock.last))
+    rooms = [f"r{number}" for number in range(1, 10)]
+    district.nodes[17].record("room", [{"room": room, "name": "third"} for room in rooms])
+    district.seal(17)  # all lift these above the clamps of what went before
+    sealed = [wire for _, _, wire in district.wires(17)]
+    district.nodes[0].import_segments(sealed, 17, lambda _: True)
+    district.seal(0)
+    clamps = [wire for _, _, wire in district.wires(0)]
+    district.nodes[17].import_segments(clamps, 0, lambda _: True)
+    reopened = district.reopen(17)
+    reopened.record("room", [{"room": room, "name": "fourth"} for room in reversed(rooms)])
+    district.exchange(17)
+    agree(district, 0, 17)
+    for origin in (0, 17):
+        read = "SELECT DISTINCT name, count(*) FROM room GROUP BY 1"
+        assert district.rows(origin, read) == [("fourth", 9)]
+
+
+def test_what_waits_and_lost_wins_where_it_is_lifted(standing_still: District) -> None:
+    """Everywhere alike: nobody else knows of the stamp that it had before it was sealed."""
+    district = standing_still
+    clamp_all(district, wall_ms(district.nodes[17].clock.last))
+    write_again(district, "third")
+    district.skew[0] = AHEAD_MS_MAX - 30_000
+    change_slot(district, 0, "the hub's")
+    district.seal(0)
+    heard = [wire for _, _, wire in district.wires(0)]
+    district.nodes[17].import_segments(heard, 0, lambda _: True)
+    district.exchange(17)
+    agree(district, 0, 17)
+    assert last_rows(district, 0) == last_rows(district, 17) == [("third",)] * 2

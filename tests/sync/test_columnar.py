@@ -2,6 +2,8 @@
 
 import math
 import random
+from contextlib import suppress
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -9,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import MalformedError
-from sync.segments.body import ROWS_MAX, TableColumns, pack_tables, unpack_tables
-from sync.segments.columnar import Value, decode_column, encode_column, encode_rising
+from sync.segments.body import ROWS_MAX, TableColumns, pack_tables, text_length, unpack_tables
+from sync.segments.columnar import (
+    Value,
+    decode_column,
+    decode_rising,
+    encode_column,
+    encode_rising,
+    text_bound,
+)
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(allow_nan=False)
@@ -47,8 +56,10 @@ def bits(value: Value) -> object:
 
 @given(COLUMNS)
 def test_a_column_comes_back_bit_for_bit(values: list[Value]) -> None:
-    decoded = decode_column(through_the_wire(encode_column(values)), len(values))
+    encoded = through_the_wire(encode_column(values))
+    decoded = decode_column(encoded, len(values))
     assert list(map(bits, decoded)) == list(map(bits, values))
+    assert text_length(values) <= text_bound(encoded, decoded)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +110,23 @@ def test_integers_of_a_small_set_come_back(few: list[int], rows: int, seed: int)
 
 @given(st.lists(st.integers(1, 2**48), min_size=1, max_size=80, unique=True).map(sorted))
 def test_row_numbers_come_back_whatever_is_left_out(rows: list[int]) -> None:
-    assert decode_column(through_the_wire(encode_rising(rows)), len(rows)) == rows
+    encoded = through_the_wire(encode_rising(rows))
+    assert decode_column(encoded, len(rows)) == [*decode_rising(encoded, len(rows))] == rows
     run: list[Value] = list(range(rows[0], rows[0] + len(rows)))
     assert encode_rising(range(rows[0], rows[0] + len(rows))) == encode_column(run)
+
+
+@pytest.mark.parametrize("values", [[2, 1], [5, 5], [1, None], ["1", "2"], [1.0, 2.0]])
+def test_row_numbers_that_do_not_rise_are_called_malformed(values: list[Value]) -> None:
+    with pytest.raises(MalformedError):
+        decode_rising(through_the_wire(encode_column(values)), len(values))
+
+
+def test_a_run_of_row_numbers_ends_within_64_bits() -> None:
+    last = 2**63 - 1
+    assert list(decode_rising([1, None, last - 2, 1, 0, b""], 3)) == [last - 2, last - 1, last]
+    with pytest.raises(MalformedError):
+        decode_rising([1, None, last - 1, 1, 0, b""], 3)
 
 
 def test_a_few_integers_of_any_size_cost_no_empty_bytes() -> None:
@@ -150,11 +175,14 @@ JUNK = st.recursive(
     st.integers(1, 20),
 )
 def test_a_column_that_is_none_is_called_malformed(encoded: list[object], rows: int) -> None:
+    with suppress(MalformedError):
+        assert all(before < after for before, after in pairwise(decode_rising(encoded, rows)))
     try:
         values = decode_column(encoded, rows)
     except MalformedError:
         return
     assert len(values) == rows
+    assert text_length(values) <= text_bound(encoded, values)
     for value in values:
         assert value is None or type(value) in {int, float, str, bytes}
         assert not isinstance(value, int) or -(2**63) <= value < 2**63

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.simulation.checks import BrokenInvariantError
+from tests.simulation.books import BrokenInvariantError
 from tests.simulation.crash_points import MACHINES, count_calls, crash_at, fail_at
 from tests.simulation.disk import Survival
 from tests.simulation.planted import acknowledged_before_it_is_durable

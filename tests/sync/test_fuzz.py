@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sync.courier.parts import parse_part
-from sync.errors import SyncError
-from sync.exchange.framing import FrameReader, frame
+from sync.errors import SyncError, parse_reason
+from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
 from sync.exchange.message_packing import MessagePacking
 from sync.exchange.session import Session, parse_message
 from sync.history.checkpoint import parse_digests, parse_record
@@ -33,16 +33,23 @@ from sync.lessons.fragment_sealing import parse_group, split_init
 from sync.persons.recovery import parse_recovery_code
 from sync.persons.restore import parse_picture
 from sync.persons.vault_backup import VaultShare, open_backup, read_header
+from sync.rosters.files import open_roster_files
+from sync.rosters.reading import open_reading
+from sync.rosters.sealed import open_roster, parse_roster
 from sync.schema.model import Lane
 from sync.segments.body import unpack_tables
 from sync.segments.columnar import decode_column
 from sync.segments.sealing import SUITE_X25519_SHA256_CHACHA20, KeyId, unwrap
 from sync.segments.segment import LogName, decompress, parse_segment
 from tests.sync.district import District
+from tests.sync.roster_files import DISTRICT as ROSTER_FILES
+from tests.sync.roster_files import archive
 
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "tests" / "vectors"
 KEY = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+ROSTER = json.loads((VECTORS / "sync" / "roster.json").read_bytes())
+ROSTER_KEY = X25519PrivateKey.from_private_bytes(bytes.fromhex(ROSTER["box_private"]))
 SNAPSHOT = LogName(17, 5, "s17", Lane.SNAPSHOT)
 
 
@@ -60,6 +67,17 @@ def open_signature(data: bytes) -> None:
     parse_group(parse_fragment(data))
 
 
+def read_tables(data: bytes) -> None:
+    with open_roster_files(data, "roster", 2**20) as files:
+        for table in files.tables.values():
+            list(table.lines(table.columns))
+
+
+def read_roster(data: bytes) -> None:
+    with open_reading(data, "roster", 2**20) as reading:
+        list(reading.lines)
+
+
 DECODERS: dict[str, Callable[[bytes], object]] = {
     "body.unpack_tables": unpack_tables,
     "checkpoint.parse_digests": parse_digests,
@@ -67,6 +85,8 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "columnar.decode_column": decode_columns,
     "parts.parse_part": parse_part,
     "session.parse_message": parse_message,
+    "files.open_roster_files": read_tables,
+    "errors.parse_reason": as_text(parse_reason),
     "fragment_exchange.decode_from_box": as_text(decode_from_box),
     "fragment_exchange.decode_from_hub": as_text(decode_from_hub),
     "fragment_log.parse_header": parse_header,
@@ -78,8 +98,10 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "framing.feed": lambda data: list(FrameReader().feed(data)),
     "message_packing.unpack": lambda data: MessagePacking().unpack(data),
     "own_keys.parse_purpose": as_text(parse_purpose),
+    "reading.open_reading": read_roster,
     "recovery.parse_recovery_code": as_text(parse_recovery_code),
     "restore.parse_picture": parse_picture,
+    "sealed.parse_roster": lambda data: open_roster(parse_roster(data), ROSTER_KEY),
     "sealing.unwrap": lambda data: unwrap(
         data, SUITE_X25519_SHA256_CHACHA20, KEY, b"", KeyId(bytes(8))
     ),
@@ -131,13 +153,16 @@ def vectors(folder: Path) -> Iterator[bytes]:
 
 @cache
 def examples() -> list[bytes]:
-    made = [*vectors(VECTORS / "sync"), *vectors(VECTORS / "fuzz")]
+    made = [*vectors(VECTORS / "sync"), *vectors(VECTORS / "fuzz"), archive(ROSTER_FILES)]
     with tempfile.TemporaryDirectory() as folder:
         district = District(Path(folder), random.Random(3))
         for origin in (0, 17):
             district.add(origin)
         edge, hub = Session(district.nodes[17], 0), Session(district.nodes[0], 17)
-        packings = {edge: MessagePacking(), hub: MessagePacking()}
+        packings = {
+            side: MessagePacking(district.nodes[origin].district_key)
+            for side, origin in ((edge, 17), (hub, 0))
+        }
         for at_ms in range(1, 4):
             district.nodes[17].record("card_tap", [{"at_ms": at_ms, "card": "c"}] * 20)
             district.nodes[17].record("room", [{"room": "r", "name": f"{at_ms}"}])
@@ -147,8 +172,12 @@ def examples() -> list[bytes]:
                 message = speaker.speak()
                 assert message is not None
                 packed = packings[speaker].pack(message)
-                made += [msgspec.msgpack.encode(message), packed, b"\x01" + frame(packed)]
-                hearer.hear(message)
+                made += [
+                    msgspec.msgpack.encode(message),
+                    packed,
+                    bytes([STREAM_VERSION]) + frame(packed),
+                ]
+                hearer.hear(packings[hearer].unpack(packed))
         for origin in (0, 17):
             made += [wire for _, _, wire in district.wires(origin)]
         for node in district.nodes.values():

@@ -6,7 +6,15 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.folding.merge import Version, Write, merge_columns, pack_clocks, unpack_clocks
+from sync.folding.merge import (
+    TOMBSTONE,
+    Version,
+    Write,
+    clocks_prefix,
+    merge_columns,
+    pack_clocks,
+    unpack_clocks,
+)
 from sync.schema import BY_NAME
 from sync.segments.columnar import Value
 
@@ -64,6 +72,22 @@ def test_a_tombstone_stays_until_someone_lifts_it() -> None:
         assert row.deleted is gone
 
 
-@given(st.dictionaries(st.text(max_size=5), st.tuples(st.integers(0, 2**62), st.integers(0, 9))))
+NAMES = st.sampled_from([*SLOT.column_names, TOMBSTONE])
+
+
+@given(st.dictionaries(NAMES, st.tuples(st.integers(0, 2**62), st.integers(0, 2**32 - 1))))
 def test_clocks_come_back_from_the_store(clocks: dict[str, tuple[int, int]]) -> None:
-    assert unpack_clocks(pack_clocks(clocks)) == clocks
+    assert unpack_clocks(SLOT, pack_clocks(SLOT, clocks)) == clocks
+
+
+@given(
+    st.dictionaries(NAMES, st.tuples(st.integers(0, 2**62), st.integers(0, 2**32 - 1)), min_size=1),
+    st.sets(NAMES, min_size=1),
+)
+def test_packed_clocks_begin_with_what_tells_of_which_columns_they_are(
+    clocks: dict[str, tuple[int, int]], names: set[str]
+) -> None:
+    packed = pack_clocks(SLOT, clocks)
+    assert packed is not None
+    first = clocks_prefix(SLOT, names)
+    assert packed.startswith(first) is (first <= packed < first + b"\xff") is (names == set(clocks))

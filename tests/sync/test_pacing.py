@@ -1,4 +1,10 @@
-from sync.exchange.pacing import PASS_MS, SLOW_WINDOW_BYTES, WINDOW_BYTES_MIN, Pace
+from sync.exchange.pacing import (
+    CAREFUL_MESSAGES,
+    PASS_MS,
+    SLOW_WINDOW_BYTES,
+    WINDOW_BYTES_MIN,
+    Pace,
+)
 from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX
 
 
@@ -66,3 +72,28 @@ def test_after_a_cut_it_begins_short_but_never_below_its_least() -> None:
         pace.note_loss(cut)
         assert WINDOW_BYTES_MIN <= pace.window_bytes <= FIRST_BYTES_MAX
     assert pace.window_bytes == WINDOW_BYTES_MIN
+
+
+def test_who_hands_over_only_what_the_line_takes_may_have_the_whole_credit_under_way() -> None:
+    slow, fast = Pace(), Pace()
+    slow.note_rate(3_750)
+    fast.note_rate(12_500_000)
+    assert slow.window_bytes == fast.window_bytes == CREDIT_BYTES
+    assert slow.message_bytes <= 2 * 1024 < fast.message_bytes
+
+
+def test_after_a_connection_broke_messages_go_one_at_a_time_for_a_while() -> None:
+    pace = Pace()
+    pace.note_rate(3_750)
+    pace.note_loss(0)
+    for _ in range(CAREFUL_MESSAGES):
+        assert pace.window_bytes == pace.message_bytes
+        pace.note_passed(0, 1_000)
+    assert pace.window_bytes == CREDIT_BYTES
+
+
+def test_a_silence_that_cost_nothing_makes_nobody_careful() -> None:
+    pace = Pace()
+    pace.note_rate(3_750)
+    pace.note_loss(0, is_harmless=True)
+    assert pace.window_bytes == CREDIT_BYTES

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sync.clock import AHEAD_MS_MAX, wall_ms
 from sync.errors import RecipientError
 from sync.keys.recipients import Recipient, RecipientKind, Standing, fingerprint
 from sync.node import Node, NodeKeys
@@ -22,6 +23,7 @@ from sync.segments.signing import SignerId, signer_id
 from sync.store import open_store
 from tests.sync.district import District, new_keys
 
+DAY_MS = 24 * 3600 * 1000
 EVERYTHING = (Group.DISTRICT, Group.HEALTH, Group.IDENTITY)
 
 
@@ -244,30 +246,67 @@ def test_a_box_of_the_hubs_making_swaps_no_confirmed_key_for_its_own(district: C
     assert "17/s17/identity/1" in granted(district, kept.public_key())
 
 
+@pytest.mark.parametrize(("ahead_ms", "is_sealed"), [(0, False), (0, True), (DAY_MS, True)])
 def test_a_revocation_from_elsewhere_holds_until_a_person_confirms_again(
-    district: Certifying,
+    district: Certifying, ahead_ms: int, *, is_sealed: bool
 ) -> None:
+    """Also when the clock that told of the confirmation was far ahead of the one that ended it."""
     kept = X25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+    district.skew[17] = ahead_ms
     district.nodes[17].confirm_recipient("recovery", public(kept), "code", "head")
+    if is_sealed:
+        district.nodes[17].seal_all()
+    before = granted(district, kept.public_key())
     copy = district.back_up(17)
+    district.skew[17] = 0
+    if is_sealed:
+        district.exchange(17)  # the hub brings the clock back
     district.nodes[17].revoke_recipient(recipient_id(kept.public_key()), "head")
     district.exchange(17)
     district.restore(17, copy, b"second")
     district.exchange(17)
     assert listed(district, kept.public_key()).standing is Standing.DISPUTED
     tap(district)
-    assert granted(district, kept.public_key()) == set()
+    assert granted(district, kept.public_key()) == before
     district.nodes[17].confirm_recipient("recovery", public(kept), "code", "head")
     tap(district)
-    assert granted(district, kept.public_key()) != set()
+    assert granted(district, kept.public_key()) > before
 
 
-def test_a_release_that_was_ended_since_the_copy_is_not_taken_up_again(
+def test_a_confirmation_that_waited_while_the_clock_came_back_is_ended_by_a_later_revocation(
     district: Certifying,
 ) -> None:
-    tap(district)
-    district.nodes[17].release(Group.IDENTITY, "head")
+    kept = X25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+    district.skew[17] = DAY_MS
+    district.nodes[17].record("room", [{"room": "r1", "name": "lab"}])
+    district.seal(17)
+    district.nodes[17].confirm_recipient("recovery", public(kept), "code", "head")
+    sealed = [wire for _, _, wire in district.wires(17)]
+    district.nodes[0].import_segments(sealed, 17, lambda _: True)
+    district.seal(0)
+    district.skew[17] = 0
+    clamps = [wire for _, _, wire in district.wires(0)]
+    district.nodes[17].import_segments(clamps, 0, lambda _: True)
+    assert wall_ms(district.nodes[17].clock.last) <= district.now + AHEAD_MS_MAX
     copy = district.back_up(17)
+    district.nodes[17].revoke_recipient(recipient_id(kept.public_key()), "head")
+    district.exchange(17)
+    district.restore(17, copy, b"second")
+    district.exchange(17)
+    assert listed(district, kept.public_key()).standing is Standing.DISPUTED
+
+
+@pytest.mark.parametrize("ahead_ms", [0, DAY_MS])
+def test_a_release_that_was_ended_since_the_copy_is_not_taken_up_again(
+    district: Certifying, ahead_ms: int
+) -> None:
+    tap(district)
+    district.skew[17] = ahead_ms
+    district.nodes[17].release(Group.IDENTITY, "head")
+    district.nodes[17].seal_all()
+    copy = district.back_up(17)
+    district.skew[17] = 0
+    district.exchange(17)
     district.nodes[17].keys.unrelease(Group.IDENTITY, "head")
     district.exchange(17)
     restored = district.restore(17, copy, b"second")

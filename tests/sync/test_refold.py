@@ -8,7 +8,7 @@ from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sync.folding import fold, merge, merged_rows
@@ -82,6 +82,14 @@ def upgrade(district: District, origin: int) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(CHANGES, st.integers(0, 2**32), st.booleans())
+@example(
+    changes=[
+        Change(0, "timetable_slot", {"school": 17, "slot": "1", "room": "r1"}, False),
+        Change(17, "timetable_slot", {"school": 17, "slot": "1", "room": None}, False),
+    ],
+    seed=1,
+    released=False,
+).via("a column that is not known yet is cleared")
 def test_an_upgraded_node_ends_as_one_that_knew_everything(
     changes: list[Change], seed: int, released: bool
 ) -> None:

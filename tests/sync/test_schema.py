@@ -6,7 +6,7 @@ from sync.schema import BY_NAME, BY_NUMBER, TABLES
 from sync.schema.model import Audience, Group, Kind, Lane, Merge, Owner, Table, Type
 
 ARCHITECTURE = """
-school room class_group person enrolment staff_role consent
+school room class_group person enrolment staff_role consent roster_offer
 device device_state device_event reading profile_version release_state
 card_tap attendance_entry leave health_check notice duty honour card_screen
 timetable_slot lesson lesson_party lesson_quality lesson_minutes recording resource hand_raise
@@ -93,6 +93,7 @@ def test_names_heart_rates_and_checks_are_never_readable_by_the_district() -> No
     assert groups["person.name"] is Group.IDENTITY
     assert groups["person.guardian"] is Group.IDENTITY
     assert groups["person.card"] is Group.IDENTITY
+    assert groups["person.code"] is Group.IDENTITY
     assert groups["heart_rate.bpm"] is Group.HEALTH
     assert groups["health_check.temperature_c"] is Group.HEALTH
     assert groups["evaluation_entry.remark"] is Group.IDENTITY

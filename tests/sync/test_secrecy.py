@@ -276,15 +276,17 @@ def snapshot_of(district: District, origin: int) -> list[bytes]:
 def test_no_planted_name_is_in_what_a_stream_carries(district: District) -> None:
     write_names(district)
     school, hub = Session(district.nodes[17], 0), Session(district.nodes[0], 17)
-    there, back = MessagePacking(), MessagePacking()
+    there = MessagePacking(district.nodes[17].district_key)
+    back = MessagePacking(district.nodes[0].district_key)
     carried = b""
-    for _ in range(6):
+    for minute in range(6):
+        district.nodes[17].record("card_tap", [{"at_ms": minute, "card": CANARIES[0].decode()}])
         district.seal(17, 0)
-        for speaker, hearer, packing in ((school, hub, there), (hub, school, back)):
+        for speaker, hearer, ends in ((school, hub, (there, back)), (hub, school, (back, there))):
             message = speaker.speak()
             if message is not None:
-                carried += packing.pack(message)
-                hearer.hear(message)
+                carried += (packed := ends[0].pack(message))
+                hearer.hear(ends[1].unpack(packed))
     assert len(district.rows(0, "SELECT * FROM leave")) == 1
     assert len(carried) > 1000
     for canary in (*CANARIES, IN_THE_OPEN.encode()):

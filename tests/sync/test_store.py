@@ -6,10 +6,22 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from sync.schema import TABLES
+from sync.folding.merged_rows import read_version
+from sync.logs.pending_writes import (
+    DELETED_FIELD,
+    HLC_FIELD,
+    PRESENT_FIELD,
+    SCHOOL_FIELD,
+    unsealed_writes,
+)
+from sync.logs.waiting_batches import joined
+from sync.schema import BY_NAME, TABLES
 from sync.store import connect_readonly, index_positions, open_store
+
+SLOT = BY_NAME["timetable_slot"]
 
 
 def columns_of(connection: sqlite3.Connection, table: str) -> list[str]:
@@ -105,3 +117,45 @@ def test_a_store_of_this_version_is_opened_without_what_only_an_older_one_needs(
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.decode().strip() == "False"
+
+
+def test_unsealed_writes_and_clocks_of_former_versions_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    first = {-1: 17, -2: 9, -3: 0, -4: 2, 1: "a"}  # as the first version wrote them
+    second = [2 | 1 << 4, 17, 10, 0, "b", "语文"]
+    former = {"teacher": (5, 0), "deleted": (3, 17), "was_here_once": (1, 1)}
+    with closing(open_store(path)) as connection:
+        connection.executescript(
+            """DROP TABLE waiting_write;
+            CREATE TABLE pending_write (log INTEGER NOT NULL, row INTEGER NOT NULL,
+                table_number INTEGER NOT NULL, content BLOB NOT NULL,
+                PRIMARY KEY (log, row)) WITHOUT ROWID;
+            DELETE FROM _sqlite_migrations
+                WHERE name IN ('clocks_by_number', 'writes_in_batches');
+            PRAGMA user_version=1"""
+        )
+        connection.executemany(
+            "INSERT INTO pending_write VALUES (4, ?, 30, ?)",
+            [(row, msgspec.msgpack.encode(each)) for row, each in ((7, first), (9, second))],
+        )
+        connection.executemany(
+            "INSERT INTO timetable_slot (school, slot, hlc, origin, log, row, clocks)"
+            " VALUES (17, ?, 9, 17, 4, 7, ?)",
+            [("a", msgspec.msgpack.encode(former)), ("b", None)],
+        )
+    with closing(open_store(path)) as connection:
+        cursor = connection.cursor()
+        waiting = joined(unsealed_writes(cursor, 4, SLOT, 0))
+        assert (waiting.rows, waiting.table) == ([7, 9], SLOT)
+        named = (PRESENT_FIELD, SCHOOL_FIELD, HLC_FIELD, DELETED_FIELD, 1, 2, 4)
+        assert [
+            [*cells] for cells in zip(*(waiting.columns[each] for each in named), strict=True)
+        ] == [
+            [2, 17, 9, 0, "a", None, None],
+            [2 | 1 << 4, 17, 10, 0, "b", None, "语文"],
+        ]
+        rows = [read_version(cursor, SLOT, (17, slot)) for slot in "ab"]
+        assert [row.overrides for row in rows if row] == [
+            {"teacher": (5, 0), "deleted": (3, 17)},
+            {},
+        ]

@@ -5,22 +5,25 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from sync.clock import HybridClock
 from sync.logs.log_state import log_id_of
 from sync.logs.oplog import append
 from sync.logs.pending_writes import (
+    DELETED_FIELD,
     HLC_FIELD,
     PRESENT_FIELD,
     SCHOOL_FIELD,
-    fields_of,
+    forget_writes,
     read_writes,
     restore_writes,
+    store_writes,
+    unsealed_writes,
 )
 from sync.logs.row_check import Row
 from sync.logs.unsealed import Batch, collect
+from sync.logs.waiting_batches import Waiting
 from sync.schema import BY_NAME
 from sync.schema.model import Group, Lane
 from sync.segments.body import TEXT_MAX, TableColumns
@@ -124,15 +127,90 @@ def test_writes_that_name_different_columns_wait_and_come_back_as_they_were(
     assert len(set(stamps)) == 3
 
 
-def test_writes_of_a_store_of_the_first_version_are_read(cursor: sqlite3.Cursor) -> None:
-    fields: dict[int, Value] = {SCHOOL_FIELD: 17, HLC_FIELD: 9, -3: 0, PRESENT_FIELD: 2, 1: "a"}
-    former = msgspec.msgpack.encode(fields)
-    restore_writes(cursor, (4, SLOT), [7], [fields])
-    (present,) = cursor.execute("SELECT content FROM pending_write").fetchone()
-    assert fields_of(former) == fields_of(present) == fields
-    assert former != present
-    for contents in ([former, present], [present, present], [former]):
-        columns = read_writes(SLOT, contents)
-        assert list(columns[1]) == ["a"] * len(contents)
-        assert list(columns[HLC_FIELD]) == [9] * len(contents)
-        assert list(columns[2]) == [None] * len(contents)
+def slots_waiting(rows: range, stamp: int = 9) -> Waiting:
+    count = len(rows)
+    return Waiting(
+        SLOT,
+        rows,
+        {
+            PRESENT_FIELD: [6] * count,
+            DELETED_FIELD: [0] * count,
+            HLC_FIELD: range(stamp, stamp + count),
+            SCHOOL_FIELD: [17] * count,
+            1: [f"slot {row}" for row in rows],
+            2: ["3A"] * count,
+        },
+    )
+
+
+def waiting_rows(cursor: sqlite3.Cursor, log_id: int, sealed_row: int = 0) -> list[int]:
+    parts = unsealed_writes(cursor, log_id, SLOT, sealed_row)
+    return [row for part in parts for row in part.rows]
+
+
+@pytest.mark.parametrize("count", [1, 3, 999, 1000, 1001, 2500])
+def test_writes_come_back_as_they_were_stored(cursor: sqlite3.Cursor, count: int) -> None:
+    stored = slots_waiting(range(1, 1 + count))
+    store_writes(cursor, 4, stored)
+    parts = unsealed_writes(cursor, 4, SLOT, 0)
+    for number, values in stored.columns.items():
+        assert [cell for part in parts for cell in part.columns[number]] == [*values]
+    assert waiting_rows(cursor, 4) == [*stored.rows]
+    assert waiting_rows(cursor, 4, sealed_row=2) == [*stored.rows[2:]]
+
+
+def test_as_many_batches_of_writes_are_read_as_hold_the_rows_asked_for(
+    cursor: sqlite3.Cursor,
+) -> None:
+    for first in range(1, 100, 10):
+        store_writes(cursor, 4, slots_waiting(range(first, first + 10)))
+    # Of the first batch seven are sealed: three of it, ten of the next, two of the third.
+    assert [each.first_row for each in read_writes(cursor, 4, SLOT, 7, 15)] == [1, 11, 21]
+    assert len(read_writes(cursor, 4, SLOT, 7)) == 10
+
+
+@pytest.mark.parametrize("sealed", [0, 1, 5, 10, 11, 12, 20])
+def test_writes_that_were_sealed_wait_again_and_none_twice(
+    cursor: sqlite3.Cursor, sealed: int
+) -> None:
+    for first in (1, 11):
+        store_writes(cursor, 4, slots_waiting(range(first, first + 10)))
+    forget_writes(cursor, 4, sealed)
+    for rows in (range(1, 8), range(8, 13), range(13, 21)):
+        if rows[0] <= sealed:
+            restore_writes(cursor, 4, slots_waiting(rows))
+    assert waiting_rows(cursor, 4) == [*range(1, 21)]
+
+
+def test_a_batch_of_writes_that_fills_a_segment_is_sealed_as_it_stands(
+    cursor: sqlite3.Cursor,
+) -> None:
+    log = LogName(17, 5, "s17", SLOT.lane)
+    rows: list[Row] = [{"slot": f"s{place}", "subject": "语文"} for place in range(1000)]
+    log_id = write(cursor, log, "timetable_slot", *rows[:800])
+    write(cursor, log, "timetable_slot", *rows[800:])
+    first = all_of(cursor, log, log_id)
+    assert (first.first_row, first.last_row, first.counts) == (1, 800, {SLOT.number: 800})
+    (slots,) = first.tables[Group.DISTRICT]
+    stamps = decode_column(dict(slots.columns)[HLC_FIELD], 800)
+    assert first.first_stamp == stamps[0]
+    assert max(int(stamp or 0) for stamp in stamps) < first.last_stamp
+    cursor.execute("UPDATE log SET sealed_row = 500 WHERE id = ?", (log_id,))
+    rest = all_of(cursor, log, log_id)
+    assert (rest.first_row, rest.last_row, rest.counts) == (501, 1000, {SLOT.number: 500})
+    (slots,) = rest.tables[Group.DISTRICT]
+    assert decode_column(dict(slots.columns)[1], 500) == [row["slot"] for row in rows[500:]]
+
+
+def test_writes_among_events_are_sealed_in_the_order_of_their_log(cursor: sqlite3.Cursor) -> None:
+    log = LogName(17, 5, "s17", SLOT.lane)
+    for last_row in (0, 2):
+        log_id = log_id_of(cursor, log)
+        cursor.execute("UPDATE log SET last_row = ? WHERE id = ?", (last_row, log_id))
+        write(cursor, log, "lesson_quality", {"at_ms": 1, "lesson": "l1"})
+    # As if they had been sealed with the events, and were withdrawn.
+    store_writes(cursor, log_id, slots_waiting(range(2, 5, 2)))
+    cursor.execute("UPDATE log SET sealed_row = 1, last_row = 4 WHERE id = ?", (log_id,))
+    batch = all_of(cursor, log, log_id, rows_max=2)
+    assert (batch.first_row, batch.last_row) == (2, 3)
+    assert batch.counts == {SLOT.number: 1, BY_NAME["lesson_quality"].number: 1}

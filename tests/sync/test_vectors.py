@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from sync.exchange.body_coding import maker
 from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
 from sync.exchange.message_packing import MessagePacking
 from sync.exchange.session import Message, Refusal, parse_message
@@ -72,6 +73,7 @@ def make_vectors() -> dict[str, Vector]:
     first = make_segment(signing, key, chance.randbytes(16))
     second_prev = parse_segment(first).header_digest
     second = make_segment(signing, key, chance.randbytes(16), after=parse_segment(first))
+    third = make_segment(signing, key, chance.randbytes(16), after=parse_segment(second))
     wrapped = seal(
         ephemeral,
         sealing.public_key(),
@@ -122,7 +124,7 @@ def make_vectors() -> dict[str, Vector]:
             },
         },
         "message": {"wire": msgspec.msgpack.encode(message).hex()},
-        "stream": make_stream(message, first, second),
+        "stream": make_stream(message, (first, second, third), key),
     }
 
 
@@ -141,9 +143,18 @@ def make_tables(group: Group) -> list[TableColumns]:
     return [TableColumns(20, 1, 3, encode_column([11, 12, 13]), columns)]
 
 
-def make_stream(whole: Message, first: bytes, second: bytes) -> Vector:
-    """What a caller sends and hears: a whole vector, a segment that follows, a receipt for it."""
-    caller, hub = MessagePacking(), MessagePacking()
+def packing_with(key: DataKey) -> MessagePacking:
+    return MessagePacking(lambda _log, name: key if name == key_id(key) else None)
+
+
+def make_stream(whole: Message, segments: tuple[bytes, bytes, bytes], key: DataKey) -> Vector:
+    """What a caller sends and hears.
+
+    A whole vector, a segment that follows, a receipt for it that names the key, and a segment told
+    by its cells.
+    """
+    caller, hub = packing_with(key), packing_with(key)
+    _, second, third = segments
     following = msgspec.structs.replace(
         whole, incarnation=0, have=[], segments=[second], refused=[], taken=1
     )
@@ -154,10 +165,15 @@ def make_stream(whole: Message, first: bytes, second: bytes) -> Vector:
     sent = [caller.pack(whole), caller.pack(following)]
     for packed in sent:
         hub.unpack(packed)
+    heard = hub.pack(receipt)
+    caller.unpack(heard)
+    sent.append(caller.pack(msgspec.structs.replace(following, segments=[third], taken=2)))
     return {
         "sent": (bytes([STREAM_VERSION]) + b"".join(map(frame, sent)) + frame(b"")).hex(),
-        "segments": [first.hex(), second.hex()],
-        "heard": (bytes([STREAM_VERSION]) + frame(hub.pack(receipt)) + frame(b"")).hex(),
+        "segments": [wire.hex() for wire in segments],
+        "heard": (bytes([STREAM_VERSION]) + frame(heard) + frame(b"")).hex(),
+        "key": key.hex(),
+        "maker": maker().hex(),
     }
 
 
@@ -252,16 +268,22 @@ def test_the_committed_message_is_read() -> None:
 
 def test_the_committed_stream_is_understood() -> None:
     vector = committed("stream")
-    caller, hub = MessagePacking(), MessagePacking()
-    first, second, question = FrameReader().feed(bytes.fromhex(vector["sent"]))
+    key = DataKey(bytes.fromhex(vector["key"]))
+    caller, hub = packing_with(key), packing_with(key)
+    first, second, third, question = FrameReader().feed(bytes.fromhex(vector["sent"]))
     told = [hub.unpack(first), hub.unpack(second)]
-    assert [wire.hex() for message in told for wire in message.segments] == vector["segments"]
+    segments = [bytes.fromhex(wire) for wire in vector["segments"]]
+    assert [wire for message in told for wire in message.segments] == segments[:2]
     assert (told[0].complete, told[1].complete, question) == (True, False, b"")
     for message in told:
         caller.pack(message)  # a receipt may name what this end has sent
     packed, answer = FrameReader().feed(bytes.fromhex(vector["heard"]))
     (receipt,) = caller.unpack(packed).have
     assert (receipt.log, receipt.stored, answer) == (LOG, 2, b"")
+    assert parse_segment(segments[2]).bodies[0] not in third
+    (restored,) = hub.unpack(third).segments
+    # Another zstd version makes another body of the same cells; its name would keep it sealed.
+    assert (restored == segments[2]) == (maker().hex() == vector["maker"])
 
 
 if __name__ == "__main__":

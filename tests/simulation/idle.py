@@ -1,0 +1,124 @@
+"""Lines that are up while nothing happens: whatever stands then stands until somebody pulls a plug.
+
+Boxes and hub speak as the product does, by conversations and packed frames. No device writes, no
+line is made anew; there is only time, with the questions that it brings.
+"""
+
+from dataclasses import dataclass, field
+
+from sync.exchange.conversation import HEARTBEAT_MS, Conversation
+from sync.exchange.framing import FrameReader
+from sync.exchange.pacing import Pace
+from sync.segments.segment import HUB
+from tests.simulation.books import Books, BrokenInvariantError, cursors
+from tests.simulation.machine import Machine
+from tests.simulation.world import World
+
+QUIET_MS = 40 * HEARTBEAT_MS
+"""After so long on an idle line nothing may be left."""
+_PASS_MS = 40
+
+
+@dataclass(eq=False)
+class _Voice:
+    """One end of a line, and what arrives there."""
+
+    machine: Machine
+    conversation: Conversation
+    reader: FrameReader = field(default_factory=FrameReader)
+
+
+@dataclass(eq=False)
+class _Line:
+    world: World
+    machine: Machine
+    edge: _Voice
+    desk: _Voice
+
+    def speak(self) -> bool:
+        """Let both ends say what they have to say; return whether they had anything."""
+        said = False
+        for voice, other in ((self.edge, self.desk), (self.desk, self.edge)):
+            with voice.machine.at_work():
+                data = voice.conversation.speak(self.world.district.now)
+            if data is not None:
+                said = True
+                self.world.district.now += _PASS_MS
+                self._hear(other, voice, data)
+        return said
+
+    def due_ms(self) -> int:
+        moments = (voice.conversation.due_ms() for voice in (self.edge, self.desk))
+        return min(moment for moment in moments if moment is not None)
+
+    def _hear(self, voice: _Voice, sender: _Voice, data: bytes) -> None:
+        for content in voice.reader.feed(data):
+            with voice.machine.at_work():
+                heard = voice.conversation.hear(content, self.world.district.now)
+            if heard.message is not None:
+                self.world.messages += 1
+                peer = HUB if voice is self.desk else self.machine.origin
+                told = heard.message
+                self.world.watch(sender.machine, peer, told.segments, told.have)
+            for log, seq, reason in heard.imported.refused:
+                self.world.note(f"{voice.machine.name} refused {log} {seq}: {reason}")
+
+
+def be_idle(world: World, books: Books, absent: int | None = None) -> None:
+    """Hold a line to each honest box, but one, until nothing lacks or is unacknowledged.
+
+    Raises BrokenInvariantError when something still is after QUIET_MS.
+    """
+    # Of twins, who have one certificate, the hub lets one speak at a time.
+    boxes = {each.origin: each for each in reversed(world.boxes())}
+    honest = [boxes[origin] for origin in sorted(boxes) if origin not in {absent, *world.hostile}]
+    lines = [_connect(world, each) for each in honest]
+    until_ms = world.district.now + QUIET_MS
+    awake = lines
+    while True:
+        while awake:
+            books.seal(world.hub)
+            before = world.hub.written()
+            spoke = []
+            for line in awake:
+                books.seal(line.machine)
+                if line.speak():
+                    spoke.append(line)
+            awake = lines if world.hub.written() != before else spoke
+        standing = next(filter(None, (_standing(world, books, line) for line in lines)), "")
+        if not standing:
+            return
+        due_ms = min(line.due_ms() for line in lines)
+        if due_ms > until_ms:
+            raise BrokenInvariantError(f"on an idle line, for long: {standing}")
+        world.district.now = max(world.district.now, due_ms)
+        awake = [line for line in lines if line.due_ms() <= world.district.now]
+
+
+def _connect(world: World, machine: Machine) -> _Line:
+    now_ms = world.district.now
+    with machine.at_work() as node:
+        edge = _Voice(machine, Conversation(node, HUB, Pace(), now_ms, asks=True))
+    with world.hub.at_work() as node:
+        talk = Conversation(node, machine.origin, Pace(), now_ms, asks=False)
+        desk = _Voice(world.hub, talk)
+    return _Line(world, machine, edge, desk)
+
+
+def _standing(world: World, books: Books, line: _Line) -> str:
+    """Return what is still under way between a box and the hub, or nothing."""
+    machine, hub = line.machine, world.hub
+    lacking = books.lacking(machine)
+    if lacking or sum(each.origin == machine.origin for each in world.boxes()) > 1:
+        return lacking  # of twins the hub hears now one, now the other
+    ours, theirs = books.logs(machine), books.logs(hub)
+    told_here, told_there = books.told(machine, HUB), books.told(hub, machine.origin)
+    for name in sorted(ours.keys() & theirs.keys()):
+        here, there = ours[name], theirs[name]
+        if here.frozen or there.frozen or name.origin in world.hostile:
+            continue
+        if name.origin == machine.origin and told_here.get(here.id) != cursors(there):
+            return f"{machine.name} does not know that the hub has {cursors(there)} of {name}"
+        if name.origin != machine.origin and told_there.get(there.id) != cursors(here):
+            return f"the hub does not know that {machine.name} has {cursors(here)} of {name}"
+    return ""
