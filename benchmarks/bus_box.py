@@ -22,8 +22,8 @@ from benchmarks.bus_devices import BAUD, DEADBAND, UNITS, probe_profile
 from benchmarks.processes import peak_rss_mb
 from drivers.bus import ModbusBus
 from drivers.entities import DeviceId
-from drivers.modbus_device import AdoptedUnit
-from drivers.transports.serial_address import line_settings
+from drivers.modbus_device import AdoptedUnit, modbus_settings
+from drivers.transports.serial_address import SerialAddress
 from edge.recorder import Recorder
 from edge.roster import Roster
 from firmware_profiles.model import Profile
@@ -94,9 +94,10 @@ async def _poll(line: Path, folder: Path, seconds: float) -> Outcome:
             room_of=lambda _: None,
             changed=lambda _: None,
         )
+        address = SerialAddress(path=line, baud=BAUD)
         bus = ModbusBus(
-            path=line,
-            settings=line_settings(profile, "modbus_rtu", BAUD),
+            address=address,
+            settings=modbus_settings(profile, address),
             units=units,
             now_ms=_now_ms,
             sink=recorder.take,

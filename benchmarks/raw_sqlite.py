@@ -12,9 +12,8 @@ from pathlib import Path
 
 from benchmarks.arrivals import Tap
 from sync.logs.oplog import Row
-from sync.schema import BY_NAME
 from sync.segments.columnar import Value
-from sync.store import index_positions, open_store
+from sync.store import open_store
 
 ROWS_A_TRANSACTION = 1000
 SCHOOL, LOG = 17, 4
@@ -76,7 +75,6 @@ def insert_taps_keyed(path: Path, taps: Sequence[Tap]) -> float:
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
     )
     with closing(open_store(path)) as connection:
-        index_positions(connection.cursor(), [BY_NAME["card_tap"]])
         return _rows_a_second(connection, write, rows)
 
 

@@ -80,14 +80,12 @@ async def connected(boxes: Sequence[BoxStore], writer: Writer) -> AsyncIterator[
 async def _connect(stack: AsyncExitStack, box: BoxStore, writer: Writer) -> SchoolCall:
     conversation = Conversation(box.node, HUB, Pace(), _steady_ms(), asks=True, first_bytes_max=0)
 
-    async def first() -> bytes:
-        data = await writer.call(conversation.speak, _steady_ms())
-        assert data is not None
-        return data
+    async def begin() -> bytes | None:
+        return await writer.call(conversation.speak, _steady_ms())
 
     base = f"https://{box.identity.hub_host}:{box.identity.hub_port}"
     context = box_client_context(box.identity, lambda: time.time_ns() // 1_000_000)
-    stream = await stack.enter_async_context(hub_stream(base, context, first))
+    stream = await stack.enter_async_context(hub_stream(base, context, begin))
     call = SchoolCall(box, stream, conversation, writer)
     while not conversation.has_heard:
         await call.hear()

@@ -258,6 +258,8 @@ def _bytes(wire: WireCost) -> Iterator[Figure]:
     yield measured("wire_entropy_of_the_rows", [entropy_bits_a_tap() / 8], "B a row", "lower")
     yield measured("wire_handshake", wire.handshake_bytes, "B", "lower")
     yield measured("wire_idle_heartbeat", wire.heartbeat_bytes, "B", "lower")
+    questions = [float(each.question_bytes) for each in wire.connected_day]
+    yield measured("wire_heartbeats_of_a_day", questions, "B", "lower")
 
 
 def _room(samples: Samples, size: Size) -> Iterator[Figure]:
@@ -283,8 +285,7 @@ def _notes(size: Size, wire: WireCost) -> list[str]:
         f"Raw SQLite: {SETTINGS}; measured before each run of the path.",
         (
             "Our keys: the same rows by executemany into the table of a node's store as it is"
-            " (school, moment, log, row, an index by log and row), which a carried row enters"
-            " twice."
+            " (school, moment, log, row), which a carried row enters twice."
         ),
         (
             "HTTPS and mutual TLS are in: the wall clock from the first row's capture to the hub's"
@@ -298,9 +299,10 @@ def _notes(size: Size, wire: WireCost) -> list[str]:
         (
             "Connected day: sealed after 60 s or 1,000 rows as taps arrive"
             f" ({day.segments} segments); all in counts TLS records with HTTP, and a receipt for"
-            " each segment, both ways, without handshake, heartbeats, TCP and IP headers. The box"
-            " asks for each receipt, so that the day passes fast; the question's bytes are taken"
-            " off."
+            " each segment, both ways, without handshake, heartbeats, TCP and IP headers. A receipt"
+            " rides on the answer to a heartbeat, which passes on an idle line as well: what the"
+            f" day's heartbeats cost beside ({day.question_bytes:,} B in 24 hours) is taken off, a"
+            " receipt's own bytes are not. The connection is new at the day's beginning."
         ),
         (
             "Goals against Morango use its figures known from elsewhere"

@@ -217,6 +217,8 @@ def _bytes(measurement: Measurement, wire: WireCost) -> Iterator[Figure]:
     yield measured("wire_bytes_per_row_connected", connected, "B a row", "lower", 14)
     yield measured("wire_bytes_per_row_backlog", backlog, "B a row", "lower", 8)
     yield measured("wire_handshake", wire.handshake_bytes, "B", "lower")
+    questions = [float(each.question_bytes) for each in wire.connected_day]
+    yield measured("wire_heartbeats_of_a_day", questions, "B", "lower")
     yield measured("morango_wire_bytes_per_row", peer, "B a row", "lower")
     yield measured("hub_bytes_per_row_with_sealed_logs", [with_logs], "B a row", "lower", 60)
     yield measured("hub_bytes_per_row_without_sealed_logs", [without_logs], "B a row", "lower", 60)
@@ -263,8 +265,9 @@ def _notes(plan: Plan) -> list[str]:
         ),
         (
             f"Connected: a day of {TAPS_A_DAY:,} taps as they arrive; bytes of TLS records both"
-            " ways without the handshake, which is beside it. Morango's bytes are what its client"
-            " counts: bodies and headers both ways."
+            " ways, receipts in, without the handshake and what an idle connection passes anyhow,"
+            " which are beside it. Morango's bytes are what its client counts: bodies and headers"
+            " both ways."
         ),
         f"Memory: peak resident size of each process; Morango's of its longest run. {_disk(plan)}",
         "Not tried here: PostgreSQL at either side, ARM, several clients of Morango at once.",

@@ -1,100 +1,148 @@
 """What the command line says of recovery codes, erasures and restores: answers as sentences."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from edge.errors import BoxSetupError
+from edge.terminal import moment, say, tell
 
-STEPS = {
-    "code": "asking the hub for the vault",
-    "fetch": "fetching the school's sealed records",
-    "keys": "opening them",
-    "vault": "opening the vault",
-    "compare": "comparing with the hub",
-}
+
+def step_word(step: str) -> str:
+    """Return what a restore is doing."""
+    return {
+        "code": say("asking the hub for the vault"),
+        "fetch": say("fetching the school's sealed records"),
+        "keys": say("opening them"),
+        "vault": say("opening the vault"),
+        "compare": say("comparing with the hub"),
+    }.get(step, say("No restore was begun."))
 
 
 def standing_lines(standing: dict[str, Any]) -> list[str]:
     if standing["fingerprint"] is None:
-        lost = f"the names of all its {standing['people']} people"
-        return [f"No recovery code: lost with this box, {lost}. Make one: schoolnode recovery new"]
-    lines = [f"Recovery code of {_moment(standing['made_ms'])}, key {standing['fingerprint']}."]
+        return [
+            say(
+                "No recovery code: with this box the names of all its {n} people would be lost."
+                " Make one: schoolnode recovery new",
+                n=standing["people"],
+            )
+        ]
+    lines = [
+        say(
+            "Recovery code of {moment}, key {fingerprint}.",
+            moment=moment(standing["made_ms"]),
+            fingerprint=standing["fingerprint"],
+        )
+    ]
     stored = standing["stored"]
     if stored is None:
-        lines.append("The hub holds no vault yet.")
+        lines.append(say("The hub holds no vault yet."))
     else:
         lines.append(
-            f"The hub holds vault {stored['number']} of {_moment(stored['stored_ms'])}"
-            f" (share {stored['generation']}); this box's is number {standing['number']}."
+            say(
+                "The hub holds vault {number} of {moment} (share {share}); this box's is number"
+                " {own}.",
+                number=stored["number"],
+                moment=moment(stored["stored_ms"]),
+                share=stored["generation"],
+                own=standing["number"],
+            )
         )
     if standing["vault_waits"]:
-        lines.append(f"A newer one waits to be sent. {standing['detail']}".rstrip())
+        lines.append(f"{say('A newer one waits to be sent.')} {standing['detail']}".rstrip())
     if standing["keys_wait"]:
-        lines.append("The hub lacks keys for this code yet: keep the former paper until it has.")
+        lines.append(
+            say("The hub lacks keys for this code yet: keep the former paper until it has them.")
+        )
     return lines
 
 
 def show_plan(plan: dict[str, Any]) -> None:
     console = Console()
-    shown = plan["name"] or "(the name does not open here)"
-    console.print(f"Person {plan['person']}: {shown}", highlight=False)
-    table = Table("table", "rows", "sealed under the person's key", "free texts")
+    shown = plan["name"] or say("(the name does not open here)")
+    heading = say("Person {number}: {name}", number=plan["person"], name=shown)
+    console.print(heading, highlight=False, markup=False)
+    table = Table(
+        say("table"),
+        say("rows"),
+        say("sealed under the person's key"),
+        say("free texts"),
+        box=SIMPLE,
+        pad_edge=False,
+    )
     for each in plan["tables"]:
         table.add_row(each["table"], *(str(each[key]) for key in ("rows", "sealed_cells", "texts")))
     console.print(table)
     for line in plan["kept_elsewhere"]:
-        console.print(f"Not concerned: {line}.")
+        console.print(say("Not concerned: {what}.", what=line), highlight=False, markup=False)
     console.print(
-        "Nothing was changed. Forgetting destroys the person's key for ever; nobody can undo it."
-        f" To do it: schoolnode forget --student {plan['person']} --yes",
+        say(
+            "Nothing was changed. Forgetting destroys the person's key for ever; nobody can undo"
+            " it. To do it: schoolnode forget --student {number} --yes",
+            number=plan["person"],
+        ),
         highlight=False,
+        markup=False,
     )
 
 
 def show_proof(proof: dict[str, Any], control: list[str], held: dict[str, list[str]]) -> None:
     person = proof["person"]
-    typer.echo(f"Person {person} is forgotten; nobody can undo it.")
-    typer.echo(
-        f"At the box: {proof['opened_before']} sealed cells opened before, {proof['open_now']} do"
-        f" now. The key lay in {', '.join(control)} before; now it is"
-        f" {'still in ' + ', '.join(held['key']) if 'key' in held else 'in no file of the box'}."
+    tell("Person {number} is forgotten; nobody can undo it.", number=person)
+    tell(
+        "At the box: {before} sealed cells opened before, {now} do now. The key lay in {files}.",
+        before=proof["opened_before"],
+        now=proof["open_now"],
+        files=", ".join(control),
     )
+    if "key" in held:
+        tell("It is still in {files}.", files=", ".join(held["key"]))
+    else:
+        tell("Now it is in no file of the box.")
     for what, paths in held.items():
         if what != "key":
-            typer.echo(f"The {what} stands in {', '.join(paths)}: written there by hand; look.")
+            tell(
+                "The {what} stands in {files}: written there by hand; look.",
+                what=what,
+                files=", ".join(paths),
+            )
     if not proof["log_truncated"]:
-        typer.echo("The store's journal was in use and is emptied later; it holds no key.")
+        tell("The store's journal was in use and is emptied later; it holds no key.")
     hub = proof["hub"]
     if hub is None:
-        typer.echo(f"At the hub: its vault is not replaced yet. {proof['detail']}".rstrip())
+        waits = say("At the hub: its vault is not replaced yet.")
+        typer.echo(f"{waits} {proof['detail']}".rstrip())
     else:
-        typer.echo(
-            f"At the hub: vault {hub['number']} without the key replaced the one before, under"
-            f" share {hub['generation']}; SHA-256 {_hex(hub['digest'])}, signed by the hub."
+        tell(
+            "At the hub: vault {number} without the key replaced the one before, under share"
+            " {share}; SHA-256 {digest}, signed by the hub.",
+            number=hub["number"],
+            share=hub["generation"],
+            digest=_hex(hub["digest"]),
         )
-    typer.echo("On USB sticks and in records everywhere: only cells sealed under that key.")
+    tell("On USB sticks and in records everywhere: only cells sealed under that key.")
     if proof["complete_ms"] is not None:
-        typer.echo(
-            f"Complete on {_moment(proof['complete_ms'])}, when the hub's last own backup with the"
-            " older share expires."
+        tell(
+            "Complete on {moment}, when the hub's last own backup with the older share expires.",
+            moment=moment(proof["complete_ms"]),
         )
     else:
-        typer.echo("The day of completion is known when the hub has answered: forget --list")
+        tell("The day of completion is known when the hub has answered: forget --list")
 
 
 def show_erasures(answer: dict[str, Any]) -> None:
     if not answer["erasures"]:
-        typer.echo("Nobody was forgotten.")
+        tell("Nobody was forgotten.")
         return
-    table = Table("person", "forgotten", "complete")
+    table = Table(say("person"), say("forgotten"), say("complete"), box=SIMPLE, pad_edge=False)
     for each in answer["erasures"]:
-        complete = "waits for the hub" if each["waits"] else _moment(each["complete_ms"])
-        table.add_row(str(each["person"]), _moment(each["at_ms"]), complete)
+        complete = say("waits for the hub") if each["waits"] else moment(each["complete_ms"])
+        table.add_row(str(each["person"]), moment(each["at_ms"]), complete)
     Console().print(table)
 
 
@@ -103,48 +151,51 @@ def show_report(report: dict[str, Any]) -> None:
     if report["step"] == "failed":
         raise BoxSetupError(report["detail"])
     if report["step"] != "done":
-        typer.echo(f"{STEPS.get(report['step'], 'No restore was begun.')} {report['detail']}")
+        typer.echo(f"{step_word(report['step'])} {report['detail']}".rstrip())
         return
-    typer.echo(
-        f"Fetched {fetched['segments']} of {fetched['segments_total']} segments"
-        f" ({fetched['bytes']} of {fetched['bytes_total']} bytes); took over {report['keys']} keys."
+    tell(
+        "Fetched {segments} of {all} segments ({bytes} of {all_bytes} bytes); took over {keys}"
+        " keys.",
+        segments=fetched["segments"],
+        all=fetched["segments_total"],
+        bytes=fetched["bytes"],
+        all_bytes=fetched["bytes_total"],
+        keys=report["keys"],
     )
     if vault is None:
-        typer.echo("The vault was left out: names do not open.")
+        tell("The vault was left out: names do not open.")
     else:
-        typer.echo(
-            f"Vault {vault['number']} of {_moment(vault['made_ms'])}: {report['names']} of"
-            f" {report['people']} names open; {report['forgotten']} people stay forgotten."
+        tell(
+            "Vault {number} of {moment}: {names} of {people} names open; {forgotten} people stay"
+            " forgotten.",
+            number=vault["number"],
+            moment=moment(vault["made_ms"]),
+            names=report["names"],
+            people=report["people"],
+            forgotten=report["forgotten"],
         )
-    table = Table("table", "here", "hub", "")
+    table = Table(say("table"), say("here"), say("hub"), "", box=SIMPLE, pad_edge=False)
     for each in report["tables"]:
-        mark = "equal" if each["equal"] else "DIFFERENT"
+        mark = say("equal") if each["equal"] else say("DIFFERENT")
         table.add_row(each["table"], each["here"][:16], each["hub"][:16], mark)
     Console().print(table)
     if report["unopened"]:
-        typer.echo(
-            f"{report['unopened']} parts do not open with this code: another took its place. Find"
-            " that paper and restore again."
+        tell(
+            "{n} parts do not open with this code: another took its place. Find that paper and"
+            " restore again.",
+            n=report["unopened"],
         )
     elif report["equal"]:
-        typer.echo("All tables that the hub can read are equal at both ends.")
+        tell("All tables that the hub can read are equal at both ends.")
     elif report["same_moment"]:
-        typer.echo("Some tables differ: keep the recovery code, and tell the district.")
+        tell("Some tables differ: keep the recovery code, and tell the district.")
     else:
-        typer.echo(
-            "No moment was found at which both held the same: restore again when it is calm."
-        )
+        tell("No moment was found at which both held the same: restore again when it is calm.")
     for box in report["other_boxes"]:
-        typer.echo(f"If box {box} is the lost one, have it cut off: schoolnode-hub revoke {box}")
-    typer.echo("Device passwords were in the lost box alone: adopt cameras again with --password.")
+        tell("If box {box} is the lost one, have it cut off: schoolnode-hub revoke {box}", box=box)
+    tell("Device passwords were in the lost box alone: adopt cameras again with --password.")
 
 
 def _hex(encoded: str) -> str:
     """Return JSON's base64 form of bytes as hexadecimal digits."""
     return msgspec.json.decode(msgspec.json.encode(encoded), type=bytes).hex()
-
-
-def _moment(ms: int | None) -> str:
-    if ms is None:
-        return "-"
-    return f"{datetime.fromtimestamp(ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"

@@ -3,205 +3,259 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from edge.clock_watch import ClockLight, clock_words
+from edge.metering import Hold
+from edge.pages.box_view import LinkState
+from edge.pages.language import Language
+from sync.folding.clock_spans import Trust
+from sync.schema.model import Group, Lane
+from sync.segments.segment import HUB
 
+LANES_ABREAST = 4
+"""What fits a terminal of 80 columns in both languages."""
 _TOLD_MAX = 10
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
-_PEERS = {0: "hub"}
 _Figures = Mapping[str, Any]
 """A part of the answer to ``GET /sync``; its shape stands in docs/box.md."""
 
 
-def show_status(console: Console, told: _Figures) -> None:
+def show_status(console: Console, told: _Figures, language: Language) -> None:
     """Print what the daemon told; ages are counted from its own clock."""
-    now_ms = told["now_ms"]
-    for line in _link(told["sync"], now_ms):
-        console.print(line, highlight=False)
-    console.print(_lanes(told["sync"]["lanes"], now_ms))
+    words = _StatusWords(language, told["now_ms"])
+    for line in words.link(told["sync"]):
+        console.print(line, highlight=False, markup=False)
+    for table in words.lanes(told["sync"]["lanes"]):
+        console.print(table)
     standing = told["standing"]
-    if standing["received"]:
-        console.print(_received(standing["received"], now_ms))
-    for line in _lines(told["clock"], standing, now_ms):
-        console.print(line, highlight=False)
+    for line in (*words.received(standing["received"]), *words.lines(told["clock"], standing)):
+        console.print(line, highlight=False, markup=False)
 
 
-def age(then_ms: int | None, now_ms: int) -> str:
-    """Return how long ago a moment was, in its largest fitting unit; "-" for none."""
-    if then_ms is None:
-        return "-"
-    span_s = max(0, now_ms - then_ms) // 1000
-    for unit_s, unit in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min")):
-        if span_s >= 2 * unit_s:
-            return f"{span_s // unit_s} {unit}"
-    return f"{span_s} s"
+class _StatusWords:
+    """One answer's words in one language."""
 
+    def __init__(self, language: Language, now_ms: int) -> None:
+        self._language = language
+        self._say = language.say
+        self._now_ms = now_ms
 
-def _link(sync: _Figures, now_ms: int) -> Iterator[str]:
-    heard_ms = sync["last_exchange_ms"]
-    heard = f"heard {age(heard_ms, now_ms)} ago" if heard_ms else "not heard yet"
-    yield f"Link to the hub: {sync['link']} for {age(sync['since_ms'], now_ms)}, {heard}."
-    if sync["detail"] not in {"", sync["link"]}:
-        yield escape(sync["detail"])
-    if sync["held"]:
-        until_ms = sync["held_until_ms"]
-        until = f", for {(until_ms - now_ms) / 3_600_000:.1f} h yet" if until_ms else ""
-        yield f"Held back: {', '.join(sync['held'])}: {escape(sync['held_reason'])}{until}."
+    def link(self, sync: _Figures) -> Iterator[str]:
+        say, words = self._say, self._language.words
+        link = words.links[LinkState(sync["link"])]
+        yield say("Uplink: {link}, for {age}.", link=link, age=self._age(sync["since_ms"]))
+        yield say("Last exchange: {ago}.", ago=self._ago(sync["last_exchange_ms"]))
+        if sync["detail"] not in {"", sync["link"]}:
+            yield sync["detail"]
+        if sync["held"]:
+            lanes = ", ".join(self._lane(name) for name in sync["held"])
+            reason = words.holds[Hold(sync["held_reason"])] if sync["held_reason"] else ""
+            yield say("Held back: {lanes}: {reason}.", lanes=lanes, reason=reason)
+            if sync["held_until_ms"]:
+                left = self._language.age(self._now_ms, sync["held_until_ms"])
+                yield say("They flow again in {age}.", age=left)
 
-
-def _lanes(lanes: Sequence[_Figures], now_ms: int) -> Table:
-    table = Table(
-        "to the hub",
-        "unsealed",
-        "sealed",
-        "in flight",
-        "stored",
-        "applied",
-        "sealed only",
-        "waiting",
-        "oldest waits",
-        "sealed ago",
-        "told ago",
-        caption="rows; in flight and waiting also in bytes; sealed only: segments the hub stores"
-        " and cannot read; told: by the hub's last receipt",
-    )
-    for lane in lanes:
-        name = f"{lane['lane']} (held)" if lane["held"] else lane["lane"]
-        waiting = f"{lane['waiting_rows']} ({lane['waiting_bytes']} B)"
-        table.add_row(
-            name,
-            str(lane["unsealed_rows"]),
-            str(lane["sealed"]),
-            f"{lane['under_way_bytes']} B",
-            str(lane["stored"]),
-            str(lane["applied"]),
-            _sealed_only(lane["sealed_only"]),
-            waiting if lane["waiting_rows"] else "0",
-            age(lane["oldest_waiting_ms"], now_ms),
-            age(lane["sealed_ms"], now_ms),
-            age(lane["stored_ms"], now_ms),
-        )
-    return table
-
-
-def _received(held: Sequence[_Figures], now_ms: int) -> Table:
-    table = Table(
-        "from",
-        "lane",
-        "stored",
-        "applied",
-        "sealed only",
-        "parked rows",
-        "last ago",
-        caption="segments of others that this box holds",
-    )
-    for each in held:
-        frozen = f" ({each['frozen']} frozen)" if each["frozen"] else ""
-        table.add_row(
-            _PEERS.get(each["origin"], f"school {each['origin']}"),
-            each["lane"] + frozen,
-            str(each["stored"]),
-            str(each["applied"]),
-            _sealed_only(each["sealed_only"]),
-            str(each["parked_rows"]),
-            age(each["stored_ms"], now_ms),
-        )
-    return table
-
-
-def _sealed_only(groups: Sequence[_Figures] | None) -> str:
-    if groups is None:
-        return "being counted"
-    return ", ".join(f"{each['group']} {each['segments']}" for each in groups) or "none"
-
-
-def _lines(clock: _Figures, standing: _Figures, now_ms: int) -> Iterator[str]:
-    yield from _clock(clock, standing)
-    yield f"Incarnation {standing['incarnation']}."
-    if standing["evicted_ms"]:
-        since = age(standing["evicted_ms"], now_ms)
-        yield f"The hub gave this school up {since} ago; it returns by itself when it is connected."
-    yield from _checkpoints(standing["checkpoints"], now_ms)
-    yield from _keys(standing["keys"], now_ms)
-    yield from _recovery(standing["recovery"], now_ms)
-    yield from _parked(standing, now_ms)
-    yield from _quarantined(standing, now_ms)
-
-
-def _clock(clock: _Figures, standing: _Figures) -> Iterator[str]:
-    yield f"Clock: {clock_words(msgspec.convert(clock, ClockLight))}."
-    if standing["clamped"] or standing["corrections"]:
-        yield (
-            f"{standing['clamped']} segments had stamps from the future, clamped by the hub;"
-            f" {standing['corrections']} corrections of rows written under a wrong clock."
+    def lanes(self, lanes: Sequence[_Figures]) -> Iterator[Table | str]:
+        """Return lanes as columns, LANES_ABREAST a table; those that never held a row are named."""
+        say = self._say
+        used = [lane for lane in lanes if lane["sealed"] or lane["waiting_rows"]]
+        for first in range(0, len(used), LANES_ABREAST):
+            some = used[first : first + LANES_ABREAST]
+            table = Table(box=SIMPLE, pad_edge=False)
+            table.add_column(say("to the hub, in rows"), overflow="fold")
+            for lane in some:
+                held = f"\n({say('held back')})" if lane["held"] else ""
+                table.add_column(self._lane(lane["lane"]) + held, justify="right", overflow="fold")
+            for label, cells in self._figures(some):
+                table.add_row(label, *cells)
+            yield table
+        empty = [self._lane(lane["lane"]) for lane in lanes if lane not in used]
+        if empty:
+            yield say("Nothing recorded yet: {lanes}.", lanes=", ".join(empty))
+        yield say(
+            "Sealed to the school: segments that the hub stores and cannot read. Stored: by its"
+            " last receipt."
         )
 
+    def _figures(self, lanes: Sequence[_Figures]) -> Iterator[tuple[str, list[str]]]:
+        say, number, size = self._say, self._language.number, self._language.size
+        yield say("not sealed yet"), [number(lane["unsealed_rows"]) for lane in lanes]
+        yield say("sealed"), [number(lane["sealed"]) for lane in lanes]
+        yield say("on the way"), [size(lane["under_way_bytes"]) for lane in lanes]
+        yield say("stored at the hub"), [number(lane["stored"]) for lane in lanes]
+        yield say("gone through there"), [number(lane["applied"]) for lane in lanes]
+        yield say("sealed to the school"), [self._sealed_only(lane) for lane in lanes]
+        yield say("waiting"), [number(lane["waiting_rows"]) for lane in lanes]
+        yield say("waiting, in bytes"), [size(lane["waiting_bytes"]) for lane in lanes]
+        yield say("oldest waits for"), [self._age(lane["oldest_waiting_ms"]) for lane in lanes]
+        yield say("last sealed"), [self._ago(lane["sealed_ms"]) for lane in lanes]
+        yield say("last receipt"), [self._ago(lane["stored_ms"]) for lane in lanes]
 
-def _checkpoints(checkpoints: Sequence[_Figures], now_ms: int) -> Iterator[str]:
-    if not checkpoints:
-        yield "No checkpoint yet: the whole history is here."
-    for each in checkpoints:
-        if each["refused"]:
-            word = f"refused: {escape(each['refused'])}"
-        elif each["countersigned"]:
-            word = "countersigned by the hub"
+    def received(self, held: Sequence[_Figures]) -> Iterator[str]:
+        say, number = self._say, self._language.number
+        if held:
+            yield say("From others, in segments:")
+        for each in held:
+            origin = each["origin"]
+            whose = say("hub") if origin == HUB else say("school {school}", school=origin)
+            yield "  " + say(
+                "{whose}, {lane}: {stored} stored, {applied} gone through, last {ago}",
+                whose=whose,
+                lane=self._lane(each["lane"]),
+                stored=number(each["stored"]),
+                applied=number(each["applied"]),
+                ago=self._ago(each["stored_ms"]),
+            )
+            if each["sealed_only"] is None or each["sealed_only"]:
+                groups = self._sealed_only(each).replace("\n", ", ")
+                yield "    " + say("not readable here: {groups}", groups=groups)
+            if each["parked_rows"]:
+                yield "    " + say("rows parked: {n}", n=number(each["parked_rows"]))
+            if each["frozen"]:
+                yield "    " + say("logs frozen: {n}", n=number(each["frozen"]))
+
+    def lines(self, clock: _Figures, standing: _Figures) -> Iterator[str]:
+        yield from self._clock(clock, standing)
+        yield self._say("Incarnation {name}.", name=standing["incarnation"])
+        if standing["evicted_ms"]:
+            yield self._say(
+                "The hub gave this school up {ago}; it returns by itself when it is connected.",
+                ago=self._ago(standing["evicted_ms"]),
+            )
+        yield from self._checkpoints(standing["checkpoints"])
+        yield from self._keys(standing["keys"])
+        yield from self._recovery(standing["recovery"])
+        yield from self._parked(standing)
+        yield from self._quarantined(standing)
+
+    def _clock(self, clock: _Figures, standing: _Figures) -> Iterator[str]:
+        language = self._language
+        yield self._say(
+            "Clock: {trust}; {offset}.",
+            trust=language.words.clock_trust[Trust(clock["trust"])],
+            offset=language.offset(clock["hub_offset_ms"]),
+        )
+        if standing["clamped"] or standing["corrections"]:
+            yield self._say(
+                "{clamped} segments had stamps from the future, clamped by the hub; {corrected}"
+                " corrections of rows written under a wrong clock.",
+                clamped=language.number(standing["clamped"]),
+                corrected=language.number(standing["corrections"]),
+            )
+
+    def _checkpoints(self, checkpoints: Sequence[_Figures]) -> Iterator[str]:
+        say = self._say
+        if not checkpoints:
+            yield say("No checkpoint yet: the whole history is here.")
+        for each in checkpoints:
+            if each["refused"]:
+                word = say("refused: {reason}", reason=self._reason(each["refused"]))
+            elif each["countersigned"]:
+                word = say("countersigned by the hub")
+            else:
+                word = say("the hub has not countersigned it")
+            yield say(
+                "Checkpoint {number} of {audience}, {ago}: {word}",
+                number=each["number"],
+                audience=each["audience"],
+                ago=self._ago(each["at_ms"]),
+                word=word,
+            )
+            if each["dropped_ms"] is not None:
+                yield "  " + say(
+                    "{rows} rows before it: segments let go {ago}.",
+                    rows=self._language.number(each["dropped_rows"]),
+                    ago=self._ago(each["dropped_ms"]),
+                )
+
+    def _keys(self, keys: _Figures) -> Iterator[str]:
+        say = self._say
+        yield say(
+            "Keys: {standing} in use, the oldest for {age}; {ended} ended; {recipients}"
+            " recipients.",
+            standing=keys["standing"],
+            age=self._age(keys["oldest_standing_ms"]),
+            ended=keys["ended"],
+            recipients=keys["recipients"],
+        )
+        if keys["released"]:
+            groups = ", ".join(self._group(name) for name in keys["released"])
+            yield say("The hub may read: {groups}.", groups=groups)
+        if keys["undecided"]:
+            yield say(
+                "{n} wait for a person to decide: schoolnode keys recipients", n=keys["undecided"]
+            )
+
+    def _recovery(self, recovery: _Figures) -> Iterator[str]:
+        say = self._say
+        if not recovery["has_code"]:
+            yield say(
+                "No recovery code: a lost box would take all names with it. Make one: schoolnode"
+                " recovery new"
+            )
+            return
+        if recovery["stored_ms"] is None:
+            yield say("Vault: the hub has stored no backup yet.")
         else:
-            word = "the hub has not countersigned it"
-        line = f"Checkpoint {each['number']} of {each['audience']}: {age(each['at_ms'], now_ms)}"
-        yield f"{line} ago, {word}."
-        if each["dropped_ms"] is not None:
-            dropped = age(each["dropped_ms"], now_ms)
-            yield f"  {each['dropped_rows']} rows before it: segments let go {dropped} ago."
+            yield say(
+                "Vault: backup of generation {generation} stored at the hub {ago}.",
+                generation=recovery["stored_generation"],
+                ago=self._ago(recovery["stored_ms"]),
+            )
+        if recovery["vault_waits"] or recovery["keys_wait"]:
+            yield say("The hub lacks the newest vault or keys; they are sent when it is reached.")
+            if recovery["detail"]:
+                yield f"  {recovery['detail']}"
 
+    def _parked(self, standing: _Figures) -> Iterator[str]:
+        say = self._say
+        if not standing["parked_rows"]:
+            return
+        yield say(
+            "Parked: {rows} rows, {for_good} of them for good:",
+            rows=self._language.number(standing["parked_rows"]),
+            for_good=self._language.number(standing["parked_for_good_rows"]),
+        )
+        for each in standing["parked"][:_TOLD_MAX]:
+            fate = say("an update may mend it") if each["retriable"] else say("kept as evidence")
+            place = say("{log} segment {seq}", log=each["log"], seq=each["seq"])
+            rows = say("{n} rows", n=self._language.number(each["rows"]))
+            yield f"  {place}, {rows}, {self._ago(each['parked_ms'])} ({fate}):"
+            yield f"    {self._reason(each['reason'])}"
 
-def _keys(keys: _Figures, now_ms: int) -> Iterator[str]:
-    oldest = age(keys["oldest_standing_ms"], now_ms)
-    yield (
-        f"Keys: {keys['standing']} in use, the oldest since {oldest}; {keys['ended']} ended;"
-        f" {keys['recipients']} recipients."
-    )
-    if keys["released"]:
-        yield f"The hub may read: {', '.join(keys['released'])}."
-    if keys["undecided"]:
-        yield f"{keys['undecided']} wait for a person: schoolnode keys recipients"
+    def _quarantined(self, standing: _Figures) -> Iterator[str]:
+        say = self._say
+        if not standing["quarantined_segments"]:
+            return
+        count = self._language.number(standing["quarantined_segments"])
+        yield say("Refused: {n} segments:", n=count)
+        for each in standing["quarantined"][:_TOLD_MAX]:
+            place = say("{log} segment {seq}", log=each["log"], seq=each["seq"])
+            times = say("{n} times", n=self._language.number(each["times"]))
+            yield f"  {place}, {times}, {self._ago(each['refused_ms'])}:"
+            yield f"    {self._reason(each['reason'])}"
 
+    def _reason(self, text: str) -> str:
+        word, details = self._language.words.reason(text)
+        return f"{word} ({details})"
 
-def _recovery(recovery: _Figures, now_ms: int) -> Iterator[str]:
-    if not recovery["has_code"]:
-        yield "No recovery code: a lost box would take all names with it. schoolnode recovery new"
-        return
-    stored = age(recovery["stored_ms"], now_ms)
-    if recovery["stored_ms"] is None:
-        yield "Vault: the hub has stored no backup yet."
-    else:
-        generation = recovery["stored_generation"]
-        yield f"Vault: backup of generation {generation} stored at the hub {stored} ago."
-    if recovery["vault_waits"] or recovery["keys_wait"]:
-        reason = f" ({escape(recovery['detail'])})" if recovery["detail"] else ""
-        yield f"The hub lacks the newest vault or keys{reason}; they are sent when it is reached."
+    def _lane(self, name: str) -> str:
+        return self._language.words.lanes[Lane[name.upper()]]
 
+    def _group(self, name: str) -> str:
+        return self._language.words.groups[Group(name)]
 
-def _parked(standing: _Figures, now_ms: int) -> Iterator[str]:
-    if not standing["parked_rows"]:
-        return
-    for_good = standing["parked_for_good_rows"]
-    yield f"Parked: {standing['parked_rows']} rows, {for_good} of them for good:"
-    for each in standing["parked"][:_TOLD_MAX]:
-        fate = "an upgrade may mend it" if each["retriable"] else "kept as evidence"
-        place = f"{each['log']} segment {each['seq']}"
-        when = age(each["parked_ms"], now_ms)
-        yield f"  {place}, {each['rows']} rows, {when} ago: {escape(each['reason'])} ({fate})"
+    def _sealed_only(self, told: _Figures) -> str:
+        groups = told["sealed_only"]
+        if groups is None:
+            return self._say("being counted")
+        return (
+            "\n".join(f"{self._group(each['group'])} {each['segments']}" for each in groups) or "—"
+        )
 
+    def _age(self, then_ms: int | None) -> str:
+        return self._language.age(then_ms, self._now_ms)
 
-def _quarantined(standing: _Figures, now_ms: int) -> Iterator[str]:
-    if not standing["quarantined_segments"]:
-        return
-    yield f"Refused: {standing['quarantined_segments']} segments:"
-    for each in standing["quarantined"][:_TOLD_MAX]:
-        place = f"{each['log']} segment {each['seq']}"
-        when = age(each["refused_ms"], now_ms)
-        yield f"  {escape(place)}, {each['times']} times, {when} ago: {escape(each['reason'])}"
+    def _ago(self, then_ms: int | None) -> str:
+        return self._language.ago(then_ms, self._now_ms)

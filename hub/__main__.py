@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 import uvloop
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -25,24 +26,33 @@ from hub.key_commands import keys_app
 from hub.lesson.pairing import read_calendar
 from hub.lesson.request import LessonRequest, Party
 from hub.lesson.schedule import PlanRefusedError, new_lesson_id, plan_lesson
+from hub.locale.sentence import Sentence
 from hub.registry import box_row
+from hub.roster_commands import roster_app
 from hub.server import HubParts, open_hub, run_hub
+from hub.terminal import say, tell, terminal_language
 from provisioning.errors import ProvisioningError
 from provisioning.join_code import svg_qr, terminal_qr
 from sync.logs.oplog import Row
 from sync.store import connect_readonly
 
 app = typer.Typer(
-    help="The district's hub: enrols boxes, folds what schools release, schedules and relays"
-    " delivery lessons.",
+    help=say(
+        Sentence(
+            "The district's hub: enrols boxes, folds what schools release, schedules and relays"
+            " delivery lessons."
+        )
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The hub's configuration file (TOML).")
+    Path, typer.Option("--config", "-c", help=say(Sentence("The hub's configuration file (TOML).")))
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help=say(Sentence("Print one JSON object instead of text.")))
+]
 _DEFAULT = Path("hub.toml")
 _DAY_MS = 24 * 3600 * 1000
 
@@ -57,6 +67,14 @@ app.add_typer(
         lambda: _now_ms(),  # noqa: PLW0108 - defined below
     ),
     name="keys",
+    no_args_is_help=True,
+)
+app.add_typer(
+    roster_app(
+        lambda config: open_hub(load_config(config), _now_ms),
+        lambda: _now_ms(),  # noqa: PLW0108 - defined below
+    ),
+    name="roster",
     no_args_is_help=True,
 )
 
@@ -74,12 +92,20 @@ def main() -> None:
         sys.exit(1)
 
 
-@app.command()
+@app.command(
+    help=say(
+        Sentence(
+            "Serve boxes and pages until stopped; makes the district's"
+            " authority at the first start."
+        )
+    )
+)
 def run(
     config: ConfigFile = _DEFAULT,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help=say(Sentence("Log more.")))
+    ] = False,
 ) -> None:
-    """Serve boxes and pages until stopped; makes the district's authority at the first start."""
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -94,27 +120,39 @@ def run(
         raise _first_sentence(group) from group
 
 
-@app.command()
+@app.command(help=say(Sentence("Print a join code with which one box of a school enrols.")))
 def invite(
-    school: Annotated[int, typer.Option(help="The school's number, 1 to 65535.")],
-    name: Annotated[str, typer.Option(help="The school's name.")],
-    name_en: Annotated[str, typer.Option(help="The school's name in English.")] = "",
+    school: Annotated[int, typer.Option(help=say(Sentence("The school's number, 1 to 65535.")))],
+    name: Annotated[str, typer.Option(help=say(Sentence("The school's name.")))],
+    name_en: Annotated[str, typer.Option(help=say(Sentence("The school's name in English.")))] = "",
     role: Annotated[
-        str | None, typer.Option(help="flagship or receiver; receiver if it is new.")
+        str | None, typer.Option(help=say(Sentence("flagship or receiver; receiver if it is new.")))
     ] = None,
-    latitude: Annotated[float | None, typer.Option(help="Degrees north.")] = None,
-    longitude: Annotated[float | None, typer.Option(help="Degrees east.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=90, help="Days the code is valid.")] = 7,
+    latitude: Annotated[float | None, typer.Option(help=say(Sentence("Degrees north.")))] = None,
+    longitude: Annotated[float | None, typer.Option(help=say(Sentence("Degrees east.")))] = None,
+    days: Annotated[
+        int, typer.Option(min=1, max=90, help=say(Sentence("Days the code is valid.")))
+    ] = 7,
     host: Annotated[
-        str | None, typer.Option(help="Which of the hub's names the box calls; the first if none.")
+        str | None,
+        typer.Option(
+            help=say(Sentence("Which of the hub's names the box calls; the first if none."))
+        ),
     ] = None,
-    svg: Annotated[Path | None, typer.Option(help="Also write the QR code here.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help=say(Sentence("Also write the QR code here.")))
+    ] = None,
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Print a join code with which one box of a school enrols."""
     if role not in {"flagship", "receiver", None}:
-        raise HubSetupError(f"role {role!r}: a school is a flagship or a receiver")
+        raise HubSetupError(
+            say(
+                Sentence(
+                    "role %(role)s: a school is a flagship or a receiver", {"role": repr(role)}
+                )
+            )
+        )
     with _opened(config, host) as (_, parts):
         code = parts.desk.invite(school=school, school_name=name, valid_ms=days * _DAY_MS)
         told = {
@@ -132,14 +170,23 @@ def invite(
         return
     console = Console()
     console.print(terminal_qr(code), highlight=False)
-    console.print(f"[bold]{name}[/bold] ({school}): scan the code on the box, or run there:")
-    console.print(f"  schoolnode claim '{code.typed()}'", highlight=False, soft_wrap=True)
-    console.print(f"It enrols one box and is valid for {days} days. Show it to nobody else.")
+    tell(
+        Sentence(
+            "%(name)s (%(school)s): scan the code on the box, or run there:",
+            {"name": name, "school": str(school)},
+        )
+    )
+    typer.echo(f"  schoolnode claim '{code.typed()}'")
+    tell(
+        Sentence(
+            "It enrols one box and is valid for %(days)s days. Show it to nobody else.",
+            {"days": days},
+        )
+    )
 
 
-@app.command()
+@app.command(help=say(Sentence("List the boxes that have enrolled.")))
 def boxes(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
-    """List the boxes that have enrolled."""
     with _opened(config) as (_, parts):
         listed = [
             {
@@ -155,22 +202,30 @@ def boxes(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
         _print_json({"boxes": listed})
         return
     if not listed:
-        Console().print("No box has enrolled yet. Next: schoolnode-hub invite --school N --name …")
+        tell(
+            Sentence("No box has enrolled yet. Next: schoolnode-hub invite --school N --name NAME")
+        )
         return
-    table = Table("school", "name", "box", "")
+    heads = (Sentence("school"), Sentence("name"), Sentence("box"))
+    table = Table(*map(say, heads), "", box=SIMPLE, pad_edge=False)
     for box in listed:
-        standing = "revoked" if box["revoked"] else ""
+        standing = say(Sentence("revoked")) if box["revoked"] else ""
         table.add_row(str(box["school"]), str(box["name"]), str(box["box"]), standing)
     Console().print(table)
 
 
-@app.command()
+@app.command(
+    help=say(
+        Sentence("Cut a lost or stolen box off for ever; an unused join code becomes worthless.")
+    )
+)
 def revoke(
-    box: Annotated[str, typer.Argument(help="The box's id, as schoolnode-hub boxes lists it.")],
+    box: Annotated[
+        str, typer.Argument(help=say(Sentence("The box's id, as schoolnode-hub boxes lists it.")))
+    ],
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Cut a lost or stolen box off for ever; an unused join code becomes worthless."""
     with _opened(config) as (_, parts):
         parts.desk.withdraw(box)
         enrolled = parts.registry.box(box)
@@ -188,41 +243,55 @@ def revoke(
     if as_json:
         _print_json({"revoked": box, "was_enrolled": enrolled is not None})
     elif enrolled is None:
-        typer.echo(f"The join code of box {box} is worthless now.")
+        tell(Sentence("The join code of box %(box)s is worthless now.", {"box": box}))
     else:
-        typer.echo(
-            f"Box {box} of {enrolled.school_name} is revoked; a hub that runs cuts it off within"
-            " seconds. Invite the school again for another box."
+        tell(
+            Sentence(
+                "Box %(box)s of %(school)s is revoked; a hub that runs cuts it off within seconds."
+                " Invite the school again for another box.",
+                {"box": box, "school": enrolled.school_name},
+            )
         )
 
 
-@app.command()
+@app.command(
+    help=say(Sentence("Print the code with which an administrator opens the hub's pages."))
+)
 def admin_code(config: ConfigFile = _DEFAULT) -> None:
-    """Print the code with which an administrator opens the hub's pages."""
     with _opened(config) as (_, parts):
         typer.echo(parts.admin_code)
 
 
-@app.command()
+@app.command(
+    help=say(
+        Sentence("Schedule one delivery lesson of a flagship class and its receiving classes.")
+    )
+)
 def lesson(
-    title: Annotated[str, typer.Option(help="The lesson's title.")],
-    flagship: Annotated[str, typer.Option(help="SCHOOL:CLASS:ROOM that gives the lesson.")],
-    receiver: Annotated[list[str], typer.Option(help="SCHOOL:CLASS:ROOM that takes it.")],
-    title_en: Annotated[str, typer.Option(help="Its title in English.")] = "",
-    subject: Annotated[str, typer.Option(help="What the timetable shows.")] = "专递课堂",
-    teacher: Annotated[str, typer.Option(help="The teacher's name.")] = "",
+    title: Annotated[str, typer.Option(help=say(Sentence("The lesson's title.")))],
+    flagship: Annotated[
+        str, typer.Option(help=say(Sentence("SCHOOL:CLASS:ROOM that gives the lesson.")))
+    ],
+    receiver: Annotated[
+        list[str], typer.Option(help=say(Sentence("SCHOOL:CLASS:ROOM that takes it.")))
+    ],
+    title_en: Annotated[str, typer.Option(help=say(Sentence("Its title in English.")))] = "",
+    subject: Annotated[
+        str, typer.Option(help=say(Sentence("What the timetable shows.")))
+    ] = "专递课堂",
+    teacher: Annotated[str, typer.Option(help=say(Sentence("The teacher's name.")))] = "",
     starts: Annotated[
-        str | None, typer.Option(help="When, e.g. 2026-09-01T10:00+08:00; or use --starts-in.")
+        str | None,
+        typer.Option(help=say(Sentence("When, e.g. 2026-09-01T10:00+08:00; or use --starts-in."))),
     ] = None,
-    starts_in: Annotated[float, typer.Option(help="Seconds from now.")] = 60.0,
-    minutes: Annotated[float, typer.Option(help="How long.")] = 40.0,
+    starts_in: Annotated[float, typer.Option(help=say(Sentence("Seconds from now.")))] = 60.0,
+    minutes: Annotated[float, typer.Option(help=say(Sentence("How long.")))] = 40.0,
     rehearsal: Annotated[
-        bool, typer.Option("--rehearsal", help="A trial before it counts.")
+        bool, typer.Option("--rehearsal", help=say(Sentence("A trial before it counts.")))
     ] = False,
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Schedule one delivery lesson of a flagship class and its receiving classes."""
     starts_ms = _moment(starts) if starts else _now_ms() + int(starts_in * 1000)
     request = LessonRequest(
         kind="delivery",
@@ -239,31 +308,35 @@ def lesson(
     name = new_lesson_id(random.SystemRandom())
     with _opened(config) as (_, parts), closing(connect_readonly(parts.store)) as store:
         calendar = read_calendar(
-            store, request.parties, request.starts_ms, request.ends_ms, "zh-CN"
+            store, request.parties, request.starts_ms, request.ends_ms, terminal_language()
         )
         try:
             plan = plan_lesson(name, request, calendar, _now_ms())
         except PlanRefusedError as error:
-            raise HubSetupError(str(error)) from error
+            raise HubSetupError(" ".join(map(say, error.reasons))) from error
         parts.node.record_all(plan.rows)
     if as_json:
         _print_json({"lesson": name, "starts_ms": starts_ms, "ends_ms": request.ends_ms})
     else:
-        typer.echo(f"Lesson {name} is scheduled; the schools hear of it within seconds.")
+        tell(
+            Sentence(
+                "Lesson %(lesson)s is scheduled; the schools hear of it within seconds.",
+                {"lesson": name},
+            )
+        )
 
 
-@app.command()
+@app.command(help=say(Sentence("Show a notice on the class cards of every school, or of one.")))
 def notice(
-    title: Annotated[str, typer.Option(help="The notice's title.")],
-    title_en: Annotated[str, typer.Option(help="Its title in English.")] = "",
-    body: Annotated[str, typer.Option(help="Its text.")] = "",
-    body_en: Annotated[str, typer.Option(help="Its text in English.")] = "",
-    school: Annotated[int, typer.Option(help="For one school only; 0 for all.")] = 0,
-    days: Annotated[float, typer.Option(help="How long class cards show it.")] = 1.0,
+    title: Annotated[str, typer.Option(help=say(Sentence("The notice's title.")))],
+    title_en: Annotated[str, typer.Option(help=say(Sentence("Its title in English.")))] = "",
+    body: Annotated[str, typer.Option(help=say(Sentence("Its text.")))] = "",
+    body_en: Annotated[str, typer.Option(help=say(Sentence("Its text in English.")))] = "",
+    school: Annotated[int, typer.Option(help=say(Sentence("For one school only; 0 for all.")))] = 0,
+    days: Annotated[float, typer.Option(help=say(Sentence("How long class cards show it.")))] = 1.0,
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Show a notice on the class cards of every school, or of one."""
     now_ms = _now_ms()
     name = f"{now_ms:x}"
     row: Row = {
@@ -281,7 +354,13 @@ def notice(
     if as_json:
         _print_json({"notice": name})
     else:
-        typer.echo(f"Notice {name} is on its way to {f'school {school}' if school else 'all'}.")
+        whose = Sentence("school %(school)s", {"school": str(school)})
+        tell(
+            Sentence(
+                "Notice %(notice)s is on its way to: %(school)s.",
+                {"notice": name, "school": whose if school else Sentence("all schools")},
+            )
+        )
 
 
 def _school_row(store: Path, school: int, told: Mapping[str, str | float | None]) -> Row:
@@ -323,16 +402,21 @@ def _moment(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise HubSetupError(f"{text!r} is no time; write 2026-09-01T10:00+08:00") from error
+        wrong = Sentence("%(text)s is no time; write 2026-09-01T10:00+08:00", {"text": repr(text)})
+        raise HubSetupError(say(wrong)) from error
     if moment.tzinfo is None:
-        raise HubSetupError(f"{text!r} names no time zone; write {text}+08:00")
+        wrong = Sentence("%(text)s names no time zone; write %(text)s+08:00", {"text": text})
+        raise HubSetupError(say(wrong))
     return int(moment.timestamp() * 1000)
 
 
 def _party(text: str) -> Party:
     parts = text.split(":")
     if len(parts) != 3 or not parts[0].isdigit() or not all(parts):  # noqa: PLR2004 - as the form
-        raise HubSetupError(f"{text!r}: write SCHOOL:CLASS:ROOM, e.g. 17:三年级:101")
+        wrong = Sentence(
+            "%(text)s: write SCHOOL:CLASS:ROOM, e.g. 17:三年级:101", {"text": repr(text)}
+        )
+        raise HubSetupError(say(wrong))
     return Party(school=int(parts[0]), class_group=parts[1], room=parts[2])
 
 

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from hub.errors import HubSetupError
+from hub.locale.sentence import Bytes, Sentence
 from hub.server import HubParts
+from hub.terminal import say, tell
 from sync.courier.stick import (
     CourierFile,
     StickError,
@@ -28,11 +30,17 @@ from sync.errors import SyncError
 from sync.segments.segment import HUB
 
 ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The hub's configuration file (TOML).")
+    Path, typer.Option("--config", "-c", help=say(Sentence("The hub's configuration file (TOML).")))
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Stick = Annotated[Path, typer.Argument(help="The folder where the stick is mounted.")]
-Size = Annotated[int, typer.Option(min=1, help="At most so many MiB for each school.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help=say(Sentence("Print one JSON object instead of text.")))
+]
+Stick = Annotated[
+    Path, typer.Argument(help=say(Sentence("The folder where the stick is mounted.")))
+]
+Size = Annotated[
+    int, typer.Option(min=1, help=say(Sentence("At most so many MiB for each school.")))
+]
 Open = Callable[[Path], AbstractContextManager[HubParts]]
 _DEFAULT = Path("hub.toml")
 _MIB = 1024 * 1024
@@ -53,29 +61,42 @@ class Visit:
 
 def courier_app(open_hub: Open) -> typer.Typer:
     """Return the commands; ``open_hub`` opens the hub that a configuration names."""
-    app = typer.Typer(help="Sync by USB stick with schools that have no line.")
+    app = typer.Typer(help=say(Sentence("Sync by USB stick with schools that have no line.")))
 
-    @app.command("import")
+    @app.command(
+        "import",
+        help="\n\n".join(
+            (
+                say(
+                    Sentence(
+                        "Take in what schools sent, and answer on the same stick; may be repeated."
+                    )
+                ),
+                say(Sentence("Exit code 1 when a file or segment was refused.")),
+            )
+        ),
+    )
     def import_from(
         stick: Stick,
         answer: Annotated[
-            bool, typer.Option(help="Write receipts and what the schools lack onto the stick.")
+            bool,
+            typer.Option(
+                help=say(Sentence("Write receipts and what the schools lack onto the stick."))
+            ),
         ] = True,
         size: Size = 256,
         config: ConfigFile = _DEFAULT,
         as_json: AsJson = False,
     ) -> None:
-        """Take in what schools sent, and answer on the same stick; may be repeated.
-
-        Exit code 1 when a file or segment was refused.
-        """
         with _told(), open_hub(config) as parts:
             files = [each for each in find_files(stick) if each.recipient == HUB]
             if not files:
-                raise StickError(
-                    f"{stick}: holds no courier file for the hub; at the school: schoolnode"
-                    " courier export"
+                wrong = Sentence(
+                    "%(stick)s: holds no courier file for the hub; at the school: schoolnode"
+                    " courier export",
+                    {"stick": str(stick)},
                 )
+                raise StickError(say(wrong))
             visits = _take_in(parts, files)
             if answer:
                 for visit in visits:
@@ -83,21 +104,29 @@ def courier_app(open_hub: Open) -> typer.Typer:
                         _answer(parts, stick, visit, size * _MIB)
         _say(visits, as_json=as_json)
 
-    @app.command("export")
+    @app.command(
+        "export",
+        help=say(
+            Sentence("Write receipts and what schools lack onto a stick; only they can read it.")
+        ),
+    )
     def export_to(
         stick: Stick,
-        school: Annotated[list[int], typer.Option(help="For which schools.")],
+        school: Annotated[list[int], typer.Option(help=say(Sentence("For which schools.")))],
         size: Size = 256,
         config: ConfigFile = _DEFAULT,
         as_json: AsJson = False,
     ) -> None:
-        """Write receipts and what schools lack onto a stick; only they can read it."""
         visits = [Visit(each) for each in school]
         with _told(), open_hub(config) as parts:
             enrolled = {box.binding.school for box in parts.registry.boxes()}
             for each in school:
                 if each not in enrolled:
-                    raise HubSetupError(f"school {each} has no box; schoolnode-hub boxes lists all")
+                    wrong = Sentence(
+                        "school %(school)s has no box; schoolnode-hub boxes lists all",
+                        {"school": str(each)},
+                    )
+                    raise HubSetupError(say(wrong))
             for visit in visits:
                 _answer(parts, stick, visit, size * _MIB)
         _say(visits, as_json=as_json)
@@ -136,7 +165,7 @@ def _answer(parts: HubParts, stick: Path, visit: Visit, bytes_max: int) -> None:
 
 
 def _shown(files: Sequence[CourierFile]) -> Iterator[CourierFile]:
-    columns = (TextColumn("reading files …"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn(say(Sentence("reading files …"))), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield from progress.track(files)
 
@@ -147,12 +176,18 @@ def _say(visits: Sequence[Visit], *, as_json: bool) -> None:
         typer.echo(json.dumps({"schools": schools}, ensure_ascii=False))
     else:
         for visit in visits:
-            typer.echo(
-                f"School {visit.school}: {visit.segments} new segments came,"
-                f" {visit.answered} go back with the receipts."
+            tell(
+                Sentence(
+                    "School %(school)s: %(new)s new segments came, %(back)s go back with the"
+                    " receipts.",
+                    {"school": str(visit.school), "new": visit.segments, "back": visit.answered},
+                )
             )
             if visit.left_bytes:
-                typer.echo(f"  {visit.left_bytes / _MIB:.1f} MiB did not fit; next time.")
+                left = Sentence(
+                    "%(size)s did not fit; next time.", {"size": Bytes(visit.left_bytes)}
+                )
+                typer.echo(f"  {say(left)}")
             for name, reason in visit.refused:
                 typer.echo(f"  {name}: {reason}", err=True)
     if any(visit.refused for visit in visits):

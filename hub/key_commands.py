@@ -18,51 +18,79 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from hub.errors import HubSetupError
 from hub.key_queries import read_keys
+from hub.locale.sentence import Sentence
+from hub.pages.words import GROUPS, READERS, who_of, word_of
 from hub.server import HubParts
+from hub.terminal import say, tell
 from sync.keys.recipients import TEXT_MAX, fingerprint
 from sync.logs.oplog import Row
 from sync.store import connect_readonly
 
 Open = Callable[[Path], AbstractContextManager[HubParts]]
 ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The hub's configuration file (TOML).")
+    Path, typer.Option("--config", "-c", help=say(Sentence("The hub's configuration file (TOML).")))
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-School = Annotated[int, typer.Argument(help="The school's number.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help=say(Sentence("Print one JSON object instead of text.")))
+]
+School = Annotated[int, typer.Argument(help=say(Sentence("The school's number.")))]
 _DEFAULT = Path("hub.toml")
 _KEY_FILE_BYTES_MAX = 4096
 
 
 def keys_app(open_hub: Open, now_ms: Callable[[], int]) -> typer.Typer:
     """Return the commands; ``open_hub`` opens the hub that a configuration names."""
-    app = typer.Typer(help="Ask a school for a release or an escrow, and see who reads its data.")
+    app = typer.Typer(
+        help=say(Sentence("Ask a school for a release or an escrow, and see who reads its data."))
+    )
 
-    @app.command("ask-release")
+    @app.command(
+        "ask-release",
+        help=say(
+            Sentence(
+                "Ask a school to let the district read a sealed group; a person there decides."
+            )
+        ),
+    )
     def ask_release(
         school: School,
-        group: Annotated[Literal["health", "identity"], typer.Argument(help="What to read.")],
-        withdraw: Annotated[bool, typer.Option(help="Take the question back.")] = False,
+        group: Annotated[
+            Literal["health", "identity"], typer.Argument(help=say(Sentence("What to read.")))
+        ],
+        withdraw: Annotated[
+            bool, typer.Option(help=say(Sentence("Take the question back.")))
+        ] = False,
         config: ConfigFile = _DEFAULT,
         as_json: AsJson = False,
     ) -> None:
-        """Ask a school to let the district read a sealed group; a person there decides."""
         row: Row = {"request": f"release {group}", "wish": "release", "subject": group}
         _ask(open_hub, config, school, row, now_ms(), withdraw=withdraw)
         _told(school, str(row["request"]), withdraw=withdraw, as_json=as_json)
 
-    @app.command("ask-escrow")
+    @app.command(
+        "ask-escrow",
+        help=say(
+            Sentence("Ask a school to let an escrow key read everything; a person there decides.")
+        ),
+    )
     def ask_escrow(
         school: School,
-        key: Annotated[Path, typer.Option(help="The escrow's X25519 public key (PEM).")],
-        name: Annotated[str, typer.Option(help="Who keeps it.")],
-        withdraw: Annotated[bool, typer.Option(help="Take the question back.")] = False,
+        key: Annotated[
+            Path, typer.Option(help=say(Sentence("The escrow's X25519 public key (PEM).")))
+        ],
+        name: Annotated[str, typer.Option(help=say(Sentence("Who keeps it.")))],
+        withdraw: Annotated[
+            bool, typer.Option(help=say(Sentence("Take the question back.")))
+        ] = False,
         config: ConfigFile = _DEFAULT,
         as_json: AsJson = False,
     ) -> None:
-        """Ask a school to let an escrow key read everything; a person there decides."""
         public = _read_key(key)
         if not 1 <= len(name) <= TEXT_MAX:
-            raise HubSetupError(f"name who keeps the key in at most {TEXT_MAX} characters")
+            wrong = Sentence(
+                "name who keeps the key in at most %(limit)s characters", {"limit": TEXT_MAX}
+            )
+            raise HubSetupError(say(wrong))
         shown = fingerprint(public)
         row: Row = {
             "request": f"escrow {shown}",
@@ -73,25 +101,39 @@ def keys_app(open_hub: Open, now_ms: Callable[[], int]) -> typer.Typer:
         _ask(open_hub, config, school, row, now_ms(), withdraw=withdraw)
         _told(school, str(row["request"]), withdraw=withdraw, as_json=as_json)
 
-    @app.command("readers")
+    @app.command(
+        "readers",
+        help=say(Sentence("Show who may read what a school seals, as the school published it.")),
+    )
     def readers(school: School, config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
-        """Show who may read what a school seals, as the school published it."""
         with open_hub(config) as parts, closing(connect_readonly(parts.store)) as reader:
             keys = read_keys(reader, school)
         if as_json:
             typer.echo(json.dumps(asdict(keys), ensure_ascii=False))
             return
         for group in keys.released:
-            typer.echo(f"the hub reads {group} until further notice")
+            tell(Sentence("the hub reads %(group)s until further notice", {"group": _group(group)}))
         for group in keys.in_part:
-            typer.echo(f"the hub reads some ended epochs of {group}")
+            tell(Sentence("the hub reads some ended epochs of %(group)s", {"group": _group(group)}))
         for each in keys.readers:
-            ended = " (ended)" if each.revoked else ""
-            typer.echo(f"{each.kind} {each.name}: decided by {each.who}{ended}")
+            told = Sentence(
+                "%(kind)s %(name)s: decided by %(who)s",
+                {
+                    "kind": word_of(READERS, each.kind),
+                    "name": each.name or "",
+                    "who": who_of(each.who or "—"),
+                },
+            )
+            ended = f" ({say(Sentence('revoked'))})" if each.revoked else ""
+            typer.echo(say(told) + ended)
         if not (keys.released or keys.in_part or keys.readers):
-            typer.echo("Nobody beside the school's box reads what it seals.")
+            tell(Sentence("Nobody beside the school's box reads what it seals."))
 
     return app
+
+
+def _group(name: str) -> Sentence | str:
+    return word_of(GROUPS, name)
 
 
 def _ask(
@@ -112,9 +154,14 @@ def _told(school: int, request: str, *, withdraw: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"school": school, "request": request, "asked": not withdraw}))
     elif withdraw:
-        typer.echo(f"School {school} is no longer asked.")
+        tell(Sentence("School %(school)s is no longer asked.", {"school": str(school)}))
     else:
-        typer.echo(f"School {school} is asked: a person there decides. {request}")
+        tell(
+            Sentence(
+                "School %(school)s is asked: a person there decides. %(request)s",
+                {"school": str(school), "request": request},
+            )
+        )
 
 
 def _read_key(path: Path) -> bytes:
@@ -123,9 +170,17 @@ def _read_key(path: Path) -> bytes:
             content = file.read(_KEY_FILE_BYTES_MAX)
         key = load_pem_public_key(content)
     except OSError as error:
-        raise HubSetupError(f"{path}: cannot be read ({error.strerror}); name another") from error
+        wrong = Sentence(
+            "%(path)s: cannot be read (%(error)s); name another",
+            {"path": str(path), "error": str(error.strerror)},
+        )
+        raise HubSetupError(say(wrong)) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise HubSetupError(f"{path}: no public key in PEM; make one with openssl") from error
+        wrong = Sentence(
+            "%(path)s: no public key in PEM; make one with openssl", {"path": str(path)}
+        )
+        raise HubSetupError(say(wrong)) from error
     if not isinstance(key, X25519PublicKey):
-        raise HubSetupError(f"{path}: an X25519 key is needed, not another kind")
+        wrong = Sentence("%(path)s: an X25519 key is needed, not another kind", {"path": str(path)})
+        raise HubSetupError(say(wrong))
     return key.public_bytes_raw()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sync.errors import Reason, reason_text
 from sync.exchange.holdings import HeldLane, count_sealed_only, read_held
 from sync.history.checkpoint import is_countersigned, read_checkpoints, read_passed_over
 from sync.schema.model import Group, Lane
@@ -24,6 +25,17 @@ class ParkedHere:
     reason: str
     retriable: bool
     parked_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedHere:
+    """A segment that a school sent and that was not taken: how often, and when last."""
+
+    log: str
+    seq: int
+    reason: str
+    times: int
+    refused_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +65,7 @@ class SchoolSync:
     heard_ms: int | None = None
     parked: tuple[ParkedHere, ...] = ()
     refused_segments: int = 0
+    refused: tuple[RefusedHere, ...] = ()
     frozen: tuple[str, ...] = ()
     clamped_segments: int = 0
     evicted_ms: int | None = None
@@ -90,6 +103,11 @@ def read_school_sync(connection: sqlite3.Connection, school: int) -> SchoolSync:
     (refused,) = cursor.execute(
         "SELECT count(*) FROM quarantine WHERE peer = ?", (school,)
     ).fetchone()
+    refused_here = cursor.execute(
+        """SELECT log, seq, reason, times, refused_ms FROM quarantine WHERE peer = ?
+            ORDER BY refused_ms DESC, log, seq LIMIT ?""",
+        (school, PARKED_MAX),
+    ).fetchall()
     frozen = cursor.execute(
         "SELECT DISTINCT frozen FROM log WHERE origin = ? AND frozen IS NOT NULL LIMIT ?",
         (school, PARKED_MAX),
@@ -120,7 +138,17 @@ def read_school_sync(connection: sqlite3.Connection, school: int) -> SchoolSync:
             for row in parked
         ),
         refused_segments=refused,
-        frozen=tuple(reason for (reason,) in frozen),
+        refused=tuple(
+            RefusedHere(
+                log=row["log"],
+                seq=row["seq"],
+                reason=row["reason"],
+                times=row["times"],
+                refused_ms=row["refused_ms"],
+            )
+            for row in refused_here
+        ),
+        frozen=tuple(reason_text(Reason.FORKED, fact) for (fact,) in frozen),
         clamped_segments=clamped,
         evicted_ms=evicted[0] if evicted else None,
         checkpoints=_checkpoints(cursor, school),

@@ -130,9 +130,9 @@ def slow_light(light: SchoolLight, evidence: tuple[Sentence, ...], now_ms: int) 
 
 def school_evidence(light: SchoolLight, now_ms: int) -> Iterator[Sentence]:
     if light.heartbeat_ms is not None:
-        yield Sentence("heartbeat %(age)s", {"age": Age(now_ms - light.heartbeat_ms)})
+        yield Sentence("heartbeat %(age)s ago", {"age": Age(now_ms - light.heartbeat_ms)})
     if light.stored_ms is not None:
-        yield Sentence("data stored %(age)s", {"age": Age(now_ms - light.stored_ms)})
+        yield Sentence("data stored %(age)s ago", {"age": Age(now_ms - light.stored_ms)})
     if light.lag_ms is not None:
         yield Sentence("sync lag %(age)s", {"age": Age(light.lag_ms)})
     if light.waiting_bytes:

@@ -22,6 +22,8 @@ from hub.pages.words import (
     QUALITIES,
     READERS,
     ROLES,
+    reason_of,
+    who_of,
     word_of,
 )
 
@@ -68,6 +70,8 @@ def build_environment(language: str) -> Environment:
     environment.filters["age"] = reader.age
     environment.filters["bytes"] = reader.bytes
     environment.globals.update({name: partial(word_of, words) for name, words in WORDS.items()})
+    environment.globals["reason_of"] = reason_of
+    environment.globals["who_of"] = who_of
     environment.globals["school_word"] = school_word
     environment.globals["pick"] = partial(pick, language=language)
     return environment

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from hub.locale.sentence import Sentence
+from sync.errors import Reason, parse_reason
 
 Words = Mapping[str, Sentence]
 
@@ -19,21 +20,62 @@ ROLES: Final[Words] = {
 }
 DEVICE_KINDS: Final[Words] = {
     "farm_sensor": Sentence("farm sensor"),
+    "farm_actuator": Sentence("farm relay"),
     "card_reader": Sentence("card reader"),
+    "attendance_terminal": Sentence("attendance terminal"),
     "camera": Sentence("camera"),
     "blackboard": Sentence("blackboard or projector"),
+    "sports_gateway": Sentence("sports gateway"),
+    "safety_input": Sentence("safety input"),
+    "class_card": Sentence("class card"),
 }
 POINTS: Final[Words] = {
     "soil_moisture": Sentence("soil moisture"),
     "soil_temperature": Sentence("soil temperature"),
     "soil_ec": Sentence("soil conductivity"),
+    "soil_conductivity": Sentence("soil conductivity"),
+    "soil_ph": Sentence("soil pH"),
     "temperature": Sentence("temperature"),
     "air_temperature": Sentence("air temperature"),
     "humidity": Sentence("humidity"),
     "air_humidity": Sentence("air humidity"),
     "illuminance": Sentence("illuminance"),
+    "co2": Sentence("carbon dioxide"),
+    "soil_nitrogen": Sentence("soil nitrogen"),
+    "soil_phosphorus": Sentence("soil phosphorus"),
+    "soil_potassium": Sentence("soil potassium"),
+    "soil_salinity": Sentence("soil salinity"),
+    "soil_tds": Sentence("soil dissolved solids"),
+    "soil_permittivity": Sentence("soil permittivity"),
+    "leaf_wetness": Sentence("leaf wetness"),
+    "leaf_temperature": Sentence("leaf temperature"),
+    "wind_speed": Sentence("wind speed"),
+    "wind_direction": Sentence("wind direction"),
+    "rainfall": Sentence("rainfall"),
+    "solar_radiation": Sentence("solar radiation"),
+    "air_pressure": Sentence("air pressure"),
+    "noise": Sentence("noise"),
+    "pm2_5": Sentence("fine dust PM2.5"),
+    "pm10": Sentence("dust PM10"),
+    "water_level": Sentence("water level"),
+    "water_temperature": Sentence("water temperature"),
+    "water_ph": Sentence("water pH"),
+    "water_conductivity": Sentence("water conductivity"),
+    "voltage": Sentence("voltage"),
+    "current": Sentence("current"),
+    "active_power": Sentence("active power"),
+    "energy": Sentence("energy"),
+    "frequency": Sentence("frequency"),
+    "relay": Sentence("relay"),
+    "input": Sentence("input"),
+    "output": Sentence("output"),
+    "firmware": Sentence("device's version"),
+    "status": Sentence("status"),
     "power": Sentence("power"),
     "source": Sentence("source"),
+    "blank": Sentence("blank"),
+    "freeze": Sentence("freeze"),
+    "errors": Sentence("faults"),
     "lamp_hours": Sentence("lamp hours"),
     "clock_offset": Sentence("clock offset"),
     "reachable": Sentence("reachable"),
@@ -63,9 +105,47 @@ LANES: Final[Words] = {
     "bulk": Sentence("large files"),
     "snapshot": Sentence("summary of the past"),
 }
+WHO: Final[Words] = {"command line": Sentence("command line of the box")}
+REASONS: Final[Mapping[Reason, Sentence]] = {
+    Reason.MALFORMED: Sentence("It does not follow the format."),
+    Reason.FORGED: Sentence("It was altered on the way, or is not from who it says."),
+    Reason.REVOKED: Sentence("The box that sent it was revoked."),
+    Reason.FORKED: Sentence("Two different segments carry one number; its writer begins anew."),
+    Reason.KEY_MISSING: Sentence(
+        "A key or certificate is missing; it is taken once that has arrived."
+    ),
+    Reason.NOT_OWNED: Sentence("Its writer may not write these rows; nothing was changed."),
+    Reason.TABLE_UNKNOWN: Sentence(
+        "This version does not know the table; an update brings the rows in."
+    ),
+    Reason.COLUMNS_UNKNOWN: Sentence(
+        "This version does not know some columns; an update brings them in."
+    ),
+    Reason.CONFLICTING: Sentence("The rows break a rule of their table."),
+    Reason.NOT_VERIFIED: Sentence("The checkpoint does not hold; nothing was let go by it."),
+    Reason.NUMBER_TOO_HIGH: Sentence(
+        "Another box of this school wrote it; if that one is gone, revoke it."
+    ),
+    Reason.OTHER: Sentence("It was set aside."),
+}
 
 
 def word_of(words: Words, identifier: str | None) -> Sentence | str:
     if identifier is None:
         return "—"
+    base, _, number = identifier.rpartition("_")
+    if identifier not in words and number.isdecimal() and base in words:
+        # relay_3 is the word of relay and the number.
+        return Sentence("%(what)s %(number)s", {"what": words[base], "number": number})
     return words.get(identifier, identifier.replace("_", " "))
+
+
+def who_of(name: str) -> Sentence | str:
+    """Return who decided something; a person's name stays as it is."""
+    return WHO.get(name, name)
+
+
+def reason_of(text: str) -> tuple[Sentence, str]:
+    """Return why something was set aside, and the facts, in English as they were noted."""
+    reason, details = parse_reason(text)
+    return REASONS[reason], details

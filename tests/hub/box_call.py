@@ -58,11 +58,9 @@ async def calling(hub: RunningHub, identity: Identity, folder: Path) -> AsyncIte
         node = Node(store, keys, hub.now_ms, os.urandom, OwnHub(identity))
         conversation = Conversation(node, HUB, Pace(), 0, asks=True)
 
-        async def first() -> bytes:
-            data = conversation.speak(0)
-            assert data is not None
-            return data
+        async def begin() -> bytes | None:
+            return conversation.speak(0)
 
         base = f"https://{HOST}:{hub.config.boxes.port}"
-        async with hub_stream(base, box_client_context(identity, hub.now_ms), first) as stream:
+        async with hub_stream(base, box_client_context(identity, hub.now_ms), begin) as stream:
             yield BoxCall(node, conversation, stream)

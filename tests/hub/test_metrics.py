@@ -143,10 +143,11 @@ def test_a_school_is_told_by_its_own_logs_and_troubles_alone(store: Path) -> Non
     assert [(each.frozen, each.parked_rows) for each in three.lanes] == [(0, 12), (1, 3)]
     assert (three.incarnations, three.heard_ms, three.refused_segments) == (2, 880, 1)
     assert (three.frozen, three.clamped_segments, three.evicted_ms) == (
-        ("two segments 5",),
+        ("forked: two segments 5",),
         1,
         None,
     )
+    assert [(each.seq, each.reason, each.times) for each in three.refused] == [(1, "forged", 2)]
     assert [(each.rows, each.retriable) for each in three.parked] == [(3, False), (12, True)]
     assert (other.evicted_ms, other.clamped_segments, other.refused_segments) == (640, 1, 0)
     assert (unknown.lanes, unknown.heard_ms) == ((), None)

@@ -53,12 +53,12 @@ async def test_a_box_is_told_to_the_schools_once_however_often_the_hub_starts(
 ) -> None:
     async with running_hub(tmp_path / "hub") as hub:
         await hub.enrol(17, tmp_path / "box")
-    told = hub.rows("SELECT row FROM box_certificate")
+    told = hub.rows("SELECT hlc FROM box_certificate")
 
     async with running_hub(tmp_path / "hub", hub.config):
         pass
 
-    assert hub.rows("SELECT row FROM box_certificate") == told
+    assert hub.rows("SELECT hlc FROM box_certificate") == told
 
 
 async def test_a_revoked_box_is_not_kept_waiting_for_news(tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ async def test_every_school_stands_in_the_picture_and_in_its_table_with_evidence
 
     assert "2 of 4 schools need a look" in page
     assert "Silent for 25 min." in page
-    assert "heartbeat 7 s · data stored 7 s · sync lag 4 s" in page
+    assert "heartbeat 7 s ago · data stored 7 s ago · sync lag 4 s" in page
     for school in (1, 2, 3, 4):
         assert page.count(f'href="/schools/{school}"') >= 2
         assert f'href="/schools/{school}"' in screen
@@ -278,7 +278,7 @@ async def test_the_json_twin_says_what_the_page_says(hub: PaperHub, browser: Bro
 
     rows = district["rows"]
     assert [row["light"]["word"] for row in rows] == ["connected"] * 3
-    assert rows[0]["light"]["evidence"][0] == "heartbeat 7 s"
+    assert rows[0]["light"]["evidence"][0] == "heartbeat 7 s ago"
     assert district["taps_today"] == 600
 
 
@@ -292,7 +292,7 @@ async def test_a_school_s_page_shows_its_rows_and_says_that_names_are_not_here(
 
     for words in ("Guangming Primary", "No names.", "31.517 %", "soil moisture", "card reader"):
         assert words in page
-    assert "heartbeat 14 s" in page
+    assert "heartbeat 14 s ago" in page
     assert [reading["point"] for reading in twin["detail"]["readings"]] == ["soil_moisture"]
 
 
@@ -605,7 +605,11 @@ async def test_a_schools_page_says_what_the_hub_holds_of_it_and_what_went_wrong(
         )
         store.execute(
             "INSERT INTO parked (log, seq, body, table_number, reason, rows, parked_ms)"
-            " VALUES (900, 5, 0, 99, 'table 99 is <new>', 12, ?)",
+            " VALUES (900, 5, 0, 99, 'table-unknown: table 99 is <new>', 12, ?)",
+            (hub.wall_ms - HOUR,),
+        )
+        store.execute(
+            "INSERT INTO quarantine VALUES (3, '3/8/s3/alarm', 7, 'forged: signer 3', 2, ?)",
             (hub.wall_ms - HOUR,),
         )
 
@@ -618,6 +622,17 @@ async def test_a_schools_page_says_what_the_hub_holds_of_it_and_what_went_wrong(
         "table 99 is &lt;new&gt;",
         "2 KiB",
         "sync lag 3 h",
+        "2 times, last 60 min ago",
     ):
         assert told in page
-    assert "Nothing has arrived from this school yet" in (await browser.get("/schools/2")).text
+    chinese = (await browser.get("/schools/3?lang=zh-CN")).text
+    for told in (
+        "同一编号出现两个不同的数据段",  # frozen
+        "本版本不认识该数据表",
+        "并非来自其所称的一方",
+        '<span class="evidence" lang="en">(signer 3)</span>',
+    ):
+        assert told in chinese
+    assert (
+        "Nothing has arrived from this school yet" in (await browser.get("/schools/2?lang=en")).text
+    )

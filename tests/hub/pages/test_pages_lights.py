@@ -101,8 +101,8 @@ def test_a_good_light_carries_its_evidence_and_each_age() -> None:
 
     assert light.state is State.GOOD
     assert [ENGLISH_READER.say(fact) for fact in light.evidence] == [
-        "heartbeat 12 s",
-        "data stored 3 s",
+        "heartbeat 12 s ago",
+        "data stored 3 s ago",
         "sync lag 4 min",
         "1.7 KiB waiting",
     ]

@@ -11,6 +11,8 @@ from babel.messages.pofile import read_po
 import hub
 from hub.locale.catalogue import CHINESE, ENGLISH, LANGUAGES, Reader, choose_language
 from hub.locale.sentence import Age, Bytes, Clock, Day, Sentence
+from hub.pages.words import REASONS, reason_of
+from sync.errors import Reason
 from tests.hub.pages.paper_hub import DAY, HOUR, MINUTE, SECOND, TEN_O_CLOCK
 
 HUB = Path(hub.__file__).parent
@@ -71,6 +73,12 @@ def test_chinese_is_really_chinese() -> None:
     ]
 
     assert plain == []
+
+
+def test_every_reason_for_setting_something_aside_has_a_word() -> None:
+    assert set(REASONS) == set(Reason)
+    assert reason_of("forged: signer 3") == (REASONS[Reason.FORGED], "signer 3")
+    assert reason_of("of an older version: x") == (REASONS[Reason.OTHER], "of an older version: x")
 
 
 @pytest.mark.parametrize(
