@@ -1,24 +1,28 @@
-"""One serial Modbus bus: a single owner of the line that polls, commands and lends it for scans."""
+"""One Modbus line: a single owner that polls, commands and lends it for scans."""
 
 import asyncio
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Never
 
 from drivers.codecs.modbus import ExceptionReply, Reply, Request
-from drivers.entities import DeviceId, EventSink, NowMs
-from drivers.errors import DriverError, ProtocolError, UnreachableError
+from drivers.entities import CommandResult, DeviceId, EventSink, NowMs
+from drivers.errors import DriverError, ProtocolError, SetupError, UnreachableError
+from drivers.modbus_actuator import ModbusActuator
 from drivers.modbus_device import AdoptedUnit, ModbusUnit
-from drivers.modbus_line import ModbusLine, SilentUnitError
-from drivers.planner import POLL_PERIODS_S
-from drivers.transports.serial_port import LineSettings, SerialPort, serve_port
-from firmware_profiles.model import PollClass
+from drivers.modbus_line import Line, RtuLine, SilentUnitError
+from drivers.modbus_tcp_line import TcpLine
+from drivers.planner import POLL_PERIODS_S, Cadence
+from drivers.transports.byte_port import BytePort, LineSettings, keep_open
+from drivers.transports.port_address import PortAddress, open_port
 
 COMMANDS_MAX = 32
 QUESTIONS_MAX = 8
 IDLE_S_MAX = 60.0
+EXIT_S_MAX = 2.0
+"""How long a bus that is stopped goes on with making its outputs safe."""
 
 
 @dataclass(slots=True)
@@ -41,24 +45,25 @@ class _Job:
 
 
 class ModbusBus:
-    """Polls the adopted units of one port for ever.
+    """Polls the adopted units of one line for ever.
 
     Order: commands first, then due polls; a waiting scan question takes every second turn, so
-    neither polls nor scan starve. Units may be adopted and released while the bus runs.
+    neither polls nor scan starve. Units may be adopted and released while the bus runs. Outputs
+    with an interlock are made safe when it starts and before it stops.
     """
 
     def __init__(
         self,
         *,
-        path: Path,
+        address: PortAddress,
         settings: LineSettings,
         units: Iterable[AdoptedUnit],
         now_ms: NowMs,
         sink: EventSink,
         rng: random.Random,
-        periods_s: Mapping[PollClass, float] = POLL_PERIODS_S,
+        periods_s: Mapping[Cadence, float] = POLL_PERIODS_S,
     ) -> None:
-        self.path = path
+        self.address = address
         self.settings = settings
         self.statistics = BusStatistics()
         self._now_ms = now_ms
@@ -66,12 +71,14 @@ class ModbusBus:
         self._rng = rng
         self._periods_s = periods_s
         self._units: dict[DeviceId, ModbusUnit] = {}
+        self._actuators: dict[DeviceId, ModbusActuator] = {}
         self._commands: asyncio.Queue[_Job] = asyncio.Queue(COMMANDS_MAX)
         self._questions: asyncio.Queue[_Job] = asyncio.Queue(QUESTIONS_MAX)
-        self._port: SerialPort | None = None
-        self._line: ModbusLine | None = None
+        self._port: BytePort | None = None
+        self._line: Line | None = None
+        self._outputs = asyncio.Event()
         self._strays_before = 0
-        self._down = f"{path} is not open yet"
+        self._down = f"{address.place} is not open yet"
         for unit in units:
             self.adopt(unit)
 
@@ -85,19 +92,56 @@ class ModbusBus:
         """Bytes heard that belonged to no reply."""
         return self._strays_before + (self._line.stray_bytes if self._line else 0)
 
-    def adopt(self, unit: AdoptedUnit) -> None:
+    def adopt(self, adopted: AdoptedUnit) -> None:
         """Poll one more unit from now on; ValueError when its id or device is taken."""
-        taken = [u for u in self.units if u.unit == unit.unit or u.device == unit.device]
+        taken = [u for u in self.units if u.unit == adopted.unit or u.device == adopted.device]
         if taken:
-            raise ValueError(f"{unit.device}: unit {unit.unit} is adopted as {taken[0].device}")
-        self._units[unit.device] = ModbusUnit(
-            unit, f"serial:{self.path.name}", self._periods_s, self._now_ms, self._sink
-        )
+            raise ValueError(
+                f"{adopted.device}: unit {adopted.unit} is adopted as {taken[0].device}"
+            )
+        unit = ModbusUnit(adopted, self.address, self._periods_s, self._now_ms, self._sink)
+        self._units[adopted.device] = unit
+        if adopted.profile.commands:
+            unit.watcher = self._actuators[adopted.device] = ModbusActuator(
+                adopted, unit.timeout_s, self.command, self._now_ms, self._sink, self._outputs.set
+            )
+        if self._port is not None:
+            unit.resume(asyncio.get_running_loop().time(), self._rng)
         self._wake()
 
-    def release(self, device: DeviceId) -> None:
-        """Stop polling a unit; harmless when it is not adopted."""
+    async def release(self, device: DeviceId) -> None:
+        """Stop polling a unit, its outputs made safe; harmless when it is not adopted."""
+        actuator = self._actuators.pop(device, None)
+        if actuator is not None:
+            with suppress(TimeoutError, DriverError):
+                async with asyncio.timeout(EXIT_S_MAX):
+                    for request in actuator.unsafe_requests():
+                        await self.command(request)
         self._units.pop(device, None)
+
+    def wishes(self) -> Mapping[DeviceId, Mapping[str, str]]:
+        """Return what people want each device's outputs to be, but for those with an interlock."""
+        return {device: actuator.wishes for device, actuator in self._actuators.items()}
+
+    async def order(self, device: DeviceId, command: str, argument: str) -> CommandResult:
+        """Carry out a command of the device's profile, before all polls, and tell what came of it.
+
+        SetupError: the device has no such command or argument.
+        """
+        actuator = self._actuators.get(device)
+        if actuator is None:
+            raise SetupError(f"{device} takes no commands")
+        return await actuator.order(command, argument)
+
+    def hold(self, device: DeviceId, command: str, hold_s: float) -> None:
+        """Make a command's output safe in ``hold_s``, unless this is called again before.
+
+        SetupError: the device has no such command, or the profile does not say what is safe.
+        """
+        actuator = self._actuators.get(device)
+        if actuator is None:
+            raise SetupError(f"{device} takes no commands")
+        actuator.hold(command, hold_s)
 
     async def command(self, request: Request, timeout_s: float = 0.5) -> Reply:
         """Return the reply to a request that goes before all polls; errors as ``ask``."""
@@ -106,17 +150,19 @@ class ModbusBus:
     async def ask(self, request: Request, timeout_s: float) -> Reply:
         """Return the reply to a scan's question, asked between polls.
 
-        SilentUnitError, ProtocolError as ``ModbusLine.ask``; UnreachableError while the port is
-        gone.
+        SilentUnitError, ProtocolError as ``Line.ask``; UnreachableError while the port is gone.
         """
         return await self._enqueue(self._questions, request, timeout_s)
 
     async def run(self) -> Never:
         """Own the port: open, poll, reopen when it comes back."""
         try:
-            await serve_port(self.path, self.settings, self._rng, self._serve, self._on_lost)
+            await keep_open(self._open, self._rng, self._serve, self._on_lost)
         finally:
             self._fail_jobs("the bus was stopped")
+
+    async def _open(self) -> BytePort:
+        return await open_port(self.address, self.settings)
 
     async def _enqueue(
         self, queue: asyncio.Queue[_Job], request: Request, timeout_s: float
@@ -127,45 +173,93 @@ class ModbusBus:
         try:
             queue.put_nowait(_Job(request=request, timeout_s=timeout_s, reply=future))
         except asyncio.QueueFull as error:
-            raise UnreachableError(f"{self.path}: {queue.maxsize} requests wait") from error
+            raise UnreachableError(
+                f"{self.address.place}: {queue.maxsize} requests wait"
+            ) from error
         self._wake()
         return await future
+
+    @property
+    def _quiet_s(self) -> float:
+        return max((unit.quiet_s for unit in self._units.values()), default=0.05)
+
+    @property
+    def _gap_s(self) -> float:
+        return max((unit.gap_s for unit in self._units.values()), default=0.0)
 
     def _wake(self) -> None:
         if self._port is not None:
             self._port.interrupt()
 
-    async def _serve(self, port: SerialPort) -> Never:
+    async def _serve(self, port: BytePort) -> Never:
+        """Serve an open port, and the outputs' timers beside it."""
         loop = asyncio.get_running_loop()
-        self._port = port
-        self._line = line = ModbusLine(port, quiet_s=0.0)
+        is_numbered = self.address.modbus_link == "modbus_tcp"
+        line = TcpLine(port) if is_numbered else RtuLine(port)
+        self._port, self._line = port, line
         for unit in self._units.values():
             unit.resume(loop.time(), self._rng)
-        questioned = False
+        # No TaskGroup: whoever waits for the port wants its UnreachableError, not a group of it.
+        work = [loop.create_task(self._take_turns(line)), loop.create_task(self._guard_outputs())]
         try:
-            while True:
-                line.quiet_s = max((u.quiet_s for u in self._units.values()), default=0.05)
-                line.gap_s = max((u.gap_s for u in self._units.values()), default=0.0)
-                due = min(self._units.values(), key=lambda unit: unit.due_at, default=None)
-                waiting_s = IDLE_S_MAX if due is None else due.due_at - loop.time()
-                if not self._commands.empty():
-                    await self._run_job(line, self._commands.get_nowait())
-                elif not self._questions.empty() and (waiting_s > 0 or not questioned):
-                    questioned = True
-                    await self._run_job(line, self._questions.get_nowait())
-                elif due is not None and waiting_s <= 0:
-                    questioned = False
-                    await self._poll(line, due)
-                else:
-                    await line.idle(min(waiting_s, IDLE_S_MAX))
-        except UnreachableError:
-            self.statistics.losses += 1
+            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await _end(work)
+            await self._make_safe(line)
             raise
         finally:
+            await _end(work)
             self._strays_before += line.stray_bytes
             self._line = self._port = None
+        for ended in work:
+            if not ended.cancelled():
+                self.statistics.losses += 1
+                ended.result()
+        raise AssertionError("a bus serves its port until that is gone")
 
-    async def _run_job(self, line: ModbusLine, job: _Job) -> None:
+    async def _guard_outputs(self) -> Never:
+        """Put every output right when it is due, each by itself: one may take long to settle."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._outputs.clear()
+                now = loop.time()
+                for actuator in self._actuators.values():
+                    for duty in actuator.take_due(now):
+                        tasks.create_task(actuator.put_right(duty))
+                due_at = min((each.due_at for each in self._actuators.values()), default=IDLE_S_MAX)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(IDLE_S_MAX, max(0.0, due_at - loop.time()))):
+                        await self._outputs.wait()
+
+    async def _make_safe(self, line: Line) -> None:
+        """Switch off what must not stay on without a box, as far as two seconds go."""
+        with suppress(TimeoutError, UnreachableError):
+            async with asyncio.timeout(EXIT_S_MAX):
+                for actuator in self._actuators.values():
+                    for request in actuator.unsafe_requests():
+                        with suppress(SilentUnitError, ProtocolError):
+                            await line.ask(request, actuator.timeout_s)
+
+    async def _take_turns(self, line: Line) -> Never:
+        loop = asyncio.get_running_loop()
+        questioned = False
+        while True:
+            line.quiet_s, line.gap_s = self._quiet_s, self._gap_s
+            due = min(self._units.values(), key=_due_at, default=None)
+            waiting_s = IDLE_S_MAX if due is None else due.due_at - loop.time()
+            if not self._commands.empty():
+                await self._run_job(line, self._commands.get_nowait())
+            elif not self._questions.empty() and (waiting_s > 0 or not questioned):
+                questioned = True
+                await self._run_job(line, self._questions.get_nowait())
+            elif due is not None and waiting_s <= 0:
+                questioned = False
+                await self._poll(line, due)
+            else:
+                await line.idle(min(waiting_s, IDLE_S_MAX))
+
+    async def _run_job(self, line: Line, job: _Job) -> None:
         if job.reply.done():
             return
         try:
@@ -179,10 +273,13 @@ class ModbusBus:
         except UnreachableError as error:
             _answer(job, error)
             raise
+        except asyncio.CancelledError:
+            _answer(job, UnreachableError("the bus was stopped"))
+            raise
         else:
             _answer(job, reply)
 
-    async def _poll(self, line: ModbusLine, unit: ModbusUnit) -> None:
+    async def _poll(self, line: Line, unit: ModbusUnit) -> None:
         loop = asyncio.get_running_loop()
         block = unit.take_due(loop.time())
         if block is None:
@@ -208,9 +305,11 @@ class ModbusBus:
             unit.accept(block, reply, loop.time())
 
     async def _ask_unit(
-        self, line: ModbusLine, unit: ModbusUnit, request: Request, timeout_s: float
+        self, line: Line, unit: ModbusUnit, request: Request, timeout_s: float
     ) -> Reply:
         """Ask once no earlier answer of the unit can be taken for this one's."""
+        if line.is_numbered:
+            return await line.ask(request, timeout_s)
         canary = unit.canary()
         if canary is not None:
             unit.owe(canary)
@@ -231,6 +330,16 @@ class ModbusBus:
         for queue in (self._commands, self._questions):
             while not queue.empty():
                 _answer(queue.get_nowait(), UnreachableError(reason))
+
+
+def _due_at(unit: ModbusUnit) -> float:
+    return unit.due_at
+
+
+async def _end(work: Sequence[asyncio.Task[Never]]) -> None:
+    for task in work:
+        task.cancel()
+    await asyncio.wait(work)
 
 
 def _answer(job: _Job, outcome: Reply | DriverError) -> None:

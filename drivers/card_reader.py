@@ -9,7 +9,8 @@ from typing import Never
 
 from drivers.codecs.card_frames import BrokenFrame, CardFrame, CardFrameDecoder
 from drivers.entities import CardRead, DeviceId, EventSink, NowMs, Presence
-from drivers.transports.serial_port import LineSettings, SerialPort, serve_port
+from drivers.transports.byte_port import LineSettings
+from drivers.transports.serial_port import SerialPort, serve_port
 
 PRESENTATION_GAP_S = 2.0
 """A card that was not seen for this long and comes again is presented again."""

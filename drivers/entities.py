@@ -55,6 +55,20 @@ class CardRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputEdge:
+    """An input came to be what an event of the profile waits for: a button, a door, a float switch.
+
+    ``event`` is the event's id in the profile, ``observed_ms`` when the input was first seen so.
+    """
+
+    device: DeviceId
+    event: str
+    point: str
+    observed_ms: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
     """A device or its link came or went; ``reason`` is a sentence for a person."""
 
@@ -75,7 +89,7 @@ class CommandResult:
     detail: str = ""
 
 
-DeviceEvent = Measurement | CardRead | Presence | CommandResult
+DeviceEvent = Measurement | CardRead | Presence | CommandResult | InputEdge
 EventSink = Callable[[DeviceEvent], None]
 """Takes an event at once and never blocks; the recorder behind it commits in batches."""
 NowMs = Callable[[], int]

@@ -1,15 +1,14 @@
-"""One question and its answer at a time on a serial Modbus line."""
+"""One question and its answer at a time on a serial Modbus line, here or behind a serial server."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from drivers.codecs.modbus import Reply, Request, RtuReplyDecoder, encode_rtu
 from drivers.errors import ProtocolError, UnreachableError
-from drivers.transports.serial_port import LineSettings, SerialPort
+from drivers.transports.byte_port import BytePort, LineSettings
 
 FRAME_GAP_BYTES = 3.5
-# USB adapters deliver in bursts (FTDI waits 16 ms by default); a pause this long ends a reply.
-PAUSE_S = 0.1
 SETTLE_S_MAX = 2.0
 _LONGEST_REPLY_S = 5.0
 
@@ -18,45 +17,69 @@ class SilentUnitError(UnreachableError):
     """The unit did not answer in time; the line itself is there."""
 
 
-class ModbusLine:
+class Line(ABC):
     """Asks on an open port; never hands one request's reply to another.
 
-    After any error the line must have been silent for ``quiet_s`` before the next request. Bytes
-    that belong to no reply are counted in ``stray_bytes`` and shown to ``on_noise``.
+    Bytes that belong to no reply are counted in ``stray_bytes``.
     """
 
-    def __init__(
-        self,
-        port: SerialPort,
-        quiet_s: float,
-        gap_s: float = 0.0,
-        on_noise: Callable[[bytes], None] | None = None,
-    ) -> None:
-        self._port = port
+    is_numbered: bool
+    """Replies name their request, so that a late one is known as such."""
+
+    def __init__(self, port: BytePort, quiet_s: float = 0.0, gap_s: float = 0.0) -> None:
         self.quiet_s = quiet_s
         self.gap_s = gap_s
         self.stray_bytes = 0
-        self._on_noise = on_noise
+        self._port = port
         self._loop = asyncio.get_running_loop()
         self._active_at = self._loop.time()
-        self._settled = False
 
     @property
     def settings(self) -> LineSettings:
         return self._port.settings
 
+    @abstractmethod
     async def ask(self, request: Request, timeout_s: float) -> Reply:
         """Return the unit's reply, whose first byte must come ``timeout_s`` after the request.
 
         SilentUnitError: nothing came. ProtocolError: something else came. UnreachableError: the
-        port is gone. After each of them the line is settled before it is used again.
+        port is gone.
         """
+
+    @abstractmethod
+    async def idle(self, timeout_s: float) -> None:
+        """Wait for the port's next event; what arrives unasked is noise."""
+
+
+class RtuLine(Line):
+    """RTU frames: replies have no number.
+
+    After any error the line must have been silent for ``quiet_s`` before the next request, and
+    ``on_noise`` is shown what belonged to no reply.
+    """
+
+    is_numbered = False
+
+    def __init__(
+        self,
+        port: BytePort,
+        quiet_s: float = 0.0,
+        gap_s: float = 0.0,
+        on_noise: Callable[[bytes], None] | None = None,
+    ) -> None:
+        super().__init__(port, quiet_s, gap_s)
+        self._on_noise = on_noise
+        self._settled = False
+
+    async def ask(self, request: Request, timeout_s: float) -> Reply:
         if self._port.pending or not self._settled:
             await self._settle()
         self._settled = False
         byte_s = self._port.settings.byte_s
         gap_s = max(self.gap_s, FRAME_GAP_BYTES * byte_s)
-        await asyncio.sleep(self._active_at + gap_s - self._loop.time())
+        wait_s = self._active_at + gap_s - self._loop.time()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
         frame = encode_rtu(request)
         await self._port.write(frame)
         self._active_at = self._loop.time() + len(frame) * byte_s
@@ -65,7 +88,6 @@ class ModbusLine:
         return reply
 
     async def idle(self, timeout_s: float) -> None:
-        """Wait for the port's next event; what arrives unasked is noise."""
         if not self._port.pending:
             await self._port.wait(timeout_s)
         data = await self._port.read(0)
@@ -76,20 +98,21 @@ class ModbusLine:
 
     async def _hear(self, request: Request, until: float) -> Reply:
         decoder = RtuReplyDecoder(request)
+        last = until + _LONGEST_REPLY_S
         try:
-            async with asyncio.timeout(until + _LONGEST_REPLY_S - self._loop.time()):
-                while True:
-                    data = await self._port.read(max(0.0, until - self._loop.time()))
-                    if not data:
-                        break
-                    until = self._loop.time() + PAUSE_S
-                    self._active_at = self._loop.time()
-                    reply = decoder.feed(data)
-                    if reply is not None:
-                        return reply
-        except (ProtocolError, TimeoutError) as error:
+            while True:
+                now = self._loop.time()
+                data = await self._port.read(max(0.0, min(until, last) - now))
+                if not data:
+                    break
+                self._active_at = self._loop.time()
+                until = self._active_at + self._port.pause_s
+                reply = decoder.feed(data)
+                if reply is not None:
+                    return reply
+        except ProtocolError as error:
             self._discard(decoder.received)
-            raise ProtocolError(f"unit {request.unit}: {error or 'endless reply'}") from error
+            raise ProtocolError(f"unit {request.unit}: {error}") from error
         if not decoder.received:
             raise SilentUnitError(f"unit {request.unit} did not answer")
         self._discard(decoder.received)
@@ -111,7 +134,7 @@ class ModbusLine:
                 self._discard(data)
             if self._active_at > deadline:
                 raise ProtocolError(
-                    f"{self._port.path} is never quiet; another master or a talker is on the line"
+                    f"{self._port.place} is never quiet; another master or a talker is on the line"
                 )
 
     def _discard(self, data: bytes) -> None:

@@ -1,7 +1,6 @@
 """The school's command line: ``schoolnode``."""
 
 import asyncio
-import json
 import logging
 import random
 import signal
@@ -9,16 +8,18 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
 import uvloop
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from drivers.discovery.candidate import DeviceKind
+from drivers.discovery.candidate import DeviceKind, Need
+from drivers.entities import Outcome
 from edge.announce import page_names
 from edge.box_store import setup_code
 from edge.config import load_config
@@ -31,33 +32,41 @@ from edge.doctor import examine
 from edge.errors import BoxSetupError
 from edge.key_commands import keys_app
 from edge.pages.actions import Adopt, Command, Discover
+from edge.pages.language import load_language
+from edge.profile_commands import profile_app
 from edge.recovery_commands import add_recovery_commands
+from edge.roster_commands import roster_app
 from edge.sync_words import show_status
+from edge.terminal import print_json, say, tell, terminal_language
 from provisioning.claim import claim as claim_box
 from provisioning.errors import ProvisioningError
 from provisioning.join_code import parse_join_code
 
 app = typer.Typer(
-    help="The school's box: finds and drives devices, keeps their data, syncs with the district's"
-    " hub and shows delivery lessons.",
+    help=say(
+        "The school's box: finds and drives devices, keeps their data, syncs with the district's"
+        " hub and shows delivery lessons."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-edge_app = typer.Typer(help="The daemon.", no_args_is_help=True)
-sync_app = typer.Typer(help="What waits for the hub, what it has receipted, and what went wrong.")
-roster_app = typer.Typer(help="Pupils and their cards; names stay in the school.")
+edge_app = typer.Typer(help=say("The daemon."), no_args_is_help=True)
+sync_app = typer.Typer(
+    help=say("What waits for the hub, what it has receipted, and what went wrong.")
+)
 app.add_typer(edge_app, name="edge")
 app.add_typer(sync_app, name="sync", no_args_is_help=True)
 app.add_typer(roster_app, name="roster", no_args_is_help=True)
 add_recovery_commands(app)
 app.add_typer(keys_app, name="keys", no_args_is_help=True)
 app.add_typer(courier_app, name="courier", no_args_is_help=True)
+app.add_typer(profile_app, name="profile", no_args_is_help=True)
 
 ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The box's configuration file (TOML).")
+    Path, typer.Option("--config", "-c", help=say("The box's configuration file (TOML)."))
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+AsJson = Annotated[bool, typer.Option("--json", help=say("Print one JSON object instead of text."))]
 _DEFAULT = Path("box.toml")
 _POLL_S = 0.3
 
@@ -75,12 +84,11 @@ def main() -> None:
         sys.exit(1)
 
 
-@edge_app.command("run")
+@edge_app.command("run", help=say("Run the box until stopped."))
 def edge_run(
     config: ConfigFile = _DEFAULT,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help=say("Log more."))] = False,
 ) -> None:
-    """Run the box until stopped."""
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -99,13 +107,12 @@ def edge_run(
         raise _first_sentence(group) from group
 
 
-@app.command()
+@app.command(help=say("Enrol this box with a join code; may be repeated whatever went wrong."))
 def claim(
-    code: Annotated[str, typer.Argument(help="The join code from the district.")],
+    code: Annotated[str, typer.Argument(help=say("The join code from the district."))],
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Enrol this box with a join code; may be repeated whatever went wrong."""
     loaded = load_config(config)
     invitation = parse_join_code(code)
     names = page_names(loaded.pages, invitation.box)
@@ -114,115 +121,122 @@ def claim(
     )
     identity = claimed.identity
     if as_json:
-        _print_json(
+        print_json(
             {"school": identity.school, "school_name": identity.school_name, "box": identity.box}
         )
         return
-    console = Console()
-    console.print(f"This box now belongs to [bold]{identity.school_name}[/bold].")
+    tell("This box now belongs to {school}.", school=identity.school_name)
     offset_ms = claimed.clock_offset_ms
     if offset_ms is not None and abs(offset_ms) > 60_000:  # noqa: PLR2004 - a minute
-        console.print(
-            f"Its clock is {abs(offset_ms) / 1000:.0f} s off the hub's; set it (timedatectl)."
+        tell(
+            "Its clock is {n} s off the hub's; set it: timedatectl set-ntp true",
+            n=f"{abs(offset_ms) / 1000:.0f}",
         )
-    console.print("Next: schoolnode edge run")
+    tell("Next: schoolnode edge run")
 
 
-@app.command()
+@app.command(
+    help=say("Search for devices and list what waits to be adopted, each with its evidence.")
+)
 def discover(
-    kind: Annotated[list[DeviceKind] | None, typer.Option(help="Only these kinds.")] = None,
+    kind: Annotated[list[DeviceKind] | None, typer.Option(help=say("Only these kinds."))] = None,
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Search for devices and list what waits to be adopted, each with its evidence."""
     folder = load_config(config).folder
     wish = Discover(kinds=tuple(kind or ()))
     ask_box(folder, "POST", "/discover", msgspec.json.encode(wish))
     with Progress(
         TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True
     ) as progress:
-        task = progress.add_task("searching …", total=None)
+        task = progress.add_task(say("searching …"), total=None)
         while True:
             time.sleep(_POLL_S)
             found = ask_box(folder, "GET", "/candidates")
             state = found["progress"]
             progress.update(
                 task,
-                description=state["step"] or "searching …",
+                description=state["step"] or say("searching …"),
                 completed=state["done"],
                 total=state["total"] or None,
             )
             if not state["running"] and state["finished_ms"]:
                 break
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     _show_candidates(found["candidates"])
 
 
-@app.command()
+@app.command(help=say("Adopt a discovered device: the box drives it from now on."))
 def adopt(
-    identity: Annotated[str, typer.Argument(help="As schoolnode discover lists it.")],
-    name: Annotated[str, typer.Option(help="What people call it.")],
-    room: Annotated[str | None, typer.Option(help="Where it is.")] = None,
+    identity: Annotated[str, typer.Argument(help=say("As schoolnode discover lists it."))],
+    name: Annotated[str, typer.Option(help=say("What people call it."))],
+    room: Annotated[str | None, typer.Option(help=say("Where it is."))] = None,
     ask_password: Annotated[
-        bool, typer.Option("--password", help="Ask for the device's password.")
+        bool, typer.Option("--password", help=say("Ask for the device's password."))
     ] = False,
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Adopt a discovered device: the box drives it from now on."""
-    password = typer.prompt("Password", hide_input=True) if ask_password else None
+    password = typer.prompt(say("Password"), hide_input=True) if ask_password else None
     wish = Adopt(identity=identity, name=name, room=room, password=password)
     answer = ask_box(load_config(config).folder, "POST", "/adopt", msgspec.json.encode(wish))
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
-        typer.echo(f"{name} is adopted as {answer['device']}.")
+        tell("{name} is adopted as {device}.", name=name, device=answer["device"])
 
 
-@app.command()
+@app.command(
+    help=say("Give an adopted device back: the box drives it no more; what it recorded stays.")
+)
 def release(
-    device: Annotated[str, typer.Argument(help="The device's id.")],
+    device: Annotated[str, typer.Argument(help=say("The device's id."))],
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Give an adopted device back: the box drives it no more; what it recorded stays."""
     wish = msgspec.json.encode(Release(device=device))
     answer = ask_box(load_config(config).folder, "POST", "/release", wish)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
-        typer.echo(f"{device} is released; adopt it again after schoolnode discover.")
+        tell("{device} is released; adopt it again after schoolnode discover.", device=device)
 
 
-@app.command()
+@app.command(help=say("Tell a device something; prints sent, acknowledged, verified or failed."))
 def command(
-    device: Annotated[str, typer.Argument(help="The device's id.")],
-    name: Annotated[str, typer.Argument(help="The command, e.g. power.")],
-    argument: Annotated[str | None, typer.Argument(help="Its value, e.g. on.")] = None,
+    device: Annotated[str, typer.Argument(help=say("The device's id."))],
+    name: Annotated[str, typer.Argument(help=say("The command, e.g. power."))],
+    argument: Annotated[str | None, typer.Argument(help=say("Its value, e.g. on."))] = None,
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Tell a device something; prints sent, acknowledged, verified or failed."""
     wish = Command(device=device, command=name, argument=argument)
     result = ask_box(load_config(config).folder, "POST", "/command", msgspec.json.encode(wish))
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
-        typer.echo(f"{result['outcome']}: {result['detail']}".rstrip(": "))
+        outcome = terminal_language().words.outcomes[Outcome(result["outcome"])]
+        typer.echo(f"{outcome}: {result['detail']}".rstrip(": "))
     if result["outcome"] == "failed":
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    help=say(
+        "Check this box; each finding names what to do. Exit code 1 when something needs doing."
+    )
+)
 def doctor(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
-    """Check this box; each finding names what to do. Exit code 1 when something needs doing."""
-    findings = examine(load_config(config), _now_ms())
+    say_in = load_language("en").say if as_json else say
+    findings = examine(load_config(config), _now_ms(), say_in)
     if as_json:
-        _print_json({"findings": [msgspec.to_builtins(finding) for finding in findings]})
+        print_json({"findings": [msgspec.to_builtins(finding) for finding in findings]})
     else:
-        table = Table("", "what", "found", "what to do")
+        table = Table(box=SIMPLE, pad_edge=False)
+        for head in ("", say("what"), say("found"), say("what to do")):
+            table.add_column(head, overflow="fold")
         for finding in findings:
             table.add_row("ok" if finding.fine else "!!", *finding.words)
         Console().print(table)
@@ -230,51 +244,41 @@ def doctor(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command("setup-code")
+@app.command("setup-code", help=say("Print the code that opens the set-up page."))
 def show_setup_code(config: ConfigFile = _DEFAULT) -> None:
-    """Print the code that opens the set-up page."""
     typer.echo(setup_code(load_config(config).folder))
 
 
-@sync_app.command("status")
+@sync_app.command(
+    "status",
+    help=say(
+        "Show how sync stands: each lane with its ages, what was received, clock, keys, recovery."
+    ),
+)
 def sync_status(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
-    """Show how sync stands: each lane with its ages, what was received, clock, keys, recovery."""
     told = ask_box(load_config(config).folder, "GET", "/sync")
     if as_json:
-        _print_json(told)
+        print_json(told)
     else:
-        show_status(Console(), told)
+        show_status(Console(), told, terminal_language())
 
 
-@roster_app.command("import")
-def roster_import(
-    file: Annotated[Path, typer.Argument(help="CSV: name, card, class_group.")],
-    config: ConfigFile = _DEFAULT,
-    as_json: AsJson = False,
-) -> None:
-    """Add pupils and their cards from a CSV file; known cards are passed over."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise BoxSetupError(f"{file}: cannot be read ({error.strerror}); name another") from error
-    answer = ask_box(load_config(config).folder, "POST", "/roster", content)
-    if as_json:
-        _print_json(answer)
-    else:
-        typer.echo(f"{answer['added']} added, {answer['already_known']} were known already.")
-
-
-@app.command()
+@app.command(
+    help=say(
+        "Show a partner school's keys, or confirm one: only confirmed boxes are given lessons."
+    )
+)
 def partners(
-    school: Annotated[int, typer.Argument(help="The partner school's number.")],
+    school: Annotated[int, typer.Argument(help=say("The partner school's number."))],
     confirm: Annotated[
         str | None,
-        typer.Option(help="Confirm this key, after comparing it with that school by telephone."),
+        typer.Option(
+            help=say("Confirm this key, after comparing it with that school by telephone.")
+        ),
     ] = None,
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Show a partner school's keys, or confirm one: only confirmed boxes are given lessons."""
     folder = load_config(config).folder
     if confirm is not None:
         wish = msgspec.json.encode(Confirm(fingerprint=confirm))
@@ -282,38 +286,43 @@ def partners(
     else:
         answer = ask_box(folder, "GET", f"/partners/{school}")
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     if confirm is not None:
-        typer.echo(f"School {school}'s key {confirm} is confirmed.")
+        tell("School {school}'s key {key} is confirmed.", school=school, key=confirm)
         return
     if not answer["partners"]:
-        typer.echo(f"No box of school {school} is known here yet; has it enrolled?")
+        tell("No box of school {school} is known here yet; has it enrolled?", school=school)
     for each in answer["partners"]:
-        mark = "confirmed" if each["confirmed"] else "not confirmed"
-        typer.echo(f"school {school}: {each['fingerprint']} ({mark})")
+        mark = say("confirmed") if each["confirmed"] else say("not confirmed")
+        typer.echo(f"{say('school {school}', school=school)}: {each['fingerprint']} ({mark})")
 
 
-@app.command()
+@app.command(
+    help="\n\n".join(
+        (
+            say("Run a district on this machine: one hub, three schools, simulated devices."),
+            say("Exits 0 only if every step was really observed."),
+        )
+    )
+)
 def demo(
     for_s: Annotated[
         float | None,
-        typer.Option("--for", help="Run this many seconds, then prove what was observed."),
+        typer.Option("--for", help=say("Run this many seconds, then prove what was observed.")),
     ] = None,
-    folder: Annotated[Path, typer.Option(help="Where its data lies.")] = Path("demo-data"),
+    folder: Annotated[Path, typer.Option(help=say("Where its data lies."))] = Path("demo-data"),
     keep: Annotated[
-        bool, typer.Option("--keep", help="Go on with the data of the last run.")
+        bool, typer.Option("--keep", help=say("Go on with the data of the last run."))
     ] = False,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A demo's configuration (TOML).")
+        Path | None, typer.Option("--config", "-c", help=say("A demo's configuration (TOML)."))
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Draws devices, addresses and pupils.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help=say("Draws devices, addresses and pupils."))
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a district on this machine: one hub, three schools, simulated devices.
-
-    Exits 0 only if every step was really observed.
-    """
     wanted = load_demo_config(config)
     if seed is not None:
         wanted = msgspec.structs.replace(wanted, seed=seed)
@@ -321,10 +330,12 @@ def demo(
     try:
         observed = asyncio.run(run_demo(wish, Console(stderr=as_json), _now_ms))
     except KeyboardInterrupt:
-        typer.echo(f"Stopped. The data is in {folder}; go on with --keep.", err=True)
+        typer.echo(
+            say("Stopped. The data is in {folder}; go on with --keep.", folder=folder), err=True
+        )
         return
     if as_json:
-        _print_json(observed)
+        print_json(observed)
     else:
         for name, value in observed.items():
             typer.echo(f"{name}: {value}")
@@ -332,23 +343,18 @@ def demo(
         raise typer.Exit(1)
 
 
-def _show_candidates(candidates: list[dict[str, object]]) -> None:
-    console = Console()
+def _show_candidates(candidates: list[dict[str, Any]]) -> None:
     if not candidates:
-        console.print("Nothing new. Check cables and power, then search again.")
+        tell("Nothing new. Check cables and power, then search again.")
         return
-    table = Table("identity", "what", "sure", "evidence", "needs")
+    words = terminal_language().words
     for each in candidates:
-        evidence = "\n".join(f"{item['method']}: {item['detail']}" for item in each["evidence"])  # type: ignore[attr-defined]
-        table.add_row(
-            str(each["identity"]),
-            str(each["name"]),
-            f"{float(str(each['confidence'])):.0%}",
-            evidence,
-            str(each["needs"]),
-        )
-    console.print(table)
-    console.print("Adopt one with: schoolnode adopt IDENTITY --name NAME --room ROOM")
+        needs = words.needs[Need(each["needs"])]
+        typer.echo(f"{each['name']}: {needs} ({float(each['confidence']):.0%})")
+        typer.echo(f"  {each['identity']}")
+        for item in each["evidence"]:
+            typer.echo(f"  {words.method(item['method'])}: {item['detail']}")
+    tell("Adopt one with: schoolnode adopt IDENTITY --name NAME --room ROOM")
 
 
 def _first_sentence(group: BaseExceptionGroup) -> BaseException:
@@ -361,10 +367,6 @@ def _first_sentence(group: BaseExceptionGroup) -> BaseException:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
 
 
 if __name__ == "__main__":

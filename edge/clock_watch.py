@@ -60,19 +60,6 @@ class ClockLight:
     hub_offset_ms: int | None
 
 
-def clock_words(light: ClockLight) -> str:
-    """Return what a person is told of the clock."""
-    said = {
-        Trust.SET: "set",
-        Trust.UNKNOWN: "not known; its rows are corrected once the hub tells the time",
-        Trust.HUB: "wrong; the box goes by the hub's",
-        Trust.CORRECTED: "corrected",
-    }[light.trust]
-    if light.hub_offset_ms is None:
-        return f"{said}; the hub's was not heard since the start"
-    return f"{said}; the hub's is {light.hub_offset_ms / 1000:+.1f} s ahead of it"
-
-
 class ClockWatch:
     """Looks at the clock every LOOK_EVERY_S; ``boot_ms`` is the machine's own clock."""
 

@@ -22,7 +22,7 @@ from edge.errors import BoxSetupError, DaemonAwayError
 from edge.pages.access import Handler
 from edge.pages.actions import Adopt, Command, Discover, Identity
 from edge.recovery_desk import RecoveryDesk
-from edge.roster import ROSTER_BYTES_MAX
+from edge.roster_upload import UPLOAD_BYTES_MAX
 from provisioning.errors import ProvisioningError
 from sync.errors import SyncError
 
@@ -51,13 +51,13 @@ class ControlDesk:
         self._box = box
 
     def app(self) -> web.Application:
-        app = web.Application(client_max_size=ROSTER_BYTES_MAX + 1, middlewares=[_tell_errors])
+        app = web.Application(client_max_size=UPLOAD_BYTES_MAX + 1, middlewares=[_tell_errors])
         app.router.add_get("/candidates", self._candidates)
         app.router.add_post("/discover", self._discover)
         app.router.add_post("/adopt", self._adopt)
         app.router.add_post("/release", self._release)
         app.router.add_post("/command", self._command)
-        app.router.add_post("/roster", self._roster)
+        self._box.rosters.add_routes(app)
         app.router.add_get("/status", self._status)
         RecoveryDesk(self._box.recovery).add_routes(app)
         app.router.add_get("/partners/{school}", self._partners)
@@ -94,9 +94,6 @@ class ControlDesk:
         return _json(
             await self._box.command(DeviceId(wish.device), wish.command, wish.argument, who=WHO)
         )
-
-    async def _roster(self, request: web.Request) -> web.Response:
-        return _json(await self._box.import_roster(await request.read()))
 
     async def _partners(self, request: web.Request) -> web.Response:
         return _json({"partners": await self._box.partners_of(_school(request))})

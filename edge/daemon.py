@@ -59,7 +59,8 @@ from edge.pages.box_view import (
 from edge.pages.trust import build_trust_app
 from edge.recorder import Recorder
 from edge.recovery_office import RecoveryOffice
-from edge.roster import Imported, Roster, parse_roster
+from edge.roster import Difference, Roster
+from edge.roster_desk import RosterDesk
 from edge.sealed_count import SealedCount
 from edge.supervision import keep_running
 from edge.sync_desk import SyncDesk
@@ -147,6 +148,9 @@ class Box:
         for fault in catalog.faults:
             _log.error("a device profile is left out: %s", fault)
         self._roster = Roster(store.node, store.vault, store.reader)
+        self.rosters = RosterDesk(
+            store, self._roster, writer, lambda: self._changes.tell(Change.SYNC)
+        )
         self._notebook = Notebook(config.folder / "notebook.json")
         self._fleet = Fleet(catalog, self._notebook, now_ms, self._take, rng)
         self._recorder = Recorder(
@@ -255,6 +259,7 @@ class Box:
             "recipients of keys": self._keep_counting_undecided,
             "courier": self.courier.run,
             "the clock": self.clock_watch.run,
+            "proposed rosters": self.rosters.run,
             **self.recovery.works(),
         }
 
@@ -441,6 +446,9 @@ class Box:
     def undecided_keys(self) -> int:
         return self._undecided
 
+    def offered_pupils(self) -> int | None:
+        return self.rosters.offered()
+
     def key_desk(self) -> KeyDesk:
         return KeyDesk(self._store.node, self._writer, self._store.acquaintances)
 
@@ -456,10 +464,9 @@ class Box:
     def events(self) -> AsyncIterator[Change]:
         return self._changes.follow()
 
-    async def import_roster(self, content: bytes) -> Imported:
-        """Add the people of a CSV file; raises BoxSetupError that names the line."""
-        entries = await asyncio.to_thread(parse_roster, content)
-        return await self._writer.call(self._roster.add, entries)
+    async def import_roster(self, content: bytes) -> Difference:
+        """Take a roster in; raises BoxSetupError that names the line."""
+        return await self.rosters.take(content, "program", even_older=False)
 
     def _take(self, event: DeviceEvent) -> None:
         is_doubtful = self.clock_watch.light().trust is Trust.UNKNOWN
@@ -501,6 +508,8 @@ class Box:
         if imported.tables & {"timetable_slot", "lesson", "lesson_party", "notice", "school"}:
             self._lessons.note_schedule()
             self._changes.tell(Change.SCHEDULE)
+        if "roster_offer" in imported.tables:
+            self.rosters.note_offer()
 
     async def _keep_following(self) -> Never:
         """Go after cameras and displays that a router has given another address."""

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Protocol
 
 from drivers.discovery.serial_bus import find_named_ports, find_ports
 from edge.box_store import read_setup_code
@@ -25,6 +26,12 @@ DISK_FREE_MIN = 1024**3
 DAY_MS = 24 * 3600 * 1000
 
 
+class Say(Protocol):
+    """Says a sentence in some language; see ``edge.pages.language.Language.say``."""
+
+    def __call__(self, message: str, /, **facts: object) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One check: what was looked at, the fact, and the remedy where there is need of one."""
@@ -39,41 +46,43 @@ class Finding:
         return self.what, self.fact, self.remedy
 
 
-def examine(config: BoxConfig, now_ms: int) -> list[Finding]:
-    """Run every check; ``now_ms`` is the wall clock."""
+def examine(config: BoxConfig, now_ms: int, say: Say) -> list[Finding]:
+    """Run every check; ``now_ms`` is the wall clock, ``say`` a language's."""
     return [
-        _clock(config, now_ms),
-        _identity(config, now_ms),
-        _folder(config),
-        _setup_code(config),
-        _disk(config),
-        _daemon(config),
-        *_recovery(config),
-        *_ports(config),
-        _profiles(config),
+        _clock(config, now_ms, say),
+        _identity(config, now_ms, say),
+        _folder(config, say),
+        _setup_code(config, say),
+        _disk(config, say),
+        _daemon(config, say),
+        *_recovery(config, say),
+        *_ports(config, say),
+        _profiles(config, say),
     ]
 
 
-def _clock(config: BoxConfig, now_ms: int) -> Finding:
+def _clock(config: BoxConfig, now_ms: int, say: Say) -> Finding:
     if now_ms < PLAUSIBLE_MS:
         return Finding(
-            what="clock",
+            what=say("clock"),
             fine=False,
-            fact="it says a time before 2026",
-            remedy="set it: timedatectl set-ntp true",
+            fact=say("it says a time before 2026"),
+            remedy=say("set it: timedatectl set-ntp true"),
         )
     facts = {
-        Trust.UNKNOWN: "behind what was recorded before; rows are corrected once the hub is heard",
-        Trust.HUB: "wrong; the box goes by the hub's",
+        Trust.UNKNOWN: say(
+            "behind what was recorded before; rows are corrected once the hub is heard"
+        ),
+        Trust.HUB: say("wrong; the box goes by the hub's"),
     }
     trust = _last_trust(config)
     if trust not in facts:
-        return Finding(what="clock", fine=True, fact="plausible")
+        return Finding(what=say("clock"), fine=True, fact=say("plausible"))
     return Finding(
-        what="clock",
+        what=say("clock"),
         fine=False,
         fact=facts[trust],
-        remedy="set it: timedatectl set-ntp true; is its battery empty?",
+        remedy=say("set it: timedatectl set-ntp true; is its battery empty?"),
     )
 
 
@@ -93,22 +102,27 @@ def _last_trust(config: BoxConfig) -> Trust:
     return Trust(found[0]) if found else Trust.SET
 
 
-def _identity(config: BoxConfig, now_ms: int) -> Finding:
+def _identity(config: BoxConfig, now_ms: int, say: Say) -> Finding:
     try:
         identity = load_identity(config.folder / "identity")
     except ProvisioningError as error:
         fact, _, remedy = str(error).partition(";")
-        return Finding(what="identity", fine=False, fact=fact, remedy=remedy.strip())
+        return Finding(what=say("identity"), fine=False, fact=fact, remedy=remedy.strip())
     days = (identity.binding.not_after_ms - now_ms) // DAY_MS
     return Finding(
-        what="identity",
+        what=say("identity"),
         fine=days > 0,
-        fact=f"box {identity.box} of {identity.school_name}; certificate for {days} more days",
-        remedy="" if days > 0 else "ask the district for a new join code and claim again",
+        fact=say(
+            "box {box} of {school}; certificate for {days} more days",
+            box=identity.box,
+            school=identity.school_name,
+            days=days,
+        ),
+        remedy="" if days > 0 else say("ask the district for a new join code and claim again"),
     )
 
 
-def _recovery(config: BoxConfig) -> list[Finding]:
+def _recovery(config: BoxConfig, say: Say) -> list[Finding]:
     """Look whether the names of this school would survive the box."""
     path = config.folder / "vault.db"
     if not path.exists():
@@ -118,107 +132,116 @@ def _recovery(config: BoxConfig) -> list[Finding]:
     except sqlite3.Error as error:
         return [
             Finding(
-                what="recovery",
+                what=say("recovery"),
                 fine=False,
-                fact=f"{path} cannot be read ({error})",
-                remedy="start the box, which brings it to this version's form",
+                fact=say("{path} cannot be read ({error})", path=path, error=error),
+                remedy=say("start the box, which brings it to this version's form"),
             )
         ]
     return [
         Finding(
-            what="recovery",
+            what=say("recovery"),
             fine=not lost,
-            fact=f"{lost} names would be lost with this box" if lost else "no names would be lost",
-            remedy="schoolnode recovery new, with the hub connected" if lost else "",
+            fact=say("{n} names would be lost with this box", n=lost)
+            if lost
+            else say("no names would be lost"),
+            remedy=say("schoolnode recovery new, with the hub connected") if lost else "",
         )
     ]
 
 
-def _folder(config: BoxConfig) -> Finding:
+def _folder(config: BoxConfig, say: Say) -> Finding:
     if not config.folder.exists():
         return Finding(
-            what="folder", fine=False, fact=f"{config.folder} is missing", remedy="claim this box"
+            what=say("folder"),
+            fine=False,
+            fact=say("{path} is missing", path=config.folder),
+            remedy=say("claim this box: schoolnode claim CODE"),
         )
     mode = stat.S_IMODE(config.folder.stat().st_mode)
     fine = not mode & 0o077
     return Finding(
-        what="folder",
+        what=say("folder"),
         fine=fine,
-        fact=f"{config.folder}, mode {mode:o}",
-        remedy="" if fine else f"chmod 700 {config.folder}: other users may read it",
+        fact=say("{path}, mode {mode}", path=config.folder, mode=f"{mode:o}"),
+        remedy="" if fine else say("chmod 700 {path}: other users may read it", path=config.folder),
     )
 
 
-def _setup_code(config: BoxConfig) -> Finding:
+def _setup_code(config: BoxConfig, say: Say) -> Finding:
     """Show the code that opens the set-up page; whoever may read the folder may know it."""
     try:
         code = read_setup_code(config.folder)
     except ProvisioningError as error:
         fact, _, remedy = str(error).partition(";")
-        return Finding(what="set-up code", fine=False, fact=fact, remedy=remedy.strip())
+        return Finding(what=say("set-up code"), fine=False, fact=fact, remedy=remedy.strip())
     if code is None:
         return Finding(
-            what="set-up code", fine=True, fact="made when the daemon starts for the first time"
+            what=say("set-up code"),
+            fine=True,
+            fact=say("made when the daemon starts for the first time"),
         )
-    return Finding(what="set-up code", fine=True, fact=code)
+    return Finding(what=say("set-up code"), fine=True, fact=code)
 
 
-def _disk(config: BoxConfig) -> Finding:
+def _disk(config: BoxConfig, say: Say) -> Finding:
     place = config.folder if config.folder.exists() else config.folder.parent
     free = shutil.disk_usage(place).free
     fine = free >= DISK_FREE_MIN
     return Finding(
-        what="disk",
+        what=say("disk"),
         fine=fine,
-        fact=f"{free / 1024**3:.1f} GiB free",
-        remedy="" if fine else "remove recordings or put the folder on a larger disk",
+        fact=say("{n} GiB free", n=f"{free / 1024**3:.1f}"),
+        remedy="" if fine else say("remove recordings or put the folder on a larger disk"),
     )
 
 
-def _daemon(config: BoxConfig) -> Finding:
+def _daemon(config: BoxConfig, say: Say) -> Finding:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(2.0)
         try:
             probe.connect(str(config.folder / SOCKET))
         except OSError:
             return Finding(
-                what="daemon",
+                what=say("daemon"),
                 fine=False,
-                fact="it does not answer",
-                remedy="start it: schoolnode edge run",
+                fact=say("it does not answer"),
+                remedy=say("start it: schoolnode edge run"),
             )
-    return Finding(what="daemon", fine=True, fact="running")
+    return Finding(what=say("daemon"), fine=True, fact=say("running"))
 
 
-def _ports(config: BoxConfig) -> list[Finding]:
+def _ports(config: BoxConfig, say: Say) -> list[Finding]:
     findings = []
     find = find_ports if config.serial.usb else find_named_ports
     for port in find(config.serial.ports):
         fine = os.access(port.path, os.R_OK | os.W_OK)
         findings.append(
             Finding(
-                what="serial port",
+                what=say("serial port"),
                 fine=fine,
                 fact=f"{port.path} ({port.description})",
-                remedy="" if fine else "add the daemon's user to the group dialout",
+                remedy="" if fine else say("add the daemon's user to the group dialout"),
             )
         )
     missing = [path for path in config.serial.ports if "*" not in str(path) and not path.exists()]
     findings += [
         Finding(
-            what="serial port",
+            what=say("serial port"),
             fine=False,
-            fact=f"{path} is named in the settings and does not exist",
-            remedy="plug the adapter in, or correct serial.ports in the configuration",
+            fact=say("{path} is named in the settings and does not exist", path=path),
+            remedy=say("plug the adapter in, or correct serial.ports in the configuration"),
         )
         for path in missing
     ]
     return findings
 
 
-def _profiles(config: BoxConfig) -> Finding:
+def _profiles(config: BoxConfig, say: Say) -> Finding:
     catalog = load_catalog(config.profiles)
     if catalog.faults:
         fact, _, remedy = str(catalog.faults[0]).rpartition(";")
-        return Finding(what="device profiles", fine=False, fact=fact, remedy=remedy.strip())
-    return Finding(what="device profiles", fine=True, fact=f"{len(catalog.profiles)} usable")
+        return Finding(what=say("device profiles"), fine=False, fact=fact, remedy=remedy.strip())
+    return Finding(
+        what=say("device profiles"), fine=True, fact=say("{n} usable", n=len(catalog.profiles))
+    )

@@ -1,6 +1,6 @@
 """Forgetting a person: what is there, the destruction of the key, and what proves it.
 
-A person's name, card and guardian stand sealed under a key of that person's own, in every copy of
+A person's name, card, guardian and code stand sealed under a key of that person's own, in every copy of
 the school's records: at the box, at the hub, on USB sticks, in backups of each. The key stands in
 the vault alone, and in the vault's one backup at the hub.
 """
@@ -22,7 +22,7 @@ from sync.writer import Writer
 
 HUB_S_MAX = 30.0
 """How long forgetting waits for the hub's word; the keeper goes on after it."""
-_CELLS = ("name", "card", "guardian")
+_CELLS = ("name", "card", "guardian", "code")
 
 
 @dataclass(frozen=True, slots=True)

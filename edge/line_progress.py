@@ -1,28 +1,10 @@
-"""Whether a line still carries what is sent, by what the far machine's TCP has acknowledged.
+"""Whether a line still carries what is sent, by what the far machine's TCP has acknowledged."""
 
-Linux tells in TCP_INFO (tcp(7), linux/tcp.h). TCP itself waits for a line that swallows packets
-ever longer; a box that calls again finds one that is back sooner.
-"""
+from edge.tcp_info import Line, read_tcp_info
 
-import socket
-import struct
-from typing import Protocol
-
-STALLED_S = 4.0
-STALLED_ROUND_TRIPS = 1.5
-"""Nothing acknowledged for so long, and so many round trips, while something is to be: it is
-gone. A line that is alive acknowledges after one round trip, the wait in its queues included, and
-then packet by packet: 1,500 bytes take 0.4 s at 30 kbit/s."""
-
-_TCP_INFO = struct.Struct("=24xI40xI48xQ")
-"""tcpi_unacked (packets), tcpi_rtt (µs) and tcpi_bytes_acked, with what stands between them."""
-_INFO_BYTES = _TCP_INFO.size
-
-
-class Line(Protocol):
-    """The part of a connected TCP socket that is asked."""
-
-    def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
+SILENT_ROUND_TRIPS = 1.5
+"""A line that is alive acknowledges after one round trip, the wait in its queues included, and then
+packet by packet: 1,500 bytes take 0.4 s at 30 kbit/s."""
 
 
 class LineProgress:
@@ -33,14 +15,16 @@ class LineProgress:
         self._acked_bytes = -1
         self._moved_s = now_s
 
-    def is_stalled(self, now_s: float) -> bool:
-        """Tell whether what was sent last is not carried any more; raises OSError when closed."""
-        info = self._line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
-        if len(info) < _INFO_BYTES:
-            return False  # a kernel before 4.1
-        unacked, round_trip_us, acked_bytes = _TCP_INFO.unpack(info)
-        if not unacked or acked_bytes != self._acked_bytes:
-            self._acked_bytes = acked_bytes
+    def silent_s(self, now_s: float) -> float:
+        """Return for how long nothing was acknowledged of what is to be; 0 before that is late.
+
+        Raises OSError when the socket is closed.
+        """
+        info = read_tcp_info(self._line)
+        if info is None or not info.round_trip_s:
+            return 0.0  # nothing is told, or the far machine has not answered at all yet
+        if not info.unacked_packets or info.acked_bytes != self._acked_bytes:
+            self._acked_bytes = info.acked_bytes
             self._moved_s = now_s
-        patience_s = max(STALLED_S, STALLED_ROUND_TRIPS * int(round_trip_us) / 1e6)
-        return now_s - self._moved_s > patience_s
+        silent_s = now_s - self._moved_s
+        return silent_s if silent_s > SILENT_ROUND_TRIPS * info.round_trip_s else 0.0

@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -27,15 +28,22 @@ PATIENT = frozenset({Lane.TELEMETRY, Lane.BULK, Lane.SNAPSHOT})
 _SAVE_BYTES = 16 * 1024
 
 
+class Hold(StrEnum):
+    """Why lanes wait though there is a connection."""
+
+    METERED = "metered"  # the day's bytes of a link paid by the byte are used
+    HUB_BUSY = "hub-busy"  # it has many schools to answer at once
+
+
 @dataclass(frozen=True, slots=True)
 class Flows:
     """Lanes that may be sent now; if not all, why, and until when (Unix ms) if that is known."""
 
     lanes: frozenset[Lane]
-    reason: str = ""
+    reason: Hold | None = None
     until_ms: int | None = None
 
-    def only(self, lanes: Collection[Lane], reason: str) -> "Flows":
+    def only(self, lanes: Collection[Lane], reason: Hold) -> "Flows":
         """Return these flows without any but ``lanes``."""
         return Flows(self.lanes & frozenset(lanes), self.reason or reason, self.until_ms)
 
@@ -110,8 +118,7 @@ class Meter:
         until_ms = midnight_ms
         if self._night.begins_min > minute:
             until_ms = day * DAY_MS - self._utc_offset_ms + self._night.begins_min * 60_000
-        reason = f"today's {self._bytes_a_day} bytes of this metered link are used"
-        return Flows(frozenset(Lane) - PATIENT, reason, until_ms)
+        return Flows(frozenset(Lane) - PATIENT, Hold.METERED, until_ms)
 
     def _local(self, now_ms: int) -> tuple[int, int]:
         """Return the local day and its minute."""

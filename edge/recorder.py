@@ -12,6 +12,7 @@ from drivers.entities import (
     CommandResult,
     DeviceEvent,
     DeviceId,
+    InputEdge,
     Measurement,
     Presence,
     Quality,
@@ -91,6 +92,9 @@ class Recorder:
             case CommandResult():
                 self.last_command[event.device] = event
                 self._changed(Change.DEVICES)
+            case InputEdge():
+                self.last_heard_ms[event.device] = event.observed_ms
+                self._wake.set()
             case _:
                 assert_never(event)
 
@@ -190,6 +194,15 @@ class Recorder:
                             event.observed_ms,
                             f"command {event.command}: {event.outcome}",
                             event.detail,
+                        )
+                    )
+                case InputEdge():
+                    rows.setdefault("device_event", []).append(
+                        _event_row(
+                            event.device,
+                            event.observed_ms,
+                            f"input {event.event}",
+                            f"{event.point}, {event.source}",
                         )
                     )
                 case _:

@@ -1,6 +1,5 @@
 """The command line's recovery code, forgetting and restoring."""
 
-import json
 import os
 import sys
 import time
@@ -19,45 +18,64 @@ from edge.errors import BoxSetupError
 from edge.recovery_desk import CodeTyped, Forget, Restore
 from edge.recovery_page import recovery_sheet, terminal_qr
 from edge.recovery_words import (
-    STEPS,
     show_erasures,
     show_plan,
     show_proof,
     show_report,
     standing_lines,
+    step_word,
 )
+from edge.terminal import print_json, say, tell
 from provisioning.identity import load_identity
 from sync.persons.recovery import TYPED_CHARACTERS_MAX, parse_recovery_code
 from sync.persons.vault import read_person_key
 
 ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The box's configuration file (TOML).")
+    Path, typer.Option("--config", "-c", help=say("The box's configuration file (TOML)."))
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+AsJson = Annotated[bool, typer.Option("--json", help=say("Print one JSON object instead of text."))]
 _DEFAULT = Path("box.toml")
 _POLL_S = 1.0
 
 recovery_app = typer.Typer(
-    help="The recovery code: what brings the school back on a spare box.", no_args_is_help=True
+    help=say("The recovery code: what brings the school back on a spare box."), no_args_is_help=True
 )
 
 
 def add_recovery_commands(app: typer.Typer) -> None:
     app.add_typer(recovery_app, name="recovery")
-    app.command("forget")(forget)
-    app.command("restore")(restore)
+    app.command(
+        "forget",
+        help=say("Forget a person for ever: name, card and guardian become unreadable everywhere."),
+    )(forget)
+    app.command(
+        "restore",
+        help="\n\n".join(
+            (
+                say(
+                    "Rebuild the school on this box, a spare claimed for it, with the recovery code."
+                ),
+                say(
+                    "May be repeated after a cut or a wrong code; it goes on where it was. Exit code 1"
+                    " unless all tables that the hub can read are equal at both ends."
+                ),
+            )
+        ),
+    )(restore)
 
 
-@recovery_app.command("new")
+@recovery_app.command(
+    "new", help=say("Make the recovery code and print it, once; it is stored nowhere.")
+)
 def recovery_new(
-    yes: Annotated[bool, typer.Option("--yes", help="Replace the code there is.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help=say("Replace the code there is."))] = False,
     page: Annotated[
-        Path | None, typer.Option(help="Also write a page to print here; delete it afterwards.")
+        Path | None,
+        typer.Option(help=say("Also write a page to print here; delete it afterwards.")),
     ] = None,
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Make the recovery code and print it, once; it is stored nowhere."""
     folder = load_config(config).folder
     before = ask_box(folder, "GET", "/recovery")
     if before["fingerprint"] and not yes:
@@ -77,23 +95,27 @@ def recovery_new(
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(content)
     if as_json:
-        _print_json({"code": code.printed(), "fingerprint": after["fingerprint"]})
+        print_json({"code": code.printed(), "fingerprint": after["fingerprint"]})
         return
     typer.echo(terminal_qr(code))
     typer.echo(f"\n  {code.printed()}\n")
-    typer.echo(
+    tell(
         "Write it down or print it now, twice, and keep it in two safes: it is stored nowhere and"
         " shown never again. With it and the hub, everything of this school can be read, names too."
     )
-    typer.echo("Then compare the paper: schoolnode recovery check")
+    tell("Then compare the paper: schoolnode recovery check")
 
 
-@recovery_app.command("status")
+@recovery_app.command(
+    "status",
+    help=say(
+        "Show whether the school could be rebuilt now. Exit code 1 when it could not, with names."
+    ),
+)
 def recovery_status(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
-    """Show whether the school could be rebuilt now. Exit code 1 when it could not, with names."""
     standing = ask_box(load_config(config).folder, "GET", "/recovery")
     if as_json:
-        _print_json(standing)
+        print_json(standing)
     else:
         for line in standing_lines(standing):
             typer.echo(line)
@@ -101,42 +123,40 @@ def recovery_status(config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> N
         raise typer.Exit(1)
 
 
-@recovery_app.command("check")
+@recovery_app.command("check", help=say("Ask for the code and tell whether it is the present one."))
 def recovery_check(
     code_file: Annotated[
-        Path | None, typer.Option(help="Read the code from this file; - is standard input.")
+        Path | None, typer.Option(help=say("Read the code from this file; - is standard input."))
     ] = None,
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for the code and tell whether it is the present one."""
     wish = CodeTyped(code=_typed_code(code_file))
     ask_box(load_config(config).folder, "POST", "/recovery/check", msgspec.json.encode(wish))
     if as_json:
-        _print_json({"present": True})
+        print_json({"present": True})
     else:
-        typer.echo("This is the school's present recovery code.")
+        tell("This is the school's present recovery code.")
 
 
 def forget(
-    student: Annotated[int | None, typer.Option(help="The person's ordinal.")] = None,
+    student: Annotated[int | None, typer.Option(help=say("The person's ordinal."))] = None,
     name: Annotated[
-        str | None, typer.Option(help="The person's name, if it is theirs alone.")
+        str | None, typer.Option(help=say("The person's name, if it is theirs alone."))
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it: there is no way back.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help=say("Do it: there is no way back."))] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what it concerns (the default).")
+        bool, typer.Option("--dry-run", help=say("Only show what it concerns (the default)."))
     ] = False,
-    listed: Annotated[bool, typer.Option("--list", help="Show all erasures.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help=say("Show all erasures."))] = False,
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Forget a person for ever: name, card and guardian become unreadable everywhere."""
     folder = load_config(config).folder
     if listed:
         answer = ask_box(folder, "GET", "/forget")
         if as_json:
-            _print_json(answer)
+            print_json(answer)
         else:
             show_erasures(answer)
         return
@@ -144,7 +164,7 @@ def forget(
     plan = ask_box(folder, "POST", "/forget/plan", wish)
     if dry_run or not yes:
         if as_json:
-            _print_json({**plan, "changed": False})
+            print_json({**plan, "changed": False})
         else:
             show_plan(plan)
         return
@@ -160,7 +180,7 @@ def forget(
     held = {what: [str(path) for path in paths] for what, paths in after.items() if paths}
     if as_json:
         control = [str(path) for path in before["key"]]
-        _print_json({**proof, "key_found_before": control, "found_after": held})
+        print_json({**proof, "key_found_before": control, "found_after": held})
     else:
         show_proof(proof, [str(path) for path in before["key"]], held)
     if proof["open_now"] or "key" in held:
@@ -169,25 +189,21 @@ def forget(
 
 def restore(
     code_file: Annotated[
-        Path | None, typer.Option(help="Read the code from this file; - is standard input.")
+        Path | None, typer.Option(help=say("Read the code from this file; - is standard input."))
     ] = None,
     older_vault: Annotated[
-        bool, typer.Option("--older-vault", help="Take names from before the hub was set back.")
+        bool,
+        typer.Option("--older-vault", help=say("Take names from before the hub was set back.")),
     ] = False,
     without_names: Annotated[
-        bool, typer.Option("--without-names", help="Bring back all but the vault.")
+        bool, typer.Option("--without-names", help=say("Bring back all but the vault."))
     ] = False,
     status: Annotated[
-        bool, typer.Option("--status", help="Only show where the last restore stands.")
+        bool, typer.Option("--status", help=say("Only show where the last restore stands."))
     ] = False,
     config: ConfigFile = _DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Rebuild the school on this box, a spare claimed for it, with the recovery code.
-
-    May be repeated after a cut or a wrong code; it goes on where it was. Exit code 1 unless all
-    tables that the hub can read are equal at both ends.
-    """
     folder = load_config(config).folder
     if not status:
         wish = Restore(
@@ -196,7 +212,7 @@ def restore(
         ask_box(folder, "POST", "/restore", msgspec.json.encode(wish))
     report = _followed(folder) if not status else ask_box(folder, "GET", "/restore")
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         show_report(report)
     if report["step"] == "failed" or (report["step"] == "done" and not report["equal"]):
@@ -206,7 +222,7 @@ def restore(
 def _typed_code(file: Path | None) -> str:
     """Return the code as typed; never from the command line, which others on the machine see."""
     if file is None:
-        typed: str = typer.prompt("Recovery code", hide_input=True)
+        typed: str = typer.prompt(say("Recovery code"), hide_input=True)
         return typed
     try:
         if str(file) == "-":
@@ -229,7 +245,7 @@ def _followed(folder: Path) -> dict[str, Any]:
             fetched = report["fetched"]
             progress.update(
                 task,
-                description=f"{STEPS[report['step']]} {report['detail']}",
+                description=f"{step_word(report['step'])} {report['detail']}",
                 completed=fetched["bytes"],
                 total=fetched["bytes_total"] or None,
             )
@@ -246,7 +262,3 @@ def _needles(folder: Path, plan: dict[str, Any]) -> dict[str, bytes]:
         needles["name in UTF-8"] = plan["name"].encode()
         needles["name in GB18030"] = plan["name"].encode("gb18030")
     return needles
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))

@@ -9,8 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Never
 
-from edge.hub_stream import CONNECT_S_MAX, HubStream, HubUnreachableError, hub_stream
-from edge.metering import ALL_FLOWS, Flows, Meter
+from edge.hub_stream import (
+    CONNECT_S_MAX,
+    HubSilentError,
+    HubStream,
+    HubUnreachableError,
+    hub_stream,
+)
+from edge.metering import ALL_FLOWS, Flows, Hold, Meter
 from edge.supervision import apart
 from provisioning.identity import Identity
 from sync.errors import MalformedError
@@ -28,8 +34,8 @@ _log = logging.getLogger(__name__)
 HEARTBEAT_S = HEARTBEAT_MS / 1000
 SEAL_EVERY_S = 0.5
 SEAL_RETRY_S = 5.0
-# The store's thread also speaks and hears: between these segments, some tens of milliseconds.
-SEALED_AT_ONCE = 16
+# The store's thread also speaks and hears: between these segments, a few milliseconds.
+SEALED_AT_ONCE = 4
 CONNECT_S = 6.0
 """The first patience with a new connection and its handshakes; it grows while none comes about."""
 RETRY_FIRST_S = 0.5
@@ -153,16 +159,19 @@ class Uplink:
 
         called_ms = _now_ms()
 
-        async def first() -> bytes:
+        async def begin() -> bytes | None:
+            if conversation.has_spoken:
+                return await self._speak(conversation)
             self._pace.note_connected(_now_ms() - called_ms)
-            # Unsealed rows waited for this moment.
-            await self._writer.call(self._node.seal_all, SEALED_AT_ONCE)
-            data = await self._speak(conversation)
-            assert data is not None, "a conversation begins with a whole vector"
+            # Unsealed rows waited for this moment. Nothing else is to be sealed before it speaks.
+            _, data = await asyncio.gather(
+                self._writer.call(self._node.seal_all, SEALED_AT_ONCE),
+                self._speak(conversation),
+            )
             return data
 
         try:
-            async with hub_stream(self._base, self._context, first, connect_s_max) as stream:
+            async with hub_stream(self._base, self._context, begin, connect_s_max) as stream:
                 self._conversation = conversation
                 await apart(self._converse(stream, conversation))
         finally:
@@ -188,6 +197,7 @@ class Uplink:
         while True:
             self._wake.clear()
             is_calm = self._calm_from_s <= _now_s()
+            self._pace.note_rate(stream.bytes_a_s)
             data = await self._speak(conversation)
             if data is not None:
                 await stream.send(data)
@@ -224,7 +234,7 @@ class Uplink:
         if self._meter is not None:
             flows = self._meter.flows(self._node.clock.now_ms())
         if self._calm_from_s > _now_s():
-            return flows.only(URGENT, "the hub has many schools to answer at once")
+            return flows.only(URGENT, Hold.HUB_BUSY)
         return flows
 
     async def _keep_hearing(self, stream: HubStream, conversation: Conversation) -> Never:
@@ -264,7 +274,8 @@ class Uplink:
         self.state.detail = "connected"
 
     def _note_loss(self, error: BaseException) -> None:
-        self._pace.note_loss(_now_ms())
+        is_harmless = isinstance(error, HubSilentError) and not self._may_hold_more
+        self._pace.note_loss(_now_ms(), is_harmless=is_harmless)
         if self.state.connected or not self.state.detail:
             _log.warning("the link to the hub is gone: %s; rows wait here until it is back", error)
             self.state.since_ms = self._node.clock.now_ms()

@@ -2,19 +2,21 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import msgspec
 
-from firmware_profiles.lint import find_flaws
+from firmware_profiles.lint import Flaw, find_flaws
 from firmware_profiles.model import LinkType, Profile, ProfileId
 
 FILE_BYTES_MAX = 64 * 1024
 FILES_MAX = 1_000
 SCHEMA = 1
+
+Rule = Callable[[Profile], Iterator[Flaw]]
 
 
 class ProfileError(Exception):
@@ -72,7 +74,41 @@ def load_catalog(extra: Path | None = None) -> Catalog:
 
 def load_profile(path: Path) -> Profile:
     """Load and check ``<kind>/<id>.toml``; ProfileError when anything is wrong with it."""
+    profile = _parse(path, _read(path))
+    for expected, actual in ((profile.id, path.stem), (profile.kind, path.parent.name)):
+        if expected != actual:
+            fact = f"belongs at {profile.kind}/{profile.id}.toml"
+            raise ProfileError(path, None, fact, "rename the file or correct id and kind")
+    for fault in find_faults(path, profile, find_flaws):
+        raise fault
+    return profile
+
+
+def examine_profile(path: Path, *rules: Rule) -> tuple[Profile | None, list[ProfileError]]:
+    """Return a profile wherever it lies, and all that is wrong with it.
+
+    ``rules`` are asked after :func:`find_flaws`, each only when those before it found nothing.
+    The profile is None when the file cannot even be read as one.
+    """
+    try:
+        profile = _parse(path, _read(path))
+    except ProfileError as fault:
+        return None, [fault]
+    for rule in (find_flaws, *rules):
+        faults = list(find_faults(path, profile, rule))
+        if faults:
+            return profile, faults
+    return profile, []
+
+
+def find_faults(path: Path, profile: Profile, rule: Rule) -> Iterator[ProfileError]:
+    """Yield what a rule finds wrong, at its line of the file."""
     text = _read(path)
+    for flaw in rule(profile):
+        yield ProfileError(path, _line_of(text, list(flaw.keys)) or 1, flaw.fact, flaw.remedy)
+
+
+def _parse(path: Path, text: str) -> Profile:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -81,24 +117,18 @@ def load_profile(path: Path) -> Profile:
         raise ProfileError(path, line, f"is not TOML: {error}", "correct the line") from error
     if document.get("schema") != SCHEMA:
         fact = f"schema is {document.get('schema')!r}, this program knows {SCHEMA}"
-        raise ProfileError(path, _line_of(text, ["schema"]), fact, "update the program or the file")
+        line = _line_of(text, ["schema"]) or 1
+        raise ProfileError(path, line, fact, "update the program or the file")
     try:
-        profile = msgspec.convert(document, Profile, str_keys=True)
+        return msgspec.convert(document, Profile, str_keys=True)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
         keys = re.findall(r"[^.\[\]`]+", place)
         where = ".".join(keys) or "the file"
         unknown = re.search(r"unknown field `(.+)`", message)
-        line = _line_of(text, [*keys, unknown[1]] if unknown else keys)
+        line = _line_of(text, [*keys, unknown[1]] if unknown else keys) or 1
         remedy = "see firmware_profiles/README.md for the fields"
         raise ProfileError(path, line, f"{where}: {message}", remedy) from error
-    for expected, actual in ((profile.id, path.stem), (profile.kind, path.parent.name)):
-        if expected != actual:
-            fact = f"belongs at {profile.kind}/{profile.id}.toml"
-            raise ProfileError(path, None, fact, "rename the file or correct id and kind")
-    for flaw in find_flaws(profile):
-        raise ProfileError(path, _line_of(text, list(flaw.keys)), flaw.fact, flaw.remedy)
-    return profile
 
 
 def _profile_files(folder: Path, faults: list[ProfileError]) -> Iterator[Path]:

@@ -181,42 +181,74 @@ class RtuReplyDecoder:
         return _parse_reply(request, bytes(buffer[1:-2]))
 
 
-class TcpReplyDecoder:
-    """Takes a connection's bytes and gives the reply that carries its request's transaction.
+@dataclass(frozen=True, slots=True)
+class TcpFrame:
+    """One frame of a Modbus TCP connection, of either direction."""
 
-    Replies to other transactions are late and are dropped; a stream that is not Modbus raises.
+    transaction: int
+    unit: int
+    pdu: bytes
+
+
+class TcpFrameDecoder:
+    """Takes a connection's bytes and gives its frames; one decoder a connection.
+
+    ProtocolError: the stream is not Modbus TCP, and nothing after it can be understood.
     """
 
-    def __init__(self, request: Request, transaction: int) -> None:
-        self._request = request
-        self._transaction = transaction
+    def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Reply | None:
-        """Return the reply when it is complete; ProtocolError when the stream makes no sense."""
+    @property
+    def pending(self) -> int:
+        """Bytes of a frame that is not complete."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[TcpFrame]:
+        """Return the frames that are complete now."""
         self._buffer += data
+        frames = []
         while len(self._buffer) >= MBAP_BYTES:
             transaction, protocol, length, unit = struct.unpack_from(">HHHB", self._buffer)
             if protocol != 0 or not 3 <= length <= 254:  # noqa: PLR2004 — unit and PDU of 2..253
                 raise ProtocolError(f"no Modbus header: protocol {protocol}, length {length}")
             if len(self._buffer) < length + 6:
-                return None
+                break
             pdu = bytes(self._buffer[MBAP_BYTES : length + 6])
             del self._buffer[: length + 6]
-            if transaction != self._transaction:
-                continue
-            if unit != self._request.unit:
-                raise ProtocolError(f"unit {unit} answered, unit {self._request.unit} was asked")
-            if pdu[0] == self._request.function | 0x80:
-                expected = 2
-            elif pdu[0] == self._request.function:
-                expected = _reply_pdu_length(self._request)
-            else:
-                raise ProtocolError(f"function {pdu[0]} came, {self._request.function} was asked")
-            if len(pdu) != expected:
-                raise ProtocolError(f"{len(pdu)} bytes came where {expected} make the reply")
-            return _parse_reply(self._request, pdu)
-        return None
+            frames.append(TcpFrame(transaction, unit, pdu))
+        return frames
+
+
+def read_tcp_reply(request: Request, frame: TcpFrame) -> Reply:
+    """Return what a frame with the request's transaction says; ProtocolError if it cannot be."""
+    pdu = frame.pdu
+    if frame.unit != request.unit:
+        raise ProtocolError(f"unit {frame.unit} answered, unit {request.unit} was asked")
+    if pdu[0] == request.function | 0x80:
+        expected = 2
+    elif pdu[0] == request.function:
+        expected = _reply_pdu_length(request)
+    else:
+        raise ProtocolError(f"function {pdu[0]} came, {request.function} was asked")
+    if len(pdu) != expected:
+        raise ProtocolError(f"{len(pdu)} bytes came where {expected} make the reply")
+    return _parse_reply(request, pdu)
+
+
+def read_tcp_request(frame: TcpFrame) -> Request:
+    """Return what a client asks; ProtocolError as :func:`decode_request_rtu`."""
+    body = bytes((frame.unit,)) + frame.pdu
+    request = decode_request_rtu(body + crc16(body))
+    if request is None:
+        raise ProtocolError(f"{len(frame.pdu)} bytes are half a request")
+    return request
+
+
+def encode_reply_tcp(request: Request, reply: Reply, transaction: int) -> bytes:
+    """Return the TCP frame by which a device answers ``request`` with ``reply``."""
+    pdu = _reply_pdu(request, reply)
+    return struct.pack(">HHHB", transaction, 0, len(pdu) + 1, reply.unit) + pdu
 
 
 def decode_request_rtu(data: bytes) -> Request | None:

@@ -204,6 +204,19 @@ def parse_sources(parameter: str) -> tuple[str, ...]:
     return tuple(codes)
 
 
+def check_value(reply: Reply) -> None:
+    """Raise ProtocolError when an answer's value is not what the standard allows."""
+    match reply.name:
+        case "POWR":
+            parse_power(reply.parameter)
+        case "LAMP":
+            parse_lamps(reply.parameter)
+        case "ERST":
+            parse_errors(reply.parameter)
+        case "INPT" | "INST":
+            parse_sources(reply.parameter)
+
+
 def is_source(code: str) -> bool:
     """Tell whether a text is a source code: a kind 1-6 and an index 1-9 or A-Z."""
     return _SOURCE.fullmatch(code) is not None

@@ -8,9 +8,14 @@ class DeviceKind(StrEnum):
     """Kinds the product knows; the value is what pages and the JSON of the demo show."""
 
     FARM_SENSOR = "farm_sensor"
+    FARM_ACTUATOR = "farm_actuator"
     CARD_READER = "card_reader"
+    ATTENDANCE_TERMINAL = "attendance_terminal"
     CAMERA = "camera"
     BLACKBOARD = "blackboard"
+    SPORTS_GATEWAY = "sports_gateway"
+    SAFETY_INPUT = "safety_input"
+    CLASS_CARD = "class_card"
 
 
 class Need(StrEnum):

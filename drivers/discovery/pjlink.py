@@ -112,7 +112,10 @@ async def _ask(
     needs = Need.NOTHING
     try:
         link = await PjlinkLink.open(
-            DisplayAccess(host=str(host)), timeout_s=CONNECT_S, local_host=local_host
+            DisplayAccess(host=str(host)),
+            timeout_s=CONNECT_S,
+            answer_s=ANSWER_S,
+            local_host=local_host,
         )
         try:
             if link.asks_for_password:
@@ -159,9 +162,7 @@ async def _facts(link: PjlinkLink) -> dict[str, str]:
 async def _add_fact(
     link: PjlinkLink, facts: dict[str, str], pjlink_class: pjlink.PjlinkClass, name: str
 ) -> None:
-    reply = await link.ask(
-        pjlink.Command(pjlink_class=pjlink_class, name=name, parameter="?"), ANSWER_S
-    )
+    reply = await link.exchange(pjlink.Command(pjlink_class=pjlink_class, name=name, parameter="?"))
     value = "".join(character for character in reply.parameter if character.isprintable()).strip()
     if reply.error is None and value:
         facts[name] = value

@@ -18,9 +18,10 @@ from drivers.codecs.modbus import ExceptionReply, ReadReply, ReadRequest, Reply,
 from drivers.discovery.candidate import Candidate, DeviceKind, Evidence, Need
 from drivers.entities import NowMs
 from drivers.errors import ProtocolError
-from drivers.modbus_line import ModbusLine, SilentUnitError
+from drivers.modbus_line import RtuLine, SilentUnitError
+from drivers.transports.byte_port import LineSettings
 from drivers.transports.serial_address import UNIT_MAX, SerialAddress, line_settings
-from drivers.transports.serial_port import LineSettings, SerialPort
+from drivers.transports.serial_port import SerialPort
 from firmware_profiles.model import Link, ProbeStep, Profile
 
 LISTEN_S = 2.0
@@ -129,7 +130,7 @@ async def search_port(
                 if search.found:
                     break
                 line.set_baud(rate)
-                asked = ModbusLine(line, quiet_s=QUIET_S, on_noise=search.hear_noise)
+                asked = RtuLine(line, quiet_s=QUIET_S, on_noise=search.hear_noise)
                 await search.sweep(asked, skip=())
     except TimeoutError:
         search.note("the time for this port is over")
@@ -167,7 +168,6 @@ class _Search:
         self.found: list[Candidate] = []
         self._modbus = [p for p in profiles if any(_is_modbus(link) for link in p.links)]
         self._readers = [p for p in profiles if any(e.format == "rdm6300" for e in p.events)]
-        self._questions = self._first_questions()
         self._now_ms = now_ms
         self._report = report
         self._cards = CardFrameDecoder()
@@ -255,7 +255,7 @@ class _Search:
 
     async def _is_present(self, line: QuestionLine, unit: int, allowance_s: float) -> bool:
         """Ask the question most profiles begin with; a refusal proves a unit as well."""
-        for function, register, count in self._questions:
+        for function, register, count in self._first_questions():
             request = ReadRequest(unit=unit, function=function, address=register, count=count)
             try:
                 await line.ask(request, allowance_s)
@@ -264,15 +264,20 @@ class _Search:
             return True
         return False
 
-    def _first_questions(self) -> list[tuple[Literal[3, 4], int, int]]:
-        """Return the commonest first step, and those of models which would not refuse it."""
+    def _first_questions(self) -> list[tuple[Literal[1, 2, 3, 4], int, int]]:
+        """Return the commonest first step, and those of models which would not refuse it.
+
+        Each costs a whole round of silence: such a model is asked for at its own speeds only.
+        """
         first = [p.probe[0] for p in self._modbus]
         ranked = Counter((s.function, s.register, s.count) for s in first).most_common(1)
         questions = [question for question, _ in ranked]
         for profile in self._modbus:
             step = profile.probe[0]
             question = (step.function, step.register, step.count)
-            if "silent_when_unknown" in profile.quirks and question not in questions:
+            silent = "silent_when_unknown" in profile.quirks
+            known = self._baud in profile.link("modbus_rtu").baud
+            if silent and known and question not in questions:
                 questions.append(question)
         return questions
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from drivers.codecs import pjlink
+from drivers.displays.display_link import Answer, Refusal
 from drivers.errors import ProtocolError, RefusedError, UnreachableError
 
 CONNECT_S = 3.0
+ANSWER_S = 5.0
 READ_BYTES = 1024
 
 
@@ -27,9 +29,14 @@ class PjlinkLink:
     """
 
     def __init__(
-        self, access: DisplayAccess, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        access: DisplayAccess,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        answer_s: float,
     ) -> None:
         self._name = f"{access.host}:{access.port}"
+        self._answer_s = answer_s
         self._reader = reader
         self._writer = writer
         self._lines = pjlink.Lines()
@@ -39,10 +46,16 @@ class PjlinkLink:
 
     @classmethod
     async def open(
-        cls, access: DisplayAccess, *, timeout_s: float = CONNECT_S, local_host: str | None = None
+        cls,
+        access: DisplayAccess,
+        *,
+        timeout_s: float = CONNECT_S,
+        answer_s: float = ANSWER_S,
+        local_host: str | None = None,
     ) -> Self:
         """Connect and read the greeting; with a password, the first question will carry it.
 
+        ``timeout_s`` limits the connection, ``answer_s`` the wait for each answer.
         Raises UnreachableError, ProtocolError when it is no PJLink display.
         """
         name = f"{access.host}:{access.port}"
@@ -58,7 +71,7 @@ class PjlinkLink:
             raise UnreachableError(
                 f"display {name}: no connection ({error or 'silent'}); check its power and cable"
             ) from error
-        link = cls(access, reader, writer)
+        link = cls(access, reader, writer, answer_s)
         try:
             greeting = pjlink.parse_greeting(await link._line(timeout_s))
         except BaseException:
@@ -70,7 +83,31 @@ class PjlinkLink:
                 link._prefix = pjlink.digest(greeting.token, access.password)
         return link
 
-    async def ask(self, command: pjlink.Command, timeout_s: float) -> pjlink.Reply:
+    @property
+    def source(self) -> str:
+        return f"pjlink {self._name}"
+
+    async def ask(self, question: str) -> Answer:
+        """Return the answer to one line, e.g. ``%1POWR ?``, as a driver needs it."""
+        reply = await self.exchange(pjlink.parse_command(question))
+        text = pjlink.build_reply(reply)
+        match reply.error:
+            case None:
+                pass
+            case pjlink.ErrorReply.UNDEFINED | pjlink.ErrorReply.OUT_OF_PARAMETER as error:
+                return Answer(text=text, refusal=Refusal.LACKING, reason=error)
+            case pjlink.ErrorReply.UNAVAILABLE as error:
+                return Answer(text=text, refusal=Refusal.BUSY, reason=error)
+            case pjlink.ErrorReply.FAILURE as error:
+                return Answer(text=text, refusal=Refusal.FAULTY, reason=error)
+        if question.endswith("?"):
+            try:
+                pjlink.check_value(reply)
+            except ProtocolError as error:
+                return Answer(text=text, refusal=Refusal.FAULTY, reason=str(error))
+        return Answer(text=text)
+
+    async def exchange(self, command: pjlink.Command) -> pjlink.Reply:
         """Return the reply to one command, error replies included.
 
         Raises RefusedError when the password is missing or wrong, UnreachableError when nothing
@@ -79,7 +116,7 @@ class PjlinkLink:
         if self.asks_for_password and not self._prefix:
             raise RefusedError(f"display {self._name}: asks for a password; enter its PJLink one")
         self._writer.write(pjlink.encode(self._prefix + pjlink.build_command(command)))
-        line = await self._line(timeout_s)
+        line = await self._line(self._answer_s)
         if line.upper() == pjlink.AUTHENTICATION_FAILED:
             raise RefusedError(f"display {self._name}: the password is wrong; enter its PJLink one")
         # The digest precedes the first command only (§5).

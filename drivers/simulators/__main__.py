@@ -22,13 +22,13 @@ from drivers.simulators.onvif_replies import CameraStream
 from drivers.simulators.pjlink_projector import PjlinkProjector
 from drivers.simulators.rtsp_camera import STREAMS, RtspCamera
 from firmware_profiles.catalog import load_catalog
-from firmware_profiles.model import Profile
+from firmware_profiles.model import Profile, ProfileId
 
 _log = logging.getLogger(__name__)
 
 RTSP_PORT = 8554
-PROBES = ("soil-", "air-", "light-")
-"""What the simulated farm has, one probe each, of any bundled model."""
+PROBES = (("soil-sen0601",), ("air-485-07d0", "air-xy-md02"), ("light-485-200klx",))
+"""What the simulated farm has: one probe of each row."""
 
 
 def main() -> None:
@@ -146,11 +146,8 @@ def _bus(
 
 
 def _probes(rng: random.Random) -> list[Profile]:
-    profiles = sorted(load_catalog().by_link("modbus_rtu"), key=lambda profile: profile.id)
-    return [
-        rng.choice([profile for profile in profiles if profile.id.startswith(family)])
-        for family in PROBES
-    ]
+    profiles = load_catalog().profiles
+    return [profiles[ProfileId(rng.choice(models))] for models in PROBES]
 
 
 def _now_ms() -> int:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Never
+from typing import Never, Protocol
 
 from drivers.codecs.modbus import (
     ExceptionCode,
@@ -15,16 +15,18 @@ from drivers.codecs.modbus import (
     ReadRequest,
     Reply,
     Request,
+    WriteManyRequest,
+    WriteOneRequest,
     decode_request_rtu,
     encode_reply_rtu,
 )
-from drivers.codecs.modbus_points import WIDTH, decode_point, encode_raw
+from drivers.codecs.modbus_points import decode_point, encode_raw
 from drivers.entities import NowMs
 from drivers.errors import ProtocolError
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.pty_link import PtyLink, closing_line
 from drivers.transports.serial_address import UNIT_MAX
-from firmware_profiles.model import Point, Profile
+from firmware_profiles.model import MODBUS, Point, Profile
 
 HEARD_AFTER_S = 0.5
 TURNAROUND_S = 0.005
@@ -37,8 +39,15 @@ _FULL_RANGE = {
     "int16": (-0x8000, 0x7FFF),
     "uint32": (0, 0xFFFF_FFFF),
     "int32": (-0x8000_0000, 0x7FFF_FFFF),
+    "uint64": (0, 2**53),
+    "int64": (-(2**53), 2**53),
     "float32": (0, 1_000_000),
+    "float64": (0, 1_000_000),
+    "bcd16": (0, 9_999),
+    "bcd32": (0, 99_999_999),
 }
+_BITS = {1, 2}
+_READS = {1, 2, 3, 4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +74,15 @@ class Faults:
         return None
 
 
+class AnsweringUnit(Protocol):
+    """What a simulated bus has on it."""
+
+    unit: int
+
+    def answer(self, request: Request, baud: int) -> tuple[Reply, dict[str, float | str | None]]:
+        """Return the reply and the values of the points it holds."""
+
+
 class Ramp:
     """Raw values of one point: each reply's differs from the last by more than the deadband.
 
@@ -74,7 +92,7 @@ class Ramp:
 
     def __init__(self, point: Point, rng: random.Random) -> None:
         self.point = point
-        low, high = _FULL_RANGE[point.dtype]
+        low, high = (0, 1) if point.function in _BITS else _FULL_RANGE[point.dtype]
         if point.valid is not None:
             ends = [
                 (end - point.offset) / point.scale for end in (point.valid.low, point.valid.high)
@@ -92,7 +110,8 @@ class Ramp:
 
     @property
     def registers(self) -> tuple[int, ...]:
-        return encode_raw(self.point, self._low + self._position)
+        raw = self._low + self._position
+        return (raw,) if self.point.function in _BITS else encode_raw(self.point, raw)
 
     @property
     def value(self) -> float | str | None:
@@ -110,7 +129,7 @@ class SimulatedUnit:
 
     def answer(self, request: Request, baud: int) -> tuple[Reply, dict[str, float | str | None]]:
         """Return the reply and the values of the points it holds; their ramps move on."""
-        if not isinstance(request, ReadRequest) or request.function not in {3, 4}:
+        if not isinstance(request, ReadRequest) or request.function not in _READS:
             return self._refuse(request, ExceptionCode.ILLEGAL_FUNCTION), {}
         wanted = range(request.address, request.address + request.count)
         covered = [
@@ -128,14 +147,12 @@ class SimulatedUnit:
             function=request.function,
             values=tuple(registers[address] for address in wanted),
         )
-        whole = [
-            r for r in covered if (r.point.register or 0) + WIDTH[r.point.dtype] <= wanted.stop
-        ]
+        whole = [r for r in covered if (r.point.register or 0) + len(r.registers) <= wanted.stop]
         return reply, {ramp.point.id: ramp.value for ramp in whole}
 
     def _registers(self, function: int, baud: int) -> dict[int, int]:
         registers: dict[int, int] = {}
-        codes = self.profile.link("modbus_rtu").baud_codes
+        codes = self.profile.link(*MODBUS).baud_codes
         for step in self.profile.probe:
             if step.function != function or step.absent:
                 continue
@@ -170,8 +187,8 @@ class ModbusRtuSimulator:
     """Units of one speed on one line; each answers in order, at the line's pace.
 
     Silent unless the other side configured the bus's own baud rate. Ledger: before a reply's first
-    byte ``reply_begun`` with unit, fc, address, count, registers, values (point to value; empty
-    when the read held no whole point), fault and begun_ms; half a second after its last byte
+    byte ``reply_begun`` with unit, fc, address, count, registers, written, values (point to value;
+    empty when the read held no whole point), fault and begun_ms; half a second after its last byte
     ``reply`` with the same and ``heard``: the line was open from the request until then. A good
     value that was never begun is invented; one that was heard and sound and is missing is lost.
     """
@@ -181,7 +198,7 @@ class ModbusRtuSimulator:
         *,
         path: Path,
         baud: int,
-        units: Sequence[SimulatedUnit],
+        units: Sequence[AnsweringUnit],
         ledger: Ledger,
         now_ms: NowMs,
         rng: random.Random,
@@ -223,7 +240,7 @@ class ModbusRtuSimulator:
             if queue is not None and self.link.baud == self.baud and not queue.full():
                 queue.put_nowait((request, self.link.closings))
 
-    async def _serve_unit(self, unit: SimulatedUnit, tasks: asyncio.TaskGroup) -> Never:
+    async def _serve_unit(self, unit: AnsweringUnit, tasks: asyncio.TaskGroup) -> Never:
         queue = self._queues[unit.unit]
         byte_s = 10 / self.baud
         while True:
@@ -240,6 +257,7 @@ class ModbusRtuSimulator:
                 "address": request.address,
                 "count": request.count if isinstance(request, ReadRequest) else 1,
                 "registers": list(reply.values) if isinstance(reply, ReadReply) else [],
+                "written": _written(request),
                 "values": values,
                 "fault": fault,
                 "begun_ms": self._now_ms(),
@@ -257,6 +275,16 @@ class ModbusRtuSimulator:
         await asyncio.sleep(HEARD_AFTER_S)
         heard = stayed and self.link.is_open and self.link.closings == closings
         self._ledger.write("reply", **line, heard=heard)
+
+
+def _written(request: Request) -> list[int]:
+    match request:
+        case WriteOneRequest(value=value):
+            return [value]
+        case WriteManyRequest(values=values):
+            return list(values)
+        case _:
+            return []
 
 
 def _spoil(frame: bytes, fault: str | None, rng: random.Random) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from drivers.errors import SetupError
-from drivers.transports.serial_port import LineSettings
+from drivers.transports.byte_port import LineSettings
 from firmware_profiles.model import LinkType, Profile
 
 UNIT_MAX = 247
@@ -24,6 +24,20 @@ class SerialAddress:
         """Return the form that ``parse_serial_address`` reads."""
         unit = "" if self.unit is None else f"&unit={self.unit}"
         return f"serial:{quote(str(self.path))}?baud={self.baud}{unit}"
+
+    @property
+    def place(self) -> Path:
+        return self.path
+
+    @property
+    def source(self) -> str:
+        """How the provenance of a value names the line."""
+        return f"serial:{self.path.name}"
+
+    @property
+    def modbus_link(self) -> LinkType:
+        """The link of a profile by which Modbus is spoken here."""
+        return "modbus_rtu"
 
 
 def parse_serial_address(text: str) -> SerialAddress:

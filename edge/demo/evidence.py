@@ -258,7 +258,7 @@ def devices_at_hub(hub: Path) -> Counter[str]:
 def _tables(store: sqlite3.Connection) -> list[str]:
     rows = store.execute(
         "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'row'"
-        " WHERE m.type = 'table' AND m.name <> 'pending_write'"
+        " WHERE m.type = 'table'"
     ).fetchall()
     return [row[0] for row in rows]
 

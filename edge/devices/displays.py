@@ -2,18 +2,20 @@
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 from drivers.displays.desired_state import DesiredState
-from drivers.displays.pjlink_display import PjlinkDisplay
-from drivers.displays.pjlink_link import DisplayAccess
+from drivers.displays.display import Display
+from drivers.displays.display_link import OpenLink
+from drivers.displays.pjlink_link import DisplayAccess, PjlinkLink
 from drivers.entities import CommandResult, DeviceId, EventSink, NowMs
 from drivers.errors import SetupError
 from edge.devices.adopted import AdoptedDevice, Group
 from edge.devices.programs import Programs
 from edge.notebook import Notebook
 from edge.pages.box_view import CommandChoice
-from firmware_profiles.model import Profile
+from firmware_profiles.model import Command, Profile
 
 
 class Displays(Group):
@@ -34,30 +36,18 @@ class Displays(Group):
         self._now_ms = now_ms
         self._sink = sink
         self._rng = rng
-        self._displays: dict[DeviceId, PjlinkDisplay] = {}
+        self._displays: dict[DeviceId, Display] = {}
         self._profiles: dict[DeviceId, Profile] = {}
 
     def add(self, adopted: AdoptedDevice, profile: Profile) -> None:
-        parts = urlsplit(adopted.address)
-        if parts.hostname is None:
-            raise SetupError(f"{adopted.address!r} is no display's address")
-        try:
-            port = parts.port
-        except ValueError as error:
-            raise SetupError(f"{adopted.address!r} names no port: {error}") from error
-        access = DisplayAccess(
-            host=parts.hostname,
-            port=port or profile.links[0].port or 4352,
-            password=self._notebook.password(adopted.device),
-        )
-        display = PjlinkDisplay(
+        display = Display(
             adopted.device,
-            access,
+            self._opener(adopted, profile),
             profile,
             self._now_ms,
             self._sink,
             self._rng,
-            desired=DesiredState(dict(self._notebook.wishes(adopted.device))),
+            desired=DesiredState(self._known_wishes(adopted.device, profile)),
         )
         self._displays[adopted.device] = display
         self._profiles[adopted.device] = profile
@@ -69,16 +59,47 @@ class Displays(Group):
             await self._programs.stop(device)
 
     def commands_of(self, device: DeviceId) -> tuple[CommandChoice, ...]:
+        """Return what one press can command; what takes any text is left to the command line."""
         profile = self._profiles.get(device)
         if profile is None:
             return ()
-        return tuple(
-            CommandChoice(command=command.id, arguments=tuple(command.values))
-            for command in profile.commands
-        )
+        choices = [self._choice(device, command) for command in profile.commands]
+        return tuple(choice for choice in choices if choice is not None)
 
     async def command(self, device: DeviceId, command: str, argument: str) -> CommandResult:
         return await self._displays[device].command(command, argument)
 
     def wishes(self) -> Mapping[DeviceId, Mapping[str, str]]:
         return {device: display.desired.wishes for device, display in self._displays.items()}
+
+    def _choice(self, device: DeviceId, command: Command) -> CommandChoice | None:
+        words = self._displays[device].choices(command.id)
+        if words:
+            return CommandChoice(command=command.id, arguments=words)
+        if command.range is not None:
+            low, high = int(command.range.low), int(command.range.high)
+            return CommandChoice(command=command.id, low=low, high=high)
+        takes_text = "{value" in command.request
+        return None if takes_text else CommandChoice(command=command.id)
+
+    def _known_wishes(self, device: DeviceId, profile: Profile) -> dict[str, str]:
+        """Return the kept wishes that the profile still knows: it may have been replaced."""
+        known = {command.id for command in profile.commands}
+        kept = self._notebook.wishes(device)
+        return {name: value for name, value in kept.items() if name in known}
+
+    def _opener(self, adopted: AdoptedDevice, profile: Profile) -> OpenLink:
+        parts = urlsplit(adopted.address)
+        if parts.hostname is None:
+            raise SetupError(f"{adopted.address!r} is no display's address")
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise SetupError(f"{adopted.address!r} names no port: {error}") from error
+        link = profile.link("pjlink")
+        access = DisplayAccess(
+            host=parts.hostname,
+            port=port or link.port or 4352,
+            password=self._notebook.password(adopted.device),
+        )
+        return partial(PjlinkLink.open, access, answer_s=link.timeout_ms / 1000)

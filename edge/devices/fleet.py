@@ -40,7 +40,7 @@ class Fleet:
         self._notebook = notebook
         self._programs = Programs()
         self.ports = Ports()
-        self.buses = Buses(self._programs, self.ports, now_ms, sink, rng)
+        self.buses = Buses(self._programs, self.ports, notebook, now_ms, sink, rng)
         self.cameras = Cameras(self._programs, notebook, now_ms, sink, rng)
         groups: tuple[Group, ...] = (
             self.buses,

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Never
 
 from drivers.errors import SetupError
+from drivers.transports.port_address import Place
 from edge.supervision import keep_running
 
 Driver = Callable[[], Coroutine[None, None, Never]]
@@ -43,20 +43,20 @@ class Programs:
 
 
 class Ports:
-    """Which serial ports are taken, and by what: no two drivers open one port."""
+    """Which ports are taken, and by what: no two drivers open one."""
 
     def __init__(self) -> None:
-        self._takers: dict[Path, str] = {}
+        self._takers: dict[Place, str] = {}
 
-    def take(self, path: Path, taker: str) -> None:
+    def take(self, path: Place, taker: str) -> None:
         """Reserve a port; raises SetupError when another holds it."""
         if self._takers.setdefault(path, taker) != taker:
             raise SetupError(f"{path} is another adopted device's; plug this one in elsewhere")
 
-    def free(self, path: Path, taker: str) -> None:
+    def free(self, path: Place, taker: str) -> None:
         """Give a port back; harmless when ``taker`` does not hold it."""
         if self._takers.get(path) == taker:
             del self._takers[path]
 
-    def taken(self) -> frozenset[Path]:
+    def taken(self) -> frozenset[Place]:
         return frozenset(self._takers)

@@ -82,9 +82,9 @@ class Actions:
         light = lights.get(DeviceId(wish.device))
         if light is None:
             raise ActionError(404, "unknown", f"{wish.device} is not adopted here")
-        offered = {choice.command: choice.arguments for choice in light.commands}
-        arguments = offered.get(wish.command)
-        if arguments is None or (wish.argument not in arguments if arguments else wish.argument):
+        offered = {choice.command: choice for choice in light.commands}
+        choice = offered.get(wish.command)
+        if choice is None or not choice.takes(wish.argument):
             raise ActionError(
                 409,
                 "unknown",

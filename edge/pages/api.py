@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -20,11 +19,10 @@ from edge.pages.access import (
     set_session_cookie,
 )
 from edge.pages.actions import ActionError, Actions, Adopt, Command, Discover, Dismiss
-from edge.pages.box_view import BoxView, Change, DeviceLight, LaneLight, values_shown
+from edge.pages.box_view import BoxView, DeviceLight, LaneLight, values_shown
 from edge.pages.language import clock_time
+from edge.pages.streams import Streams, tell_names
 
-STREAMS_MAX = 256
-STREAM_PING_S = 15
 SNAPSHOTS_AT_ONCE = 4
 SNAPSHOT_S_MAX = 8
 SNAPSHOT_BYTES_MAX = 8 * 1024 * 1024
@@ -41,11 +39,13 @@ class SetupCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Api:
     """Reads are open where a page shows them to everyone; the rest wants a setup session."""
 
-    def __init__(self, view: BoxView, sessions: SetupSessions, actions: Actions) -> None:
+    def __init__(
+        self, view: BoxView, sessions: SetupSessions, actions: Actions, streams: Streams
+    ) -> None:
         self._view = view
         self._sessions = sessions
         self._actions = actions
-        self._streams: set[asyncio.Task[None]] = set()
+        self._streams = streams
         self._snapshots = asyncio.Semaphore(SNAPSHOTS_AT_ONCE)
 
     def routes(self) -> list[web.RouteDef]:
@@ -187,25 +187,8 @@ class Api:
         return _json(await self._actions.command(wish, _who(request)))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Stream change notifications (WHATWG HTML §9.2, server-sent events)."""
-        if len(self._streams) >= STREAMS_MAX:
-            raise web.HTTPServiceUnavailable(
-                text=f"{STREAMS_MAX} pages already listen", headers={"Retry-After": "30"}
-            )
-        response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
-        )
-        await response.prepare(request)
-        async with asyncio.TaskGroup() as tasks:
-            stream = tasks.create_task(_stream(response, self._view.events()))
-            self._streams.add(stream)
-            stream.add_done_callback(self._streams.discard)
-        return response
-
-    async def close_streams(self, _app: web.Application) -> None:
-        """End the open streams, so that a stop does not wait for every page to leave."""
-        for stream in tuple(self._streams):
-            stream.cancel()
+        """Stream change notifications."""
+        return await self._streams.serve(request, self._view.events(), tell_names)
 
     def _read_store(self) -> None:
         connection = self._view.connect()
@@ -217,57 +200,6 @@ class Api:
     def _require_session(self, request: web.Request) -> None:
         if not self._sessions.knows(session_token(request)):
             raise web.HTTPForbidden(text="open a session first: POST /api/session with the code")
-
-
-class Pending:
-    """Changes not yet told; at most one of each, so a slow page costs a handful of words."""
-
-    def __init__(self) -> None:
-        self._changes: set[Change] = set()
-        self._some = asyncio.Event()
-        self.ended = False
-
-    def add(self, change: Change) -> None:
-        self._changes.add(change)
-        self._some.set()
-
-    def end(self) -> None:
-        self.ended = True
-        self._some.set()
-
-    async def take(self) -> list[Change]:
-        """Wait for changes and return all of them."""
-        await self._some.wait()
-        changes = sorted(self._changes)
-        self._changes.clear()
-        if not self.ended:
-            self._some.clear()
-        return changes
-
-
-async def _stream(response: web.StreamResponse, changes: AsyncIterator[Change]) -> None:
-    pending = Pending()
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            reading = tasks.create_task(_collect(changes, pending))
-            await response.write(b"retry: 2000\n\n")
-            while not pending.ended:
-                try:
-                    async with asyncio.timeout(STREAM_PING_S):
-                        told = await pending.take()
-                except TimeoutError:
-                    await response.write(b": still here\n\n")
-                    continue
-                await response.write("".join(f"data: {one}\n\n" for one in told).encode())
-            reading.cancel()
-    except* ConnectionError:
-        pass  # the page has gone
-
-
-async def _collect(changes: AsyncIterator[Change], pending: Pending) -> None:
-    async for change in changes:
-        pending.add(change)
-    pending.end()
 
 
 async def _body(request: web.Request, shape: type[T]) -> T:

@@ -18,6 +18,7 @@ from edge.pages.headers import add_security_headers
 from edge.pages.rendering import Renderer
 from edge.pages.rooms import Rooms
 from edge.pages.setup import SetupPage
+from edge.pages.streams import Streams
 from edge.pages.trust import TrustPage
 
 BODY_BYTES_MAX = 64 * 1024
@@ -34,13 +35,14 @@ def build_pages(view: BoxView) -> web.Application:
     rooms = Rooms(view)
     sessions = SetupSessions(view.check_setup_code, time.monotonic)
     actions = Actions(view)
-    api = Api(view, sessions, actions)
+    streams = Streams()
+    api = Api(view, sessions, actions, streams)
 
     app = web.Application(
         client_max_size=BODY_BYTES_MAX, middlewares=[_tell_errors(renderer), same_origin]
     )
     app.on_response_prepare.append(add_security_headers)
-    app.on_shutdown.append(api.close_streams)
+    app.on_shutdown.append(streams.close)
     app.router.add_get("/static/{name}", assets.serve)
     for page in (
         SetupPage(view, renderer, sessions, actions),

@@ -5,15 +5,19 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from drivers.discovery.candidate import Candidate, DeviceKind
 from drivers.entities import CommandResult, DeviceId, Measurement
 from edge.clock_watch import ClockLight
 from edge.lesson.status import Cause
+from edge.metering import Hold
 from edge.sync_standing import SyncStanding
 from sync.exchange.holdings import SealedOnly
 from sync.schema.model import Lane
+
+if TYPE_CHECKING:
+    from edge.class_cards.office import CardOffice  # whose parts tell of changes by this module
 
 
 class Light(StrEnum):
@@ -46,6 +50,8 @@ class Change(StrEnum):
     SCHEDULE = "schedule"  # timetable, lessons, notices
     LESSON = "lesson"  # the state of a lesson in progress
     TAPS = "taps"
+    EMERGENCY = "emergency"  # put over the class cards, or lifted
+    RECEIPTS = "receipts"  # a class card had painted one
     LOG = "log"
 
 
@@ -76,10 +82,25 @@ class LinkState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandChoice:
-    """A command a device takes; without arguments it is one button."""
+    """A command a device takes; without arguments and numbers it is one button.
+
+    ``low`` and ``high`` bound the whole numbers it takes.
+    """
 
     command: str
     arguments: tuple[str, ...] = ()
+    low: int | None = None
+    high: int | None = None
+
+    def takes(self, argument: str | None) -> bool:
+        """Tell whether an argument is on offer."""
+        if argument is None:
+            return not self.arguments and self.high is None
+        if argument in self.arguments:
+            return True
+        if self.low is None or self.high is None or not argument.isascii():
+            return False
+        return argument.isdigit() and len(argument) < 10 and self.low <= int(argument) <= self.high  # noqa: PLR2004 - digits enough for any bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +160,8 @@ class LaneLight:
 class SyncLights:
     """The uplink (``since_ms``: how long in this state) and its lanes.
 
-    ``held`` lanes wait though there is a connection, for a reason in words, until a moment if that
-    is known.
+    ``held`` lanes wait though there is a connection, for ``held_reason``, until a moment if that is
+    known.
     """
 
     link: LinkState
@@ -149,7 +170,7 @@ class SyncLights:
     detail: str
     lanes: tuple[LaneLight, ...]
     held: tuple[Lane, ...] = ()
-    held_reason: str = ""
+    held_reason: Hold | None = None
     held_until_ms: int | None = None
 
 
@@ -237,6 +258,11 @@ class BoxView(Protocol):
         """Compare in constant time."""
         ...
 
+    @property
+    def cards(self) -> "CardOffice":
+        """The desk for class cards; what writes raises :class:`sqlite3.Error`."""
+        ...
+
     def candidates(self) -> Sequence[Candidate]: ...
     def discovery_progress(self) -> DiscoveryProgress: ...
     async def discover(self, kinds: Collection[DeviceKind] | None) -> None:
@@ -267,6 +293,10 @@ class BoxView(Protocol):
     def clock_light(self) -> ClockLight: ...
     def undecided_keys(self) -> int:
         """Return how many recipients of the school's keys wait for a person's decision."""
+        ...
+
+    def offered_pupils(self) -> int | None:
+        """Return how many pupils stand in a roster that the district proposes; None for none."""
         ...
 
     def log_lines(self, after: int) -> Iterable[LogLine]:

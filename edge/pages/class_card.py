@@ -27,35 +27,79 @@ class Day:
     from_ms: int
     until_ms: int
     slots: tuple[Slot, ...]
+    duty: Sequence[int]
+    honour: Sequence[Honour]
 
 
 class ClassCardPage:
-    def __init__(self, view: BoxView, renderer: Renderer, rooms: Rooms, assets: Assets) -> None:
+    """A room's card: of the room that the address names, else of the paired screen's."""
+
+    def __init__(
+        self,
+        view: BoxView,
+        renderer: Renderer,
+        rooms: Rooms,
+        assets: Assets,
+        streams: Streams,
+    ) -> None:
         self._view = view
         self._renderer = renderer
         self._rooms = rooms
         self._assets = assets
+        self._streams = streams
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/class-card", self.show),
             web.get("/class-card/taps", self.show_taps),
+            web.get("/class-card/stream", self.stream),
             web.get("/class-card/manifest.webmanifest", self.manifest),
             web.get("/class-card/worker.js", self.worker),
         ]
 
     async def show(self, request: web.Request) -> web.Response:
-        room = await self._rooms.find(request)
+        room = await self._room(request)
         if room is None:
             return await choose_room(request, self._rooms, self._renderer)
         return self._renderer.page(request, "class_card.html", await self._context(request, room))
 
     async def show_taps(self, request: web.Request) -> web.Response:
-        """Return only the list of taps, so that a busy morning stays cheap."""
-        room = await self._rooms.find(request)
-        if room is None:
-            raise web.HTTPNotFound
-        return self._renderer.page(request, "taps.html", await self._context(request, room, days=1))
+        """Return only the taps and who is here, so that a busy morning stays cheap."""
+        return self._renderer.page(
+            request, "taps.html", await self._taps(request, await self._known_room(request))
+        )
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Stream the room's taps and emergencies as they are to be shown, and what else changed.
+
+        A screen that runs another version of the page, or is no longer paired, is told to reload.
+        """
+        room = await self._known_room(request)
+        screens = self._view.cards.screens
+        screen = screens.find(screen_token(request))
+        version = request.query.get("v", "")
+        told = self._view.cards.turn(room.room)
+
+        async def tell(changes: Sequence[Change]) -> bytes:
+            nonlocal told
+            if screen is not None and screens.find(screen_token(request)) != screen_as(screen):
+                return b"event: reload\ndata: \n\n"
+            events = [await tell_names([each for each in changes if each in CARD_CHANGES])]
+            turn = self._view.cards.turn(room.room)
+            if turn != told:
+                told = turn
+                events.append(
+                    part("taps", self._renderer.text(request, "taps.html", await self._taps(request, room)))
+                )
+            if Change.EMERGENCY in changes:
+                shown = {"emergencies": await self._emergencies(room)}
+                events.append(part("emergency", self._renderer.text(request, "emergency.html", shown)))
+            return b"".join(events)
+
+        with ExitStack() as stack:
+            if screen is not None:
+                stack.enter_context(screens.opened(screen.screen, version))
+            return await self._streams.serve(request, self._view.events(), tell)
 
     async def manifest(self, request: web.Request) -> web.Response:
         """Make the page installable (W3C Web Application Manifest)."""

@@ -22,6 +22,8 @@ LANGUAGE_COOKIE = "schoolnode-language"
 CATALOGUES = Path(__file__).parent.parent / "locale"
 
 SECOND_MS = 1_000
+IN_STEP_MS = 100
+"""Clocks that differ by less are one and the same to a person."""
 AGE_STEPS = (  # an age counts in a unit until it reaches the limit
     ("s", SECOND_MS, 60 * SECOND_MS),
     ("min", 60 * SECOND_MS, 3_600 * SECOND_MS),
@@ -49,6 +51,27 @@ class Language:
             if age_ms < limit_ms:
                 return self.words.ages[unit].replace("{n}", self.number(age_ms // unit_ms))
         return self.words.ages["d"].replace("{n}", self.number(age_ms // DAY_MS))
+
+    def ago(self, then_ms: int | None, now_ms: int) -> str:
+        if then_ms is None:
+            return "—"
+        return self.translations.gettext("%(age)s ago") % {"age": self.age(then_ms, now_ms)}
+
+    def say(self, message: str, /, **facts: object) -> str:
+        """Return a sentence of the catalogue with its ``{places}`` filled."""
+        return self.translations.gettext(message).format(**facts)
+
+    def offset(self, offset_ms: int | None) -> str:
+        """Write how far the hub's clock is ahead of the box's or behind it; None: not heard."""
+        _ = self.translations.gettext
+        if offset_ms is None:
+            return _("the hub's was not heard yet")
+        if abs(offset_ms) < IN_STEP_MS:
+            return _("in step with the hub's")
+        told = (
+            _("the hub's is ahead by {n} s") if offset_ms > 0 else _("the hub's is behind by {n} s")
+        )
+        return told.replace("{n}", self.number(round(abs(offset_ms) / SECOND_MS, 1)))
 
     def number(self, value: float) -> str:
         return format_decimal(value, locale=self.locale)
@@ -83,9 +106,26 @@ def clock_time(at_ms: int, zone: tzinfo) -> str:
 
 
 @cache
+def load_language(code: str) -> Language:
+    """Compile a catalogue, straight from its source."""
+    locale = Locale.parse(code, sep="-")
+    source = CATALOGUES / code.replace("-", "_") / "LC_MESSAGES" / "messages.po"
+    with source.open("rb") as stream:
+        catalogue = read_po(stream, locale=locale, abort_invalid=True)
+    compiled = BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    translations = Translations(compiled)
+    return Language(
+        code=code,
+        locale=locale,
+        translations=translations,
+        words=build_words(translations.gettext),
+    )
+
+
 def load_languages() -> Mapping[str, Language]:
-    """Compile the catalogues, straight from their sources."""
-    return {code: _load(code) for code in LANGUAGES}
+    return {code: load_language(code) for code in LANGUAGES}
 
 
 def choose_language(request: web.Request, default: str) -> str:
@@ -110,20 +150,3 @@ def _accepted(header: str) -> str | None:
             if quality > 0 and wanted.split("-")[0] == code.split("-")[0]:
                 return code
     return None
-
-
-def _load(code: str) -> Language:
-    locale = Locale.parse(code, sep="-")
-    source = CATALOGUES / code.replace("-", "_") / "LC_MESSAGES" / "messages.po"
-    with source.open("rb") as stream:
-        catalogue = read_po(stream, locale=locale, abort_invalid=True)
-    compiled = BytesIO()
-    write_mo(compiled, catalogue)
-    compiled.seek(0)
-    translations = Translations(compiled)
-    return Language(
-        code=code,
-        locale=locale,
-        translations=translations,
-        words=build_words(translations.gettext),
-    )

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
 
-import msgspec
 from aiohttp import web
 
 from drivers.discovery.candidate import DeviceKind
@@ -29,26 +27,28 @@ from edge.pages.actions import (
     Dismiss,
     explain,
 )
-from edge.pages.box_view import BoxView, Light, LinkState, values_shown
+from edge.pages.box_view import BoxView, DeviceLight, Light, LinkState, values_shown
+from edge.pages.forms import read_form
 from edge.pages.queries import Room, read_rooms
 from edge.pages.rendering import Renderer
 
 LOG_LINES_SHOWN = 200
-FIELDS_MAX = 16
 SAID = ("adopted", "dismissed", "searching", "done")
 KIND_ORDER = tuple(DeviceKind)
 
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One line of what needs doing now; ``target`` is where on the page it is done."""
+    """One line of what needs doing now; ``target`` is where on the page it is done.
+
+    ``light`` is the device that it concerns, if one.
+    """
 
     state: Light
     text: str
     target: str
-    since_ms: int | None = None
+    light: DeviceLight | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,8 @@ class SetupPage:
             response = await self._page(request, Message(state=Light.BAD, text=text), status=429)
             response.headers["Retry-After"] = str(error.retry_s)
             return response
-        answer = web.HTTPSeeOther("/")
+        at_the_office = (await request.post()).get("next") == "/office"
+        answer = web.HTTPSeeOther("/office" if at_the_office else "/")
         set_session_cookie(answer, token)
         raise answer
 
@@ -113,28 +114,28 @@ class SetupPage:
 
     async def discover(self, request: web.Request) -> web.Response:
         async def act() -> str:
-            await self._actions.discover(await _form(request, Discover))
+            await self._actions.discover(await read_form(request, Discover))
             return "/?said=searching#found"
 
         return await self._act(request, act)
 
     async def adopt(self, request: web.Request) -> web.Response:
         async def act() -> str:
-            await self._actions.adopt(await _form(request, Adopt), _who(request))
+            await self._actions.adopt(await read_form(request, Adopt), _who(request))
             return "/?said=adopted#devices"
 
         return await self._act(request, act)
 
     async def dismiss(self, request: web.Request) -> web.Response:
         async def act() -> str:
-            await self._actions.dismiss(await _form(request, Dismiss), _who(request))
+            await self._actions.dismiss(await read_form(request, Dismiss), _who(request))
             return "/?said=dismissed#found"
 
         return await self._act(request, act)
 
     async def command(self, request: web.Request) -> web.Response:
         async def act() -> str:
-            await self._actions.command(await _form(request, Command), _who(request))
+            await self._actions.command(await read_form(request, Command), _who(request))
             return "/?said=done#devices"
 
         return await self._act(request, act)
@@ -196,8 +197,8 @@ class SetupPage:
         tasks = [
             Task(
                 state=light.state,
-                text=f"{light.name}: {language.words.signs[light.sign]}",
-                since_ms=light.evidence_ms,
+                text=language.words.remedies[light.sign],
+                light=light,
                 target=f"#device-{light.device}",
             )
             for light in lights
@@ -206,6 +207,13 @@ class SetupPage:
         if view.sync_lights().link is LinkState.UNENROLLED:
             text = _("This box belongs to no district yet: run “schoolnode claim CODE” on it.")
             tasks.append(Task(state=Light.WARN, text=text, target="#sync"))
+        standing = view.sync_standing()
+        if standing and standing.recovery and not standing.recovery.has_code:
+            text = _(
+                "There is no recovery code: a lost box would take all names with it. Run"
+                " “schoolnode recovery new” on the box."
+            )
+            tasks.append(Task(state=Light.WARN, text=text, target="#standing"))
         undecided = view.undecided_keys()
         if undecided:
             text = ngettext(
@@ -215,6 +223,16 @@ class SetupPage:
                 " “schoolnode keys recipients” on the box.",
                 undecided,
             ).replace("{n}", language.number(undecided))
+            tasks.append(Task(state=Light.WARN, text=text, target="#sync"))
+        offered = view.offered_pupils()
+        if offered is not None:
+            text = ngettext(
+                "The district proposes a roster of {n} pupil. Look at it and take it:"
+                " “schoolnode roster import”, run on the box.",
+                "The district proposes a roster of {n} pupils. Look at it and take it:"
+                " “schoolnode roster import”, run on the box.",
+                offered,
+            ).replace("{n}", language.number(offered))
             tasks.append(Task(state=Light.WARN, text=text, target="#sync"))
         found = len(view.candidates())
         if found:
@@ -250,20 +268,6 @@ class SetupPage:
             "done": _("Done. What came of it stands at the device."),
         }
         return Message(state=Light.GOOD, text=texts[said])
-
-
-async def _form(request: web.Request, shape: type[T]) -> T:
-    """Read a posted form as an action; empty fields count as left out."""
-    posted = await request.post()
-    if len(posted) > FIELDS_MAX:
-        raise ActionError(413, "invalid", f"more than {FIELDS_MAX} fields")
-    fields: dict[str, object] = {key: value for key, value in posted.items() if value != ""}
-    if "kinds" in fields:
-        fields["kinds"] = posted.getall("kinds")
-    try:
-        return msgspec.convert(fields, shape)
-    except msgspec.ValidationError as error:
-        raise ActionError(400, "invalid", str(error)) from error
 
 
 def _who(request: web.Request) -> str:

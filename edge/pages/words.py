@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from drivers.discovery.candidate import DeviceKind, Need
 from drivers.entities import Outcome, Quality
 from edge.lesson.status import Cause
+from edge.metering import Hold
 from edge.pages.box_view import LessonState, Light, LinkState, Sign
+from sync.errors import Reason, parse_reason
 from sync.folding.clock_spans import Trust
 from sync.schema.model import Group, Lane
 
@@ -19,6 +21,7 @@ class Words:
     kinds: Mapping[DeviceKind, str]
     lights: Mapping[Light, str]
     signs: Mapping[Sign, str]
+    remedies: Mapping[Sign, str]
     outcomes: Mapping[Outcome, str]
     qualities: Mapping[Quality, str]
     needs: Mapping[Need, str]
@@ -28,10 +31,16 @@ class Words:
     links: Mapping[LinkState, str]
     lanes: Mapping[Lane, str]
     groups: Mapping[Group, str]
+    holds: Mapping[Hold, str]
     clock_trust: Mapping[Trust, str]
+    reasons: Mapping[Reason, str]
+    methods: Mapping[str, str]  # of discovery
     points: Mapping[str, str]
     commands: Mapping[str, str]
     values: Mapping[str, str]
+    faults: tuple[str, ...]  # of a PJLink display, in the order of its answer to ERST
+    fault_levels: tuple[str, ...]
+    inputs: Mapping[str, str]  # of a PJLink display, by the first sign of its code
     ages: Mapping[str, str]  # unit → pattern with {n}; the browser counts on with the same
 
     def lesson_state(self, state: LessonState, cause: Cause) -> str:
@@ -41,13 +50,39 @@ class Words:
         return self.lesson_states[state]
 
     def point(self, name: str) -> str:
-        return self.points.get(name, name.replace("_", " "))
+        return _numbered(self.points, name)
 
     def command(self, name: str) -> str:
-        return self.commands.get(name, name.replace("_", " "))
+        return _numbered(self.commands, name)
 
-    def value(self, text: str) -> str:
+    def value(self, text: str, point: str = "") -> str:
+        """Return a point's or command's value in words; what is not known stays as it is."""
+        if point == "errors" and len(text) == len(self.faults) and set(text) <= set("012"):
+            told = [
+                f"{device}: {self.fault_levels[int(level)]}"
+                for device, level in zip(self.faults, text, strict=True)
+                if level != "0"
+            ]
+            return ", ".join(told) or self.fault_levels[0]
+        if point == "source" and len(text) == len("31") and text[0] in self.inputs:
+            return f"{self.inputs[text[0]]} {text[1]}"
         return self.values.get(text, text)
+
+    def method(self, name: str) -> str:
+        return self.methods.get(name, name)
+
+    def reason(self, text: str) -> tuple[str, str]:
+        """Return why something was set aside, and the facts, in English as they were noted."""
+        reason, details = parse_reason(text)
+        return self.reasons[reason], details
+
+
+def _numbered(words: Mapping[str, str], name: str) -> str:
+    """Return a name's word; ``relay_3`` is the word of ``relay`` and the number."""
+    base, _, number = name.rpartition("_")
+    if name not in words and number.isdecimal() and base in words:
+        return f"{words[base]} {number}"
+    return words.get(name, name.replace("_", " "))
 
 
 def build_words(_: Callable[[str], str]) -> Words:
@@ -55,9 +90,14 @@ def build_words(_: Callable[[str], str]) -> Words:
     return Words(
         kinds={
             DeviceKind.FARM_SENSOR: _("farm sensor"),
+            DeviceKind.FARM_ACTUATOR: _("farm relay"),
             DeviceKind.CARD_READER: _("card reader"),
+            DeviceKind.ATTENDANCE_TERMINAL: _("attendance terminal"),
             DeviceKind.CAMERA: _("camera"),
             DeviceKind.BLACKBOARD: _("blackboard or projector"),
+            DeviceKind.SPORTS_GATEWAY: _("sports gateway"),
+            DeviceKind.SAFETY_INPUT: _("safety input"),
+            DeviceKind.CLASS_CARD: _("class card"),
         },
         lights={
             Light.GOOD: _("working"),
@@ -72,6 +112,14 @@ def build_words(_: Callable[[str], str]) -> Words:
             Sign.REFUSED: _("last refusal"),
             Sign.LINK_LOST: _("cable, port or address gone for"),
             Sign.NEVER: _("nothing heard from it yet"),
+        },
+        remedies={
+            Sign.ANSWERED: _("Check its power and cable."),
+            Sign.SPOKE: _("Check its power and cable."),
+            Sign.SILENT: _("Check its power and cable."),
+            Sign.REFUSED: _("Check its password, then adopt it again."),
+            Sign.LINK_LOST: _("Check its power, plug and address."),
+            Sign.NEVER: _("Check its power and cable."),
         },
         outcomes={
             Outcome.SENT: _("sent"),
@@ -132,11 +180,48 @@ def build_words(_: Callable[[str], str]) -> Words:
             Group.IDENTITY: _("names and guardians"),
             Group.GRANT: _("keys"),
         },
+        holds={
+            Hold.METERED: _("today's bytes of this metered link are used"),
+            Hold.HUB_BUSY: _("the hub has many schools to answer at once"),
+        },
         clock_trust={
             Trust.SET: _("set"),
             Trust.UNKNOWN: _("not known; its rows are corrected once the hub tells the time"),
             Trust.HUB: _("wrong; the box goes by the hub's"),
             Trust.CORRECTED: _("corrected"),
+        },
+        reasons={
+            Reason.MALFORMED: _("It does not follow the format."),
+            Reason.FORGED: _("It was altered on the way, or is not from who it says."),
+            Reason.REVOKED: _("The box that sent it was revoked."),
+            Reason.FORKED: _("Two different segments carry one number; its writer begins anew."),
+            Reason.KEY_MISSING: _(
+                "A key or certificate is missing; it is taken once that has arrived."
+            ),
+            Reason.NOT_OWNED: _("Its writer may not write these rows; nothing was changed."),
+            Reason.TABLE_UNKNOWN: _(
+                "This version does not know the table; an update brings the rows in."
+            ),
+            Reason.COLUMNS_UNKNOWN: _(
+                "This version does not know some columns; an update brings them in."
+            ),
+            Reason.CONFLICTING: _("The rows break a rule of their table."),
+            Reason.NOT_VERIFIED: _("The checkpoint does not hold; nothing was let go by it."),
+            Reason.NUMBER_TOO_HIGH: _(
+                "Another box of this school wrote it; if that one is gone, have it revoked."
+            ),
+            Reason.OTHER: _("It was set aside."),
+        },
+        methods={
+            "mdns": _("announced itself"),
+            "ws-discovery": _("answered the search"),
+            "endpoint": _("endpoint"),
+            "onvif": _("camera's answer"),
+            "pjlink search": _("answered the search"),
+            "pjlink greeting": _("greeting"),
+            "modbus read": _("reading"),
+            "profile": _("profile"),
+            "serial listen": _("heard on the line"),
         },
         points={
             "soil_moisture": _("soil moisture"),
@@ -151,6 +236,36 @@ def build_words(_: Callable[[str], str]) -> Words:
             "illuminance": _("light"),
             "light": _("light"),
             "co2": _("carbon dioxide"),
+            "soil_nitrogen": _("soil nitrogen"),
+            "soil_phosphorus": _("soil phosphorus"),
+            "soil_potassium": _("soil potassium"),
+            "soil_salinity": _("soil salinity"),
+            "soil_tds": _("soil dissolved solids"),
+            "soil_permittivity": _("soil permittivity"),
+            "leaf_wetness": _("leaf wetness"),
+            "leaf_temperature": _("leaf temperature"),
+            "wind_speed": _("wind speed"),
+            "wind_direction": _("wind direction"),
+            "rainfall": _("rainfall"),
+            "solar_radiation": _("solar radiation"),
+            "air_pressure": _("air pressure"),
+            "noise": _("noise"),
+            "pm2_5": _("fine dust PM2.5"),
+            "pm10": _("dust PM10"),
+            "water_level": _("water level"),
+            "water_temperature": _("water temperature"),
+            "water_ph": _("water pH"),
+            "water_conductivity": _("water conductivity"),
+            "voltage": _("voltage"),
+            "current": _("current"),
+            "active_power": _("active power"),
+            "energy": _("energy"),
+            "frequency": _("frequency"),
+            "relay": _("relay"),
+            "input": _("input"),
+            "output": _("output"),
+            "firmware": _("device's version"),
+            "status": _("status"),
             "power": _("power"),
             "source": _("source"),
             "blank": _("blank"),
@@ -173,6 +288,10 @@ def build_words(_: Callable[[str], str]) -> Words:
             "freeze": _("freeze"),
             "lock": _("lock"),
             "preset": _("preset"),
+            "relay": _("relay"),
+            "relays": _("all relays"),
+            "output": _("output"),
+            "outputs": _("all outputs"),
         },
         values={
             "on": _("on"),
@@ -184,6 +303,18 @@ def build_words(_: Callable[[str], str]) -> Words:
             "both": _("picture and sound"),
             "video": _("picture"),
             "audio": _("sound"),
+            "open": _("open"),
+            "closed": _("closed"),
+        },
+        faults=(_("fan"), _("lamp"), _("heat"), _("cover"), _("filter"), _("other")),
+        fault_levels=(_("none"), _("warning"), _("error")),
+        inputs={
+            "1": _("RGB input"),
+            "2": _("video input"),
+            "3": _("digital input"),
+            "4": _("storage input"),
+            "5": _("network input"),
+            "6": _("internal input"),
         },
         ages={
             "s": _("{n} s"),

@@ -17,7 +17,8 @@ from drivers.entities import DeviceEvent, DeviceId, Measurement, Presence, Quali
 from drivers.modbus_device import AdoptedUnit
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.modbus_rtu import Faults, ModbusRtuSimulator, SimulatedUnit
-from drivers.transports.serial_port import LineSettings
+from drivers.transports.byte_port import LineSettings
+from drivers.transports.serial_address import SerialAddress
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import Profile, ProfileId
 
@@ -112,13 +113,13 @@ class Bench:
     def bus(self, units: Sequence[AdoptedUnit] | None = None) -> ModbusBus:
         period_s = self.period_s
         return ModbusBus(
-            path=self.path,
+            address=SerialAddress(path=self.path, baud=self.baud),
             settings=LineSettings(baud=self.baud),
             units=self.adopted() if units is None else units,
             now_ms=now_ms,
             sink=self.events.append,
             rng=self.rng,
-            periods_s={"fast": period_s, "normal": period_s, "slow": period_s},
+            periods_s={"edge": period_s, "fast": period_s, "normal": period_s, "slow": period_s},
         )
 
     @property

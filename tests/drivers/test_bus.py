@@ -20,7 +20,7 @@ from drivers.codecs.modbus import ExceptionReply, ReadReply, ReadRequest, WriteO
 from drivers.entities import DeviceId, Quality
 from drivers.errors import ProtocolError, UnreachableError
 from drivers.modbus_device import AdoptedUnit, ModbusUnit
-from drivers.modbus_line import ModbusLine, SilentUnitError
+from drivers.modbus_line import RtuLine, SilentUnitError
 from drivers.simulators.modbus_rtu import Faults
 from drivers.simulators.pty_link import PtyLink
 from firmware_profiles.model import Point
@@ -103,10 +103,10 @@ async def test_two_thousand_faulted_reads_give_no_wrong_value(
 async def test_the_same_reads_without_barrier_and_canary_are_caught_as_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never_settle(line: ModbusLine) -> None:
+    async def never_settle(line: RtuLine) -> None:
         line._settled = True
 
-    monkeypatch.setattr(ModbusLine, "_settle", never_settle)
+    monkeypatch.setattr(RtuLine, "_settle", never_settle)
     monkeypatch.setattr(ModbusUnit, "owe", lambda *_: None)
     _, wrong, _ = await faulted_reads(tmp_path, reads=800)
     assert wrong > 0
@@ -189,8 +189,8 @@ async def test_units_come_and_go_while_the_bus_runs(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="is adopted as"):
             bus.adopt(second)
         await until(lambda: any(m.device == second.device for m in bench.measurements))
-        bus.release(first.device)
-        bus.release(first.device)
+        await bus.release(first.device)
+        await bus.release(first.device)
         await asyncio.sleep(0.1)
         bench.events.clear()
         await until(lambda: len(bench.measurements) >= 10)
@@ -215,7 +215,10 @@ async def test_commands_and_questions_pass_a_bus_that_is_busy_with_polls(tmp_pat
 
 async def test_a_line_that_is_never_quiet_is_reported_and_not_waited_for(tmp_path: Path) -> None:
     link = PtyLink(tmp_path / "bus0")
-    bench = Bench(tmp_path / "unused", [FARM[0]])
+    # Longer than a busy machine keeps the talker waiting.
+    slow = msgspec.structs.replace(FARM[0].links[0], quiet_ms=500)
+    patient = msgspec.structs.replace(FARM[0], links=(slow,))
+    bench = Bench(tmp_path / "unused", [patient])
     bench.path = link.path
     bus = bench.bus()
 

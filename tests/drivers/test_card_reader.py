@@ -13,7 +13,7 @@ from drivers.entities import CardRead, DeviceEvent, DeviceId, Presence
 from drivers.simulators.card_reader import CardReaderSimulator
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.pty_link import PtyLink
-from drivers.transports.serial_port import LineSettings
+from drivers.transports.byte_port import LineSettings
 from tests.drivers.serial_bench import now_ms, running, until
 
 CARDS = ["6F007B3972", "010063E9AE", "0100AABBCC"]

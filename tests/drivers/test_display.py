@@ -13,8 +13,8 @@ from aiopjlink import PJLink, PJLinkERR3, PJLinkPassword, Power, Sources
 from drivers.discovery.candidate import DeviceKind, Need
 from drivers.discovery.pjlink import discover_displays
 from drivers.displays.desired_state import DesiredState
-from drivers.displays.pjlink_display import Pace, PjlinkDisplay
-from drivers.displays.pjlink_link import DisplayAccess
+from drivers.displays.display import Display, Pace
+from drivers.displays.pjlink_link import DisplayAccess, PjlinkLink
 from drivers.entities import (
     CommandResult,
     DeviceEvent,
@@ -76,11 +76,11 @@ class Site:
     @asynccontextmanager
     async def driven(
         self, access: DisplayAccess | None = None, desired: DesiredState | None = None
-    ) -> AsyncIterator[PjlinkDisplay]:
+    ) -> AsyncIterator[Display]:
         profile = load_catalog().profiles[ProfileId("pjlink-projector")]
-        display = PjlinkDisplay(
+        display = Display(
             DeviceId("display"),
-            access or self.access,
+            partial(PjlinkLink.open, access or self.access),
             profile,
             Clock(),
             self.events.append,
@@ -170,9 +170,9 @@ async def test_an_independent_client_with_a_wrong_password_is_refused(tmp_path: 
 async def test_a_command_is_sent_then_acknowledged_then_verified(tmp_path: Path) -> None:
     site = Site(tmp_path, PASSWORD)
     async with site.plugged_in() as projector, site.driven() as display:
-        result = await display.set_power(True)
+        result = await display.command("power", "on")
         assert result.outcome is Outcome.VERIFIED
-        assert (await display.select_source("31")).outcome is Outcome.VERIFIED
+        assert (await display.command("source", "31")).outcome is Outcome.VERIFIED
         assert projector.source == "31"
     three = [Outcome.SENT, Outcome.ACKNOWLEDGED, Outcome.VERIFIED]
     assert site.outcomes("power on") == three
@@ -186,24 +186,24 @@ async def test_power_source_and_errors_are_measured_with_their_provenance(tmp_pa
     async with site.plugged_in() as projector, site.driven() as display:
         await until(lambda: bool(site.values("lamp_hours")))
         assert not site.values("source"), "a display that is off has no source to ask for"
-        await display.set_power(True)
+        await display.command("power", "on")
         projector.fail("010000")
         await until(lambda: "010000" in site.values("errors"))
         await until(lambda: "11" in site.values("source"))
     assert site.values("power")[0] == "off"
     assert site.values("power")[-1] == "on"
     first = next(event for event in site.events if isinstance(event, Measurement))
-    assert (first.source, first.quality) == (f"pjlink {HOST}:4352 POWR", Quality.GOOD)
+    assert (first.source, first.quality) == (f"pjlink {HOST}:4352 %1POWR ?", Quality.GOOD)
     assert site.values("lamp_hours")[0] == 1234.0
 
 
 async def test_power_on_while_cooling_down_waits_for_the_lamp(tmp_path: Path) -> None:
     site = Site(tmp_path)
     async with site.plugged_in() as projector, site.driven() as display:
-        await display.set_power(True)
+        await display.command("power", "on")
         projector.press_remote(on=False)
         assert projector.power == "2"
-        assert (await display.set_power(True)).outcome is Outcome.VERIFIED
+        assert (await display.command("power", "on")).outcome is Outcome.VERIFIED
     refused = [line for line in read_ledger(site.ledger_path) if line.get("reply") == "ERR3"]
     assert not [line for line in refused if line["name"] == "POWR"]
 
@@ -211,7 +211,7 @@ async def test_power_on_while_cooling_down_waits_for_the_lamp(tmp_path: Path) ->
 async def test_a_source_is_not_selected_on_a_display_that_is_off(tmp_path: Path) -> None:
     site = Site(tmp_path)
     async with site.plugged_in(), site.driven() as display:
-        result = await display.select_source("31")
+        result = await display.command("source", "31")
     assert result.outcome is Outcome.FAILED
     assert "switch it on first" in result.detail
 
@@ -219,8 +219,8 @@ async def test_a_source_is_not_selected_on_a_display_that_is_off(tmp_path: Path)
 async def test_a_source_the_display_lacks_fails_with_its_own_words(tmp_path: Path) -> None:
     site = Site(tmp_path)
     async with site.plugged_in(), site.driven() as display:
-        await display.set_power(True)
-        result = await display.select_source("66")
+        await display.command("power", "on")
+        result = await display.command("source", "66")
     assert result.outcome is Outcome.FAILED
     assert "ERR2" in result.detail
 
@@ -248,7 +248,7 @@ async def test_what_was_wished_is_true_again_after_the_plug_was_pulled(tmp_path:
                 await until(partial(site.has_verified, "source 32", times))
                 assert (projector.power, projector.source) == ("1", "32")
             await until(lambda: not site.presences()[-1])
-        away = await display.set_power(False)
+        away = await display.command("power", "off")
         assert away.outcome is Outcome.FAILED
         assert "done when back" in away.detail
         async with site.plugged_in() as projector:
@@ -261,8 +261,8 @@ async def test_what_was_wished_is_true_again_after_the_plug_was_pulled(tmp_path:
 async def test_nobody_wrestles_with_the_remote_control(tmp_path: Path) -> None:
     site = Site(tmp_path)
     async with site.plugged_in() as projector, site.driven() as display:
-        await display.set_power(True)
-        await display.select_source("31")
+        await display.command("power", "on")
+        await display.command("source", "31")
         projector.press_remote(source="32")
         await until(lambda: "source" not in display.desired.wishes)
         assert display.desired.wishes == {"power": "on"}
@@ -320,7 +320,7 @@ async def test_an_order_given_while_the_display_hangs_is_reported_as_sent_only(
     async with site.driven() as display:
         async with site.plugged_in() as projector:
             await until(lambda: site.presences()[-1])
-            ordered = asyncio.get_running_loop().create_task(display.set_power(True))
+            ordered = asyncio.get_running_loop().create_task(display.command("power", "on"))
             await until(lambda: bool(site.told("POWR")))
             assert projector.power == "3"
         result = await ordered

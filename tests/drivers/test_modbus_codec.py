@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,15 +11,19 @@ from drivers.codecs.modbus import (
     Reply,
     Request,
     RtuReplyDecoder,
-    TcpReplyDecoder,
+    TcpFrame,
+    TcpFrameDecoder,
     WriteManyRequest,
     WriteOneRequest,
     WriteReply,
     crc16,
     decode_request_rtu,
     encode_reply_rtu,
+    encode_reply_tcp,
     encode_rtu,
     encode_tcp,
+    read_tcp_reply,
+    read_tcp_request,
 )
 from drivers.errors import ProtocolError
 from firmware_profiles.catalog import load_catalog
@@ -96,7 +102,7 @@ def test_quoted_exchanges_are_read_byte_for_byte(
     assert request is not None, name
     assert encode_rtu(request) == bytes.fromhex(request_hex)
     reply = RtuReplyDecoder(request).feed(bytes.fromhex(reply_hex))
-    assert isinstance(reply, ReadReply)
+    assert reply is not None
     assert encode_reply_rtu(request, reply) == bytes.fromhex(reply_hex)
 
 
@@ -184,31 +190,60 @@ def test_a_request_beyond_the_last_register_is_not_encoded() -> None:
 
 
 @given(exchanges(), st.integers(0, 0xFFFF), st.data())
-def test_a_tcp_reply_is_known_by_its_transaction(
+def test_tcp_frames_are_known_by_their_transaction_however_they_are_cut(
     exchange: tuple[Request, Reply], transaction: int, data: st.DataObject
 ) -> None:
     request, reply = exchange
-    pdu = encode_reply_rtu(request, reply)[1:-2]
     late = (transaction - 1) % 0x1_0000
-    stream = b"".join(
-        number.to_bytes(2) + b"\x00\x00" + (len(pdu) + 1).to_bytes(2) + bytes((request.unit,)) + pdu
-        for number in (late, transaction)
-    )
-    assert encode_tcp(request, transaction)[:2] == transaction.to_bytes(2)
-    decoder = TcpReplyDecoder(request, transaction)
-    cut = data.draw(st.integers(0, len(stream) - 1))
-    assert decoder.feed(stream[:cut]) is None
-    assert decoder.feed(stream[cut:]) == reply
+    stream = b"".join(encode_reply_tcp(request, reply, number) for number in (late, transaction))
+    cut = data.draw(st.integers(0, len(stream)))
+    decoder = TcpFrameDecoder()
+    frames = [*decoder.feed(stream[:cut]), *decoder.feed(stream[cut:])]
+    assert [frame.transaction for frame in frames] == [late, transaction]
+    assert [read_tcp_reply(request, frame) for frame in frames] == [reply, reply]
+    assert decoder.pending == 0
+
+
+@given(requests, st.integers(0, 0xFFFF))
+def test_a_tcp_device_hears_the_request_that_was_sent(request: Request, transaction: int) -> None:
+    (frame,) = TcpFrameDecoder().feed(encode_tcp(request, transaction))
+    assert (frame.transaction, read_tcp_request(frame)) == (transaction, request)
+
+
+@given(exchanges(), exchanges())
+def test_the_tcp_reply_to_another_request_is_never_taken(
+    exchange: tuple[Request, Reply], other: tuple[Request, Reply]
+) -> None:
+    request, _ = exchange
+    foreign, reply = other
+    data = encode_reply_tcp(foreign, reply, 1)
+    (frame,) = TcpFrameDecoder().feed(data)
+    try:
+        taken = read_tcp_reply(request, frame)
+    except ProtocolError:
+        return
+    assert encode_reply_tcp(request, taken, 1) == data
 
 
 @given(requests, st.lists(st.binary(max_size=40), max_size=8))
 def test_no_bytes_raise_anything_but_a_protocol_error(request: Request, parts: list[bytes]) -> None:
-    for decoder in (RtuReplyDecoder(request), TcpReplyDecoder(request, 0)):
+    for decoder in (RtuReplyDecoder(request), TcpFrameDecoder()):
         try:
             for part in parts:
                 decoder.feed(part)
         except ProtocolError:
             continue
+
+
+@given(requests, st.integers(0, 255), st.binary(min_size=2, max_size=253))
+def test_a_tcp_frame_of_any_content_is_read_or_refused(
+    request: Request, unit: int, pdu: bytes
+) -> None:
+    frame = TcpFrame(0, unit, pdu)
+    with suppress(ProtocolError):
+        read_tcp_reply(request, frame)
+    with suppress(ProtocolError):
+        read_tcp_request(frame)
 
 
 @given(st.binary(max_size=300))

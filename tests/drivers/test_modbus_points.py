@@ -5,50 +5,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.codecs.modbus import ReadReply, ReadRequest, RtuReplyDecoder, decode_request_rtu
 from drivers.codecs.modbus_points import decode_point, encode_raw
 from drivers.entities import Quality
-from firmware_profiles.catalog import load_catalog
-from firmware_profiles.model import Bits, DataType, Point, Profile, Span, Vector
+from firmware_profiles.model import REGISTERS, Bits, DataType, Point, Span
 
 RANGES = {
     "uint16": (0, 0xFFFF),
     "int16": (-0x8000, 0x7FFF),
     "uint32": (0, 0xFFFF_FFFF),
     "int32": (-0x8000_0000, 0x7FFF_FFFF),
+    "uint64": (0, 2**64 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+    "bcd16": (0, 9_999),
+    "bcd32": (0, 99_999_999),
 }
 
 
 def point(dtype: DataType = "uint16", **fields: object) -> Point:
     return Point(id="p", capability="measurement", function=3, register=0, dtype=dtype, **fields)  # type: ignore[arg-type]  # each test names real fields
-
-
-@pytest.mark.parametrize(
-    ("profile", "vector"),
-    [
-        pytest.param(p, v, id=f"{p.id}: {v.name}")
-        for p in load_catalog().by_link("modbus_rtu")
-        for v in p.vectors
-    ],
-)
-def test_quoted_replies_give_the_quoted_values(profile: Profile, vector: Vector) -> None:
-    request = decode_request_rtu(bytes.fromhex(vector.request))
-    assert isinstance(request, ReadRequest)
-    reply = RtuReplyDecoder(request).feed(bytes.fromhex(vector.reply))
-    assert isinstance(reply, ReadReply)
-    for name, expected in vector.values.items():
-        described = profile.point(name)
-        assert described.function == request.function
-        assert described.register is not None
-        found = decode_point(described, reply.values[described.register - request.address :])
-        assert found.value == expected
-        assert found.quality is Quality.GOOD
-
-
-def test_every_point_is_shown_by_a_vector() -> None:
-    for profile in load_catalog().by_link("modbus_rtu"):
-        shown = {name for vector in profile.vectors for name in vector.values}
-        assert shown == {p.id for p in profile.points}, profile.id
 
 
 @given(
@@ -60,9 +34,33 @@ def test_every_point_is_shown_by_a_vector() -> None:
 def test_integers_survive_any_byte_and_word_order(
     dtype: DataType, byte_order: str, word_order: str, data: st.DataObject
 ) -> None:
-    described = point(dtype, byte_order=byte_order, word_order=word_order)
+    described = point(dtype, byte_order=byte_order, word_order=word_order, enum={})
     raw = data.draw(st.integers(*RANGES[dtype]))
-    assert decode_point(described, encode_raw(described, raw)).value == raw
+    registers = encode_raw(described, raw)
+    assert len(registers) == REGISTERS[dtype]
+    found = decode_point(described, registers).value
+    assert found == round(float(raw), 6)
+
+
+def test_decimal_digits_are_read_as_they_are_written() -> None:
+    assert decode_point(point("bcd16"), (0x1234,)).value == 1234
+    assert decode_point(point("bcd32", word_order="little"), (0x5678, 0x1234)).value == 12345678
+    found = decode_point(point("bcd16"), (0x12A4,))
+    assert (found.value, found.quality) == (None, Quality.BAD)
+    assert found.reason == "the device sent a digit above 9"
+
+
+def test_a_double_is_read_from_four_registers() -> None:
+    # IEEE 754: -118.625 is 0xC05DA80000000000.
+    assert decode_point(point("float64"), (0xC05D, 0xA800, 0, 0)).value == -118.625
+
+
+@pytest.mark.parametrize(
+    ("dtype", "raw"), [("uint16", 65_536), ("int16", -32_769), ("bcd16", 10_000), ("bcd32", -1)]
+)
+def test_a_number_that_does_not_fit_is_refused(dtype: DataType, raw: int) -> None:
+    with pytest.raises(ValueError, match=f"{raw} does not fit {dtype}"):
+        encode_raw(point(dtype), raw)
 
 
 @pytest.mark.parametrize(

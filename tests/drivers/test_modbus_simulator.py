@@ -18,11 +18,10 @@ from drivers.codecs.modbus_points import decode_point
 from drivers.entities import Quality
 from drivers.simulators.ledger import read_ledger
 from drivers.simulators.modbus_rtu import Ramp, SimulatedUnit, draw_bus
-from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import Profile, ProfileId
 from tests.drivers.serial_bench import AIR, LIGHT, SOIL, Bench, bundled, running, until
 
-MODBUS = load_catalog().by_link("modbus_rtu")
+MODBUS = [bundled(name) for name in (SOIL, AIR, LIGHT, ProfileId("air-xy-md02"))]
 FARM = [bundled(name) for name in (SOIL, AIR, LIGHT)]
 
 needs_mbpoll = pytest.mark.skipif(

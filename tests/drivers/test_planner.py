@@ -21,7 +21,7 @@ def at(register: int, **fields: object) -> Point:
 
 
 def spans(described: Profile) -> list[tuple[int, int]]:
-    return [(b.request.address, b.request.count) for b in plan_blocks(described, 1)]
+    return [(b.request.address, b.request.count) for b in plan_blocks(described, 1, described.links[0])]
 
 
 def test_neighbours_are_read_at_once() -> None:
@@ -64,7 +64,8 @@ def test_every_point_is_read_once_within_the_limits(
     layout: dict[int, tuple[str, str]], block_max: int, gap_max: int
 ) -> None:
     points = [at(register, dtype=dtype, poll=poll) for register, (dtype, poll) in layout.items()]
-    blocks = plan_blocks(profile(points, block_max=block_max, gap_max=gap_max), unit=9)
+    made = profile(points, block_max=block_max, gap_max=gap_max)
+    blocks = plan_blocks(made, 9, made.links[0])
     planned = [placed.point.id for block in blocks for placed in block.points]
     assert sorted(planned) == sorted(p.id for p in points)
     for block in blocks:

@@ -23,8 +23,9 @@ from drivers.simulators.card_reader import CardReaderSimulator
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.modbus_rtu import Faults
 from drivers.simulators.pty_link import PtyLink
+from drivers.transports.byte_port import LineSettings
 from drivers.transports.serial_address import parse_serial_address
-from drivers.transports.serial_port import LineSettings, SerialPort
+from drivers.transports.serial_port import SerialPort
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import Profile, ProfileId
 from tests.drivers.serial_bench import (

@@ -13,7 +13,8 @@ import uvloop
 
 from drivers.errors import SetupError, UnreachableError
 from drivers.simulators.pty_link import PtyLink
-from drivers.transports.serial_port import LineSettings, SerialPort, serve_port
+from drivers.transports.byte_port import LineSettings
+from drivers.transports.serial_port import SerialPort, serve_port
 from tests.drivers.serial_bench import running, until
 
 Runner = Callable[[Coroutine[None, None, None]], None]

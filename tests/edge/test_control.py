@@ -9,7 +9,7 @@ import pytest
 
 from edge.control import SOCKET, ask_box, ask_daemon
 from edge.errors import BoxSetupError, DaemonAwayError
-from edge.roster import ROSTER_BYTES_MAX
+from edge.roster_upload import UPLOAD_BYTES_MAX
 from tests.edge.running_box import RunningBox, daemon_config, running_box
 from tests.edge.school import enrol
 from tests.hub.running_hub import Clock
@@ -37,7 +37,7 @@ async def test_what_the_daemon_refuses_comes_as_its_sentence(tmp_path: Path) -> 
             ("POST", "/adopt", {"identity": "x", "name": "y"}, "not among the devices found"),
             ("POST", "/adopt", {"identity": "x"}, "missing required field `name`"),
             ("POST", "/adopt", {"identity": "x\n", "name": "y"}, "matching"),
-            ("POST", "/command", {"device": "x", "command": "power"}, "takes no commands"),
+            ("POST", "/command", {"device": "x", "command": "power"}, "is not adopted"),
             ("POST", "/partners/18/confirm", {"fingerprint": "00"}, "compare it again"),
             ("GET", "/partners/xviii", None, "digits only"),
             ("GET", "/nowhere", None, "Not Found"),
@@ -51,8 +51,8 @@ async def test_a_roster_beyond_the_limit_is_refused_in_words(tmp_path: Path) -> 
     async with a_box(tmp_path) as box:
         folder = box.config.folder
         with pytest.raises(BoxSetupError, match=r"[Mm]aximum request body size"):
-            await _post_roster(folder, bytes(ROSTER_BYTES_MAX + 10))
-        with pytest.raises(BoxSetupError, match="first line must be"):
+            await _post_roster(folder, bytes(UPLOAD_BYTES_MAX + 10))
+        with pytest.raises(BoxSetupError, match="first line must name"):
             await ask_daemon(folder, "POST", "/roster", b"x,y\n")
 
 

@@ -165,6 +165,12 @@ async def test_a_wish_outlives_the_daemon_and_ends_when_a_hand_changes_it(
         garage.fleet.add(adopted)
         async with running(garage.fleet.run()):
             await until(lambda: garage.is_online(adopted.device))
+            offered = {
+                each.command: each.arguments for each in garage.fleet.commands_of(adopted.device)
+            }
+            # "source" takes any text: no press of a button can say which.
+            assert offered.keys() == {"power", "blank", "freeze"}
+            assert all(offered.values())
             result = await garage.fleet.command(adopted.device, "power", "on")
             assert result.outcome is Outcome.VERIFIED
             noted = Notebook(garage.folder / "notebook.json")

@@ -3,7 +3,7 @@ import struct
 
 import pytest
 
-from edge.line_progress import STALLED_ROUND_TRIPS, STALLED_S, LineProgress
+from edge.line_progress import SILENT_ROUND_TRIPS, LineProgress
 
 
 class ToldLine:
@@ -22,31 +22,40 @@ class ToldLine:
         return bytes(info)
 
 
-def test_a_line_that_acknowledges_packet_by_packet_is_alive_however_slow() -> None:
+def test_a_line_that_acknowledges_packet_by_packet_is_never_silent_however_slow() -> None:
     line = ToldLine()
     progress = LineProgress(line, 0.0)
     line.unacked = 10
     for moment in range(1, 100):
         line.acked_bytes += 1448
-        assert not progress.is_stalled(moment * (STALLED_S - 0.5))
+        assert progress.silent_s(float(moment)) == 0.0
 
 
-def test_a_line_that_acknowledges_nothing_of_what_was_sent_is_gone() -> None:
-    line = ToldLine()
+def test_a_line_is_silent_from_when_it_acknowledged_last_or_was_given_something_to() -> None:
+    line = ToldLine(round_trip_ms=1000)
     progress = LineProgress(line, 0.0)
-    assert not progress.is_stalled(60.0)
+    assert progress.silent_s(60.0) == 0.0
     line.unacked = 1
-    assert not progress.is_stalled(60.0 + STALLED_S)
-    assert progress.is_stalled(60.1 + STALLED_S)
+    assert progress.silent_s(60.0 + SILENT_ROUND_TRIPS) == 0.0
+    assert progress.silent_s(62.0) == 2.0
+    line.acked_bytes += 1
+    assert progress.silent_s(63.0) == 0.0
+    assert progress.silent_s(67.0) == 4.0
 
 
 def test_a_line_with_long_queues_is_given_its_round_trips() -> None:
     line = ToldLine(round_trip_ms=10_000)
     progress = LineProgress(line, 0.0)
+    assert progress.silent_s(0.0) == 0.0
     line.unacked = 1
-    assert not progress.is_stalled(0.0)
-    assert not progress.is_stalled(10 * STALLED_ROUND_TRIPS)
-    assert progress.is_stalled(10 * STALLED_ROUND_TRIPS + 0.1)
+    assert progress.silent_s(10 * SILENT_ROUND_TRIPS) == 0.0
+    assert progress.silent_s(10 * SILENT_ROUND_TRIPS + 1) > 10.0
+
+
+def test_a_line_that_is_only_being_called_has_the_callers_patience() -> None:
+    line = ToldLine(round_trip_ms=0)
+    line.unacked = 1
+    assert LineProgress(line, 0.0).silent_s(60.0) == 0.0
 
 
 def test_a_real_kernel_tells_an_idle_line_from_a_closed_one() -> None:
@@ -57,7 +66,7 @@ def test_a_real_kernel_tells_an_idle_line_from_a_closed_one() -> None:
         progress = LineProgress(near, 0.0)
         near.sendall(b"hello")
         assert far.recv(5) == b"hello"
-        assert not progress.is_stalled(1.0)
-        assert not progress.is_stalled(1000.0)
+        assert progress.silent_s(1.0) == 0.0
+        assert progress.silent_s(1000.0) == 0.0
     with pytest.raises(OSError, match="Bad file"):
-        progress.is_stalled(1001.0)
+        progress.silent_s(1001.0)

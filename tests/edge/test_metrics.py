@@ -10,6 +10,7 @@ from rich.console import Console
 from edge.clock_watch import ClockLight
 from edge.metrics import BoxFigures, box_families
 from edge.pages.box_view import LaneLight, LinkState, SyncLights
+from edge.pages.language import load_language
 from edge.sync_standing import CheckpointFigure, KeyFigures, SyncStanding
 from edge.sync_words import show_status
 from edge.uplink import UplinkState
@@ -199,8 +200,9 @@ async def test_the_command_line_is_told_every_lane_with_its_peer_and_what_is_not
     assert told["standing"]["recovery"]["stored_ms"] is None
     console = Console(width=200)
     with console.capture() as captured:
-        show_status(console, told)
-    assert "not heard yet" in captured.get()
+        show_status(console, told, load_language("en"))
+    assert "Last exchange: —." in captured.get()
+    assert "the hub's was not heard yet" in captured.get()
     assert "No recovery code" in captured.get()
 
 

@@ -19,7 +19,9 @@ from edge import recorder as recorder_module
 from edge.box_store import BoxStore
 from edge.pages.box_view import Change
 from edge.recorder import REPEAT_MS, Recorder
-from edge.roster import Entry, Roster
+from edge.roster import Roster
+from sync.rosters.people import Pupil
+from sync.rosters.sealed import RosterPeople
 from sync.writer import Writer
 from tests.drivers.serial_bench import running, until
 from tests.edge.school import Box, new_box
@@ -90,7 +92,8 @@ def tap(card: str, at_ms: int = 1000) -> CardRead:
 
 
 async def test_a_tap_is_durable_within_moments_and_names_its_pupil(desk: Desk) -> None:
-    desk.roster.add([Entry("张伟", "6F007B3972", "三年级")])
+    pupils = (Pupil("张伟", "6F007B3972", "三年级"),)
+    desk.roster.take(RosterPeople(pupils, ()), "test")
     ((person,),) = desk.box.rows("SELECT person FROM person")
     async with running(desk.recorder.run()):
         desk.recorder.take(tap("6F007B3972"))

@@ -113,7 +113,7 @@ def has_come_to(box: RunningBox, step: str) -> bool:
 
 
 def names(box: RunningBox) -> set[str]:
-    return set(box.box._roster._names.values())
+    return {known.name for known in box.box._roster._people.values()}
 
 
 def digests(folder: Path) -> dict[str, bytes]:

@@ -44,7 +44,7 @@ def test_kinds_are_the_kinds_the_product_knows() -> None:
 def test_profiles_are_found_by_the_link_they_speak() -> None:
     modbus = load_catalog().by_link("modbus_rtu")
     assert [p.id for p in modbus] == sorted(p.id for p in modbus)
-    assert {p.kind for p in modbus} == {"farm_sensor"}
+    assert {p.kind for p in modbus} == {"farm_sensor", "farm_actuator", "safety_input"}
 
 
 @pytest.mark.parametrize(

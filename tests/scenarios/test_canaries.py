@@ -78,7 +78,7 @@ def test_a_planted_name_is_found_at_the_hub_only_once_it_is_released(tmp_path: P
         roster = tmp_path / "pupils.csv"
         roster.write_text(f"name,card,class_group\n{PUPIL},0A00000001,三\n")
         with district.box_running(box):
-            ask(SCHOOLNODE, box, "roster", "import", str(roster))
+            ask(SCHOOLNODE, box, "roster", "import", str(roster), "--yes")
             ask(SCHOOLNODE, box, "recovery", "new")
             status = (SCHOOLNODE, "recovery", "status", f"--config={box}")
             wait_for(lambda: told_by(*status).code == 0)

@@ -34,7 +34,7 @@ def test_a_spare_becomes_the_school_and_the_forgotten_stay_forgotten(tmp_path: P
         with district.box_running(lost):
             roster = tmp_path / "pupils.csv"
             roster.write_text(ROSTER)
-            schoolnode(lost, "roster", "import", str(roster))
+            schoolnode(lost, "roster", "import", str(roster), "--yes")
             code = schoolnode(lost, "recovery", "new")["code"]
             until_recoverable(lost)
             plan = schoolnode(lost, "forget", "--name=张伟同学")

@@ -103,6 +103,7 @@ class SimulatedBox:
         self.names: dict[int, str] = {}
         self.found: list[Candidate] = []
         self.undecided = 0
+        self.offered: int | None = None
         self.lights: list[DeviceLight] = []
         self.values: list[Measurement] = []
         self.lines: list[LogLine] = []
@@ -168,6 +169,9 @@ class SimulatedBox:
 
     def undecided_keys(self) -> int:
         return self.undecided
+
+    def offered_pupils(self) -> int | None:
+        return self.offered
 
     def candidates(self) -> list[Candidate]:
         return self.found
@@ -496,7 +500,7 @@ def standing(box: SimulatedBox) -> SyncStanding:
                 seq=8,
                 table=99,
                 rows=10,
-                reason="table 99 is not known to this version",
+                reason="table-unknown: table 99 is not known to this version",
                 retriable=True,
                 parked_ms=box.clock_ms - DAY_MS,
             ),

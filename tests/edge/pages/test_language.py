@@ -8,7 +8,7 @@ from string import Formatter
 import pytest
 from aiohttp.test_utils import make_mocked_request
 from babel.messages.catalog import Catalog
-from babel.messages.extract import extract_from_dir
+from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.pofile import read_po
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from drivers.discovery.candidate import DeviceKind, Need
 from drivers.entities import Outcome, Quality
 from edge.lesson.status import Cause
+from edge.metering import Hold
 from edge.pages import box_view
 from edge.pages.language import CATALOGUES, LANGUAGES, choose_language, load_languages
+from sync.errors import Reason
+from sync.folding.clock_spans import Trust
 from sync.schema.model import Lane
 from tests.edge.pages.conftest import Client
 
@@ -29,8 +32,10 @@ Message = str | tuple[str, ...]
 def extract_messages() -> set[Message]:
     found = extract_from_dir(
         EDGE,
-        method_map=[("pages/**.py", "python"), ("pages/**.html", "jinja2.ext:babel_extract")],
+        method_map=[("**.py", "python"), ("pages/**.html", "jinja2.ext:babel_extract")],
         options_map={"pages/**.html": {"silent": "false"}},
+        # "say" and "tell" are the command line's.
+        keywords={**DEFAULT_KEYWORDS, "say": None, "_say": None, "tell": None},
     )
     return {
         message if isinstance(message, str) else tuple(message[:2])
@@ -97,6 +102,10 @@ def test_every_state_a_page_can_show_has_a_word(code: str) -> None:
         (box_view.LessonState, words.lesson_states),
         (box_view.LinkState, words.links),
         (Lane, words.lanes),
+        (box_view.Sign, words.remedies),
+        (Reason, words.reasons),
+        (Hold, words.holds),
+        (Trust, words.clock_trust),
     ):
         assert set(table) == set(known)
     assert {cause.value for cause in Cause if cause} <= set(words.causes)
@@ -154,6 +163,42 @@ def test_ages_read_well_in_both_languages(age_ms: int, english: str, chinese: st
     assert languages["en"].age(10_000_000_000 - age_ms, 10_000_000_000) == english
     assert languages["zh-CN"].age(10_000_000_000 - age_ms, 10_000_000_000) == chinese
     assert languages["en"].age(None, 0) == "—"
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "english", "chinese"),
+    [
+        (None, "the hub's was not heard yet", "尚未收到区域中心时间"),
+        (-0.4, "in step with the hub's", "与区域中心一致"),
+        (99, "in step with the hub's", "与区域中心一致"),
+        (100, "the hub's is ahead by 0.1 s", "区域中心时钟快 0.1 秒"),
+        (-1_500, "the hub's is behind by 1.5 s", "区域中心时钟慢 1.5 秒"),
+        (7_200_000, "the hub's is ahead by 7,200 s", "区域中心时钟快 7,200 秒"),
+    ],
+)
+def test_a_clocks_offset_is_told_by_its_direction_and_never_as_minus_nothing(
+    offset_ms: int | None, english: str, chinese: str
+) -> None:
+    languages = load_languages()
+    assert languages["en"].offset(offset_ms) == english
+    assert languages["zh-CN"].offset(offset_ms) == chinese
+
+
+@pytest.mark.parametrize(
+    ("point", "value", "chinese"),
+    [
+        ("errors", "000000", "无"),
+        ("errors", "012000", "灯泡: 警告, 温度: 故障"),
+        ("errors", "0120", "0120"),
+        ("source", "31", "数字输入 1"),
+        ("source", "99", "99"),
+        ("power", "on", "开"),
+    ],
+)
+def test_what_a_display_answers_in_digits_is_told_in_words(
+    point: str, value: str, chinese: str
+) -> None:
+    assert load_languages()["zh-CN"].words.value(value, point) == chinese
 
 
 @given(st.integers(0, 10**13))

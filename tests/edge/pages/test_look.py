@@ -5,6 +5,7 @@ import re
 import pytest
 
 from edge.pages.assets import STATIC
+from hub.pages.assets import FOLDER as HUB_STATIC
 
 CSS = (STATIC / "schoolnode.css").read_text("utf-8")
 AA = 4.5
@@ -76,3 +77,8 @@ def test_what_a_class_reads_on_its_board_is_at_least_3_point_4_percent_of_the_sc
     sizes = re.findall(r"\.classroom [^{]*{[^}]*font-size: ([\d.]+)vmin", CSS)
     assert sizes
     assert min(float(size) for size in sizes) >= 3.4
+
+
+@pytest.mark.parametrize("name", ["schoolnode.css", "icon.svg"])
+def test_box_and_hub_share_one_look(name: str) -> None:
+    assert (STATIC / name).read_bytes() == (HUB_STATIC / name).read_bytes()

@@ -22,7 +22,7 @@ from edge.pages.access import (
     WrongCodeError,
 )
 from edge.pages.app import build_pages
-from edge.pages.box_view import Light
+from edge.pages.box_view import Light, Sign
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.simulated_box import (
     SETUP_CODE,
@@ -58,6 +58,16 @@ async def test_keys_that_wait_for_a_decision_are_something_to_do(
     page = await read(client)
     assert "2 keys wait for your decision" in page
     assert "Nothing to do" not in page
+
+
+async def test_a_roster_that_the_district_proposes_is_something_to_do(
+    client: Client, box: SimulatedBox
+) -> None:
+    assert "schoolnode roster import" not in await read(client)
+    box.offered = 61
+    page = await read(client)
+    assert "The district proposes a roster of 61 pupils" in page
+    assert "schoolnode roster import" in page
 
 
 async def test_a_device_nobody_heard_is_never_green(client: Client, box: SimulatedBox) -> None:
@@ -378,3 +388,52 @@ async def test_what_was_not_looked_at_or_counted_yet_is_said_to_be_so(
     page = await (await client.get("/")).text()
     assert "Not looked yet." in page
     assert page.count("being counted") == len(box.sync.lanes)
+
+
+async def test_why_something_was_set_aside_is_told_in_the_readers_language(
+    box: SimulatedBox, staff: Client
+) -> None:
+    told = standing(box)
+    refused = replace(told.checkpoints[0], refused="number-too-high: number 9 is far above 4")
+    box.standing = replace(told, checkpoints=(refused,))
+    page = await (await staff.get("/?lang=zh-CN")).text()
+    assert "本版本不认识该数据表" in page
+    assert '<span class="evidence" lang="en">(table 99 is not known to this version)</span>' in page
+    assert "由本校的另一台盒子写入" in page
+    assert "(number 9 is far above 4)" in page
+
+
+async def test_a_missing_recovery_code_is_among_what_needs_doing(
+    box: SimulatedBox, client: Client
+) -> None:
+    told = standing(box)
+    assert told.recovery is not None
+    box.standing = told
+    assert "There is no recovery code" not in await read(client)
+    box.standing = replace(told, recovery=replace(told.recovery, has_code=False))
+    page = await read(client)
+    assert "There is no recovery code: a lost box would take all names with it." in page
+    assert "Nothing to do" not in page
+
+
+async def test_a_device_that_needs_a_look_comes_with_its_remedy(
+    box: SimulatedBox, client: Client
+) -> None:
+    light = replace(box.lights[0], sign=Sign.LINK_LOST, state=Light.BAD, name="Gate reader")
+    box.lights = [light]
+    page = await read(client)
+    told = re.sub(r"<[^>]*>", "", page)
+    assert re.search(
+        r"Gate reader: cable, port or address gone for .+ Check its power, plug and address.", told
+    )
+
+
+async def test_a_moment_is_told_as_past_and_a_span_as_lasting(
+    box: SimulatedBox, client: Client
+) -> None:
+    heard_ms = box.clock_ms - 7_000
+    light = replace(box.lights[0], sign=Sign.ANSWERED, state=Light.GOOD, evidence_ms=heard_ms)
+    box.lights = [light]
+    assert "last answer 7 s ago" in re.sub(r"<[^>]*>", "", await read(client))
+    box.lights = [replace(light, sign=Sign.SILENT)]
+    assert re.search(r"no answer for 7 s(?! ago)", re.sub(r"<[^>]*>", "", await read(client)))

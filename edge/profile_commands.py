@@ -1,0 +1,171 @@
+"""``schoolnode profile``: device profiles checked, simulated and recorded, without a box."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from drivers.errors import DriverError
+from drivers.profile_recorder import LISTEN_S, record
+from drivers.simulators.profile_device import ProfileDevice, parse_listen
+from drivers.simulators.profile_speakers import Exchange
+from drivers.transports.port_address import parse_port_address
+from drivers.vector_proof import find_broken_vectors
+from edge.errors import BoxSetupError
+from edge.terminal import print_json, say, tell
+from firmware_profiles.catalog import examine_profile, load_catalog
+from firmware_profiles.model import Profile, ProfileId
+from firmware_profiles.vector_text import render_vectors
+
+profile_app = typer.Typer(
+    help=say("Profiles of device models: check them, simulate them, record real devices.")
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help=say("Print one JSON object instead of text."))]
+Model = Annotated[
+    str, typer.Argument(help=say("A profile's file, or the id of a bundled profile."))
+]
+
+
+@profile_app.command(
+    "lint", help=say("Check profile files: shape, rules, and what their quoted bytes mean.")
+)
+def profile_lint(
+    files: Annotated[list[Path], typer.Argument(help=say("Profile files (TOML)."))],
+    as_json: AsJson = False,
+) -> None:
+    faults = [fault for file in files for fault in examine_profile(file, find_broken_vectors)[1]]
+    if as_json:
+        print_json(
+            {
+                "files": len(files),
+                "faults": [
+                    {"file": str(fault.path), "line": fault.line or 1, "message": str(fault)}
+                    for fault in faults
+                ],
+            }
+        )
+    else:
+        for fault in faults:
+            typer.echo(str(fault), err=True)
+        if not faults:
+            tell("{count} checked, nothing wrong.", count=len(files))
+    if faults:
+        raise typer.Exit(1)
+
+
+@profile_app.command(
+    "simulate",
+    help=say("Answer as a device of this profile does, until stopped; prints each exchange."),
+)
+def profile_simulate(
+    profile: Model,
+    listen: Annotated[
+        str, typer.Option(help=say("serial:PATH, tcp:HOST:PORT or modbus:HOST:PORT."))
+    ],
+    held: Annotated[
+        list[str] | None,
+        typer.Option("--set", help=say("POINT=VALUE the device shows; may be repeated.")),
+    ] = None,
+    unit: Annotated[int | None, typer.Option(min=0, max=255, help=say("Its unit id."))] = None,
+    baud: Annotated[
+        int | None, typer.Option(min=300, max=921_600, help=say("Its speed on a serial line."))
+    ] = None,
+) -> None:
+    model = _find(profile)
+    try:
+        device = ProfileDevice(
+            model,
+            parse_listen(listen),
+            _print_exchange,
+            unit=unit,
+            baud=baud,
+            held=dict(_pair(text) for text in held or ()),
+        )
+        asyncio.run(device.run(lambda: _print_place(listen, device)))
+    except DriverError as error:
+        raise BoxSetupError(str(error)) from error
+    except OSError as error:
+        raise BoxSetupError(f"{listen}: {error.strerror}; choose another place") from error
+    except KeyboardInterrupt:
+        return
+
+
+@profile_app.command(
+    "record",
+    help=say(
+        "Ask a real device what its profile reads, write the exchanges as vectors; it is never"
+        " written to, and card numbers are replaced."
+    ),
+)
+def profile_record(
+    address: Annotated[
+        str,
+        typer.Argument(
+            help=say(
+                "serial:PORT?baud=9600&unit=1, tcp://HOST:PORT?unit=1 or modbus://HOST?unit=1."
+            )
+        ),
+    ],
+    profile: Annotated[
+        str, typer.Option(help=say("A profile's file, or the id of a bundled profile."))
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option(help=say("Add the vectors to this file instead of printing them.")),
+    ] = None,
+    listen_s: Annotated[
+        float, typer.Option(min=0.5, max=600, help=say("How long a card reader is listened to."))
+    ] = LISTEN_S,
+) -> None:
+    model = _find(profile)
+    try:
+        vectors = asyncio.run(record(model, parse_port_address(address), listen_s))
+    except DriverError as error:
+        raise BoxSetupError(str(error)) from error
+    text = render_vectors(vectors)
+    if to is None:
+        sys.stdout.write(text)
+        return
+    try:
+        with to.open("a") as file:
+            file.write(text)
+    except OSError as error:
+        raise BoxSetupError(f"{to}: {error.strerror}; name another file") from error
+    tell("{count} exchanges were added to {file}.", count=len(vectors), file=to)
+
+
+def _print_place(listen: str, device: ProfileDevice) -> None:
+    chosen = listen.endswith(":0")
+    print_json({"waiting": f"{listen[:-1]}{device.port}" if chosen else listen})
+    sys.stdout.flush()
+
+
+def _print_exchange(exchange: Exchange) -> None:
+    line = {
+        "heard": exchange.heard.hex(" "),
+        "said": exchange.said.hex(" "),
+        "values": exchange.values,
+    }
+    print_json(line)
+    sys.stdout.flush()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    point, equals, value = text.partition("=")
+    if not equals:
+        raise BoxSetupError(say("{text}: write --set POINT=VALUE.", text=text))
+    return point, value
+
+
+def _find(name: str) -> Profile:
+    """Return the profile of a file or a bundled id; raises BoxSetupError with every fault."""
+    bundled = load_catalog().profiles.get(ProfileId(name))
+    if bundled is not None:
+        return bundled
+    profile, faults = examine_profile(Path(name))
+    if faults or profile is None:
+        raise BoxSetupError("\n".join(str(fault) for fault in faults))
+    return profile
