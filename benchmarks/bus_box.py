@@ -1,4 +1,4 @@
-"""The device path of a box as a measured process: bus, recorder, node; started by device_path.py.
+"""The device path of a box as a measured process: bus, recorder, node; started by benchmarks.
 
 Polls the simulated bus with the box's own driver, writes every reading durably into a box's store,
 where it stands numbered in its log for sync. Prints one JSON object (:class:`Outcome`).
@@ -23,6 +23,7 @@ from benchmarks.processes import peak_rss_mb
 from drivers.bus import ModbusBus
 from drivers.entities import DeviceId
 from drivers.modbus_device import AdoptedUnit, modbus_settings
+from drivers.planner import POLL_PERIODS_S
 from drivers.transports.serial_address import SerialAddress
 from edge.recorder import Recorder
 from edge.roster import Roster
@@ -70,13 +71,16 @@ def main() -> None:
     options.add_argument("--line", type=Path, required=True)
     options.add_argument("--folder", type=Path, required=True)
     options.add_argument("--seconds", type=float, required=True)
+    options.add_argument("--baud", type=int, default=BAUD)
+    options.add_argument("--period-ms", type=int, default=1000)
     given = options.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome = runner.run(_poll(given.line, given.folder, given.seconds))
+        outcome = runner.run(_poll(given))
     sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
 
 
-async def _poll(line: Path, folder: Path, seconds: float) -> Outcome:
+async def _poll(given: argparse.Namespace) -> Outcome:
+    folder: Path = given.folder
     store = folder / "box.db"
     connection = open_store(store)
     keys = NodeKeys(
@@ -94,7 +98,7 @@ async def _poll(line: Path, folder: Path, seconds: float) -> Outcome:
             room_of=lambda _: None,
             changed=lambda _: None,
         )
-        address = SerialAddress(path=line, baud=BAUD)
+        address = SerialAddress(path=given.line, baud=given.baud)
         bus = ModbusBus(
             address=address,
             settings=modbus_settings(profile, address),
@@ -102,12 +106,13 @@ async def _poll(line: Path, folder: Path, seconds: float) -> Outcome:
             now_ms=_now_ms,
             sink=recorder.take,
             rng=random.Random(),
+            periods_s={**POLL_PERIODS_S, "fast": given.period_ms / 1000},
         )
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(work) for work in (bus.run(), recorder.run())]
             await asyncio.sleep(WARM_UP_S)
             from_ms, wall, cpu = _now_ms(), time.perf_counter(), time.process_time()
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(given.seconds)
             wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
             until_ms = _now_ms()
             for task in running:

@@ -35,6 +35,9 @@ SHORT = (
     ),
     ("demo_day.py", "--seconds=90", "--runs=1"),
     ("device_path.py", "--seconds=15", "--runs=3"),
+    ("modbus_vs_thingsboard_gateway.py", "--seconds=10", "--runs=3"),
+    ("modbus_faults.py", "--reads=10000"),
+    ("modbus_recovery.py",),
 )
 
 

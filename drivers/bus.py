@@ -5,12 +5,13 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Never
 
 from drivers.codecs.modbus import ExceptionReply, Reply, Request
 from drivers.entities import CommandResult, DeviceId, EventSink, NowMs
 from drivers.errors import DriverError, ProtocolError, SetupError, UnreachableError
-from drivers.modbus_actuator import ModbusActuator
+from drivers.modbus_actuator import NEVER, ModbusActuator
 from drivers.modbus_device import AdoptedUnit, ModbusUnit
 from drivers.modbus_line import Line, RtuLine, SilentUnitError
 from drivers.modbus_tcp_line import TcpLine
@@ -21,6 +22,7 @@ from drivers.transports.port_address import PortAddress, open_port
 COMMANDS_MAX = 32
 QUESTIONS_MAX = 8
 IDLE_S_MAX = 60.0
+QUIET_S = 0.05
 EXIT_S_MAX = 2.0
 """How long a bus that is stopped goes on with making its outputs safe."""
 
@@ -107,6 +109,7 @@ class ModbusBus:
             )
         if self._port is not None:
             unit.resume(asyncio.get_running_loop().time(), self._rng)
+        self._note_line()
         self._wake()
 
     async def release(self, device: DeviceId) -> None:
@@ -179,13 +182,11 @@ class ModbusBus:
         self._wake()
         return await future
 
-    @property
-    def _quiet_s(self) -> float:
-        return max((unit.quiet_s for unit in self._units.values()), default=0.05)
-
-    @property
-    def _gap_s(self) -> float:
-        return max((unit.gap_s for unit in self._units.values()), default=0.0)
+    def _note_line(self) -> None:
+        """Give the line the longest silences that a unit on it needs."""
+        if self._line is not None:
+            self._line.quiet_s = max((u.quiet_s for u in self._units.values()), default=QUIET_S)
+            self._line.gap_s = max((u.gap_s for u in self._units.values()), default=0.0)
 
     def _wake(self) -> None:
         if self._port is not None:
@@ -197,6 +198,7 @@ class ModbusBus:
         is_numbered = self.address.modbus_link == "modbus_tcp"
         line = TcpLine(port) if is_numbered else RtuLine(port)
         self._port, self._line = port, line
+        self._note_line()
         for unit in self._units.values():
             unit.resume(loop.time(), self._rng)
         # No TaskGroup: whoever waits for the port wants its UnreachableError, not a group of it.
@@ -227,7 +229,7 @@ class ModbusBus:
                 for actuator in self._actuators.values():
                     for duty in actuator.take_due(now):
                         tasks.create_task(actuator.put_right(duty))
-                due_at = min((each.due_at for each in self._actuators.values()), default=IDLE_S_MAX)
+                due_at = min((each.due_at for each in self._actuators.values()), default=NEVER)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(IDLE_S_MAX, max(0.0, due_at - loop.time()))):
                         await self._outputs.wait()
@@ -245,8 +247,7 @@ class ModbusBus:
         loop = asyncio.get_running_loop()
         questioned = False
         while True:
-            line.quiet_s, line.gap_s = self._quiet_s, self._gap_s
-            due = min(self._units.values(), key=_due_at, default=None)
+            due = min(self._units.values(), key=attrgetter("due_at"), default=None)
             waiting_s = IDLE_S_MAX if due is None else due.due_at - loop.time()
             if not self._commands.empty():
                 await self._run_job(line, self._commands.get_nowait())
@@ -330,10 +331,6 @@ class ModbusBus:
         for queue in (self._commands, self._questions):
             while not queue.empty():
                 _answer(queue.get_nowait(), UnreachableError(reason))
-
-
-def _due_at(unit: ModbusUnit) -> float:
-    return unit.due_at
 
 
 async def _end(work: Sequence[asyncio.Task[Never]]) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
 
+from msgspec import Struct
+
 DeviceId = NewType("DeviceId", str)
 """Stable identity of an adopted device within a school, e.g. ``modbus:bus0:17``."""
 
@@ -26,8 +28,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+class Measurement(Struct, frozen=True, kw_only=True):
     """One value of one point.
 
     ``value`` is None only with ``Quality.BAD``; ``reason`` then says why. ``source`` is the

@@ -98,18 +98,20 @@ class RtuLine(Line):
 
     async def _hear(self, request: Request, until: float) -> Reply:
         decoder = RtuReplyDecoder(request)
+        byte_s = self._port.settings.byte_s
         last = until + _LONGEST_REPLY_S
         try:
             while True:
                 now = self._loop.time()
-                data = await self._port.read(max(0.0, min(until, last) - now))
+                # Woken when the reply can be whole, not at each piece an adapter hands over.
+                data = await self._port.read(max(0.0, min(until, last) - now), decoder.missing)
                 if not data:
                     break
                 self._active_at = self._loop.time()
-                until = self._active_at + self._port.pause_s
                 reply = decoder.feed(data)
                 if reply is not None:
                     return reply
+                until = self._active_at + self._port.pause_s + decoder.missing * byte_s
         except ProtocolError as error:
             self._discard(decoder.received)
             raise ProtocolError(f"unit {request.unit}: {error}") from error

@@ -1,8 +1,12 @@
 """Records what a real device says into vectors; asks only what reads, hides whose card it was."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
+import msgspec
+
+from drivers.codecs import pjlink
 from drivers.codecs.card_frames import CardFrame, CardFrameDecoder, encode_card_frame
 from drivers.codecs.modbus import (
     ReadReply,
@@ -14,6 +18,8 @@ from drivers.codecs.modbus import (
     encode_tcp,
 )
 from drivers.codecs.modbus_points import decode_point
+from drivers.displays.framed_link import FRAMINGS
+from drivers.displays.profile_words import read_point
 from drivers.entities import Quality
 from drivers.errors import ProtocolError, SetupError
 from drivers.modbus_line import Line, RtuLine, SilentUnitError
@@ -40,9 +46,11 @@ async def record(
 ) -> list[Vector]:
     """Return one vector an exchange, its values as the profile reads them.
 
-    Modbus devices are asked their probe and their points, others the questions of their vectors
-    that carry no command; what speaks unasked is listened to for ``listen_s``. Nothing is ever
-    written to a device. Card numbers are replaced by invented ones, the same for the same card.
+    Modbus devices are asked their probe and their points, displays their points, others the
+    questions of their vectors that carry no command; what speaks unasked is listened to for
+    ``listen_s``. Nothing is ever written to a device. Card numbers are replaced by invented ones,
+    the same for the same card.
+
     Raises SetupError, UnreachableError or ProtocolError when there is nothing to record.
     """
     over = address.scheme if isinstance(address, TcpAddress) else "serial"
@@ -67,6 +75,10 @@ async def record(
             return await _record_modbus(profile, link, unit, line, source)
         if link.type == "card_frames":
             return await _record_cards(profile, port, listen_s, source)
+        if link.type in FRAMINGS:
+            return await _record_display(profile, link, port, source)
+        if link.type == "pjlink":
+            return await _record_pjlink(profile, port, link.timeout_ms / 1000, source)
         return await _record_quoted(profile, port, link.timeout_ms / 1000, source)
     finally:
         port.close()
@@ -144,6 +156,57 @@ async def _record_cards(
     return vectors
 
 
+async def _record_display(
+    profile: Profile, link: Link, port: BytePort, source: str
+) -> list[Vector]:
+    framing = FRAMINGS[link.type](1 if link.unit is None else link.unit)
+    vectors: list[Vector] = []
+    for question in dict.fromkeys(point.request for point in profile.points):
+        asked = framing.encode_question(question)
+        answers: list[str] = []
+        said = b""
+        async for data in _ask(port, asked, link.timeout_ms / 1000):
+            said += data
+            answers += framing.receive_answers(data)
+            if answers:
+                break
+        if len(answers) == 1:
+            values = dict(_shown(profile, question, answers[0]))
+            name = ", ".join(values) or f"{question} is refused"
+            vectors.append(_vector(name, _hex(asked), _hex(said), source, values))
+        framing.clear()
+    return _some(profile, vectors)
+
+
+async def _record_pjlink(
+    profile: Profile, port: BytePort, timeout_s: float, source: str
+) -> list[Vector]:
+    greeting = await port.read(timeout_s)
+    if not greeting.startswith(b"PJLINK 0"):
+        raise SetupError(f"{profile.id}: the display wants a password; switch it off to record")
+    vectors: list[Vector] = []
+    for question in dict.fromkeys(point.request for point in profile.points):
+        said = b""
+        async for data in _ask(port, pjlink.encode(question), timeout_s):
+            said += data
+            if said.endswith(b"\r"):
+                break
+        answer = said.decode(errors="replace").strip()
+        if answer:
+            values = dict(_shown(profile, question, answer))
+            name = ", ".join(values) or f"{question} is refused"
+            vector = _vector(name, question, answer, source, values)
+            vectors.append(msgspec.structs.replace(vector, encoding="text"))
+    return _some(profile, vectors)
+
+
+def _shown(profile: Profile, question: str, answer: str) -> Iterator[tuple[str, float | str]]:
+    for point in profile.points:
+        if point.request == question:
+            with suppress(ProtocolError):
+                yield point.id, read_point(point, answer)
+
+
 async def _record_quoted(
     profile: Profile, port: BytePort, timeout_s: float, source: str
 ) -> list[Vector]:
@@ -151,15 +214,30 @@ async def _record_quoted(
     for vector in profile.vectors[:VECTORS_MAX]:
         if vector.command is not None or not vector.request or vector.encoding != "hex":
             continue
-        await port.read(0)
-        await port.write(quoted(vector, vector.request))
-        said = b""
-        while data := await port.read(PAUSE_S if said else timeout_s):
-            said = (said + data)[:_REPLY_BYTES_MAX]
+        asked = quoted(vector, vector.request)
+        said = b"".join([data async for data in _ask(port, asked, timeout_s)])
         if said:
             vectors.append(_vector(vector.name, vector.request, _hex(said), source))
+    return _some(profile, vectors)
+
+
+async def _ask(port: BytePort, question: bytes, timeout_s: float) -> AsyncIterator[bytes]:
+    """Yield what comes until the device pauses, nothing when it keeps silent."""
+    await port.read(0)
+    await port.write(question)
+    heard = 0
+    while data := await port.read(PAUSE_S if heard else timeout_s):
+        heard += len(data)
+        if heard > _REPLY_BYTES_MAX:
+            raise ProtocolError(
+                f"over {_REPLY_BYTES_MAX} bytes answer one question; no such device"
+            )
+        yield data
+
+
+def _some(profile: Profile, vectors: list[Vector]) -> list[Vector]:
     if not vectors:
-        raise ProtocolError(f"{profile.id}: none of its quoted questions was answered")
+        raise ProtocolError(f"{profile.id}: no question was answered; check address and power")
     return vectors
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
+from urllib.parse import unquote
 
 from drivers.codecs.card_frames import CardFrame, CardFrameDecoder
 from drivers.codecs.modbus import (
@@ -23,10 +24,12 @@ from drivers.codecs.modbus import (
 )
 from drivers.codecs.modbus_commands import encode_command
 from drivers.codecs.modbus_points import WIDTH, decode_point
+from drivers.displays.exchange_proof import prove_display
+from drivers.displays.framed_link import FRAMINGS
 from drivers.entities import Quality
 from drivers.errors import DriverError, ProtocolError
 from firmware_profiles.lint import Flaw
-from firmware_profiles.model import LinkType, Profile, Vector
+from firmware_profiles.model import MODBUS, LinkType, Profile, Vector
 
 Proof = Callable[[Profile, Vector], Iterator[str]]
 """Yields what a vector's bytes say otherwise than the vector claims."""
@@ -42,6 +45,8 @@ def find_broken_vectors(profile: Profile) -> Iterator[Flaw]:
         for fact in proof(profile, vector):
             keys = ("vectors", str(index))
             yield Flaw(keys, f"vector {vector.name!r}: {fact}", _REMEDY)
+    if profile.links[0].type not in MODBUS:
+        return
     shown = {name for vector in profile.vectors for name in vector.values}
     for index, point in enumerate(profile.points):
         if point.id not in shown:
@@ -132,10 +137,19 @@ def _prove_card(_profile: Profile, vector: Vector) -> Iterator[str]:
         yield f"its bytes hold the cards {cards}"
 
 
+def _prove_scope(profile: Profile, vector: Vector) -> Iterator[str]:
+    scope = unquote(vector.reply)
+    if not any(scope.startswith(prefix) for prefix in profile.match.onvif_scopes):
+        yield f"{scope} is none of the scopes the profile is known by"
+
+
 PROOFS: Mapping[LinkType, Proof] = MappingProxyType(
     {
         "modbus_rtu": _prove_modbus,
         "modbus_tcp": _prove_modbus,
         "card_frames": _prove_card,
+        "pjlink": prove_display,
+        **dict.fromkeys(FRAMINGS, prove_display),
+        "onvif": _prove_scope,
     }
 )

@@ -33,6 +33,7 @@ from edge.errors import BoxSetupError
 from edge.key_commands import keys_app
 from edge.pages.actions import Adopt, Command, Discover
 from edge.pages.language import load_language
+from edge.panel_commands import panels_app
 from edge.profile_commands import profile_app
 from edge.recovery_commands import add_recovery_commands
 from edge.roster_commands import roster_app
@@ -61,6 +62,7 @@ app.add_typer(roster_app, name="roster", no_args_is_help=True)
 add_recovery_commands(app)
 app.add_typer(keys_app, name="keys", no_args_is_help=True)
 app.add_typer(courier_app, name="courier", no_args_is_help=True)
+app.add_typer(panels_app, name="panels", no_args_is_help=True)
 app.add_typer(profile_app, name="profile", no_args_is_help=True)
 
 ConfigFile = Annotated[

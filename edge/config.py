@@ -71,6 +71,15 @@ class UplinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     metered: Metered | None = None
 
 
+class ClassCards(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How attendance is judged (minutes), and how cards write names where a corridor reads them."""
+
+    grace_min: Annotated[int, msgspec.Meta(ge=0, le=60)] = 5
+    early_min: Annotated[int, msgspec.Meta(ge=0, le=180)] = 60
+    break_min: Annotated[int, msgspec.Meta(ge=0, le=180)] = 40
+    names: Literal["full", "masked", "number"] = "full"
+
+
 class BoxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """See ``docs/box.md``; ``folder`` is relative to the file."""
 
@@ -81,6 +90,7 @@ class BoxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     classroom: Classroom = Classroom()
     seal: SealSettings = SealSettings()
     uplink: UplinkSettings = UplinkSettings()
+    class_cards: ClassCards = ClassCards()
     profiles: Path | None = None
     language: Literal["zh-CN", "en"] = "zh-CN"
     utc_offset_hours: Annotated[float, msgspec.Meta(ge=-12, le=14)] = 8.0

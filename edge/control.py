@@ -21,6 +21,7 @@ from edge.daemon import Box
 from edge.errors import BoxSetupError, DaemonAwayError
 from edge.pages.access import Handler
 from edge.pages.actions import Adopt, Command, Discover, Identity
+from edge.panels.board_desk import BoardDesk
 from edge.recovery_desk import RecoveryDesk
 from edge.roster_upload import UPLOAD_BYTES_MAX
 from provisioning.errors import ProvisioningError
@@ -58,6 +59,7 @@ class ControlDesk:
         app.router.add_post("/release", self._release)
         app.router.add_post("/command", self._command)
         self._box.rosters.add_routes(app)
+        BoardDesk(self._box.boards).add_routes(app)
         app.router.add_get("/status", self._status)
         RecoveryDesk(self._box.recovery).add_routes(app)
         app.router.add_get("/partners/{school}", self._partners)

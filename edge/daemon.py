@@ -5,6 +5,7 @@ import hmac
 import logging
 import os
 import random
+import secrets
 import sqlite3
 import ssl
 from collections.abc import (
@@ -27,9 +28,13 @@ from drivers.discovery.candidate import Candidate, DeviceKind, Need
 from drivers.entities import CommandResult, DeviceEvent, DeviceId, Measurement, Quality
 from drivers.errors import DriverError, SetupError
 from edge.announce import BoxPages, announce, is_served_at, page_names
+from edge.attendance.register import Register
+from edge.attendance.rules import MINUTE_MS, Rules
 from edge.box_store import BoxStore, open_box
+from edge.cameras.camera_desk import CameraDesk
 from edge.certificates import Certificates
 from edge.changes import Changes
+from edge.class_cards.office import CardOffice, NamePolicy
 from edge.clock_watch import BoxClock, ClockLight, ClockWatch, boot_ms, read_boot
 from edge.config import BoxConfig
 from edge.courier_desk import CourierDesk
@@ -57,6 +62,8 @@ from edge.pages.box_view import (
     SyncLights,
 )
 from edge.pages.trust import build_trust_app
+from edge.panels.board_office import BoardOffice
+from edge.panels.plan import PlanFile
 from edge.recorder import Recorder
 from edge.recovery_office import RecoveryOffice
 from edge.roster import Difference, Roster
@@ -153,6 +160,38 @@ class Box:
         )
         self._notebook = Notebook(config.folder / "notebook.json")
         self._fleet = Fleet(catalog, self._notebook, now_ms, self._take, rng)
+        self._camera_desk = CameraDesk(self._fleet.cameras, now_ms, rng)
+        self.boards = BoardOffice(
+            PlanFile(config.folder / "boards.json"),
+            self._fleet,
+            lambda device, command, argument, who: self.command(
+                device, command, argument, who=who
+            ),
+            now_ms=now_ms,
+            zone=self.timezone,
+            is_clock_known=lambda: self.clock_watch.light().trust is not Trust.UNKNOWN,
+            changed=lambda: self._changes.tell(Change.DEVICES),
+        )
+        self._register = Register(
+            store.node,
+            store.reader,
+            writer,
+            self.connect,
+            zone=self.timezone,
+            rules=attendance_rules(config),
+            now_ms=now_ms,
+            changed=self._note_judged,
+        )
+        self._cards = CardOffice(
+            config.folder,
+            self._record,
+            person_of=self._roster.person_of,
+            judge=self._register.note,
+            now_ms=now_ms,
+            draw=lambda: secrets.token_urlsafe(32),
+            changed=self._changes.tell,
+            names=NamePolicy(config.class_cards.names),
+        )
         self._recorder = Recorder(
             store.node,
             writer,
@@ -161,6 +200,7 @@ class Box:
             room_of=self._fleet.room_of,
             changed=self._changes.tell,
             is_far_behind=lambda: is_far_behind(self._lanes, now_ms()),
+            tapped=self._note_tapped,
         )
         self._finder = Finder(config, catalog, self._fleet, now_ms, rng, self._changes.tell)
         self._lessons = Lessons(
@@ -242,7 +282,10 @@ class Box:
         """Return what runs for ever, each apart from the others' faults."""
         return {
             "devices": self._fleet.run,
+            "boards together": self.boards.run,
             "recording": self._recorder.run,
+            "attendance": self._register.run,
+            "class cards": self._cards.run,
             "discovery": self._finder.run,
             "listening for cameras": self._finder.listen,
             "listening for services": self._finder.listen_to_services,
@@ -316,6 +359,20 @@ class Box:
 
     def person_names(self, persons: Collection[int]) -> dict[int, str]:
         return self._roster.names(persons)
+
+    @property
+    def cards(self) -> CardOffice:
+        return self._cards
+
+    async def _record(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        await self._writer.call(self._store.node.record_all, rows)
+
+    def _note_tapped(self, taps: Mapping[int, str | None]) -> None:
+        self._cards.note_rooms({room for room in taps.values() if room})
+        self._register.note(*taps)
+
+    def _note_judged(self, rooms: Collection[str]) -> None:
+        self._cards.note_rooms(rooms)
 
     def check_setup_code(self, code: str) -> bool:
         return hmac.compare_digest(code.strip().encode(), self._store.setup_code.encode())
@@ -415,6 +472,10 @@ class Box:
         }
         await self._writer.call(self._store.node.record, "audit_entry", [audit])
         return result
+
+    @property
+    def cameras(self) -> CameraDesk:
+        return self._camera_desk
 
     async def snapshot(self, device: DeviceId) -> bytes:
         return await self._fleet.cameras.snapshot(device)
@@ -570,6 +631,15 @@ class Box:
             )
             self._changes.tell(Change.SYNC)
             await asyncio.sleep(STATUS_EVERY_S)
+
+
+def attendance_rules(config: BoxConfig) -> Rules:
+    settings = config.class_cards
+    return Rules(
+        grace_ms=settings.grace_min * MINUTE_MS,
+        early_ms=settings.early_min * MINUTE_MS,
+        break_ms=settings.break_min * MINUTE_MS,
+    )
 
 
 def _call_soon(

@@ -27,7 +27,14 @@ from firmware_profiles.catalog import Catalog
 
 _log = logging.getLogger(__name__)
 
-SERIAL_KINDS = frozenset({DeviceKind.FARM_SENSOR, DeviceKind.CARD_READER})
+SERIAL_KINDS = frozenset(
+    {
+        DeviceKind.FARM_SENSOR,
+        DeviceKind.FARM_ACTUATOR,
+        DeviceKind.SAFETY_INPUT,
+        DeviceKind.CARD_READER,
+    }
+)
 CANDIDATES_MAX = 500
 
 

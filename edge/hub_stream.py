@@ -34,7 +34,7 @@ SILENT_S_MAX = 8.0
 """A line that acknowledges nothing for so long is left. Calling again costs seconds and the
 handshakes' bytes, and what was half said is said again: short cuts are waited for."""
 CONNECTING_SILENT_S_MAX = 4.0
-"""The same while the handshakes last, when there is less to lose."""
+"""The same before the hub has answered, when there is less to lose."""
 PROBE_EVERY_S = 1.0
 PROBE_BYTES = 16
 """A silent line is handed so much: a hundred bytes with all that TCP and TLS add. Once they arrive
@@ -151,10 +151,11 @@ class HubStream:
                 silent_s = progress.silent_s(now_s)
             except OSError as error:
                 raise HubUnreachableError(describe(error)) from error
-            if silent_s > (SILENT_S_MAX if self.sent_bytes else CONNECTING_SILENT_S_MAX):
+            is_answered = self._response is not None
+            if silent_s > (SILENT_S_MAX if is_answered else CONNECTING_SILENT_S_MAX):
                 self._drop()
                 raise HubSilentError("the line carries nothing more")
-            self._is_silent = self.sent_bytes > 0 and silent_s >= PROBE_EVERY_S
+            self._is_silent = is_answered and silent_s >= PROBE_EVERY_S
             if self._is_silent and now_s - probed_s >= PROBE_EVERY_S:
                 probed_s = now_s
                 self._probe()

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import sqlite3
-from collections import ChainMap, deque
-from collections.abc import Callable, Mapping, MutableMapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Never, assert_never
 
 from drivers.entities import (
@@ -29,19 +29,22 @@ _log = logging.getLogger(__name__)
 
 EVENTS_MAX = 20_000
 """Events that wait for the disk; beyond it the oldest readings go, and taps last of all."""
-BATCH_S = 0.2
+BATCH_S = 0.5
 DISK_RETRY_S = 1.0
 REPEAT_MS = 15 * 60 * 1000
 """A value that does not change is still recorded this often."""
 
-Deadbands = Mapping[tuple[DeviceId, str], float]
+_Place = tuple[DeviceId, str]
+Deadbands = Mapping[_Place, float]
 
 
 class Recorder:
     """Takes events at once (:meth:`take`) and writes them in :meth:`run`.
 
     ``deadbands`` is asked at each value, so that devices may be adopted while it runs.
-    ``room_of`` tells where a card reader hangs, ``is_far_behind`` when readings are thinned.
+    ``room_of`` tells where a card reader hangs, ``is_far_behind`` when readings are thinned;
+    ``tapped`` is told the moments of
+    durable taps and their rooms.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Recorder:
         room_of: Callable[[DeviceId], str | None],
         changed: Callable[[Change], None],
         is_far_behind: Callable[[], bool] = lambda: False,
+        tapped: Callable[[Mapping[int, str | None]], None] = lambda _: None,
     ) -> None:
         self._node = node
         self._writer = writer
@@ -62,11 +66,12 @@ class Recorder:
         self._room_of = room_of
         self._changed = changed
         self._is_far_behind = is_far_behind
+        self._tapped = tapped
         self._gaps: dict[DeviceId, Gap] = {}
         self._waiting: deque[DeviceEvent] = deque()
         self._disk_fails = False
         self._wake = asyncio.Event()
-        self._recorded: dict[tuple[DeviceId, str], Measurement] = {}
+        self._recorded: dict[_Place, Measurement] = {}
         self.latest: dict[tuple[DeviceId, str], Measurement] = {}
         self.presence: dict[DeviceId, Presence] = {}
         self.last_command: dict[DeviceId, CommandResult] = {}
@@ -126,7 +131,7 @@ class Recorder:
         """
         events = list(self._waiting)
         self._waiting.clear()
-        recorded = ChainMap[tuple[DeviceId, str], Measurement]({}, self._recorded)
+        recorded: dict[_Place, Measurement] = {}
         gaps = dict(self._gaps)
         rows = self._rows(events, recorded, gaps)
         try:
@@ -137,9 +142,16 @@ class Recorder:
             self._drop_beyond_the_limit()
             raise
         self._disk_fails = False
-        self._recorded.update(recorded.maps[0])
+        self._recorded.update(recorded)
         self._gaps = gaps
         if "card_tap" in rows:
+            self._tapped(
+                {
+                    each.observed_ms: self._room_of(each.device)
+                    for each in events
+                    if isinstance(each, CardRead)
+                }
+            )
             self._changed(Change.TAPS)
 
     def forget(self, device: DeviceId) -> None:
@@ -166,7 +178,7 @@ class Recorder:
     def _rows(
         self,
         events: list[DeviceEvent],
-        recorded: MutableMapping[tuple[DeviceId, str], Measurement],
+        recorded: dict[_Place, Measurement],
         gaps: Gaps,
     ) -> dict[str, list[Row]]:
         rows: dict[str, list[Row]] = {}
@@ -174,7 +186,9 @@ class Recorder:
         for event in events:
             match event:
                 case Measurement():
-                    if is_thinned and not is_kept(recorded.get(_point_of(event)), event):
+                    if is_thinned and not is_kept(
+                        self._last_recorded(recorded, _point_of(event)), event
+                    ):
                         note_left_out(gaps, event)
                     elif self._is_worth_recording(event, recorded):
                         for told in take_gap(gaps, event):
@@ -219,11 +233,15 @@ class Recorder:
             "card": tap.card if person is None else None,
         }
 
-    def _is_worth_recording(
-        self, event: Measurement, recorded: MutableMapping[tuple[DeviceId, str], Measurement]
-    ) -> bool:
+    def _last_recorded(
+        self, recorded: Mapping[_Place, Measurement], key: _Place
+    ) -> Measurement | None:
+        """Return what was recorded last of a point, in this batch or before."""
+        return recorded.get(key) or self._recorded.get(key)
+
+    def _is_worth_recording(self, event: Measurement, recorded: dict[_Place, Measurement]) -> bool:
         key = _point_of(event)
-        before = recorded.get(key)
+        before = self._last_recorded(recorded, key)
         if before is not None and before.quality is event.quality is not Quality.BAD:
             # A clock that was set back must not silence a value until it has caught up.
             quiet = 0 <= event.observed_ms - before.observed_ms < REPEAT_MS
@@ -243,7 +261,7 @@ class Recorder:
                 _log.error("the disk is too slow: readings are dropped; check the box's storage")
 
 
-def _point_of(event: Measurement) -> tuple[DeviceId, str]:
+def _point_of(event: Measurement) -> _Place:
     return event.device, event.point
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Never
 
 from edge.hub_stream import (
@@ -93,6 +94,7 @@ class Uplink:
         self._on_change = on_change
         self._meter = meter
         self._wake = asyncio.Event()
+        self._is_full = asyncio.Event()
         self._pace = Pace()
         self._conversation: Conversation | None = None
         self._may_hold_more = False  # the hub, than it could tell before the last cut
@@ -109,13 +111,22 @@ class Uplink:
 
     async def run(self) -> Never:
         """Keep the link until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_sealing())
-            tasks.create_task(self._keep_connected())
+        loop = asyncio.get_running_loop()
+        # A burst flows while it is recorded; what is fewer rows waits for company.
+        self._node.heed_full(
+            self._policy.rows, partial(loop.call_soon_threadsafe, self._is_full.set)
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_sealing())
+                tasks.create_task(self._keep_connected())
+        finally:
+            self._node.ignore_full()
         raise AssertionError("the uplink's tasks run until they are cancelled")
 
     async def _keep_sealing(self) -> Never:
         while True:
+            self._is_full.clear()
             policy = self._policy if self.state.connected else _OFFLINE
             try:
                 made = await self._writer.call(self._node.seal_due, policy, SEALED_AT_ONCE)
@@ -126,7 +137,11 @@ class Uplink:
             except sqlite3.Error as error:
                 _log.warning("nothing is sealed (%s); rows wait unsealed", error)
                 await asyncio.sleep(SEAL_RETRY_S)
-            await asyncio.sleep(SEAL_EVERY_S)
+            try:
+                async with asyncio.timeout(SEAL_EVERY_S):
+                    await self._is_full.wait()
+            except TimeoutError:
+                pass
 
     async def _keep_connected(self) -> Never:
         heard_s = _now_s()

@@ -2,10 +2,11 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import unquote
 
 import msgspec
 
@@ -15,6 +16,8 @@ from firmware_profiles.model import LinkType, Profile, ProfileId
 FILE_BYTES_MAX = 64 * 1024
 FILES_MAX = 1_000
 SCHEMA = 1
+GENERIC = "generic"
+"""The vendor of a profile that fits many makers' devices."""
 
 Rule = Callable[[Profile], Iterator[Flaw]]
 
@@ -43,6 +46,19 @@ class Catalog:
             for _, profile in sorted(self.profiles.items())
             if any(link.type == link_type for link in profile.links)
         ]
+
+    def by_scopes(self, scopes: Collection[str]) -> Profile | None:
+        """Return the camera model whose announced scopes fit best, None when none fits.
+
+        A maker's profile goes before a generic one, then the longest prefix wins.
+        """
+        fits = [
+            (profile.vendor != GENERIC, len(prefix), profile)
+            for _, profile in sorted(self.profiles.items())
+            for prefix in profile.match.onvif_scopes
+            if any(unquote(scope).startswith(prefix) for scope in scopes)
+        ]
+        return max(fits, key=lambda fit: fit[:2])[2] if fits else None
 
 
 def load_catalog(extra: Path | None = None) -> Catalog:

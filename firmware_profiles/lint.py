@@ -169,9 +169,8 @@ def _commands(profile: Profile) -> Iterator[Flaw]:
             fact = f"command {name} is verified by {command.verify.point!r}, which is no point"
             yield Flaw((*keys, "verify"), fact, "name a point of this profile")
         if (command.write is not None) is bool(command.request):
-            fact = (
-                f"command {name} has {'both' if command.request else 'neither'} write and request"
-            )
+            has = "both write and request" if command.request else "neither write nor request"
+            fact = f"command {name} has {has}"
             yield Flaw(keys, fact, "Modbus commands have write, all others request")
         elif (command.write is not None) is not modbus:
             fact = f"command {name} does not fit the links of the profile"

@@ -77,6 +77,7 @@ __all__ = [
 
 PARKED_AT_ONCE_MAX = 64
 """Bodies that are folded again in one transaction after an upgrade."""
+_ROWS_MAX = 2**63 - 1
 _NAMING_KEYS = frozenset({"box_certificate", "lesson_party", "confirmed_recipient"})
 """Tables by which the directory comes to know readers of keys that are granted already."""
 
@@ -130,6 +131,9 @@ class Node:
         )
         self.keys = KeyOffice(self, self.clock, self._keyring, recipients, self._sealer)
         self.history = History(self, self.clock, self._keyring, self._sealer, directory)
+        self._full_rows = _ROWS_MAX
+        self._tell_full: Callable[[], object] = _tell_nobody
+        self._is_full = False
         with self.transaction() as cursor:
             self._incarnation = open_incarnation(cursor, keys.origin, generation, random_bytes)
 
@@ -165,7 +169,22 @@ class Node:
             if self._connection.in_transaction:
                 cursor.execute("ROLLBACK")
             self._keyring.forget()
+            self._is_full = False
             raise
+        if self._is_full:
+            self._is_full = False
+            self._tell_full()
+
+    def heed_full(self, rows: int, tell: Callable[[], object]) -> None:
+        """Call ``tell`` whenever rows were written to a log in which ``rows`` wait to be sealed.
+
+        It is called in the thread that wrote them, once they are durable.
+        """
+        self._full_rows, self._tell_full = rows, tell
+
+    def ignore_full(self) -> None:
+        """Call nobody any more."""
+        self.heed_full(_ROWS_MAX, _tell_nobody)
 
     def record(self, table: str, rows: Sequence[Row], audience: str | None = None) -> None:
         """Write rows of one table durably; they are visible at once and travel when sealed.
@@ -201,7 +220,8 @@ class Node:
             except MalformedError as error:
                 raise RowError(f"rows of {table_name} cannot be sent: {error}") from error
             log_id = log_id_of(cursor, name)
-            oplog.append(cursor, self.clock, log_id, name, table, reached_rows)
+            waiting = oplog.append(cursor, self.clock, log_id, name, table, reached_rows)
+            self._is_full |= waiting >= self._full_rows
         if table_name in _NAMING_KEYS:
             self._sealer.readers_changed = True
 
@@ -561,3 +581,7 @@ class Node:
                 return f"s{row.get('school', self.origin)!s}"
             case Audience.LESSON:
                 return f"l{row['lesson']!s}"
+
+
+def _tell_nobody() -> None:
+    """Hear that a log is full where nobody seals by that."""

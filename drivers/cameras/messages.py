@@ -6,10 +6,12 @@ one reply to each comes up, in any order, matched by ``number``.
 
 import asyncio
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
 from drivers.codecs.digest import Credentials
+from drivers.codecs.pull_point import CameraEvent
 from drivers.errors import ProtocolError
 
 FRAME_BYTES_MAX = 4 * 1024 * 1024
@@ -21,13 +23,14 @@ _LENGTH_BYTES = 4
 class CameraAccess:
     """How to reach a camera: its ONVIF device service, and what a person entered on adoption.
 
-    Once ``serial`` is known, a camera that shows another one is refused: another device has
-    taken over the address.
+    Once ``serial`` or ``mac`` is known, a camera that shows another one is refused: another device
+    has taken over the address.
     """
 
     address: str
     credentials: Credentials | None = None
     serial: str | None = None
+    mac: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,10 @@ class StreamProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraDescription:
-    """What a camera is; ``notes`` are sentences on what it told that was refused."""
+    """What a camera is; ``notes`` are sentences on what it told that was refused.
+
+    ``video_source`` is what imaging is set on, None where the camera has no imaging service.
+    """
 
     manufacturer: str
     model: str
@@ -56,6 +62,8 @@ class CameraDescription:
     sub: StreamProfile | None
     snapshot_uri: str | None
     has_ptz: bool
+    has_events: bool = False
+    video_source: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -63,6 +71,33 @@ class CameraDescription:
 class Preset:
     token: str
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Motion:
+    """How fast to turn and zoom, each -1 to 1: right, up and in are positive."""
+
+    pan: float = 0.0
+    tilt: float = 0.0
+    zoom: float = 0.0
+
+    @property
+    def is_rest(self) -> bool:
+        return not (self.pan or self.tilt or self.zoom)
+
+
+ImagingField = Literal["brightness", "contrast", "saturation", "sharpness"]
+IMAGING_FIELDS: tuple[ImagingField, ...] = ("brightness", "contrast", "saturation", "sharpness")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagingValue:
+    """One setting of the picture in the camera's own numbers, and what it may be."""
+
+    field: ImagingField
+    value: float
+    low: float
+    high: float
 
 
 class Describe(msgspec.Struct, frozen=True, tag=True):
@@ -94,6 +129,67 @@ class GoToPreset(msgspec.Struct, frozen=True, tag=True):
     preset: str
 
 
+class SetPreset(msgspec.Struct, frozen=True, tag=True):
+    """Store where the camera looks now under a name."""
+
+    number: int
+    access: CameraAccess
+    profile: str
+    name: str
+
+
+class RemovePreset(msgspec.Struct, frozen=True, tag=True):
+    number: int
+    access: CameraAccess
+    profile: str
+    preset: str
+
+
+class GoHome(msgspec.Struct, frozen=True, tag=True):
+    number: int
+    access: CameraAccess
+    profile: str
+
+
+class Move(msgspec.Struct, frozen=True, tag=True):
+    """Turn until told otherwise, at most ``timeout_s``; a motion at rest stops."""
+
+    number: int
+    access: CameraAccess
+    profile: str
+    motion: Motion
+    timeout_s: float
+
+
+class ReadImaging(msgspec.Struct, frozen=True, tag=True):
+    number: int
+    access: CameraAccess
+    source: str
+
+
+class SetImaging(msgspec.Struct, frozen=True, tag=True):
+    number: int
+    access: CameraAccess
+    source: str
+    field: ImagingField
+    value: float
+
+
+class PullEvents(msgspec.Struct, frozen=True, tag=True):
+    """Wait for events up to ``wait_s``; the worker keeps the subscription, and renews it."""
+
+    number: int
+    access: CameraAccess
+    wait_s: int
+
+
+class Unsubscribe(msgspec.Struct, frozen=True, tag=True):
+    """End a camera's subscription, if there is one."""
+
+    number: int
+    access: CameraAccess
+
+
 class Described(msgspec.Struct, frozen=True, tag=True):
     number: int
     description: CameraDescription
@@ -114,7 +210,31 @@ class PresetsListed(msgspec.Struct, frozen=True, tag=True):
     presets: tuple[Preset, ...]
 
 
-class PresetReached(msgspec.Struct, frozen=True, tag=True):
+class PresetSet(msgspec.Struct, frozen=True, tag=True):
+    number: int
+    preset: str
+
+
+class ImagingRead(msgspec.Struct, frozen=True, tag=True):
+    number: int
+    values: tuple[ImagingValue, ...]
+
+
+class EventsPulled(msgspec.Struct, frozen=True, tag=True):
+    """``clock_offset_ms`` as of the answer, None where it told no time.
+
+    ``is_new`` says that the subscription is: what happened before it was not heard.
+    """
+
+    number: int
+    events: tuple[CameraEvent, ...]
+    clock_offset_ms: int | None
+    is_new: bool
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """The camera agreed."""
+
     number: int
 
 
@@ -126,8 +246,21 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-Request = Describe | ReadClock | FetchSnapshot | ListPresets | GoToPreset
-Reply = Described | ClockRead | SnapshotFetched | PresetsListed | PresetReached | Failed
+ControlRequest = (
+    ListPresets | GoToPreset | SetPreset | RemovePreset | GoHome | Move | ReadImaging | SetImaging
+)
+Request = Describe | ReadClock | FetchSnapshot | PullEvents | Unsubscribe | ControlRequest
+Reply = (
+    Described
+    | ClockRead
+    | SnapshotFetched
+    | PresetsListed
+    | PresetSet
+    | ImagingRead
+    | EventsPulled
+    | Done
+    | Failed
+)
 
 _requests = msgspec.json.Decoder(Request)
 _replies = msgspec.json.Decoder(Reply)

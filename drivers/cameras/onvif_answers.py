@@ -63,8 +63,13 @@ class Encoder(msgspec.Struct, frozen=True, rename="pascal"):
     rate_control: RateControl | None = None
 
 
+class VideoSource(msgspec.Struct, frozen=True, rename="pascal"):
+    source_token: str | None = None
+
+
 class MediaProfile(msgspec.Struct, frozen=True):
     token: str
+    source: VideoSource | None = msgspec.field(default=None, name="VideoSourceConfiguration")
     encoder: Encoder | None = msgspec.field(default=None, name="VideoEncoderConfiguration")
     ptz: dict[str, object] | None = msgspec.field(default=None, name="PTZConfiguration")
 
@@ -85,3 +90,22 @@ class MediaUri(msgspec.Struct, frozen=True, rename="pascal"):
 class PresetAnswer(msgspec.Struct, frozen=True):
     token: str | None = None
     name: str | None = msgspec.field(default=None, name="Name")
+
+
+class Range(msgspec.Struct, frozen=True, rename="pascal"):
+    min: float | None = None
+    max: float | None = None
+
+
+class ImagingSettings(msgspec.Struct, frozen=True, rename="pascal"):
+    brightness: float | None = None
+    contrast: float | None = None
+    saturation: float | None = msgspec.field(default=None, name="ColorSaturation")
+    sharpness: float | None = None
+
+
+class ImagingOptions(msgspec.Struct, frozen=True, rename="pascal"):
+    brightness: Range | None = None
+    contrast: Range | None = None
+    saturation: Range | None = msgspec.field(default=None, name="ColorSaturation")
+    sharpness: Range | None = None

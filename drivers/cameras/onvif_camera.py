@@ -1,12 +1,25 @@
-"""One adopted ONVIF camera: its description, presence, clock and pictures."""
+"""One adopted ONVIF camera: description, presence, clock, events, pictures and turning."""
 
 import asyncio
 import random
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Never
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from drivers.cameras.messages import CameraAccess, CameraDescription, Preset
+from drivers.cameras.event_states import EventStates
+from drivers.cameras.messages import (
+    CameraAccess,
+    CameraDescription,
+    EventsPulled,
+    ImagingField,
+    ImagingValue,
+    Motion,
+    Preset,
+)
+from drivers.cameras.outages import Loss, Outages
 from drivers.cameras.worker import CameraWorker
 from drivers.entities import (
     CommandResult,
@@ -19,12 +32,23 @@ from drivers.entities import (
     Quality,
 )
 from drivers.errors import DriverError, RefusedError, UnreachableError
+from firmware_profiles.model import Event
 
 STATUS_S = 30.0
+PULL_S = 25
+"""How long a camera may keep a pull for events; its answer is also its sign of life."""
+PULL_PAUSE_S = 0.2
+EVENTS_AGAIN_S = 5.0
+EVENTS_AGAIN_MAX_S = 120.0
+MOVE_S = 2.0
+"""A camera ends a move by itself after this, unless told again."""
+NUDGE_S = 0.4
+STOP_TRIES = 3
 CLOCK_OFFSET_GOOD_MS = 5_000
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 30.0
 BACKOFF_REFUSED_S = 120.0  # cameras lock out after a few wrong passwords
+GOODBYE_S = 2.0
 _MS = 1000
 
 
@@ -32,7 +56,9 @@ class OnvifCamera:
     """One camera; ``run`` watches it, everything else may be called from other tasks.
 
     ``description`` is what the camera told last, kept while it is away. ``status_s`` is the period
-    of the watch, spread by a tenth so that hundreds of cameras are not asked at once.
+    of the watch, spread by a tenth so that hundreds of cameras are not asked at once; a camera that
+    answers pulls for ``events`` (of its profile) is not asked otherwise. ``outages`` is its
+    ledger; an older one may be put in its place.
     """
 
     def __init__(
@@ -44,27 +70,40 @@ class OnvifCamera:
         sink: EventSink,
         rng: random.Random,
         *,
+        events: Sequence[Event] = (),
         status_s: float = STATUS_S,
     ) -> None:
         self.description: CameraDescription | None = None
+        self.presets: tuple[Preset, ...] = ()
+        self.imaging: tuple[ImagingValue, ...] = ()
+        self.outages = Outages()
         self._device = device
         self._access = access
         self._worker = worker
         self._now_ms = now_ms
         self._sink = sink
         self._rng = rng
+        self._states = EventStates(device, events, f"onvif {access.address}")
+        self._wants_events = any(event.format == "onvif" for event in events)
         self._status_s = status_s
         self._online: bool | None = None
+        self._turn = asyncio.Lock()
 
     async def run(self) -> Never:
         """Watch the camera until cancelled; a camera that comes back is described anew."""
-        while True:
-            async for attempt in AsyncRetrying(
-                wait=self._backoff_s, retry=retry_if_exception_type(DriverError)
-            ):
-                with attempt:
-                    await self._watch()
-            await asyncio.sleep(self._rng.uniform(BACKOFF_FIRST_S / 2, BACKOFF_FIRST_S))
+        try:
+            while True:
+                async for attempt in AsyncRetrying(
+                    wait=self._backoff_s, retry=retry_if_exception_type(DriverError)
+                ):
+                    with attempt:
+                        await self._watch()
+                await asyncio.sleep(self._rng.uniform(BACKOFF_FIRST_S / 2, BACKOFF_FIRST_S))
+        finally:
+            if self.description is not None and self.description.has_events:
+                with suppress(DriverError, TimeoutError):
+                    async with asyncio.timeout(GOODBYE_S):
+                        await self._worker.unsubscribe(self._access)
 
     async def snapshot(self) -> bytes:
         """Return a JPEG picture as it is now.
@@ -72,48 +111,203 @@ class OnvifCamera:
         Raises UnreachableError before the first description, RefusedError when the camera has no
         snapshots, and what ``CameraWorker.fetch_snapshot`` raises.
         """
-        uri = self._known().snapshot_uri
+        uri = self.known().snapshot_uri
         if uri is None:
             raise RefusedError(f"camera {self._device}: offers no snapshot; use its stream")
         return await self._worker.fetch_snapshot(self._access, uri)
 
-    async def presets(self) -> tuple[Preset, ...]:
-        """Return the stored positions, none for a camera that does not move."""
-        known = self._known()
-        if not known.has_ptz:
-            return ()
-        return await self._worker.list_presets(self._access, known.main.token)
-
     async def go_to_preset(self, preset: str) -> CommandResult:
         """Turn to a stored position; ONVIF acknowledges before the camera has arrived."""
         try:
-            await self._worker.go_to_preset(self._access, self._known().main.token, preset)
+            profile = self._turning_profile()
+            await self._worker.go_to_preset(self._access, profile, preset)
         except DriverError as error:
-            return self._report(preset, Outcome.FAILED, str(error))
-        return self._report(preset, Outcome.ACKNOWLEDGED, "")
+            return self._report(f"preset {preset}", Outcome.FAILED, str(error))
+        return self._report(f"preset {preset}", Outcome.ACKNOWLEDGED, "")
 
-    def _known(self) -> CameraDescription:
+    async def go_home(self) -> CommandResult:
+        """Turn to the position the camera itself calls home."""
+        try:
+            await self._worker.go_home(self._access, self._turning_profile())
+        except DriverError as error:
+            return self._report("home", Outcome.FAILED, str(error))
+        return self._report("home", Outcome.ACKNOWLEDGED, "")
+
+    async def set_preset(self, name: str) -> CommandResult:
+        """Store where the camera looks now; verified by its list."""
+        try:
+            profile = self._turning_profile()
+            token = await self._worker.set_preset(self._access, profile, name)
+            self.presets = await self._worker.list_presets(self._access, profile)
+        except DriverError as error:
+            return self._report(f"set preset {name}", Outcome.FAILED, str(error))
+        is_listed = any(preset.token == token for preset in self.presets)
+        outcome = Outcome.VERIFIED if is_listed else Outcome.ACKNOWLEDGED
+        return self._report(f"set preset {name}", outcome, "")
+
+    async def remove_preset(self, preset: str) -> CommandResult:
+        """Forget a stored position; verified by the camera's list."""
+        try:
+            profile = self._turning_profile()
+            await self._worker.remove_preset(self._access, profile, preset)
+            self.presets = await self._worker.list_presets(self._access, profile)
+        except DriverError as error:
+            return self._report(f"remove preset {preset}", Outcome.FAILED, str(error))
+        is_listed = any(known.token == preset for known in self.presets)
+        outcome = Outcome.ACKNOWLEDGED if is_listed else Outcome.VERIFIED
+        return self._report(f"remove preset {preset}", outcome, "")
+
+    async def move(self, motion: Motion) -> None:
+        """Turn until :meth:`stop`, or for ``MOVE_S`` when nobody repeats it; raises DriverError.
+
+        Who holds a key repeats it; what is repeated is not told again.
+        """
+        async with self._turn:
+            await self._worker.move(self._access, self._turning_profile(), motion, MOVE_S)
+
+    async def stop(self) -> None:
+        """Stop turning; tried again, as a camera that goes on turning is worse than a late answer.
+
+        Raises DriverError when it cannot be told; the camera then stops by itself.
+        """
+        async with self._turn:
+            profile = self._turning_profile()
+            for left in reversed(range(STOP_TRIES)):
+                try:
+                    await self._worker.move(self._access, profile, Motion(), MOVE_S)
+                except UnreachableError:
+                    if not left:
+                        raise
+                else:
+                    return
+
+    async def nudge(self, word: str, motion: Motion) -> CommandResult:
+        """Turn a little and stop."""
+        try:
+            await self.move(motion)
+            try:
+                await asyncio.sleep(NUDGE_S)
+            finally:
+                await self.stop()
+        except DriverError as error:
+            return self._report(f"move {word}", Outcome.FAILED, str(error))
+        return self._report(f"move {word}", Outcome.ACKNOWLEDGED, "")
+
+    def moved(self, motion: Motion, detail: str) -> None:
+        """Note that a person turned the camera by hand; ``detail`` is why it stopped."""
+        told = f"move {motion.pan:g} {motion.tilt:g} {motion.zoom:g}"
+        self._report(told, Outcome.ACKNOWLEDGED, detail)
+
+    async def set_imaging(self, field: ImagingField, value: float) -> CommandResult:
+        """Set one value of the picture, and read it back."""
+        told = f"{field} {value:g}"
+        try:
+            source = self.known().video_source
+            if source is None:
+                raise RefusedError(f"camera {self._device}: has no imaging service")
+            await self._worker.set_imaging(self._access, source, field, value)
+            self.imaging = await self._worker.read_imaging(self._access, source)
+        except DriverError as error:
+            return self._report(told, Outcome.FAILED, str(error))
+        found = next((each.value for each in self.imaging if each.field == field), None)
+        if found == value:
+            return self._report(told, Outcome.VERIFIED, "")
+        return self._report(told, Outcome.FAILED, f"the camera keeps {found}; set it on the camera")
+
+    def known(self) -> CameraDescription:
+        """Return what the camera told last; raises UnreachableError before it did."""
         if self.description is None:
             raise UnreachableError(f"camera {self._device}: has not answered yet; check its power")
         return self.description
+
+    def lost(self, loss: Loss, reason: str) -> None:
+        """Note in the ledger that something of the camera is lost."""
+        self.outages.lost(loss, reason, self._now_ms())
+
+    def back(self, loss: Loss) -> None:
+        """Note that something works; tells how long it did not."""
+        outage = self.outages.back(loss, self._now_ms())
+        if outage is not None and outage.until_ms is not None:
+            lasted_s = (outage.until_ms - outage.since_ms) / _MS
+            self._measure(f"recovery_{loss}", lasted_s, unit="s", reason=outage.reason)
+
+    def _turning_profile(self) -> str:
+        known = self.known()
+        if not known.has_ptz:
+            raise RefusedError(f"camera {self._device}: cannot be turned")
+        return known.main.token
 
     async def _watch(self) -> None:
         """Raise DriverError while the camera cannot be described; return when it went away."""
         is_described = False
         try:
-            self.description = await self._worker.describe(self._access)
+            description = await self._worker.describe(self._access)
+            self.description = description
             is_described = True
+            if self._access.mac is None:
+                # An address that another device takes over is noticed even without a serial number.
+                self._access = replace(self._access, mac=description.mac)
+            self.back(Loss.CONTROL)
             self._set_presence(online=True, reason="answers")
-            self._tell_addresses(self.description)
-            self._tell_clock(self.description.clock_offset_ms)
-            while True:
-                await asyncio.sleep(self._status_s * self._rng.uniform(0.9, 1.1))
-                self._tell_clock(await self._worker.read_clock(self._access))
+            self._tell_addresses(description)
+            self._tell_clock(description.clock_offset_ms)
+            await self._read_control(description)
+            await self._follow(description)
         except DriverError as error:
+            if self._online:
+                self.lost(Loss.CONTROL, str(error))
             self._set_presence(online=False, reason=str(error))
             self._measure("reachable", "no", reason=str(error))
             if not is_described:
                 raise
+
+    async def _read_control(self, description: CameraDescription) -> None:
+        """Learn what can be turned and set; a camera that refuses that is watched all the same."""
+        with suppress(RefusedError):
+            if description.has_ptz:
+                self.presets = await self._worker.list_presets(self._access, description.main.token)
+        with suppress(RefusedError):
+            if description.video_source is not None:
+                self.imaging = await self._worker.read_imaging(
+                    self._access, description.video_source
+                )
+
+    async def _follow(self, description: CameraDescription) -> None:
+        """Pull events and read the clock until the camera is gone: then DriverError."""
+        loop = asyncio.get_running_loop()
+        pulls = self._wants_events and description.has_events
+        failures, pull_at_s = 0, loop.time()
+        while True:
+            if not pulls or loop.time() < pull_at_s:
+                wait_s = self._status_s * self._rng.uniform(0.9, 1.1)
+                await asyncio.sleep(min(wait_s, pull_at_s - loop.time()) if pulls else wait_s)
+            if pulls and loop.time() >= pull_at_s:
+                begun_s = loop.time()
+                try:
+                    pulled = await self._worker.pull_events(self._access, PULL_S)
+                except DriverError as error:
+                    self.lost(Loss.EVENTS, str(error))
+                    longest = min(EVENTS_AGAIN_MAX_S, EVENTS_AGAIN_S * 2 ** min(failures, 8))
+                    failures += 1
+                    pull_at_s = loop.time() + self._rng.uniform(longest / 2, longest)
+                else:
+                    failures = 0
+                    self._take_events(pulled)
+                    # A camera that does not wait, although asked to, is not asked all the time.
+                    is_hasty = not pulled.events and loop.time() - begun_s < 1
+                    pull_at_s = loop.time() + (EVENTS_AGAIN_S if is_hasty else PULL_PAUSE_S)
+                    if pulled.clock_offset_ms is not None:
+                        self._tell_clock(pulled.clock_offset_ms)
+                        continue
+            self._tell_clock(await self._worker.read_clock(self._access))
+
+    def _take_events(self, pulled: EventsPulled) -> None:
+        self.back(Loss.EVENTS)
+        if pulled.is_new:
+            self._states.forget()
+        offset_ms = pulled.clock_offset_ms or 0
+        for event in self._states.take(pulled.events, self._now_ms(), offset_ms):
+            self._sink(event)
 
     def _tell_addresses(self, description: CameraDescription) -> None:
         self._measure("stream_main", description.main.uri)
@@ -155,10 +349,10 @@ class OnvifCamera:
             )
         )
 
-    def _report(self, preset: str, outcome: Outcome, detail: str) -> CommandResult:
+    def _report(self, command: str, outcome: Outcome, detail: str) -> CommandResult:
         result = CommandResult(
             device=self._device,
-            command=f"preset {preset}",
+            command=command,
             outcome=outcome,
             observed_ms=self._now_ms(),
             detail=detail,

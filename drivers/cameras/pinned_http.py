@@ -62,6 +62,13 @@ def _parts(url: str) -> tuple[IPv4Address, str, str]:
     return host, parts.scheme, rebuilt
 
 
+def wrong_password(host: IPv4Address, challenge: str = "") -> str:
+    """Return what to tell a person of a camera that does not let the box in."""
+    if challenge == "basic":
+        return f"camera {host}: wants the password in clear (Basic); refused, turn on Digest"
+    return f"camera {host}: user name or password refused; enter the camera's own"
+
+
 async def fetch(
     session: aiohttp.ClientSession,
     request: tuple[str, str, bytes | None],

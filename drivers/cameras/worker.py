@@ -11,7 +11,17 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from drivers import errors
 from drivers.cameras import messages
-from drivers.cameras.messages import CameraAccess, CameraDescription, Preset, Reply, Request
+from drivers.cameras.messages import (
+    CameraAccess,
+    CameraDescription,
+    EventsPulled,
+    ImagingField,
+    ImagingValue,
+    Motion,
+    Preset,
+    Reply,
+    Request,
+)
 from drivers.errors import DriverError, ProtocolError, SetupError, UnreachableError
 
 # Longer than the worker gives its own tasks: only a worker that hangs exceeds these.
@@ -98,8 +108,57 @@ class CameraWorker:
 
     async def go_to_preset(self, access: CameraAccess, profile: str, preset: str) -> None:
         await self._ask(
-            lambda number: messages.GoToPreset(number, access, profile, preset),
-            messages.PresetReached,
+            lambda number: messages.GoToPreset(number, access, profile, preset), messages.Done
+        )
+
+    async def set_preset(self, access: CameraAccess, profile: str, name: str) -> str:
+        """Store where a camera looks now; returns the new position's token."""
+        asked = await self._ask(
+            lambda number: messages.SetPreset(number, access, profile, name), messages.PresetSet
+        )
+        return asked.preset
+
+    async def remove_preset(self, access: CameraAccess, profile: str, preset: str) -> None:
+        await self._ask(
+            lambda number: messages.RemovePreset(number, access, profile, preset), messages.Done
+        )
+
+    async def go_home(self, access: CameraAccess, profile: str) -> None:
+        await self._ask(lambda number: messages.GoHome(number, access, profile), messages.Done)
+
+    async def move(
+        self, access: CameraAccess, profile: str, motion: Motion, timeout_s: float
+    ) -> None:
+        """Turn until told otherwise, at most ``timeout_s``; a motion at rest stops."""
+        await self._ask(
+            lambda number: messages.Move(number, access, profile, motion, timeout_s), messages.Done
+        )
+
+    async def read_imaging(self, access: CameraAccess, source: str) -> tuple[ImagingValue, ...]:
+        asked = await self._ask(
+            lambda number: messages.ReadImaging(number, access, source), messages.ImagingRead
+        )
+        return asked.values
+
+    async def set_imaging(
+        self, access: CameraAccess, source: str, field: ImagingField, value: float
+    ) -> None:
+        await self._ask(
+            lambda number: messages.SetImaging(number, access, source, field, value), messages.Done
+        )
+
+    async def pull_events(self, access: CameraAccess, wait_s: int) -> EventsPulled:
+        """Return what happened, after ``wait_s`` at the latest; the first call subscribes."""
+        return await self._ask_now(
+            lambda number: messages.PullEvents(number, access, wait_s),
+            messages.EventsPulled,
+            wait_s + OTHER_S,
+        )
+
+    async def unsubscribe(self, access: CameraAccess) -> None:
+        """End a camera's subscription; harmless when there is none."""
+        await self._ask_now(
+            lambda number: messages.Unsubscribe(number, access), messages.Done, OTHER_S
         )
 
     async def _ask(
@@ -108,11 +167,17 @@ class CameraWorker:
         expected: type[_Answer],
         timeout_s: float = OTHER_S,
     ) -> _Answer:
-        self._wanted.set()
         async with self._slots:
-            self._number += 1
-            number = self._number
-            reply = await self._exchange(number, build(number), timeout_s)
+            return await self._ask_now(build, expected, timeout_s)
+
+    async def _ask_now(
+        self, build: Callable[[int], Request], expected: type[_Answer], timeout_s: float
+    ) -> _Answer:
+        """Ask without a slot: who only waits for events must keep no question from its turn."""
+        self._wanted.set()
+        self._number += 1
+        number = self._number
+        reply = await self._exchange(number, build(number), timeout_s)
         if isinstance(reply, messages.Failed):
             raise _ERRORS.get(reply.kind, ProtocolError)(reply.reason)
         if not isinstance(reply, expected):

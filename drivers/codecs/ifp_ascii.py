@@ -3,7 +3,8 @@
 Source: ViewSonic ViewBoard IFP33 Series User Manual, "Protocol" (set and get functions), BenQ
 RP6504 RS232 & LAN Protocol: ``8``, two digits of the id (99: every display), ``s`` or ``g``, the
 function, three characters of value, CR. A set is answered ``4 id +`` or ``4 id -`` (some models
-leave the id out of the answer to power, BenQ writes the sign alone), a get ``8 id r function value`` or ``-``.
+leave the id out of the answer to power, BenQ writes the sign alone), a get
+``8 id r function value`` or ``-``.
 
 Texts leave length, id and CR out: ``s!001``, ``gl000``, ``rl001``, ``+``.
 """

@@ -16,6 +16,7 @@ REGISTERS_MAX = 125
 WRITTEN_BITS_MAX = 1968
 WRITTEN_REGISTERS_MAX = 123
 RTU_FRAME_MAX = 256
+RTU_REPLY_MIN = 5
 MBAP_BYTES = 7
 ADDRESS_MAX = 0xFFFF
 ON = 0xFF00
@@ -160,6 +161,14 @@ class RtuReplyDecoder:
         """All bytes so far."""
         return bytes(self._buffer)
 
+    @property
+    def missing(self) -> int:
+        """Bytes to come before the reply can be complete, at least."""
+        buffer = self._buffer
+        shortest = len(buffer) < 2 or buffer[1] & 0x80  # noqa: PLR2004 — unit and function
+        length = RTU_REPLY_MIN if shortest else _reply_pdu_length(self._request) + 3
+        return length - len(buffer)
+
     def feed(self, data: bytes) -> Reply | None:
         """Return the reply when it is complete; ProtocolError as soon as it cannot become one."""
         self._buffer += data
@@ -171,7 +180,7 @@ class RtuReplyDecoder:
         refused = buffer[1] == request.function | 0x80
         if not refused and buffer[1] != request.function:
             raise ProtocolError(f"function {buffer[1]} came, {request.function} was asked")
-        expected = 5 if refused else _reply_pdu_length(request) + 3
+        expected = RTU_REPLY_MIN if refused else _reply_pdu_length(request) + 3
         if len(buffer) > expected:
             raise ProtocolError(f"{len(buffer)} bytes came where {expected} make the reply")
         if len(buffer) < expected:

@@ -3,8 +3,9 @@
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from drivers.entities import Quality
 from firmware_profiles.model import REGISTERS, DataType, Order, Point
@@ -29,8 +30,7 @@ _DIGITS: Mapping[DataType, int] = MappingProxyType({"bcd16": 4, "bcd32": 8})
 DECIMALS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class PointValue:
+class PointValue(Struct, frozen=True):
     """What a point's registers say; ``value`` is None only with ``Quality.BAD``."""
 
     value: float | str | None

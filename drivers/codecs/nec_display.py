@@ -22,7 +22,7 @@ _TEXT = re.compile(r"[A-F][ -~]{2,100}")
 _CONTROLLER = 0x30
 _FIRST_MONITOR = 0x40  # monitor 1 is "A"
 _REPLIES = {"A": "B", "C": "D", "E": "F"}
-_NULL = "BE"  # §5: the monitor does not know the message
+_NULL = "BBE"  # §5: the monitor does not know the message
 
 
 class NecDisplayFraming:
@@ -39,15 +39,17 @@ class NecDisplayFraming:
         return self._texts(data, receiver=_CONTROLLER, sender=self._monitor)
 
     def fits(self, question: str, answer: str) -> bool:
+        if answer == _NULL:
+            return True
         if answer[:1] != _REPLIES.get(question[:1]):
-            return answer[1:] == _NULL
+            return False
         if question.startswith("A"):
             # Replies repeat the operation: D6 of 01D6, C203D6 of C203D60001.
-            return question[1:7][-2:] in answer[1:10] or answer[1:] == _NULL
+            return question[1:7][-2:] in answer[1:10]
         return question[1:5] == answer[3:7]
 
     def lacks(self, answer: str) -> str:
-        if answer[1:] == _NULL:
+        if answer == _NULL:
             return "that it does not know the message"
         if answer[:1] in {"D", "F"} and answer[1:3] == "01":
             return "unsupported operation (01)"
@@ -64,7 +66,8 @@ class NecDisplayFraming:
         return _frame(answer, receiver=_CONTROLLER, sender=self._monitor)
 
     def refusal(self, question: str) -> str:
-        return f"{_REPLIES[question[:1]]}{_NULL}"
+        del question
+        return _NULL
 
     def clear(self) -> None:
         self._waiting.clear()

@@ -14,6 +14,8 @@ _HEADER = 5
 _DATA_MAX = 128
 _ANSWERED = 0x20
 _FAILED = 0xA0
+_QUESTIONS = frozenset(range(4))
+_ANSWERS = frozenset(first | kind for first in _QUESTIONS for kind in (_ANSWERED, _FAILED))
 _LACKING = {"00 00": "an unknown command", "00 01": "a command of other models"}
 
 
@@ -28,7 +30,7 @@ class NecProjectorFraming:
         return _frame(question)
 
     def receive_answers(self, data: bytes) -> list[str]:
-        return [text for text in self._texts(data) if int(text[:2], 16) & _ANSWERED]
+        return self._texts(data, _ANSWERS)
 
     def fits(self, question: str, answer: str) -> bool:
         first = int(question[:2], 16)
@@ -42,7 +44,7 @@ class NecProjectorFraming:
         return f"error {answer[15:20]}" if _has_failed(answer) and not self.lacks(answer) else ""
 
     def receive_questions(self, data: bytes) -> list[str]:
-        return [text for text in self._texts(data) if not int(text[:2], 16) & _ANSWERED]
+        return self._texts(data, _QUESTIONS)
 
     def encode_answer(self, answer: str) -> bytes:
         return _frame(answer)
@@ -54,12 +56,12 @@ class NecProjectorFraming:
     def clear(self) -> None:
         self._waiting.clear()
 
-    def _texts(self, data: bytes) -> list[str]:
+    def _texts(self, data: bytes, begins: frozenset[int]) -> list[str]:
         waiting = self._waiting.add(data)
         texts = []
         while len(waiting) > _HEADER:
             count = waiting[4]
-            if count > _DATA_MAX:
+            if count > _DATA_MAX or waiting[0] not in begins:
                 waiting = waiting[1:]
             elif len(waiting) <= _HEADER + count:
                 break

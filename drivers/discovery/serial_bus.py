@@ -26,7 +26,7 @@ from firmware_profiles.model import Link, ProbeStep, Profile
 
 LISTEN_S = 2.0
 BUDGET_S = 120.0
-"""A port where nobody answers takes about 80 s: every unit id at each speed of the profiles."""
+"""A port where nobody answers takes about 100 s: every unit id at each speed of the profiles."""
 PORTS_MAX = 64
 QUIET_S = 0.03
 # From the request's last bit to the reply's first byte at our side, USB adapter included.

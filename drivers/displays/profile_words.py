@@ -56,10 +56,11 @@ def read_point(point: Point, text: str) -> float | str:
     if wire is None:
         raise ProtocolError(f"{point.id}: the display answers {text[:40]!r}")
     if point.enum:
-        if wire not in point.enum:
-            known = ", ".join(point.enum)
-            raise ProtocolError(f"{point.id}: the display answers {wire[:20]!r}, not {known}")
-        return point.enum[wire]
+        for spelling in (wire, wire.upper(), wire.lower()):
+            if spelling in point.enum:
+                return point.enum[spelling]
+        known = ", ".join(point.enum)
+        raise ProtocolError(f"{point.id}: the display answers {wire[:20]!r}, not {known}")
     if "{value:" in point.reply:
         number = int(wire) * point.scale + point.offset
         if point.valid is not None and not point.valid.low <= number <= point.valid.high:

@@ -20,6 +20,7 @@ from drivers.simulators.modbus_rtu import ModbusRtuSimulator, SimulatedUnit
 from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
 from drivers.simulators.onvif_replies import CameraStream
 from drivers.simulators.pjlink_projector import PjlinkProjector
+from drivers.simulators.profile_unit import ProfileUnit
 from drivers.simulators.rtsp_camera import STREAMS, RtspCamera
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import Profile, ProfileId
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 RTSP_PORT = 8554
 PROBES = (("soil-sen0601",), ("air-485-07d0", "air-xy-md02"), ("light-485-200klx",))
 """What the simulated farm has: one probe of each row."""
+RELAYS = ProfileId("relay-waveshare-rtu-8")
+"""What switches its pumps and vents, on the same line."""
 
 
 def main() -> None:
@@ -128,17 +131,20 @@ def _media(stream: RtspCamera) -> CameraMedia:
 def _bus(
     options: argparse.Namespace, name: str, rng: random.Random, values: random.Random
 ) -> ModbusRtuSimulator:
-    probes = _probes(rng)
+    probes, relays = _probes(rng), load_catalog().profiles[RELAYS]
     # The two likeliest speeds of each model: what its document calls the factory setting.
-    speeds = set.intersection(*(set(probe.link("modbus_rtu").baud[:2]) for probe in probes))
-    ids = rng.sample(range(1, 248), len(probes))
+    speeds = set.intersection(
+        *(set(probe.link("modbus_rtu").baud[:2]) for probe in (*probes, relays))
+    )
+    *ids, relays_id = rng.sample(range(1, 248), len(probes) + 1)
     return ModbusRtuSimulator(
         path=options.lines / name,
         baud=rng.choice(sorted(speeds)),
         units=[
             SimulatedUnit(unit, probe, random.Random(values.random()))  # noqa: S311 - seeded
             for unit, probe in zip(ids, probes, strict=True)
-        ],
+        ]
+        + [ProfileUnit(relays_id, relays)],
         ledger=Ledger(options.ledgers / "bus.jsonl", _now_ms),
         now_ms=_now_ms,
         rng=random.Random(values.random()),  # noqa: S311 - seeded

@@ -21,13 +21,15 @@ from drivers.entities import NowMs
 from drivers.errors import ProtocolError, RefusedError
 from drivers.simulators import onvif_replies as replies
 from drivers.simulators.ledger import Ledger
+from drivers.simulators.onvif_events import EventService
+from drivers.simulators.onvif_faults import FaultError
+from drivers.simulators.onvif_motor import Motor
 from drivers.simulators.onvif_replies import CameraIdentity, CameraStream
 from drivers.simulators.onvif_security import UsernameTokens
 from drivers.transports.udp import UdpLink, multicast_socket, open_udp, sending_socket
 
 PORT = 8000
 REQUEST_BYTES_MAX = 64 * 1024
-PRESETS = ("讲台", "黑板", "全景")
 _ANSWER_DELAY_MAX_S = 0.1  # the standard allows 0.5; devices on a LAN are quicker
 # ONVIF Core §5.9.4.3, access class PRE_AUTH: these are answered before anyone signs in.
 _OPEN_OPERATIONS = frozenset({"GetSystemDateAndTime", "GetCapabilities", "GetServices"})
@@ -35,19 +37,12 @@ _OPEN_OPERATIONS = frozenset({"GetSystemDateAndTime", "GetCapabilities", "GetSer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraMedia:
-    """Where the streams are, and what takes a picture (JPEG bytes)."""
+    """Where the streams are, what takes a picture (JPEG bytes), and whether it can be turned."""
 
     main: CameraStream
     sub: CameraStream
     snapshot: Callable[[], bytes]
-
-
-class _FaultError(Exception):
-    """An operation's fault; ``subcode`` is ONVIF's word for it."""
-
-    def __init__(self, subcode: str, reason: str) -> None:
-        super().__init__(reason)
-        self.subcode = subcode
+    has_ptz: bool = True
 
 
 class SimulatedOnvifCamera:
@@ -80,11 +75,14 @@ class SimulatedOnvifCamera:
         self.base = f"http://{self.host}:{PORT}"
         self.address = f"{self.base}/onvif/device_service"
         self._interface = interface
+        self._has_ptz = media.has_ptz
         self._streams = {"main": media.main, "sub": media.sub}
         self._snapshot = media.snapshot
         self._ledger = ledger
         self._rng = rng
         self._now_ms: NowMs = lambda: now_ms() + clock_offset_ms
+        self.events = EventService(self.base, ledger, self._now_ms)
+        self._motor = Motor(ledger, self._now_ms)
         self._credentials = credentials
         self._tokens = (
             UsernameTokens(credentials, self._now_ms) if credentials is not None else None
@@ -98,7 +96,7 @@ class SimulatedOnvifCamera:
         application = web.Application(client_max_size=REQUEST_BYTES_MAX)
         application.router.add_post("/onvif/{service}", self._answer_request)
         application.router.add_get("/onvif/snapshot.jpg", self._answer_snapshot)
-        runner = web.AppRunner(application, access_log=None)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:
             await web.TCPSite(runner, self.host, PORT).start()
@@ -106,6 +104,7 @@ class SimulatedOnvifCamera:
             await self._discoverable()
         finally:
             self._ledger.write("unplugged", endpoint=self.identity.endpoint)
+            self.events.restart()
             await runner.cleanup()
 
     async def _discoverable(self) -> Never:
@@ -186,11 +185,13 @@ class SimulatedOnvifCamera:
                 self._ledger.write("token_refused", operation=operation.local, reason=str(error))
                 return _soap(replies.fault("NotAuthorized", "Sender not authorized"), 400)
         try:
-            return _soap(replies.envelope(self._answer(operation)), 200)
-        except _FaultError as error:
+            return _soap(replies.envelope(await self._answer(operation, envelope)), 200)
+        except FaultError as error:
             return _soap(replies.fault(error.subcode, str(error)), 400)
 
-    def _answer(self, operation: Element) -> str:
+    async def _answer(self, operation: Element, envelope: Element) -> str:
+        if operation.namespace in {replies.SERVICES["events"], replies.NOTIFICATION}:
+            return await self.events.answer(operation, envelope)
         camera = self.identity
         table: dict[str, Callable[[], str]] = {
             "GetSystemDateAndTime": lambda: replies.date_and_time(self._now_ms()),
@@ -201,32 +202,24 @@ class SimulatedOnvifCamera:
             "GetNetworkInterfaces": lambda: replies.network_interfaces(
                 camera, self.host, self._interface.network.prefixlen
             ),
-            "GetProfiles": lambda: replies.profiles(self._streams),
+            "GetProfiles": lambda: replies.profiles(self._streams, has_ptz=self._has_ptz),
             "GetVideoSources": lambda: replies.video_sources(self._streams["main"]),
             "GetStreamUri": lambda: self._stream_uri(operation.first_text("ProfileToken")),
             "GetSnapshotUri": lambda: replies.media_uri(
                 "GetSnapshotUri", f"{self.base}/onvif/snapshot.jpg"
             ),
-            "GetPresets": lambda: replies.presets(PRESETS),
-            "GotoPreset": lambda: self._go_to_preset(operation.first_text("PresetToken")),
-            "GetImagingSettings": replies.imaging_settings,
+            **self._motor.operations(operation),
         }
         answer = table.get(operation.local)
         known = operation.namespace in set(replies.SERVICES.values())
         if answer is None or not known:
-            raise _FaultError("ActionNotSupported", f"{operation.local} is not supported")
+            raise FaultError("ActionNotSupported", f"{operation.local} is not supported")
         return answer()
 
     def _stream_uri(self, token: str) -> str:
         if token not in self._streams:
-            raise _FaultError("NoProfile", "no such profile")
+            raise FaultError("NoProfile", "no such profile")
         return replies.media_uri("GetStreamUri", self._streams[token].uri)
-
-    def _go_to_preset(self, token: str) -> str:
-        if token not in {f"preset-{number}" for number in range(1, len(PRESETS) + 1)}:
-            raise _FaultError("NoToken", "no such preset")
-        self._ledger.write("preset", token=token)
-        return replies.preset_reached()
 
     async def _answer_snapshot(self, request: web.Request) -> web.Response:
         shown = request.headers.get("Authorization", "")

@@ -1,13 +1,14 @@
 """The SOAP bodies a simulated ONVIF camera answers with, in the order its schemas demand.
 
-Sources: ONVIF ver10/device, ver10/media, ver20/ptz, ver20/imaging WSDL and ver10/schema/onvif.xsd.
+Sources: ONVIF ver10/device, ver10/media, ver20/ptz, ver20/imaging, ver10/events WSDL and
+ver10/schema/onvif.xsd.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from drivers.codecs.guarded_xml import escape
+from drivers.simulators.onvif_motor import CONFIGURATION, configuration
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
 SERVICES = {
@@ -15,15 +16,20 @@ SERVICES = {
     "media": "http://www.onvif.org/ver10/media/wsdl",
     "ptz": "http://www.onvif.org/ver20/ptz/wsdl",
     "imaging": "http://www.onvif.org/ver20/imaging/wsdl",
+    "events": "http://www.onvif.org/ver10/events/wsdl",
 }
+NOTIFICATION = "http://docs.oasis-open.org/wsn/b-2"
+ADDRESSING = "http://www.w3.org/2005/08/addressing"
 _PREFIXES = (
     f'xmlns:s="{SOAP}" xmlns:tt="http://www.onvif.org/ver10/schema" '
     f'xmlns:tds="{SERVICES["device"]}" xmlns:trt="{SERVICES["media"]}" '
     f'xmlns:tptz="{SERVICES["ptz"]}" xmlns:timg="{SERVICES["imaging"]}" '
+    f'xmlns:tev="{SERVICES["events"]}" xmlns:wsnt="{NOTIFICATION}" xmlns:wsa="{ADDRESSING}" '
+    'xmlns:tns1="http://www.onvif.org/ver10/topics" '
+    'xmlns:wstop="http://docs.oasis-open.org/wsn/t-1" '
     'xmlns:ter="http://www.onvif.org/ver10/error"'
 )
 SOURCE_TOKEN = "video-source"  # noqa: S105 — ONVIF calls its names tokens
-_GENERIC_SPACE = "http://www.onvif.org/ver10/tptz/PanTiltSpaces/VelocityGenericSpace"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +106,15 @@ def services(base: str) -> str:
 
 
 def capabilities(base: str) -> str:
-    # The schema's order: device, imaging, media, PTZ.
+    # The schema's order: device, events, imaging, media, PTZ.
     return (
         "<tds:GetCapabilitiesResponse><tds:Capabilities>"
         f"<tt:Device><tt:XAddr>{base}/onvif/device_service</tt:XAddr></tt:Device>"
+        f"<tt:Events><tt:XAddr>{base}/onvif/events_service</tt:XAddr>"
+        "<tt:WSSubscriptionPolicySupport>false</tt:WSSubscriptionPolicySupport>"
+        "<tt:WSPullPointSupport>true</tt:WSPullPointSupport>"
+        "<tt:WSPausableSubscriptionManagerInterfaceSupport>false"
+        "</tt:WSPausableSubscriptionManagerInterfaceSupport></tt:Events>"
         f"<tt:Imaging><tt:XAddr>{base}/onvif/imaging_service</tt:XAddr></tt:Imaging>"
         f"<tt:Media><tt:XAddr>{base}/onvif/media_service</tt:XAddr><tt:StreamingCapabilities>"
         "<tt:RTPMulticast>false</tt:RTPMulticast><tt:RTP_TCP>true</tt:RTP_TCP>"
@@ -149,12 +160,13 @@ def network_interfaces(camera: CameraIdentity, host: str, prefix_length: int) ->
     )
 
 
-def profiles(streams: dict[str, CameraStream]) -> str:
+def profiles(streams: dict[str, CameraStream], *, has_ptz: bool = True) -> str:
     """Return GetProfiles; the keys of ``streams`` are the profile tokens, best first."""
     listed = "".join(
         f'<trt:Profiles token="{token}" fixed="true"><tt:Name>{token}</tt:Name>'
         f"{_video_source(next(iter(streams.values())))}{_audio_source()}"
-        f"{_video_encoder(token, stream)}{_audio_encoder()}{_ptz()}</trt:Profiles>"
+        f"{_video_encoder(token, stream)}{_audio_encoder()}{_ptz() if has_ptz else ''}"
+        "</trt:Profiles>"
         for token, stream in streams.items()
     )
     return f"<trt:GetProfilesResponse>{listed}</trt:GetProfilesResponse>"
@@ -210,12 +222,7 @@ def _audio_encoder() -> str:
 
 
 def _ptz() -> str:
-    return (
-        '<tt:PTZConfiguration token="ptz-configuration"><tt:Name>ptz</tt:Name>'
-        "<tt:UseCount>2</tt:UseCount><tt:NodeToken>ptz-node</tt:NodeToken>"
-        "<tt:DefaultContinuousPanTiltVelocitySpace>"
-        f"{_GENERIC_SPACE}</tt:DefaultContinuousPanTiltVelocitySpace></tt:PTZConfiguration>"
-    )
+    return f'<tt:PTZConfiguration token="{CONFIGURATION}">{configuration()}</tt:PTZConfiguration>'
 
 
 def video_sources(stream: CameraStream) -> str:
@@ -234,25 +241,4 @@ def media_uri(operation: str, uri: str) -> str:
         "<tt:InvalidAfterConnect>false</tt:InvalidAfterConnect>"
         "<tt:InvalidAfterReboot>false</tt:InvalidAfterReboot>"
         f"<tt:Timeout>PT0S</tt:Timeout></trt:MediaUri></trt:{operation}Response>"
-    )
-
-
-def presets(names: Sequence[str]) -> str:
-    listed = "".join(
-        f'<tptz:Preset token="preset-{number}"><tt:Name>{escape(name)}</tt:Name></tptz:Preset>'
-        for number, name in enumerate(names, start=1)
-    )
-    return f"<tptz:GetPresetsResponse>{listed}</tptz:GetPresetsResponse>"
-
-
-def preset_reached() -> str:
-    return "<tptz:GotoPresetResponse/>"
-
-
-def imaging_settings() -> str:
-    return (
-        "<timg:GetImagingSettingsResponse><timg:ImagingSettings>"
-        "<tt:Brightness>50</tt:Brightness><tt:ColorSaturation>50</tt:ColorSaturation>"
-        "<tt:Contrast>50</tt:Contrast><tt:Sharpness>50</tt:Sharpness>"
-        "</timg:ImagingSettings></timg:GetImagingSettingsResponse>"
     )

@@ -159,7 +159,7 @@ class PjlinkProjector:
                         return
                     token = None
                 command = pjlink.parse_command(text)
-                answer = self._answer(command)
+                answer = self.answer(command)
                 self._ledger.write(
                     "command", name=command.name, parameter=command.parameter, reply=answer
                 )
@@ -168,7 +168,8 @@ class PjlinkProjector:
                 )
                 writer.write(pjlink.encode(pjlink.build_reply(reply)))
 
-    def _answer(self, command: pjlink.Command) -> str:
+    def answer(self, command: pjlink.Command) -> str:
+        """Return the parameter by which the projector answers."""
         table = self._questions() if command.parameter.startswith("?") else self._orders()
         answer = table.get(command.name)
         if answer is None:

@@ -1,13 +1,21 @@
 """A device made of nothing but its profile, on a pseudo-terminal or a TCP port."""
 
 import asyncio
+import os
+import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Literal, Never
 
+from drivers.codecs import pjlink
+from drivers.displays.framed_link import FRAMINGS
 from drivers.errors import ProtocolError, SetupError
+from drivers.simulators.ledger import Ledger
+from drivers.simulators.panel import SimulatedPanel
+from drivers.simulators.pjlink_projector import PjlinkProjector
 from drivers.simulators.profile_speakers import (
     Exchange,
     ReplaySpeaker,
@@ -60,10 +68,10 @@ def parse_listen(text: str) -> Listen:
 class ProfileDevice:
     """One simulated device; :meth:`run` is plugging it in, cancelling it is pulling the plug.
 
-    Modbus devices hold values and obey commands (:class:`ProfileUnit`); others answer as their
-    vectors quote and say by themselves, every ``unasked_s``, what no request precedes. On a
-    serial line it is silent unless it is spoken to at its own speed. Raises SetupError when the
-    profile cannot be simulated there.
+    Modbus devices and displays hold values and obey commands; others answer as their vectors quote
+    and say by themselves, every ``unasked_s``, what no request precedes. On a serial line it is
+    silent unless it is spoken to at its own speed. Raises SetupError when the profile cannot be
+    simulated there.
     """
 
     def __init__(
@@ -84,19 +92,30 @@ class ProfileDevice:
         self._baud = baud or next(iter(link.baud), 9600)
         self._unasked = unasked(profile)
         self._units: list[ProfileUnit] = []
+        self._panel: SimulatedPanel | None = None
+        self._projector: PjlinkProjector | None = None
+        self._id = unit if unit is not None else (1 if link.unit is None else link.unit)
         if link.type in _NOT_REPLAYED:
             raise SetupError(
                 f"{profile.id} speaks {link.type}, which no quoted message can play; it has a"
                 " simulator of its own: python -m drivers.simulators"
             )
         if link.type in MODBUS:
-            one = ProfileUnit(unit or link.unit or 1, profile)
+            one = ProfileUnit(self._id, profile)
             hold(one, held or {})
             self._units.append(one)
+        elif link.type in FRAMINGS:
+            self._panel = _panel(profile, self._id, held or {})
+        elif link.type == "pjlink" and not held:
+            # Draws only names and numbers of its own.
+            chance = random.Random(0)  # noqa: S311 - a fixed seed is the point
+            self._projector = PjlinkProjector(IPv4Interface("127.0.0.1"), _no_ledger(), chance)
         elif held:
             raise SetupError(f"{profile.id} answers only as quoted; leave --set out")
-        elif listen.scheme == "modbus":
+        if listen.scheme == "modbus" and not self._units:
             raise SetupError(f"{profile.id} does not speak Modbus; use serial: or tcp:")
+        if listen.scheme == "serial" and self._projector is not None:
+            raise SetupError(f"{profile.id} speaks over a network only; use tcp:")
         self._profile = profile
         self._has_requests = bool(self._units) or any(v.request for v in profile.vectors)
         self.port = listen.port
@@ -111,6 +130,10 @@ class ProfileDevice:
     def _speaker(self) -> Speaker | None:
         if self._listen.scheme == "modbus":
             return TcpSpeaker(self._units)
+        if self._panel is not None:
+            return _PanelSpeaker(self._panel)
+        if self._projector is not None:
+            return _PjlinkSpeaker(self._projector)
         if self._units:
             return RtuSpeaker(self._units, self._baud if self._listen.scheme == "serial" else 0)
         return ReplaySpeaker(self._profile) if self._has_requests else None
@@ -142,6 +165,8 @@ class ProfileDevice:
                 return
             writers.add(writer)
             speaker = self._speaker()
+            if isinstance(speaker, _PjlinkSpeaker):
+                writer.write(speaker.greeting)
             try:
                 while data := await reader.read(256):
                     if speaker is not None:
@@ -185,3 +210,63 @@ class ProfileDevice:
                     self._observe(exchange)
             if not self._unasked:
                 await asyncio.sleep(3600)
+
+
+class _PanelSpeaker:
+    """One conversation with a panel, which others may have as well."""
+
+    def __init__(self, panel: SimulatedPanel) -> None:
+        self._panel = panel
+        self._framing = panel.framing()
+
+    def receive(self, data: bytes) -> list[Exchange]:
+        said = self._panel.hear(self._framing, data)
+        return [Exchange(data, frame, dict(self._panel.state)) for frame in said]
+
+    def forget(self) -> None:
+        self._framing.clear()
+
+
+class _PjlinkSpeaker:
+    """One connection to a PJLink display that asks for no password."""
+
+    def __init__(self, projector: PjlinkProjector) -> None:
+        self._projector = projector
+        self._lines = pjlink.Lines()
+
+    @property
+    def greeting(self) -> bytes:
+        return pjlink.encode(pjlink.build_greeting(pjlink.Greeting(token=None)))
+
+    def receive(self, data: bytes) -> list[Exchange]:
+        exchanges = []
+        for line in self._lines.receive(data):
+            command = pjlink.parse_command(line)
+            reply = pjlink.Reply(
+                pjlink_class=command.pjlink_class,
+                name=command.name,
+                parameter=self._projector.answer(command),
+            )
+            said = pjlink.encode(pjlink.build_reply(reply))
+            exchanges.append(Exchange(pjlink.encode(line), said, {}))
+        return exchanges
+
+    def forget(self) -> None:
+        """Keep what came: TCP delivers a line in as many pieces as it likes."""
+
+
+def _no_ledger() -> Ledger:
+    # What it does is observed exchange by exchange; ledgers are for tests.
+    return Ledger(Path(os.devnull), lambda: 0)
+
+
+def _panel(profile: Profile, unit: int, held: Mapping[str, str]) -> SimulatedPanel:
+    panel = SimulatedPanel(profile, _no_ledger(), random.Random(0), unit=unit, warm_up_s=0.0)  # noqa: S311 - draws faults, of which there are none
+    for name, word in held.items():
+        if name not in panel.state:
+            raise SetupError(f"{profile.id} has no point {name!r}; it has {', '.join(panel.state)}")
+        words = profile.point(name).enum
+        if words and word not in words.values():
+            raise SetupError(f"{name} cannot read {word[:40]!r}; give {', '.join(words.values())}")
+        panel.hold(name, word)
+    return panel

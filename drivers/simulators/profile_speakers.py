@@ -17,7 +17,8 @@ from drivers.codecs.modbus import (
 from drivers.errors import ProtocolError, SetupError
 from firmware_profiles.model import LinkType, Profile, Vector
 
-Values = dict[str, float | str | None]
+Value = float | str | None
+Values = dict[str, Value]
 BUFFER_BYTES_MAX = 4096
 _LINE_ENDS: Mapping[LinkType, bytes] = MappingProxyType({"pjlink": b"\r"})
 _LINE_END = b"\r\n"

@@ -43,6 +43,7 @@ class LineSettings:
 class BytePort(ABC):
     """An open port of the running event loop; ``place`` is what messages call it.
 
+    One task at a time reads or waits; any may call ``interrupt``.
     Every method but ``close`` raises UnreachableError once the port is gone. ``pause_s``: a silence
     this long ends what a device was saying.
     """
@@ -56,7 +57,8 @@ class BytePort(ABC):
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
         self._lost = ""
-        self._event = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
+        self._wanted = 1
         self._loop.add_reader(descriptor, self._on_readable)
 
     @property
@@ -64,32 +66,36 @@ class BytePort(ABC):
         """Bytes that arrived and were not read."""
         return len(self._buffer)
 
-    async def read(self, timeout_s: float) -> bytes:
-        """Return what has arrived, waiting for the first byte at most ``timeout_s``; b"" then."""
+    async def read(self, timeout_s: float, least: int = 1) -> bytes:
+        """Return what has arrived, once that is ``least`` bytes or after ``timeout_s``."""
         deadline = self._loop.time() + timeout_s
-        while not self._buffer and (remaining_s := deadline - self._loop.time()) > 0:
-            await self.wait(remaining_s)
+        while len(self._buffer) < least and (remaining_s := deadline - self._loop.time()) > 0:
+            await self.wait(remaining_s, least)
         self._check()
         data = bytes(self._buffer)
         self._buffer.clear()
         return data
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return when bytes are there, ``interrupt`` was called or the time is over."""
+    async def wait(self, timeout_s: float, least: int = 1) -> None:
+        """Return when ``least`` bytes are there, ``interrupt`` was called or the time is over."""
         self._check()
-        self._event.clear()
-        if self._buffer:
+        if len(self._buffer) >= least:
             return
+        self._wanted = least
+        # A bare future: at some hundred waits a second asyncio.timeout would be a tenth of the bus.
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(timeout_s, self.interrupt)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._event.wait()
-        except TimeoutError:
-            return
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
         self._check()
 
     def interrupt(self) -> None:
         """End a ``wait`` that is going on."""
-        self._event.set()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def write(self, data: bytes) -> None:
         """Hand all bytes to the port within two seconds."""
@@ -116,7 +122,7 @@ class BytePort(ABC):
             self._descriptor = -1
             self._close()
             self._lost = self._lost or f"{self.place} was closed"
-            self._event.set()
+            self.interrupt()
 
     @abstractmethod
     def _close(self) -> None:
@@ -159,13 +165,14 @@ class BytePort(ABC):
         self._buffer += data
         if len(self._buffer) > BUFFER_BYTES_MAX:
             del self._buffer[:-BUFFER_BYTES_MAX]
-        self._event.set()
+        if len(self._buffer) >= self._wanted:
+            self.interrupt()
 
     def _fail(self, cause: str | None) -> None:
         # A descriptor that was hung up is always readable: unwatched, it costs nothing.
         self._loop.remove_reader(self._descriptor)
         self._lost = self._lost or self._loss(cause or "")
-        self._event.set()
+        self.interrupt()
 
     def _check(self) -> None:
         if self._lost:

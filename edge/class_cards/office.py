@@ -76,7 +76,7 @@ class CardOffice:
         names: NamePolicy = NamePolicy.FULL,
     ) -> None:
         self.names = names
-        self.screens = Screens(folder / "screens.json", record, now_ms, draw)
+        self.screens = Screens(folder / "screens.json", record, now_ms, draw, changed)
         self.messages = Messages(record, now_ms, draw, changed)
         self._record = record
         self._person_of = person_of

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import BoxSetupError
+from edge.pages.box_view import Change
 from provisioning.durable_file import read_private, write_private
 from sync.logs.oplog import Row
 
@@ -67,12 +68,18 @@ class Screens:
     """
 
     def __init__(
-        self, path: Path, record: Record, now_ms: Callable[[], int], draw: Callable[[], str]
+        self,
+        path: Path,
+        record: Record,
+        now_ms: Callable[[], int],
+        draw: Callable[[], str],
+        changed: Callable[[Change], None],
     ) -> None:
         self._path = path
         self._record = record
         self._now_ms = now_ms
         self._draw = draw
+        self._changed = changed
         self._kept = _read(path) if path.exists() else {}
         self._by_token = {kept.token_digest: name for name, kept in self._kept.items()}
         self._pairings: OrderedDict[str, _Pairing] = OrderedDict()
@@ -131,6 +138,7 @@ class Screens:
         self._keep({**self._kept, screen: kept})
         pairing.token = token
         await self._tell(screen, kept, now_ms, "", _audit(now_ms, who, "pair screen", screen))
+        self._changed(Change.RECEIPTS)
         return self._shown(screen, kept)
 
     async def revoke(self, screen: str, who: str) -> None:
@@ -146,6 +154,7 @@ class Screens:
                 "audit_entry": [_audit(self._now_ms(), who, "revoke screen", screen)],
             }
         )
+        self._changed(Change.RECEIPTS)
 
     def find(self, token: str) -> Screen | None:
         """Return the screen that holds a token."""

@@ -18,7 +18,7 @@ from drivers.simulators.ledger import read_ledger
 from edge.demo.plan import DemoPlan, SchoolPlan, roster
 from edge.lesson.recording import recorded_takes
 from firmware_profiles.catalog import load_catalog
-from firmware_profiles.model import ProfileId
+from firmware_profiles.model import MODBUS, ProfileId
 from sync.lessons.fragment_log import Kind, LessonId
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.persons.vault import PersonVault
@@ -93,7 +93,7 @@ def account_for_readings(hub: Path, school: SchoolPlan) -> Account:
         profile = catalog.profiles[ProfileId(device["profile"])]
         shapes = {
             (block.request.function, block.request.address, block.request.count)
-            for block in plan_blocks(profile, unit)
+            for block in plan_blocks(profile, unit, profile.link(*MODBUS))
         }
         for line in lines:
             shape = (line["fc"], line["address"], line["count"]) if "fc" in line else None

@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from edge.control import Confirm, ask_daemon
 from edge.demo.plan import DemoPlan, SchoolPlan
 from edge.errors import BoxSetupError, DaemonAwayError
-from edge.pages.actions import Adopt, Discover
+from edge.pages.actions import Adopt, Command, Discover
 from provisioning.identity import load_identity
 from sync.keys.recipients import fingerprint
 
@@ -31,8 +31,10 @@ _NAMES = {
     "soil": "屋顶农场 土壤",
     "air": "屋顶农场 空气",
     "light": "屋顶农场 光照",
+    "farm_actuator": "屋顶农场 继电器",
 }
 """What this person calls things."""
+_ON_THE_ROOF = {"farm_sensor", "farm_actuator"}
 
 
 async def enrol(plan: DemoPlan, school: SchoolPlan) -> None:
@@ -85,6 +87,22 @@ async def adopt_what_is_found(school: SchoolPlan, expected: int) -> Counter[str]
                         kinds[candidate["identity"]] = candidate["kind"]
                         await _adopt(school, candidate)
     return Counter(kinds.values())
+
+
+async def try_relays(school: SchoolPlan) -> None:
+    """Switch the first relay of each board on and off again; BoxSetupError when one does not obey.
+
+    A board says that it is there some seconds after it was adopted.
+    """
+    devices = (await _ask(school, "GET", "/status"))["devices"]
+    for board in [each["device"] for each in devices if each["kind"] == "farm_actuator"]:
+        async for attempt in _patiently(BoxSetupError):
+            with attempt:
+                for word in ("on", "off"):
+                    wish = Command(device=board, command="relay_1", argument=word)
+                    told = await _ask(school, "POST", "/command", msgspec.json.encode(wish))
+                    if told["outcome"] != "verified":
+                        raise BoxSetupError(f"{board}: relay_1 {word}: {told['detail']}")
 
 
 async def confirm_partners(plan: DemoPlan, flagship: SchoolPlan) -> None:
@@ -154,7 +172,7 @@ async def _adopt(school: SchoolPlan, candidate: dict[str, Any]) -> None:
     wish = Adopt(
         identity=candidate["identity"],
         name=_NAMES.get(family, candidate["name"][:80]),
-        room=None if candidate["kind"] == "farm_sensor" else school.room,
+        room=None if candidate["kind"] in _ON_THE_ROOF else school.room,
     )
     try:
         await ask_daemon(school.folder / "data", "POST", "/adopt", msgspec.json.encode(wish))

@@ -24,7 +24,7 @@ _GIVEN = "子涵雨桐浩宇欣怡梓轩诗琪俊杰思远佳宁博文晓彤天�
 
 SERIAL = "serial"
 NETWORK = "network"
-DEVICES = {SERIAL: 4, NETWORK: 2}
+DEVICES = {SERIAL: 5, NETWORK: 2}
 """How many devices are simulated on a school's serial lines and on its network."""
 
 

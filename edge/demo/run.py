@@ -262,6 +262,8 @@ class Demo:
         expected = _devices_expected(school)
         found = await person.adopt_what_is_found(school, expected)
         self._discovered += found
+        seen.step = "tries the relays"
+        await person.try_relays(school)
         seen.step = "at work"
         self._progress.note(f"{school.name_en}: enrolled, {found.total()} devices adopted.")
 

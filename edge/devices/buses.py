@@ -1,5 +1,6 @@
 """Modbus devices: one bus a line, which its units share."""
 
+import math
 import random
 from collections.abc import Mapping
 
@@ -12,7 +13,7 @@ from edge.devices.adopted import AdoptedDevice, Group
 from edge.devices.programs import Ports, Programs
 from edge.notebook import Notebook
 from edge.pages.box_view import CommandChoice
-from firmware_profiles.model import Profile
+from firmware_profiles.model import Command, Profile
 
 
 class Buses(Group):
@@ -96,11 +97,7 @@ class Buses(Group):
         profile = self._profiles.get(device)
         if profile is None:
             return ()
-        return tuple(
-            CommandChoice(command=command.id, arguments=tuple(command.values))
-            for command in profile.commands
-            if command.write is not None and command.values
-        )
+        return tuple(_choice(command) for command in profile.commands if command.write is not None)
 
     async def command(self, device: DeviceId, command: str, argument: str) -> CommandResult:
         return await self._bus_of[device].order(device, command, argument)
@@ -122,6 +119,16 @@ class Buses(Group):
             for bus in self._buses.values()
             for device, wishes in bus.wishes().items()
         }
+
+
+def _choice(command: Command) -> CommandChoice:
+    span = command.range
+    return CommandChoice(
+        command=command.id,
+        arguments=tuple(command.values),
+        low=None if span is None else math.ceil(span.low),
+        high=None if span is None else math.floor(span.high),
+    )
 
 
 def _name(place: Place) -> str:

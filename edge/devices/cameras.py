@@ -2,16 +2,28 @@
 
 import random
 
-from drivers.cameras.messages import CameraAccess
+from drivers.cameras.messages import IMAGING_FIELDS, CameraAccess, Motion
 from drivers.cameras.onvif_camera import OnvifCamera
+from drivers.cameras.outages import Outages
 from drivers.cameras.worker import CameraWorker
 from drivers.codecs.digest import Credentials
-from drivers.entities import DeviceId, EventSink, NowMs
-from drivers.errors import SetupError, UnreachableError
+from drivers.entities import CommandResult, DeviceId, EventSink, NowMs
+from drivers.errors import SetupError
 from edge.devices.adopted import AdoptedDevice, Group
 from edge.devices.programs import Programs
 from edge.notebook import Notebook
+from edge.pages.box_view import CommandChoice
 from firmware_profiles.model import Profile
+
+MOVES = {
+    "left": Motion(pan=-0.5),
+    "right": Motion(pan=0.5),
+    "up": Motion(tilt=0.5),
+    "down": Motion(tilt=-0.5),
+    "zoom_in": Motion(zoom=0.5),
+    "zoom_out": Motion(zoom=-0.5),
+}
+PRESETS_SHOWN = 24
 
 
 class Cameras(Group):
@@ -27,53 +39,101 @@ class Cameras(Group):
         sink: EventSink,
         rng: random.Random,
     ) -> None:
-        self._programs = programs
+        self.programs = programs
         self._notebook = notebook
         self._now_ms = now_ms
         self._sink = sink
         self._rng = rng
         self._worker: CameraWorker | None = None
         self._cameras: dict[DeviceId, OnvifCamera] = {}
+        self._outages: dict[DeviceId, Outages] = {}  # a camera keeps its own at another address
 
     def add(self, adopted: AdoptedDevice, profile: Profile) -> None:
-        del profile  # cameras describe themselves
         if self._worker is None:
             self._worker = CameraWorker(self._rng)
-            self._programs.start("cameras", self._worker.run)
+            self.programs.start("cameras", self._worker.run)
         _, _, serial = adopted.device.partition("onvif:serial:")
         access = CameraAccess(
             address=adopted.address,
-            credentials=self._credentials(adopted.device),
+            credentials=self.credentials(adopted.device),
             serial=serial or None,
         )
         camera = OnvifCamera(
-            adopted.device, access, self._worker, self._now_ms, self._sink, self._rng
+            adopted.device,
+            access,
+            self._worker,
+            self._now_ms,
+            self._sink,
+            self._rng,
+            events=profile.events,
         )
+        camera.outages = self._outages.setdefault(adopted.device, camera.outages)
         self._cameras[adopted.device] = camera
-        self._programs.start(adopted.device, camera.run)
+        self.programs.start(adopted.device, camera.run)
 
     async def release(self, device: DeviceId) -> None:
         if self._cameras.pop(device, None) is not None:
-            await self._programs.stop(device)
+            await self.programs.stop(device)
+            if not self._cameras:
+                self._worker = None
+                await self.programs.stop("cameras")
+
+    def commands_of(self, device: DeviceId) -> tuple[CommandChoice, ...]:
+        """Return what one press can do; a hand on the pad of the cameras' page does the rest."""
+        camera = self.camera(device)
+        known, choices = camera.description, list[CommandChoice]()
+        if known is not None and known.has_ptz:
+            choices.append(CommandChoice(command="move", arguments=tuple(MOVES)))
+            choices.append(CommandChoice(command="home"))
+            names = [preset.name for preset in camera.presets[:PRESETS_SHOWN]]
+            if names:
+                choices.append(
+                    CommandChoice(command="preset", arguments=tuple(dict.fromkeys(names)))
+                )
+        choices += [
+            CommandChoice(command=each.field, low=round(each.low), high=round(each.high))
+            for each in camera.imaging
+            if 0 <= each.low < each.high
+        ]
+        return tuple(choices)
+
+    async def command(self, device: DeviceId, command: str, argument: str) -> CommandResult:
+        """Carry out a command; presets go by their names, the first of a name counts."""
+        camera = self.camera(device)
+        if command == "move" and argument in MOVES:
+            return await camera.nudge(argument, MOVES[argument])
+        if command == "home":
+            return await camera.go_home()
+        if command == "keep_preset" and argument:
+            return await camera.set_preset(argument)
+        for field in IMAGING_FIELDS:
+            if command == field and argument.isdecimal():
+                return await camera.set_imaging(field, float(argument))
+        if command in {"preset", "remove_preset"}:
+            tokens = {preset.name: preset.token for preset in reversed(camera.presets)}
+            if argument not in tokens:
+                raise SetupError(f"{device} has no position called {argument}; set it first")
+            if command == "preset":
+                return await camera.go_to_preset(tokens[argument])
+            return await camera.remove_preset(tokens[argument])
+        raise SetupError(f"{device} takes no {command} {argument}".rstrip())
 
     async def snapshot(self, device: DeviceId) -> bytes:
         """Return a JPEG of what a camera sees; raises DriverError."""
-        return await self._camera(device).snapshot()
+        return await self.camera(device).snapshot()
 
     def stream_of(self, device: DeviceId) -> tuple[str, Credentials | None]:
         """Return a camera's main stream and what it asks for; raises DriverError."""
-        description = self._camera(device).description
-        if description is None:
-            raise UnreachableError(f"{device} has not answered yet; check its power and network")
-        return description.main.uri, self._credentials(device)
+        return self.camera(device).known().main.uri, self.credentials(device)
 
-    def _camera(self, device: DeviceId) -> OnvifCamera:
+    def camera(self, device: DeviceId) -> OnvifCamera:
+        """Return an adopted camera; raises SetupError."""
         try:
             return self._cameras[device]
         except KeyError as error:
             raise SetupError(f"{device} is no camera") from error
 
-    def _credentials(self, device: DeviceId) -> Credentials | None:
+    def credentials(self, device: DeviceId) -> Credentials | None:
         """Return a camera's user and password; what was entered without a colon is admin's."""
         entered = self._notebook.password(device)
         if entered is None:

@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 from drivers.displays.desired_state import DesiredState
 from drivers.displays.display import Display
 from drivers.displays.display_link import OpenLink
+from drivers.displays.framed_link import FRAMINGS, FramedLink, check_unit
 from drivers.displays.pjlink_link import DisplayAccess, PjlinkLink
 from drivers.entities import CommandResult, DeviceId, EventSink, NowMs
 from drivers.errors import SetupError
+from drivers.transports.port_address import Place, TcpAddress, parse_port_address
 from edge.devices.adopted import AdoptedDevice, Group
-from edge.devices.programs import Programs
+from edge.devices.programs import Ports, Programs
 from edge.notebook import Notebook
 from edge.pages.box_view import CommandChoice
 from firmware_profiles.model import Command, Profile
@@ -21,22 +23,25 @@ from firmware_profiles.model import Command, Profile
 class Displays(Group):
     """Every display."""
 
-    link_types = frozenset({"pjlink"})
+    link_types = frozenset({"pjlink", *FRAMINGS})
 
     def __init__(
         self,
         programs: Programs,
+        ports: Ports,
         notebook: Notebook,
         now_ms: NowMs,
         sink: EventSink,
         rng: random.Random,
     ) -> None:
         self._programs = programs
+        self._ports = ports
         self._notebook = notebook
         self._now_ms = now_ms
         self._sink = sink
         self._rng = rng
         self._displays: dict[DeviceId, Display] = {}
+        self._places: dict[DeviceId, Place] = {}
         self._profiles: dict[DeviceId, Profile] = {}
 
     def add(self, adopted: AdoptedDevice, profile: Profile) -> None:
@@ -57,6 +62,9 @@ class Displays(Group):
         self._profiles.pop(device, None)
         if self._displays.pop(device, None) is not None:
             await self._programs.stop(device)
+        place = self._places.pop(device, None)
+        if place is not None:
+            self._ports.free(place, device)
 
     def commands_of(self, device: DeviceId) -> tuple[CommandChoice, ...]:
         """Return what one press can command; what takes any text is left to the command line."""
@@ -89,6 +97,17 @@ class Displays(Group):
         return {name: value for name, value in kept.items() if name in known}
 
     def _opener(self, adopted: AdoptedDevice, profile: Profile) -> OpenLink:
+        if profile.links[0].type == "pjlink":
+            return self._pjlink(adopted, profile)
+        address = parse_port_address(adopted.address)
+        if isinstance(address, TcpAddress) and address.scheme != "tcp":
+            raise SetupError(f"{adopted.address} is no display's address; write tcp://HOST:PORT")
+        check_unit(address, profile.links[0])
+        self._ports.take(address.place, adopted.device)
+        self._places[adopted.device] = address.place
+        return partial(FramedLink.open, address, profile.links[0])
+
+    def _pjlink(self, adopted: AdoptedDevice, profile: Profile) -> OpenLink:
         parts = urlsplit(adopted.address)
         if parts.hostname is None:
             raise SetupError(f"{adopted.address!r} is no display's address")
@@ -96,7 +115,7 @@ class Displays(Group):
             port = parts.port
         except ValueError as error:
             raise SetupError(f"{adopted.address!r} names no port: {error}") from error
-        link = profile.link("pjlink")
+        link = profile.links[0]
         access = DisplayAccess(
             host=parts.hostname,
             port=port or link.port or 4352,

@@ -46,7 +46,7 @@ class Fleet:
             self.buses,
             self.cameras,
             Readers(self._programs, self.ports, now_ms, sink, rng),
-            Displays(self._programs, notebook, now_ms, sink, rng),
+            Displays(self._programs, self.ports, notebook, now_ms, sink, rng),
         )
         self._groups = {link: group for group in groups for link in group.link_types}
         self._devices: dict[DeviceId, AdoptedDevice] = {}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from drivers.codecs.aac import audio_format
 from drivers.codecs.digest import Credentials
 from drivers.codecs.h264 import parameter_sets
+from drivers.codecs.rtsp_session import Choice
 from drivers.codecs.sdp import Media, SessionDescription
 from drivers.entities import NowMs
 from drivers.errors import ProtocolError, RefusedError, UnreachableError
@@ -24,15 +25,16 @@ async def capture(
     *,
     now_ms: NowMs,
     chance: random.Random,
+    choose: Choice | None = None,
 ) -> None:
     """Play the stream and hand its take to the sink until it fails or the task is cancelled.
 
     Raises UnreachableError when a new take may succeed (no answer, hung up, no picture or no more
     sound for 2 s, stream changed), RefusedError when a person has to set something, and
-    SetupError for a bad ``url``.
+    SetupError for a bad ``url``. ``choose`` picks what is played, else :func:`choose_media` does.
     """
     try:
-        async with play(url, credentials, choose_media, chance=chance) as stream:
+        async with play(url, credentials, choose or choose_media, chance=chance) as stream:
             await _follow(stream, Take(stream.media, sink), now_ms)
     except ProtocolError as error:
         raise UnreachableError(f"the camera does not speak RTSP as it should: {error}") from error

@@ -62,11 +62,11 @@ class Actions:
         self._view = view
 
     async def discover(self, wish: Discover) -> None:
-        await _bounded(self._view.discover(wish.kinds or None), DISCOVER_S_MAX)
+        await bounded(self._view.discover(wish.kinds or None), DISCOVER_S_MAX)
 
     async def adopt(self, wish: Adopt, who: str) -> DeviceId:
         self._check_candidate(wish.identity)
-        return await _bounded(
+        return await bounded(
             self._view.adopt(
                 wish.identity, room=wish.room, name=wish.name, password=wish.password, who=who
             ),
@@ -75,7 +75,7 @@ class Actions:
 
     async def dismiss(self, wish: Dismiss, who: str) -> None:
         self._check_candidate(wish.identity)
-        await _bounded(self._view.dismiss(wish.identity, who=who), ADOPT_S_MAX)
+        await bounded(self._view.dismiss(wish.identity, who=who), ADOPT_S_MAX)
 
     async def command(self, wish: Command, who: str) -> CommandResult:
         lights = {light.device: light for light in self._view.device_lights()}
@@ -90,7 +90,7 @@ class Actions:
                 "unknown",
                 f"{light.name} takes no {wish.command} {wish.argument or ''}".strip(),
             )
-        return await _bounded(
+        return await bounded(
             self._view.command(light.device, wish.command, wish.argument, who=who), COMMAND_S_MAX
         )
 
@@ -115,7 +115,7 @@ def explain(error: ActionError, _: Callable[[str], str]) -> str:
     return remedies[error.code]
 
 
-async def _bounded(awaitable: Awaitable[T], seconds: float) -> T:
+async def bounded(awaitable: Awaitable[T], seconds: float) -> T:
     try:
         async with asyncio.timeout(seconds):
             return await awaitable

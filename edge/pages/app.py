@@ -11,12 +11,16 @@ from edge.pages.access import Handler, SetupSessions, same_origin
 from edge.pages.actions import ActionError, Actions
 from edge.pages.api import Api
 from edge.pages.assets import Assets
+from edge.pages.boards import BoardsPage
 from edge.pages.box_view import BoxView
+from edge.pages.cameras import CamerasPage
 from edge.pages.class_card import ClassCardPage
 from edge.pages.classroom import ClassroomPage
 from edge.pages.headers import add_security_headers
+from edge.pages.office import OfficePage
 from edge.pages.rendering import Renderer
 from edge.pages.rooms import Rooms
+from edge.pages.screens import ScreenPages
 from edge.pages.setup import SetupPage
 from edge.pages.streams import Streams
 from edge.pages.trust import TrustPage
@@ -46,8 +50,12 @@ def build_pages(view: BoxView) -> web.Application:
     app.router.add_get("/static/{name}", assets.serve)
     for page in (
         SetupPage(view, renderer, sessions, actions),
-        ClassCardPage(view, renderer, rooms, assets),
+        ClassCardPage(view, renderer, rooms, assets, streams),
+        ScreenPages(view, renderer),
+        OfficePage(view, renderer, sessions),
+        BoardsPage(view, renderer, sessions),
         ClassroomPage(view, renderer, rooms),
+        CamerasPage(view, renderer, sessions, actions),
         TrustPage(view, renderer),
         api,
     ):

@@ -17,7 +17,9 @@ from sync.exchange.holdings import SealedOnly
 from sync.schema.model import Lane
 
 if TYPE_CHECKING:
+    from edge.cameras.camera_desk import CameraDesk  # whose groups offer CommandChoices
     from edge.class_cards.office import CardOffice  # whose parts tell of changes by this module
+    from edge.panels.board_office import BoardOffice
 
 
 class Light(StrEnum):
@@ -51,7 +53,7 @@ class Change(StrEnum):
     LESSON = "lesson"  # the state of a lesson in progress
     TAPS = "taps"
     EMERGENCY = "emergency"  # put over the class cards, or lifted
-    RECEIPTS = "receipts"  # a class card had painted one
+    RECEIPTS = "receipts"  # a screen was paired or revoked, or had painted an emergency
     LOG = "log"
 
 
@@ -261,6 +263,16 @@ class BoxView(Protocol):
     @property
     def cards(self) -> "CardOffice":
         """The desk for class cards; what writes raises :class:`sqlite3.Error`."""
+        ...
+
+    @property
+    def boards(self) -> "BoardOffice":
+        """Blackboards together; raises :class:`drivers.errors.DriverError`."""
+        ...
+
+    @property
+    def cameras(self) -> "CameraDesk":
+        """Live pictures, and hands on cameras; raises :class:`drivers.errors.DriverError`."""
         ...
 
     def candidates(self) -> Sequence[Candidate]: ...

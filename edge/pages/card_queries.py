@@ -210,9 +210,7 @@ def read_class_day(
         ),
         pupils=pupils,
         entries={
-            (row[0], row[1]): Entry(
-                status=row[2], at_ms=row[3], corrected_by=row[4], reason=row[5]
-            )
+            (row[0], row[1]): Entry(status=row[2], at_ms=row[3], corrected_by=row[4], reason=row[5])
             for row in entries
             if row[1] in of_class
         },

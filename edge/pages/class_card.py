@@ -1,22 +1,37 @@
 """The page at a classroom's door: clock, lesson, timetable, taps, notices; works offline."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from itertools import pairwise
 
+import msgspec
 from aiohttp import web
 
+from edge.attendance.register import day_of
+from edge.class_cards.messages import CardMessage, MessageKind, read_messages
+from edge.class_cards.office import shown_name, week_of
 from edge.pages.assets import Assets
-from edge.pages.box_view import BoxView
+from edge.pages.box_view import BoxView, Change
+from edge.pages.card_queries import (
+    Attendance,
+    CardExtras,
+    Honour,
+    read_attendance,
+    read_extras,
+)
 from edge.pages.language import Language
-from edge.pages.queries import ClassCardRows, Room, Slot, read_class_card
+from edge.pages.queries import ClassCardRows, Room, Slot, Tap, read_class_card, read_taps
 from edge.pages.rendering import Renderer
 from edge.pages.rooms import Rooms, choose_room
+from edge.pages.screens import screen_token
+from edge.pages.streams import Streams, tell_names
 
 DAYS = 31  # today and what the card needs to go on for thirty days without the box
+CARD_CHANGES = frozenset({Change.SCHEDULE, Change.LESSON})
+RELOAD = b"event: reload\ndata: now\n\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +81,7 @@ class ClassCardPage:
     async def show_taps(self, request: web.Request) -> web.Response:
         """Return only the taps and who is here, so that a busy morning stays cheap."""
         return self._renderer.page(
-            request, "taps.html", await self._taps(request, await self._known_room(request))
+            request, "taps.html", await self._taps(await self._known_room(request))
         )
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -76,38 +91,41 @@ class ClassCardPage:
         """
         room = await self._known_room(request)
         screens = self._view.cards.screens
-        screen = screens.find(screen_token(request))
+        token = screen_token(request)
+        screen = screens.find(token)
         version = request.query.get("v", "")
         told = self._view.cards.turn(room.room)
 
         async def tell(changes: Sequence[Change]) -> bytes:
             nonlocal told
-            if screen is not None and screens.find(screen_token(request)) != screen_as(screen):
-                return b"event: reload\ndata: \n\n"
+            if screen is not None and screens.find(token) is None:
+                return RELOAD
             events = [await tell_names([each for each in changes if each in CARD_CHANGES])]
             turn = self._view.cards.turn(room.room)
             if turn != told:
                 told = turn
-                events.append(
-                    part("taps", self._renderer.text(request, "taps.html", await self._taps(request, room)))
-                )
+                shown = await self._taps(room)
+                events.append(_part("taps", self._renderer.text(request, "taps.html", shown)))
             if Change.EMERGENCY in changes:
-                shown = {"emergencies": await self._emergencies(room)}
-                events.append(part("emergency", self._renderer.text(request, "emergency.html", shown)))
+                standing = {"emergencies": await asyncio.to_thread(self._emergencies, room.room)}
+                text = self._renderer.text(request, "emergency.html", standing)
+                events.append(_part("emergency", text))
             return b"".join(events)
 
         with ExitStack() as stack:
             if screen is not None:
                 stack.enter_context(screens.opened(screen.screen, version))
-            return await self._streams.serve(request, self._view.events(), tell)
+            is_old = version not in {"", self._assets.digest}
+            greeting = RELOAD if is_old else b""
+            return await self._streams.serve(request, self._view.events(), tell, greeting)
 
     async def manifest(self, request: web.Request) -> web.Response:
         """Make the page installable (W3C Web Application Manifest)."""
-        room = await self._rooms.find(request)
-        if room is None:
-            raise web.HTTPNotFound
+        room = await self._known_room(request)
         _ = self._renderer.language(request).translations.gettext
-        start = request.rel_url.with_path("/class-card").with_query(room=room.room)
+        start = request.rel_url.with_path("/class-card")
+        if "room" in request.query:
+            start = start.with_query(room=room.room)
         return web.json_response(
             {
                 "name": f"{_('Class card')} · {room.name}",
@@ -140,44 +158,128 @@ class ClassCardPage:
             headers={"Cache-Control": "no-cache", "Service-Worker-Allowed": "/class-card"},
         )
 
-    async def _context(
-        self, request: web.Request, room: Room, *, days: int = DAYS
-    ) -> Mapping[str, object]:
+    async def _room(self, request: web.Request) -> Room | None:
+        if "room" in request.query:
+            return await self._rooms.find(request)
+        screen = self._view.cards.screens.find(screen_token(request))
+        if screen is None:
+            return None
+        known = {room.room: room for room in await self._rooms.all()}
+        return known.get(screen.room, Room(room=screen.room, name=screen.room))
+
+    async def _known_room(self, request: web.Request) -> Room:
+        room = await self._room(request)
+        if room is None:
+            raise web.HTTPNotFound
+        return room
+
+    async def _taps(self, room: Room) -> Mapping[str, object]:
+        midnights = find_midnights(self._now(), 1)
+        read = await asyncio.to_thread(self._read_taps, room.room, (midnights[0], midnights[1]))
+        taps, arrived, attendance = read
+        persons = {tap.person for tap in taps if tap.person is not None}
+        return {
+            "taps": taps,
+            "arrived": arrived,
+            "attendance": attendance,
+            "names": self._names(persons),
+        }
+
+    async def _context(self, request: web.Request, room: Room) -> Mapping[str, object]:
         view = self._view
         now_ms = view.now_ms()
-        midnights = find_midnights(datetime.fromtimestamp(now_ms / 1_000, view.timezone), days)
-        rows = await asyncio.to_thread(self._read, room.room, midnights[0], midnights[-1])
-        persons = {tap.person for tap in rows.taps if tap.person is not None}
-        language = self._renderer.language(request)
+        midnights = find_midnights(self._now(), DAYS)
+        rows, extras = await asyncio.to_thread(self._read, room.room, midnights)
         return {
+            **await self._taps(room),
             "room": room,
+            "query": {"room": room.room} if "room" in request.query else {},
+            "version": self._assets.digest,
             "rows": rows,
-            "days": self._days(language, rows, midnights),
-            "names": view.person_names(persons),
+            "days": self._days(self._renderer.language(request), rows, extras, midnights),
+            "notices": extras.of_kind("notice"),
+            "exams": extras.of_kind("exam"),
+            "is_exam": any(
+                exam.from_ms <= now_ms < exam.until_ms for exam in extras.of_kind("exam")
+            ),
+            "emergencies": await asyncio.to_thread(self._emergencies, room.room),
+            "people": self._names(extras.persons),
             "lesson": view.lesson_now(room.room),
         }
 
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._view.now_ms() / 1_000, self._view.timezone)
+
+    def _names(self, persons: Collection[int]) -> dict[int, str]:
+        """Return names as the school lets its cards write them."""
+        policy = self._view.cards.names
+        names = {
+            person: shown_name(name, policy)
+            for person, name in self._view.person_names(persons).items()
+        }
+        return {person: name for person, name in names.items() if name}
+
     def _days(
-        self, language: Language, rows: ClassCardRows, midnights: list[int]
+        self,
+        language: Language,
+        rows: ClassCardRows,
+        extras: CardExtras,
+        midnights: list[int],
     ) -> tuple[Day, ...]:
         """Sort slots into days; a day without slots stays, so that the card can say so."""
+        zone = self._view.timezone
         return tuple(
             Day(
-                title=language.day(
-                    datetime.fromtimestamp(from_ms / 1_000, self._view.timezone).date()
-                ),
+                title=language.day(datetime.fromtimestamp(from_ms / 1_000, zone).date()),
                 from_ms=from_ms,
                 until_ms=until_ms,
                 slots=tuple(slot for slot in rows.slots if from_ms <= slot.starts_ms < until_ms),
+                duty=extras.duty.get(day_of(from_ms, zone), ()),
+                honour=extras.honour.get(week_of(from_ms, zone), ()),
             )
             for from_ms, until_ms in pairwise(midnights)
         )
 
-    def _read(self, room: str, day_ms: int, until_ms: int) -> ClassCardRows:
+    def _read(self, room: str, midnights: list[int]) -> tuple[ClassCardRows, CardExtras]:
+        school, zone = self._view.school, self._view.timezone
+        span_ms = (midnights[0], midnights[-1])
         with closing(self._view.connect()) as connection:
-            return read_class_card(
-                connection, self._view.school, room, day_ms=day_ms, until_ms=until_ms
+            rows = read_class_card(connection, school, room, day_ms=span_ms[0], until_ms=span_ms[1])
+            extras = read_extras(
+                connection,
+                school,
+                room,
+                span_ms=span_ms,
+                days=[day_of(each, zone) for each in midnights],
+                weeks=[week_of(each, zone) for each in midnights],
             )
+        return rows, extras
+
+    def _read_taps(
+        self, room: str, span_ms: tuple[int, int]
+    ) -> tuple[tuple[Tap, ...], int, Attendance | None]:
+        school, day = self._view.school, day_of(span_ms[0], self._view.timezone)
+        with closing(self._view.connect()) as connection:
+            taps, arrived = read_taps(connection, school, room, span_ms[0])
+            return taps, arrived, read_attendance(connection, school, room, day, span_ms)
+
+    def _emergencies(self, room: str) -> list[CardMessage]:
+        now_ms = self._view.now_ms()
+        with closing(self._view.connect()) as connection:
+            standing = read_messages(
+                connection, self._view.school, from_ms=now_ms, until_ms=now_ms + 1
+            )
+        return [
+            each
+            for each in standing
+            if each.kind is MessageKind.EMERGENCY and each.room in {None, room}
+        ]
+
+
+def _part(section: str, html: str) -> bytes:
+    """Write a section's new content as an event."""
+    body = msgspec.json.encode({"id": section, "html": html}).decode()
+    return f"event: part\ndata: {body}\n\n".encode()
 
 
 def find_midnights(now: datetime, days: int) -> list[int]:

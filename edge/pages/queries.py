@@ -55,8 +55,6 @@ class Notice:
 class ClassCardRows:
     class_names: tuple[str, ...]
     slots: tuple[Slot, ...]
-    taps: tuple[Tap, ...]
-    arrived: int
     notices: tuple[Notice, ...]
 
 
@@ -83,14 +81,19 @@ def read_rooms(connection: sqlite3.Connection, school: int) -> list[Room]:
 def read_class_card(
     connection: sqlite3.Connection, school: int, room: str, *, day_ms: int, until_ms: int
 ) -> ClassCardRows:
-    """Return what a room's card shows: taps since ``day_ms``, the rest until ``until_ms``."""
+    """Return what a room's card shows of [``day_ms``, ``until_ms``)."""
     return ClassCardRows(
         class_names=_class_names(connection, school, room),
         slots=_slots(connection, school, room, day_ms, until_ms),
-        taps=_taps(connection, school, room, day_ms),
-        arrived=_arrived(connection, school, room, day_ms),
         notices=_notices(connection, school, day_ms, until_ms),
     )
+
+
+def read_taps(
+    connection: sqlite3.Connection, school: int, room: str, from_ms: int
+) -> tuple[tuple[Tap, ...], int]:
+    """Return a room's latest taps since a moment, and how many people tapped."""
+    return _taps(connection, school, room, from_ms), _arrived(connection, school, room, from_ms)
 
 
 def _class_names(connection: sqlite3.Connection, school: int, room: str) -> tuple[str, ...]:

@@ -34,8 +34,8 @@ from edge.pages.rendering import Renderer
 
 LOG_LINES_SHOWN = 200
 SAID = ("adopted", "dismissed", "searching", "done")
+PAGES_WITH_CODE = frozenset({"/office", "/boards"})
 KIND_ORDER = tuple(DeviceKind)
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +101,8 @@ class SetupPage:
             response = await self._page(request, Message(state=Light.BAD, text=text), status=429)
             response.headers["Retry-After"] = str(error.retry_s)
             return response
-        at_the_office = (await request.post()).get("next") == "/office"
-        answer = web.HTTPSeeOther("/office" if at_the_office else "/")
+        asked = str((await request.post()).get("next", ""))
+        answer = web.HTTPSeeOther(asked if asked in PAGES_WITH_CODE else "/")
         set_session_cookie(answer, token)
         raise answer
 

@@ -21,9 +21,13 @@ class Streams:
         self._streams: set[asyncio.Task[None]] = set()
 
     async def serve(
-        self, request: web.Request, changes: AsyncIterator[Change], tell: Telling
+        self,
+        request: web.Request,
+        changes: AsyncIterator[Change],
+        tell: Telling,
+        greeting: bytes = b"",
     ) -> web.StreamResponse:
-        """Stream until the page goes or the box stops."""
+        """Stream until the page goes or the box stops; ``greeting`` is the first event, if any."""
         if len(self._streams) >= STREAMS_MAX:
             raise web.HTTPServiceUnavailable(
                 text=f"{STREAMS_MAX} pages already listen", headers={"Retry-After": "30"}
@@ -33,7 +37,7 @@ class Streams:
         )
         await response.prepare(request)
         async with asyncio.TaskGroup() as tasks:
-            stream = tasks.create_task(_stream(response, changes, tell))
+            stream = tasks.create_task(_stream(response, changes, tell, greeting))
             self._streams.add(stream)
             stream.add_done_callback(self._streams.discard)
         return response
@@ -76,13 +80,16 @@ class Pending:
 
 
 async def _stream(
-    response: web.StreamResponse, changes: AsyncIterator[Change], tell: Telling
+    response: web.StreamResponse,
+    changes: AsyncIterator[Change],
+    tell: Telling,
+    greeting: bytes,
 ) -> None:
     pending = Pending()
     try:
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(_collect(changes, pending))
-            await response.write(b"retry: 2000\n\n")
+            await response.write(b"retry: 2000\n\n" + greeting)
             while not pending.ended:
                 try:
                     async with asyncio.timeout(STREAM_PING_S):

@@ -5,9 +5,11 @@ Identifiers that profiles may add to (points, commands, values) fall back to the
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from drivers.discovery.candidate import DeviceKind, Need
 from drivers.entities import Outcome, Quality
+from edge.attendance.rules import Status
 from edge.lesson.status import Cause
 from edge.metering import Hold
 from edge.pages.box_view import LessonState, Light, LinkState, Sign
@@ -41,6 +43,7 @@ class Words:
     faults: tuple[str, ...]  # of a PJLink display, in the order of its answer to ERST
     fault_levels: tuple[str, ...]
     inputs: Mapping[str, str]  # of a PJLink display, by the first sign of its code
+    attendance: Mapping[Status, str]
     ages: Mapping[str, str]  # unit → pattern with {n}; the browser counts on with the same
 
     def lesson_state(self, state: LessonState, cause: Cause) -> str:
@@ -66,6 +69,8 @@ class Words:
             return ", ".join(told) or self.fault_levels[0]
         if point == "source" and len(text) == len("31") and text[0] in self.inputs:
             return f"{self.inputs[text[0]]} {text[1]}"
+        if point == "sources":
+            return ", ".join(self.value(code, "source") for code in text.split())
         return self.values.get(text, text)
 
     def method(self, name: str) -> str:
@@ -83,6 +88,33 @@ def _numbered(words: Mapping[str, str], name: str) -> str:
     if name not in words and number.isdecimal() and base in words:
         return f"{words[base]} {number}"
     return words.get(name, name.replace("_", " "))
+
+
+_SOCKETS: Mapping[str, str] = MappingProxyType(
+    {
+        "hdmi1": "HDMI 1",
+        "hdmi2": "HDMI 2",
+        "hdmi3": "HDMI 3",
+        "hdmi4": "HDMI 4",
+        "displayport": "DisplayPort",
+        "displayport2": "DisplayPort 2",
+        "dvi": "DVI",
+        "vga": "VGA",
+        "vga2": "VGA 2",
+        "vga3": "VGA 3",
+        "av": "AV",
+        "tv": "TV",
+        "ypbpr": "YPbPr",
+        "s_video": "S-Video",
+        "composite": "AV",
+        "hdbaset": "HDBaseT",
+        "usb": "USB",
+        "android": "Android",
+        "pc": "PC",
+        "magic_info": "MagicInfo",
+    }
+)
+"""Sockets that are called the same in every language."""
 
 
 def build_words(_: Callable[[str], str]) -> Words:
@@ -270,6 +302,12 @@ def build_words(_: Callable[[str], str]) -> Words:
             "source": _("source"),
             "blank": _("blank"),
             "freeze": _("freeze"),
+            "volume": _("volume"),
+            "mute": _("mute"),
+            "lock": _("lock"),
+            "remote_lock": _("remote control lock"),
+            "brightness": _("brightness"),
+            "sources": _("inputs"),
             "errors": _("faults"),
             "lamp_hours": _("lamp hours"),
             "clock_offset": _("clock offset"),
@@ -278,6 +316,11 @@ def build_words(_: Callable[[str], str]) -> Words:
             "stream_main": _("main stream's address"),
             "stream_sub": _("sub-stream's address"),
             "snapshot": _("snapshot's address"),
+            "motion": _("motion"),
+            "motion_alarm": _("motion"),
+            "recovery_control": _("silent, last time"),
+            "recovery_events": _("without events, last time"),
+            "recovery_stream": _("without picture, last time"),
         },
         commands={
             "power": _("power"),
@@ -287,7 +330,14 @@ def build_words(_: Callable[[str], str]) -> Words:
             "blank": _("blank"),
             "freeze": _("freeze"),
             "lock": _("lock"),
+            "remote_lock": _("remote control lock"),
+            "brightness": _("brightness"),
             "preset": _("preset"),
+            "move": _("turn"),
+            "home": _("home position"),
+            "contrast": _("contrast"),
+            "saturation": _("saturation"),
+            "sharpness": _("sharpness"),
             "relay": _("relay"),
             "relays": _("all relays"),
             "output": _("output"),
@@ -305,6 +355,18 @@ def build_words(_: Callable[[str], str]) -> Words:
             "audio": _("sound"),
             "open": _("open"),
             "closed": _("closed"),
+            "left": _("left"),
+            "right": _("right"),
+            "up": _("up"),
+            "down": _("down"),
+            "zoom_in": _("closer"),
+            "zoom_out": _("wider"),
+            "slot_in": _("built-in computer"),
+            "memory": _("storage"),
+            "wireless": _("wireless screen"),
+            "network": _("network"),
+            "whiteboard": _("whiteboard"),
+            **_SOCKETS,
         },
         faults=(_("fan"), _("lamp"), _("heat"), _("cover"), _("filter"), _("other")),
         fault_levels=(_("none"), _("warning"), _("error")),
@@ -315,6 +377,13 @@ def build_words(_: Callable[[str], str]) -> Words:
             "4": _("storage input"),
             "5": _("network input"),
             "6": _("internal input"),
+        },
+        attendance={
+            Status.PRESENT: _("present"),
+            Status.LATE: _("late"),
+            Status.ABSENT: _("absent"),
+            Status.LEAVE: _("on leave"),
+            Status.MADE_UP: _("made up for"),
         },
         ages={
             "s": _("{n} s"),

@@ -191,7 +191,7 @@ class Intake:
         log_id = log_id_of(self._cursor, name)
         self._grants.note(name)
         self._told.pop(log_id, None)
-        last_stamp = self._observe(header, log.last_stamp if log else 0)
+        last_stamp = self._observe(segment, log.last_stamp if log else 0)
         self._cursor.execute(
             "INSERT INTO segment VALUES (?, ?, ?)", (log_id, header.seq, segment.wire)
         )
@@ -226,14 +226,20 @@ class Intake:
             raise self._freeze(name, f"segment {header.seq} numbers rows again")
         return self._grants.may_store(segment)
 
-    def _observe(self, header: Header, log_stamp: int) -> int:
+    def _observe(self, segment: Segment, log_stamp: int) -> int:
         """Take a segment's stamps into account; return the greatest that counts for its log.
 
-        At the hub, stamps from the future are clamped before anything is folded or passed on.
+        At the hub, stamps from the future are clamped before anything is folded or passed on. Not
+        those of a segment without bodies: its rows stand in a snapshot as they counted before.
         """
+        header = segment.header
         if self._clock.observe(Stamp(header.last_stamp)):
             return header.last_stamp
-        if self._record_clamp is None or header.log.origin == HUB:
+        if header.log.origin == self._own[0] == HUB:
+            # Nobody clamps what a hub stamped before it lost its store: it goes on behind that.
+            self._clock.resume(Stamp(header.last_stamp))
+            return header.last_stamp
+        if self._record_clamp is None or header.log.origin == HUB or segment.is_hollow:
             return 0
         moment_ms = clamp_moment(self._clock, header, log_stamp)
         if moment_ms is None:
@@ -472,7 +478,8 @@ class Intake:
         """Take in a body of a snapshot; raises MalformedError.
 
         Events are added at once. States count when the whole snapshot is adopted; of those that
-        stand already, only cells of further groups are filled.
+        stand already, only cells of further groups are filled. Of this node's own rows nothing is
+        taken but grants until then: a clone's may have the numbers of rows that stand here.
         """
         header = segment.header
         group = GROUPS[header.bodies[place].group]
@@ -483,9 +490,10 @@ class Intake:
         source, tables = unpack_part(header.log, content)
         source_id = log_id_of(self._cursor, source.log)
         # After an upgrade tables may be known that were not when the snapshot was adopted.
-        is_adopted = adopted_seq(self._cursor, source_id) > 0 and is_present_part(
-            self._cursor, header
-        )
+        is_taken_over = adopted_seq(self._cursor, source_id) > 0
+        if source.log.origin == self._own[0] and group is not Group.GRANT and not is_taken_over:
+            return
+        is_adopted = is_taken_over and is_present_part(self._cursor, header)
         fresh = [
             each
             for each in tables

@@ -335,7 +335,7 @@ class Compaction:
             if sums[group]:
                 contents[group] = pack_digests(sums[group])
         with self._store.transaction() as cursor:
-            segment = self._sealer.append_part(cursor, name, contents, {RECORD_TABLE: 1}, 1)
+            segment = self._sealer.append_part(cursor, name, contents, {RECORD_TABLE: 1}, (1, 1))
             if segment is None:
                 raise CheckpointError(
                     f"a checkpoint of {len(record.covers)} logs does not fit a segment"

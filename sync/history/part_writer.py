@@ -70,8 +70,9 @@ class PartWriter:
         sizes = list(map(len, contents.values()))
         if max(sizes) > BODY_BYTES_MAX:
             return None, sum(sizes)
-        lowest = min((stamp for row in rows if (stamp := _stamp(row))), default=1)
-        return self._sealer.append_part(cursor, self._name, contents, counts, lowest), sum(sizes)
+        known = [stamp for row in rows if (stamp := _stamp(row))] or [1]
+        stamps = min(known), max(known)
+        return self._sealer.append_part(cursor, self._name, contents, counts, stamps), sum(sizes)
 
 
 def _stamp(row: StoredRow) -> int:

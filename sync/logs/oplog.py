@@ -44,15 +44,16 @@ def append(
     name: LogName,
     table: Table,
     rows: Sequence[Row],
-) -> None:
+) -> int:
     """Write rows into their table and number them in their log, inside the caller's transaction.
 
-    A state row may carry ``school`` (for the hub's rows; its own number otherwise) and
-    ``deleted``. Raises KeyError for a column the table does not have or a key that is missing,
-    RowError for a value that its column cannot hold or a row larger than ROW_BYTES_MAX.
+    Return how many rows of the log wait to be sealed. A state row may carry ``school`` (for the
+    hub's rows; its own number otherwise) and ``deleted``. Raises KeyError for a column the table
+    does not have or a key that is missing, RowError for a value that its column cannot hold or a
+    row larger than ROW_BYTES_MAX.
     """
-    last_row, last_stamp = cursor.execute(
-        "SELECT last_row, last_stamp FROM log WHERE id = ?", (log_id,)
+    last_row, sealed_row, last_stamp = cursor.execute(
+        "SELECT last_row, sealed_row, last_stamp FROM log WHERE id = ?", (log_id,)
     ).fetchone()
     # Another process of this node may have written; its stamps are this node's too.
     clock.resume(Stamp(last_stamp))
@@ -71,6 +72,8 @@ def append(
         " unsealed_since_ms = coalesce(unsealed_since_ms, ?) WHERE id = ?",
         (last_row + len(rows), clock.last, clock.now_ms(), log_id),
     )
+    waiting: int = last_row + len(rows) - sealed_row
+    return waiting
 
 
 def event_school(name: LogName) -> int:

@@ -247,16 +247,19 @@ class Sealer:
         name: LogName,
         contents: Mapping[Group, bytes],
         counts: Mapping[int, int],
-        first_stamp: int,
+        stamps: tuple[int, int],
     ) -> Segment | None:
         """Append a segment to a snapshot log; return it, or None if it would be too large.
 
-        ``counts`` are rows by table number, rising; no row of ``contents`` has a stamp below
-        ``first_stamp``.
+        ``counts`` are rows by table number, rising; ``stamps`` are the least and the greatest of
+        the rows of ``contents``.
         """
         log_id = log_id_of(cursor, name)
         (log,) = read_logs(cursor, "WHERE id = ?", log_id)
-        last_stamp = self._clock.tick()
+        first_stamp, greatest = stamps
+        issued = self._clock.tick()
+        # Rows of a store that was lost may have stamps that this one's clock has yet to reach.
+        last_stamp = max(issued, greatest)
         place = Place(
             log=name,
             seq=log.stored + 1,
@@ -278,7 +281,7 @@ class Sealer:
                 place.seq,
                 segment.header_digest,
                 place.last_row,
-                last_stamp,
+                issued,
                 self._clock.now_ms(),
                 log_id,
             ),

@@ -168,6 +168,17 @@ async def test_an_unplugged_bus_says_so_and_goes_on_when_it_is_back(tmp_path: Pa
         await until(lambda: sum(p.online for p in bench.presences) == 6, within_s=3)
 
 
+async def test_a_bus_between_its_polls_costs_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, FARM, period_s=30)
+    bus = bench.bus()
+    async with running(bench.simulator.run(), bus.run()):
+        await until(lambda: bus.statistics.answered == 3)
+        busy = os.times()
+        await asyncio.sleep(0.5)
+        now = os.times()
+    assert now.user + now.system - busy.user - busy.system < 0.1
+
+
 async def test_a_missing_port_is_said_once_with_its_remedy(tmp_path: Path) -> None:
     bench = Bench(tmp_path, FARM)
     bench.simulator.link.unplug()

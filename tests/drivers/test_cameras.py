@@ -6,22 +6,18 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-import onvif
 import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
-from onvif.transport import AsyncSafeTransport
-from zeep import Client, Settings
 
 from drivers.cameras.messages import CameraAccess
 from drivers.cameras.onvif_camera import OnvifCamera
@@ -38,77 +34,25 @@ from drivers.entities import (
 )
 from drivers.errors import ProtocolError, RefusedError, UnreachableError
 from drivers.simulators import onvif_replies
-from drivers.simulators.ledger import Ledger, read_ledger
-from drivers.simulators.onvif_camera import PRESETS, CameraMedia, SimulatedOnvifCamera
-from drivers.simulators.onvif_replies import CameraStream
+from drivers.simulators.onvif_motor import PRESETS
+from tests.drivers.camera_bench import (
+    ADOPTED,
+    HOST,
+    JPEG,
+    OTHER_HOST,
+    Camera,
+    running_worker,
+    until,
+    wall_ms,
+)
 
-HOST = "127.0.65.31"
-OTHER_HOST = "127.0.65.99"
-ADOPTED = Credentials(user="admin", password="planted-secret-4711")
-JPEG = b"\xff\xd8\xff\xe0 a picture"
 NOW_MS = 1_700_000_000_000
-
-
-class Camera:
-    """A simulated camera on ``HOST``; its clock runs with the machine's plus ``ahead_ms``."""
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        credentials: Credentials | None = ADOPTED,
-        stream_host: str = HOST,
-        ahead_ms: int = 0,
-        seed: int = 1,
-    ) -> None:
-        self.path = folder / f"camera{seed}.jsonl"
-        stream = CameraStream(
-            uri=f"rtsp://{stream_host}:8554/main", width=1280, height=720, fps=25, kbps=2000
-        )
-        sub = replace(stream, uri=f"rtsp://{stream_host}:8554/sub", width=320, height=180, fps=10)
-        self.device = SimulatedOnvifCamera(
-            IPv4Interface(f"{HOST}/24"),
-            CameraMedia(main=stream, sub=sub, snapshot=lambda: JPEG),
-            Ledger(self.path, wall_ms),
-            wall_ms,
-            random.Random(seed),
-            credentials=credentials,
-            clock_offset_ms=ahead_ms,
-        )
-        self.access = CameraAccess(address=self.device.address, credentials=credentials)
-
-    @asynccontextmanager
-    async def plugged_in(self) -> AsyncIterator[None]:
-        before = len(self.lines("plugged_in"))
-        task = asyncio.get_running_loop().create_task(self.device.run())
-        await until(lambda: len(self.lines("plugged_in")) > before or task.done())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
-    def lines(self, kind: str) -> list[dict[str, object]]:
-        return [line for line in read_ledger(self.path) if line["kind"] == kind]
-
-
-def wall_ms() -> int:
-    return int(datetime.now(UTC).timestamp() * 1000)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that must come; the test's own timeout is the limit."""
-    while not condition():  # noqa: ASYNC110 — ledgers and processes announce nothing
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture
 async def worker() -> AsyncIterator[CameraWorker]:
-    worker = CameraWorker(random.Random(6))
-    task = asyncio.get_running_loop().create_task(worker.run())
-    yield worker
-    task.cancel()
-    await asyncio.wait([task])
+    async with running_worker() as worker:
+        yield worker
 
 
 async def test_an_adopted_camera_tells_what_it_is_and_where_its_streams_are(
@@ -499,8 +443,8 @@ async def test_a_camera_that_comes_and_goes_is_told_with_its_evidence(
     async with camera.plugged_in():
         await until(lambda: len(measured("clock_offset")) >= 2)
         assert await watched.snapshot() == JPEG
-        presets = await watched.presets()
-        assert (await watched.go_to_preset(presets[0].token)).outcome is Outcome.ACKNOWLEDGED
+        reached = await watched.go_to_preset(watched.presets[0].token)
+        assert reached.outcome is Outcome.ACKNOWLEDGED
         assert (await watched.go_to_preset("nowhere")).outcome is Outcome.FAILED
     await until(lambda: presences()[-1:] == [False])
     async with camera.plugged_in():
@@ -517,87 +461,6 @@ async def test_a_camera_that_comes_and_goes_is_told_with_its_evidence(
     assert measured("stream_sub")[0].value == f"rtsp://{HOST}:8554/sub"
     assert {m.value for m in measured("reachable")} == {"yes", "no"}
     assert measured("reachable")[0].source == f"onvif {camera.device.address}"
-
-
-IDENTITY = onvif_replies.CameraIdentity(
-    name="讲台", serial="1", mac="02:00:00:00:00:01", endpoint="urn:uuid:1"
-)
-STREAM = CameraStream(uri="rtsp://127.0.0.1/main", width=64, height=36, fps=5, kbps=64)
-BASE = f"http://{HOST}:8000"
-
-
-@pytest.mark.parametrize(
-    ("wsdl", "binding", "operation", "body"),
-    [
-        (
-            "devicemgmt",
-            "{http://www.onvif.org/ver10/device/wsdl}DeviceBinding",
-            operation,
-            body,
-        )
-        for operation, body in (
-            ("GetSystemDateAndTime", onvif_replies.date_and_time(NOW_MS)),
-            ("GetDeviceInformation", onvif_replies.device_information(IDENTITY)),
-            ("GetServices", onvif_replies.services(BASE)),
-            ("GetCapabilities", onvif_replies.capabilities(BASE)),
-            ("GetScopes", onvif_replies.scopes(IDENTITY)),
-            ("GetNetworkInterfaces", onvif_replies.network_interfaces(IDENTITY, HOST, 24)),
-        )
-    ]
-    + [
-        ("media", "{http://www.onvif.org/ver10/media/wsdl}MediaBinding", operation, body)
-        for operation, body in (
-            ("GetProfiles", onvif_replies.profiles({"main": STREAM, "sub": STREAM})),
-            ("GetVideoSources", onvif_replies.video_sources(STREAM)),
-            ("GetStreamUri", onvif_replies.media_uri("GetStreamUri", STREAM.uri)),
-            ("GetSnapshotUri", onvif_replies.media_uri("GetSnapshotUri", f"{BASE}/s.jpg")),
-        )
-    ]
-    + [
-        ("ptz", "{http://www.onvif.org/ver20/ptz/wsdl}PTZBinding", operation, body)
-        for operation, body in (
-            ("GetPresets", onvif_replies.presets(PRESETS)),
-            ("GotoPreset", onvif_replies.preset_reached()),
-        )
-    ]
-    + [
-        (
-            "imaging",
-            "{http://www.onvif.org/ver20/imaging/wsdl}ImagingBinding",
-            "GetImagingSettings",
-            onvif_replies.imaging_settings(),
-        )
-    ],
-)
-def test_the_simulated_camera_answers_by_the_wsdl_read_strictly(
-    wsdl: str, binding: str, operation: str, body: str
-) -> None:
-    path = Path(onvif.__file__).parent / "wsdl" / f"{wsdl}.wsdl"
-    settings = Settings(strict=True, forbid_dtd=True)
-    client = Client(str(path), transport=AsyncSafeTransport(), settings=settings)  # type: ignore[no-untyped-call]  # zeep's
-    bound: Any = client.wsdl.bindings[binding]
-
-    class Response:
-        status_code = 200
-        headers = {"Content-Type": "application/soap+xml"}  # noqa: RUF012 — read only
-        content = onvif_replies.envelope(body).encode()
-        encoding = "utf-8"
-
-    answer = bound.process_reply(client, bound.get(operation), Response())
-    assert answer is not None or operation == "GotoPreset"
-    assert not list(missing(answer))
-
-
-def missing(value: object) -> Iterator[str]:
-    """Yield the elements that the schema demands and zeep did not find."""
-    for each in value if isinstance(value, list) else [value]:
-        kind: Any = getattr(each, "_xsd_type", None)
-        if kind is not None:
-            for name, element in kind.elements:
-                found = getattr(each, name, None)
-                if found is None and element.min_occurs:
-                    yield f"{kind.name}.{name}"
-                yield from missing(found)
 
 
 @pytest.mark.parametrize(

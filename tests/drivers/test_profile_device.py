@@ -14,9 +14,14 @@ from hypothesis import strategies as st
 from drivers.bus import ModbusBus
 from drivers.card_reader import CardReader
 from drivers.codecs.modbus import ReadRequest, crc16
+from drivers.discovery.candidate import Candidate
+from drivers.discovery.serial_bus import SearchReport, search_bus
+from drivers.displays.framed_link import FRAMINGS
+from drivers.displays.pjlink_link import DisplayAccess, PjlinkLink
 from drivers.entities import CardRead, DeviceEvent, DeviceId, Measurement, Outcome, Quality
 from drivers.errors import ProtocolError, SetupError
 from drivers.modbus_device import AdoptedUnit, modbus_settings
+from drivers.modbus_line import RtuLine
 from drivers.profile_recorder import record
 from drivers.simulators.profile_device import Listen, ProfileDevice, parse_listen
 from drivers.simulators.profile_speakers import (
@@ -29,6 +34,7 @@ from drivers.simulators.profile_speakers import (
 from drivers.simulators.profile_unit import ProfileUnit
 from drivers.transports.port_address import PortAddress, parse_port_address
 from drivers.transports.serial_address import line_settings
+from drivers.transports.serial_port import SerialPort
 from drivers.vector_proof import find_broken_vectors
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import MODBUS, Profile, ProfileId, Vector
@@ -40,6 +46,7 @@ RELAYS = PROFILES[ProfileId("relay-waveshare-rtu-8")]
 BOARD = PROFILES[ProfileId("io-eletechsup-n4d3e16")]
 MOXA = PROFILES[ProfileId("io-moxa-e1214")]
 SOIL = PROFILES[ProfileId("soil-sen0601")]
+PROJECTOR = PROFILES[ProfileId("pjlink-projector")]
 DEVICE = DeviceId("modbus:line:1")
 UNIT = 17
 
@@ -124,6 +131,32 @@ def test_the_driver_reads_every_point_of_every_profile(profile: Profile, tmp_pat
             assert good(e) == held_by(profile)
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "profile", [p for p in SPOKEN if p.links[0].type == "modbus_rtu"], ids=lambda p: p.id
+)
+def test_a_search_takes_each_model_for_itself(profile: Profile, tmp_path: Path) -> None:
+    async def story() -> list[Candidate]:
+        async with plugged_in(profile, tmp_path):
+            path = tmp_path / "line"
+            settings = line_settings(profile, "modbus_rtu", profile.links[0].baud[0])
+            port = SerialPort(path, settings)
+            try:
+                return await search_bus(
+                    path,
+                    RtuLine(port, quiet_s=0.01),
+                    list(PROFILES.values()),
+                    now_ms,
+                    SearchReport(progress=lambda _: None, found=lambda _: None),
+                    skip=set(range(248)) - {UNIT},
+                )
+            finally:
+                port.close()
+
+    (found,) = asyncio.run(story())
+    assert found.profile == profile.id
+    assert found.kind == profile.kind
 
 
 @pytest.mark.parametrize("profile", [RELAYS, BOARD, MOXA], ids=lambda p: p.id)
@@ -235,10 +268,47 @@ def test_a_reader_made_of_its_vectors_is_heard_by_the_driver(tmp_path: Path) -> 
     assert cards[0] == reader.vectors[0].values["card"]
 
 
+@pytest.mark.parametrize(
+    "profile", [p for p in PROFILES.values() if p.links[0].type in FRAMINGS], ids=lambda p: p.id
+)
+def test_a_simulated_display_says_what_its_profile_quotes(profile: Profile) -> None:
+    vector = next(v for v in profile.vectors if v.values.get("power") == "on")
+
+    async def story() -> bytes:
+        listen = parse_listen("tcp:127.0.0.1:0")
+        device = ProfileDevice(profile, listen, lambda _: None, held={"power": "on"})
+        ready = asyncio.Event()
+        async with running(device.run(ready.set)):
+            await ready.wait()
+            reader, writer = await asyncio.open_connection("127.0.0.1", device.port)
+            writer.write(bytes.fromhex(vector.request))
+            async with asyncio.timeout(5):
+                said = await reader.readexactly(len(bytes.fromhex(vector.reply)))
+            writer.close()
+            return said
+
+    assert asyncio.run(story()) == bytes.fromhex(vector.reply)
+
+
+def test_a_simulated_pjlink_display_greets_the_driver_and_answers_it() -> None:
+    async def story() -> list[str]:
+        listen = parse_listen("tcp:127.0.0.1:0")
+        device = ProfileDevice(PROJECTOR, listen, lambda _: None)
+        ready = asyncio.Event()
+        async with running(device.run(ready.set)):
+            await ready.wait()
+            link = await PjlinkLink.open(DisplayAccess(host="127.0.0.1", port=device.port))
+            try:
+                return [(await link.ask(question)).text for question in ("%1POWR 1", "%1CLSS ?")]
+            finally:
+                await link.close()
+
+    assert asyncio.run(story()) == ["%1POWR=OK", "%1CLSS=2"]
+
+
 def test_a_quoted_question_is_answered_however_it_is_cut() -> None:
-    projector = PROFILES[ProfileId("pjlink-projector")]
-    speaker = ReplaySpeaker(projector)
-    vector = projector.vectors[2]
+    speaker = ReplaySpeaker(PROJECTOR)
+    vector = next(v for v in PROJECTOR.vectors if "INPT" in v.request)
     asked = quoted(vector, vector.request, b"\r")
     exchanges = [e for byte in b"noise\r" + asked for e in speaker.receive(bytes((byte,)))]
     assert [e.said for e in exchanges] == [b"%1INPT=31\r"]

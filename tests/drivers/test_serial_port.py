@@ -1,8 +1,10 @@
 import asyncio
 import errno
+import fcntl
 import os
 import random
 import sys
+import termios
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -175,6 +177,29 @@ async def test_a_port_that_comes_back_is_served_again_within_three_seconds(tmp_p
         await until(lambda: len(served) == 2, within_s=3)
         for descriptor in keeper:
             os.close(descriptor)
+
+
+@pytest.mark.parametrize(("dtr", "rts"), [(False, False), (True, False), (False, True)])
+async def test_dtr_and_rts_are_as_the_profile_says_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, dtr: bool, rts: bool
+) -> None:
+    # A pty has no modem lines: what is asked of the kernel is written down in their place.
+    ioctl, asked = fcntl.ioctl, list[tuple[str, int]]()
+    names = {termios.TIOCMBIS: "raise", termios.TIOCMBIC: "drop"}
+
+    def noted(descriptor: int, request: int, argument: bytes = b"") -> object:
+        if request in names:
+            asked.append((names[request], int.from_bytes(argument, sys.byteorder)))
+            return 0
+        return ioctl(descriptor, request, argument)
+
+    link = PtyLink(tmp_path / "bus0")
+    monkeypatch.setattr("serial.serialposix.fcntl.ioctl", noted)
+    SerialPort(link.path, LineSettings(baud=9600, dtr=dtr, rts=rts)).close()
+    assert asked == [
+        ("raise" if dtr else "drop", termios.TIOCM_DTR),
+        ("raise" if rts else "drop", termios.TIOCM_RTS),
+    ]
 
 
 async def test_nobody_hears_what_was_said_while_the_line_was_closed(tmp_path: Path) -> None:

@@ -10,20 +10,23 @@ import pytest
 
 from drivers.codecs.card_frames import encode_card_frame
 from drivers.discovery.candidate import DeviceKind
-from drivers.entities import CardRead, DeviceEvent, DeviceId, Outcome, Presence
+from drivers.entities import CardRead, CommandResult, DeviceEvent, DeviceId, Outcome, Presence
 from drivers.errors import SetupError
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.pjlink_projector import PjlinkProjector
+from drivers.simulators.profile_device import Listen, ProfileDevice
 from drivers.simulators.pty_link import PtyLink
 from edge.devices import fleet as fleet_module
 from edge.devices.adopted import AdoptedDevice
 from edge.devices.fleet import Fleet
 from edge.notebook import Notebook
 from firmware_profiles.catalog import load_catalog
+from firmware_profiles.model import ProfileId
 from tests.drivers.serial_bench import now_ms, running, until
 
 CARD = "6F007B3972"
 SOIL = "soil-sen0601"
+RELAYS = load_catalog().profiles[ProfileId("relay-waveshare-eth-8")]
 
 
 @dataclass
@@ -45,6 +48,12 @@ class Garage:
         return self._adopted(
             "pjlink:board", DeviceKind.BLACKBOARD, "pjlink-projector", f"pjlink://{host}:4352"
         )
+
+    def relays(self, address: str) -> AdoptedDevice:
+        return self._adopted("modbus:relays", DeviceKind.FARM_ACTUATOR, RELAYS.id, address)
+
+    def results(self) -> list[CommandResult]:
+        return [event for event in self.events if isinstance(event, CommandResult)]
 
     def taps(self) -> int:
         return sum(isinstance(event, CardRead) for event in self.events)
@@ -120,6 +129,30 @@ async def test_the_last_probe_of_a_bus_takes_the_bus_with_it(garage: Garage) -> 
         assert not link.is_open
         assert not garage.fleet.deadbands
         garage.fleet.add(garage.reader("bus"))
+
+
+async def test_a_relay_is_commanded_and_its_wish_kept(garage: Garage) -> None:
+    board = ProfileDevice(RELAYS, Listen(scheme="modbus", host="127.0.0.1"), lambda _: None, unit=7)
+    ready = asyncio.Event()
+    async with running(board.run(ready.set)):
+        await ready.wait()
+        adopted = garage.relays(f"modbus://127.0.0.1:{board.port}?unit=7")
+        garage.fleet.add(adopted)
+        async with running(garage.fleet.run()):
+            await until(lambda: garage.is_online(adopted.device))
+            choices = garage.fleet.commands_of(adopted.device)
+            assert {"on", "off"} <= set(choices[0].arguments)
+            command = choices[0].command
+            result = await garage.fleet.command(adopted.device, command, "on")
+            assert result.outcome is Outcome.VERIFIED
+            garage.fleet.buses.hold(adopted.device, command, 0.05)
+            await until(lambda: garage.results()[-1].detail.startswith("nobody held it"))
+            with pytest.raises(SetupError, match=r"takes .* not 'self-destruct'"):
+                await garage.fleet.command(adopted.device, "self-destruct", "on")
+            await garage.fleet.remove(adopted.device)
+            with pytest.raises(SetupError, match="no adopted Modbus device"):
+                garage.fleet.buses.hold(adopted.device, command, 1)
+        assert not garage.fleet.ports.taken()
 
 
 @pytest.mark.parametrize(

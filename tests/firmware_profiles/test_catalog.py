@@ -37,6 +37,27 @@ def test_the_profile_in_the_readme_is_one(tmp_path: Path) -> None:
     assert example.count("\n") < 45
 
 
+def test_the_readme_lists_every_bundled_profile() -> None:
+    readme = (BUNDLED.parent / "README.md").read_text()
+    assert [name for name in load_catalog().profiles if f"`{name}`" not in readme] == []
+
+
+def test_a_cameras_maker_goes_before_the_standard() -> None:
+    catalog = load_catalog()
+    scopes = [
+        "onvif://www.onvif.org/Profile/Streaming",
+        "onvif://www.onvif.org/type/video_encoder",
+        "onvif://www.onvif.org/name/HIKVISION%20DS-2CD2143G0-I",
+    ]
+    found = catalog.by_scopes(scopes)
+    assert found is not None
+    assert found.id == "camera-hikvision"
+    found = catalog.by_scopes(scopes[:2])
+    assert found is not None
+    assert found.id == "onvif-camera"
+    assert catalog.by_scopes(["onvif://www.onvif.org/name/Printer"]) is None
+
+
 def test_kinds_are_the_kinds_the_product_knows() -> None:
     assert {p.kind for p in load_catalog().profiles.values()} <= {kind.value for kind in DeviceKind}
 

@@ -3,11 +3,23 @@ import pytest
 
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.lint import find_flaws
-from firmware_profiles.model import Bits, Profile, ProfileId, Verify
+from firmware_profiles.model import (
+    Bits,
+    Event,
+    Firmware,
+    Interlock,
+    Profile,
+    ProfileId,
+    Span,
+    Verify,
+    Write,
+)
 
 PROFILES = load_catalog().profiles
 SOIL = PROFILES[ProfileId("soil-sen0601")]
 PROJECTOR = PROFILES[ProfileId("pjlink-projector")]
+RELAYS = PROFILES[ProfileId("relay-waveshare-rtu-8")]
+INPUTS = PROFILES[ProfileId("input-waveshare-io-8")]
 replace = msgspec.structs.replace
 
 
@@ -56,3 +68,97 @@ def test_a_command_is_verified_by_a_point_that_exists() -> None:
     )
     broken = replace(PROJECTOR, commands=(power, *PROJECTOR.commands[1:]))
     assert facts(broken) == ["command power is verified by 'glow', which is no point"]
+
+
+def with_command(profile: Profile, **changes: object) -> Profile:
+    command = replace(profile.commands[0], **changes)
+    return replace(profile, commands=(command, *profile.commands[1:]))
+
+
+def with_write(**changes: object) -> Profile:
+    write = RELAYS.commands[0].write
+    assert write is not None
+    return with_command(RELAYS, write=replace(write, **changes))
+
+
+@pytest.mark.parametrize(
+    ("profile", "fact"),
+    [
+        (replace(SOIL, sources=()), "names no source"),
+        (replace(SOIL, firmware_range="5"), "'5' is no range of versions"),
+        (
+            replace(SOIL, firmware=(Firmware(versions="x", state="good", reason="known"),)),
+            "'x' is no range of versions",
+        ),
+        (with_command(RELAYS, interlock=None), "command relay_1 switches without an interlock"),
+        (
+            with_command(RELAYS, interlock=Interlock(longest_on_s=60, fail_safe="shut")),
+            "'shut' is nothing that relay_1 can be told",
+        ),
+        (with_command(RELAYS, write=None), "command relay_1 has neither write nor request"),
+        (with_command(RELAYS, request="on"), "command relay_1 has both write and request"),
+        (
+            with_command(PROJECTOR, request="", write=Write(function=5, register=0)),
+            "command power does not fit the links of the profile",
+        ),
+        (with_command(PROJECTOR, request="{value.__class__}"), "'{value.__class__}' has a brace"),
+        (with_command(PROJECTOR, request="%1POWR {value:02x}{"), "'%1POWR {value:02x}{' has a"),
+        (
+            with_command(RELAYS, values={"on": "2", "off": "0"}),
+            "on of relay_1 is '2', not a number from 0 to 1",
+        ),
+        (with_write(function=16, register=0xFFFF, dtype="uint32"), "command relay_1 ends beyond"),
+        (with_write(function=6, dtype="float32"), "function 6 cannot write float32"),
+        (with_write(scale=0), "scale of relay_1 is 0"),
+        (
+            with_command(
+                RELAYS,
+                values={},
+                range=Span(low=5, high=1),
+                interlock=Interlock(longest_on_s=1, fail_safe="3"),
+            ),
+            "range of relay_1 is empty",
+        ),
+        (
+            replace(INPUTS, events=(replace(INPUTS.events[0], becomes="ajar"),)),
+            "input_1 never becomes 'ajar'; it has open, closed",
+        ),
+        (
+            replace(INPUTS, events=(replace(INPUTS.events[0], point="input_9"),)),
+            "event input_1_closed watches 'input_9', which is no point",
+        ),
+        (
+            replace(
+                INPUTS, events=(Event(id="x", capability="card", format="rdm6300", becomes="y"),)
+            ),
+            "event x is no edge and watches a point",
+        ),
+        (
+            replace(RELAYS, vectors=(replace(RELAYS.vectors[0], command="relay_9"),)),
+            "vector 'relay 1 on' shows 'relay_9', which is no command",
+        ),
+        (
+            replace(RELAYS, vectors=(replace(RELAYS.vectors[0], argument="half"),)),
+            "'half' is nothing that relay_1 can be told",
+        ),
+        (
+            replace(SOIL, points=(replace(SOIL.points[0], register=0xFFFF, dtype="float64"),)),
+            "point soil_moisture ends beyond register 65535",
+        ),
+        (replace(SOIL, points=(replace(SOIL.points[0], scale=0),)), "scale of soil_moisture is 0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_rule_is_held(profile: Profile, fact: str) -> None:
+    found = facts(profile)
+    assert any(one.startswith(fact) for one in found), found
+
+
+def test_numbers_of_a_range_are_taken_and_others_are_not() -> None:
+    write = Write(function=6, register=1, scale=0.1)
+    dimmer = with_command(RELAYS, values={}, range=Span(low=0, high=100), write=write)
+    safe = with_command(dimmer, interlock=Interlock(longest_on_s=60, fail_safe="0"))
+    vectors = RELAYS.vectors[2:]
+    assert facts(replace(safe, vectors=vectors)) == []
+    hot = with_command(dimmer, interlock=Interlock(longest_on_s=60, fail_safe="101"))
+    assert facts(replace(hot, vectors=vectors)) == ["'101' is nothing that relay_1 can be told"]

@@ -47,6 +47,9 @@ class Books:
                 return f"{machine.name} has unsealed rows in {name}"
             if cursors(here) != cursors(there):
                 return f"{name}: {machine.name} has {cursors(here)}, the hub {cursors(there)}"
+            if here is not None and there is not None and here.head != there.head:
+                # Of twins who had no line, one may have gone on as the hub has it, one not.
+                return f"{name}: {machine.name} and the hub went on differently"
         return ""
 
     def logs(self, machine: Machine) -> dict[LogName, LogState]:

@@ -20,6 +20,7 @@ from tests.sync.district import empty_store
 
 _HOUR_MS = 3_600_000
 _BACKUPS_KEPT = 3
+_THINKS_AGAIN = 0.7
 HISTORY = HistoryPolicy(written_bytes=1, apart_ms=10_000, retention_ms=60_000)
 """Checkpoints as often as storms come, and backups as old as that allows."""
 
@@ -91,7 +92,7 @@ class Storm:
             "old stick": lambda machine: self._attempt(
                 machine, lambda: self.courier.deliver(machine)
             ),
-            "keys": lambda machine: self._attempt(machine, lambda: self.readers.decide(machine)),
+            "keys": self._decide,
         }
 
     def _cut_link(self, machine: Machine) -> None:
@@ -236,6 +237,12 @@ class Storm:
         with machine.at_work() as node:
             taken = sum(1 for _ in islice(node.history.steps(HISTORY), steps_max))
         self.world.note(f"{machine.name} bounds its history in {taken} steps")
+
+    def _decide(self, machine: Machine) -> None:
+        """Let a person at a box decide who reads, and mostly think again before long."""
+        self._attempt(machine, lambda: self.readers.decide(machine))
+        if self.world.chance.random() < _THINKS_AGAIN:
+            self.world.after(self._some_ms(), lambda: self._decide(machine))
 
     def _coincide(self, machine: Machine) -> None:
         if machine.origin != HUB:

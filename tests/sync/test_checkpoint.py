@@ -148,6 +148,26 @@ def test_a_box_that_lost_its_store_comes_back_by_snapshot_and_suffix(district: D
     assert waiting == [(0,)]
 
 
+def test_a_clock_behind_a_lost_stores_own_stamps_loses_no_row_of_a_checkpoint(
+    district: District,
+) -> None:
+    query = "SELECT room, name, hlc FROM room ORDER BY room"
+    district.skew[17] = 4 * 60_000
+    district.reopen(17)
+    edit_rooms(district, 3)
+    district.settle()
+    held = district.rows(17, query)
+    district.skew[17] = -4 * 60_000
+    lose(district, 17)
+    district.settle()
+    bound_all(district)
+    assert hollow(district, 17) > 0
+    lose(district, 17, b"third")
+    district.settle()
+    assert district.rows(17, "SELECT reason FROM parked") == []
+    assert district.rows(17, query) == held == district.rows(0, query)
+
+
 def test_tombstones_go_everywhere_with_the_checkpoint_that_leaves_them_out(
     district: District,
 ) -> None:
@@ -603,11 +623,29 @@ def write_record(district: District, number: int) -> None:
     content = pack_record(record)
     with school.transaction() as cursor:
         segment = school._sealer.append_part(
-            cursor, name, {Group.DISTRICT: content}, {RECORD_TABLE: 1}, 1
+            cursor, name, {Group.DISTRICT: content}, {RECORD_TABLE: 1}, (1, 1)
         )
         assert segment is not None
         note_record(cursor, log_id_of(cursor, name), segment, content)
     district.settle()
+
+
+def test_rows_of_the_future_that_came_with_a_snapshot_count_as_they_did(
+    district: District,
+) -> None:
+    """A hub that believed them lost its store: their segments come back without bodies."""
+    for origin in (0, 17):
+        district.skew[origin] = DAY
+    edit_rooms(district, 40)
+    district.settle()
+    bound_all(district)
+    district.skew.clear()
+    lose(district, 0)
+    district.settle()
+    assert hollow(district, 0) > 0
+    edit_rooms(district, 3)
+    district.settle()
+    assert_alike(district, 0, 17, "room")
 
 
 def test_no_word_of_a_schools_makes_the_hub_forget_its_own_deletes(district: District) -> None:

@@ -425,3 +425,20 @@ def test_what_waits_and_lost_wins_where_it_is_lifted(standing_still: District) -
     district.exchange(17)
     agree(district, 0, 17)
     assert last_rows(district, 0) == last_rows(district, 17) == [("third",)] * 2
+
+
+def test_a_hub_that_lost_its_store_goes_on_behind_its_own_stamps(district: District) -> None:
+    notice: Row = {"school": 0, "notice": "n1", "title_en": "first"}
+    district.skew[0] = 46 * 60_000
+    district.nodes[0].record("notice", [notice])
+    district.settle()
+    district.skew[0] = 0
+    district.nodes[0].close()
+    for path in district.folder.glob("0.db*"):
+        path.unlink()
+    hub = district.add(0, b"second")
+    district.settle()
+    hub.record("notice", [{**notice, "title_en": "second"}])
+    district.settle()
+    for origin in (0, 17):
+        assert district.rows(origin, "SELECT title_en FROM notice") == [("second",)]

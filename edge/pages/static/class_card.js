@@ -3,6 +3,7 @@
 (function () {
   "use strict";
   var DAY_MS = 86400000;
+  var RETRY_MS = 2000;
 
   function two(number) { return (number < 10 ? "0" : "") + number; }
 
@@ -41,12 +42,46 @@
     if (element.textContent !== text) { element.textContent = text; }
   }
 
+  // Show what stands at this moment, and say whether anything does.
+  function showSpans(selector, nowMs) {
+    var some = false;
+    document.querySelectorAll(selector).forEach(function (element) {
+      var stands = Number(element.dataset.fromMs) <= nowMs && nowMs < Number(element.dataset.untilMs);
+      element.hidden = !stands;
+      some = some || stands;
+    });
+    return some;
+  }
+
+  // The second frame after a change is drawn once the first one is on the screen.
+  var confirmed = {}; // messages this screen has confirmed, or is confirming
+  function confirmPainted() {
+    document.querySelectorAll("#emergency .emergency:not([hidden])").forEach(function (element) {
+      var message = element.dataset.message;
+      if (confirmed[message]) { return; }
+      confirmed[message] = true;
+      requestAnimationFrame(function () {
+        requestAnimationFrame(function () {
+          fetch("/class-card/painted", {
+            method: "POST",
+            headers: { "Content-Type": "application/json" },
+            credentials: "same-origin",
+            body: JSON.stringify({ message: message }),
+          })
+            .then(function (answer) { if (answer.status >= 500) { throw new Error(answer.status); } })
+            .catch(function () { setTimeout(function () { delete confirmed[message]; }, RETRY_MS); });
+        });
+      });
+    });
+  }
+
   function show() {
     var nowMs = window.schoolnode.now();
     var today = showDay(nowMs);
-    document.querySelectorAll("#notices .notice").forEach(function (notice) {
-      notice.hidden = nowMs < Number(notice.dataset.fromMs) || nowMs >= Number(notice.dataset.untilMs);
-    });
+    showSpans("#notices .notice", nowMs);
+    document.getElementById("main").classList.toggle("in-exam", showSpans("#exam .exam", nowMs));
+    showSpans("#emergency .emergency", nowMs);
+    confirmPainted();
     if (!today) { return; } // older than thirty days: nothing here is true any more
     var minutes = Math.floor(((nowMs - Number(today.dataset.fromMs)) % DAY_MS) / 60000);
     fill(document, "#clock", two(Math.floor(minutes / 60)) + ":" + two(minutes % 60));

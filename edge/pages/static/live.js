@@ -5,6 +5,7 @@
   var root = document.documentElement;
   var REFETCH_MS = 1500; // at most one refetch of a section in this time
   var LOST_MS = 5000; // a shorter silence is a reconnect, not a loss
+  var RELOAD_MS = 60000; // a page that was told to reload again does so after this time
   var WHOLE_MS = 300000; // everything is fetched again this often, whatever was told
   var listeners = [];
   var busy = {}; // forms on their way, by their key
@@ -137,6 +138,16 @@
     listeners.forEach(function (listener) { listener(topic); });
   }
 
+  // A page that is asked to reload again and again would show nothing in between.
+  function reload() {
+    var last = 0;
+    try {
+      last = Number(sessionStorage.getItem("schoolnode-reload"));
+      sessionStorage.setItem("schoolnode-reload", String(Date.now()));
+    } catch (refused) { /* private mode */ }
+    setTimeout(function () { location.reload(); }, Math.max(0, last + RELOAD_MS - Date.now()));
+  }
+
   var lostTimer = null;
   function linkUp() {
     clearTimeout(lostTimer);
@@ -150,7 +161,7 @@
   }
 
   function listen() {
-    var source = new EventSource("/api/events");
+    var source = new EventSource(root.dataset.events || "/api/events");
     var opened = false;
     source.onopen = function () {
       linkUp();
@@ -158,6 +169,14 @@
       opened = true;
     };
     source.onmessage = function (event) { tell(event.data); };
+    source.addEventListener("part", function (event) {
+      var part = JSON.parse(event.data);
+      var fresh = document.createElement("section");
+      fresh.id = part.id;
+      fresh.innerHTML = part.html;
+      swap(fresh, false);
+    });
+    source.addEventListener("reload", reload);
     source.onerror = function () {
       linkDown();
       if (source.readyState === EventSource.CLOSED) {

@@ -1,6 +1,7 @@
 // Plays the classroom's stream: two media elements, so that sound goes on when picture has a gap.
 //
 //   schoolnodePlayer.start(container, {url, soundLabel, onstate})   schoolnodePlayer.stop()
+//   schoolnodePlayer.open(container, {…}) returns a player beside others, to be stopped by itself
 //
 // The messages are described in edge/lesson/classroom_stream.py. Each change of state is told to
 // onstate({state, cause}) and as a "schoolnode:state" event on the container. States: waiting, live,
@@ -448,6 +449,8 @@
       if (player) { player.stop(); }
       player = null;
     },
+    // One of several players on a page; its stop() ends it.
+    open(container, options) { return new Player(container, options || {}); },
     get state() { return player ? player.told.state : "waiting"; },
     get cause() { return player ? player.told.cause : ""; },
     get framesDecoded() { return player ? framesDecoded(player.video) : 0; },

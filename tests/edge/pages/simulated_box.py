@@ -1,11 +1,14 @@
 """A box for page tests: the pages' protocol over a real SQLite file and plain memory."""
 
 import asyncio
+import hashlib
 import hmac
+import random
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import count
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -16,10 +19,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from drivers.discovery.candidate import Candidate, DeviceKind, Evidence, Need
-from drivers.entities import CommandResult, DeviceId, Measurement, Outcome, Quality
+from drivers.entities import CommandResult, DeviceEvent, DeviceId, Measurement, Outcome, Quality
 from drivers.errors import DriverError
+from edge.cameras.camera_desk import CameraDesk
+from edge.class_cards.office import CardOffice
 from edge.clock_watch import ClockLight
+from edge.devices.cameras import Cameras
+from edge.devices.fleet import Fleet
+from edge.devices.programs import Programs
 from edge.lesson.status import Cause
+from edge.notebook import Notebook
 from edge.pages.box_view import (
     BoxView,
     Change,
@@ -36,16 +45,20 @@ from edge.pages.box_view import (
     Sign,
     SyncLights,
 )
+from edge.panels.board_office import BoardOffice
+from edge.panels.plan import PlanFile
 from edge.sync_standing import (
     CheckpointFigure,
     KeyFigures,
     RecoveryFigures,
     SyncStanding,
 )
+from firmware_profiles.catalog import load_catalog
 from sync.exchange.holdings import HeldLane, SealedOnly
 from sync.folding.clock_spans import Trust
 from sync.folding.set_aside import ParkedRows
-from sync.schema import TABLES
+from sync.logs.oplog import Row
+from sync.schema import BY_NAME, TABLES
 from sync.schema.model import Group, Kind, Lane
 
 SCHOOL = 17
@@ -117,6 +130,33 @@ class SimulatedBox:
             lanes=(),
         )
         self.standing: SyncStanding | None = None
+        self.cameras = CameraDesk(
+            Cameras(
+                Programs(),
+                Notebook(path.parent / "n.json"),
+                self.now_ms,
+                self.note,
+                random.Random(5),
+            ),
+            self.now_ms,
+            random.Random(6),
+        )
+        self.fleet = Fleet(
+            load_catalog(),
+            Notebook(path.parent / "fleet.json"),
+            self.now_ms,
+            self.note,
+            random.Random(7),
+        )
+        self.boards = BoardOffice(
+            PlanFile(path.parent / "boards.json"),
+            self.fleet,
+            lambda device, command, argument, _: self.fleet.command(device, command, argument),
+            now_ms=self.now_ms,
+            zone=ZONE,
+            is_clock_known=lambda: True,
+            changed=lambda: self.tell(Change.DEVICES),
+        )
         self.clock = ClockLight(trust=Trust.SET, added_ms=0, hub_offset_ms=None)
         self.refusal: DriverError | None = None
         self.told: list[tuple[str, ...]] = []
@@ -124,6 +164,27 @@ class SimulatedBox:
         self.listeners: set[asyncio.Queue[Change]] = set()
         self.listening = asyncio.Event()
         self._rows = 0
+        self.judged: list[int] = []
+        self.cards_of: dict[str, int] = {}
+        secrets = count(1)
+        self.cards = CardOffice(
+            path.parent,
+            self.record,
+            person_of=self.cards_of.get,
+            judge=lambda *moments: self.judged.extend(moments),
+            now_ms=self.now_ms,
+            draw=lambda: hashlib.sha256(f"secret {next(secrets)}".encode()).hexdigest(),
+            changed=self.tell,
+        )
+
+    async def record(self, rows_by_table: Mapping[str, Sequence[Row]]) -> None:
+        """Write rows as the node would, the latest of a key in the place of others."""
+        for table, rows in rows_by_table.items():
+            declared = BY_NAME[table]
+            for row in rows:
+                if declared.dedupe and self._has(table, declared.dedupe, row[declared.dedupe]):
+                    continue
+                self.insert(table, SCHOOL, **row)
 
     def insert(self, table: str, school: int = SCHOOL, **columns: object) -> None:
         self._rows += 1
@@ -132,7 +193,10 @@ class SimulatedBox:
         stamp = {} if event else {"hlc": self._rows, "origin": school}
         row = {**place, **stamp, **columns}
         marks = ", ".join("?" * len(row))
-        self._write(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())  # noqa: S608 — the test's own names
+        into = f"INSERT OR REPLACE INTO {table} ({', '.join(row)})"
+        self._write(f"{into} VALUES ({marks})", *row.values())
+        if table in {"card_tap", "attendance_entry"}:
+            self.cards.note_rooms({"r301", "r302"})
 
     def clear(self, table: str) -> None:
         self._write(f"DELETE FROM {table}")  # noqa: S608 — the test's own names
@@ -148,6 +212,14 @@ class SimulatedBox:
         self.lessons[room] = replace(
             self.lessons[room], state=state, evidence_ms=evidence_ms, cause=cause
         )
+
+    def note(self, event: DeviceEvent) -> None:
+        """Keep a device's latest values, as the recorder does."""
+        if isinstance(event, Measurement):
+            self.values = [
+                v for v in self.values if (v.device, v.point) != (event.device, event.point)
+            ]
+            self.values.append(event)
 
     def tell(self, change: Change) -> None:
         for listener in self.listeners:
@@ -255,6 +327,13 @@ class SimulatedBox:
                 yield await listener.get()
         finally:
             self.listeners.discard(listener)
+
+    def _has(self, table: str, column: str, value: object) -> bool:
+        connection = self.connect()
+        query = f"SELECT 1 FROM {table} WHERE {column} = ?"  # noqa: S608 — the test's own names
+        found = connection.execute(query, (value,)).fetchone()
+        connection.close()
+        return found is not None
 
     def _write(self, statement: str, *values: object) -> None:
         connection = sqlite3.connect(self.path, isolation_level=None)

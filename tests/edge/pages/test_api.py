@@ -6,9 +6,9 @@ import pytest
 from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
 
-from edge.pages.api import STREAMS_MAX
 from edge.pages.app import BODY_BYTES_MAX, build_pages
 from edge.pages.box_view import Change
+from edge.pages.streams import STREAMS_MAX
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.simulated_box import JPEG, NOW_MS, SETUP_CODE, SimulatedBox, as_view
 
@@ -167,7 +167,7 @@ async def test_listeners_are_bounded_and_a_stop_does_not_wait_for_them(
     box: SimulatedBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert STREAMS_MAX >= 128
-    monkeypatch.setattr("edge.pages.api.STREAMS_MAX", 2)
+    monkeypatch.setattr("edge.pages.streams.STREAMS_MAX", 2)
     server = TestServer(build_pages(as_view(box)))
     async with TestClient(server, cookie_jar=CookieJar(unsafe=True)) as client:
         streams = [await client.get("/api/events") for _ in range(2)]

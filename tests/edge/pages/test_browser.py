@@ -249,6 +249,8 @@ async def wait_until_kept(page: Page) -> None:
         "/class-card",
         "/class-card/taps",
         "/static/class_card.js",
+        "/static/class_card.css",
+        "/static/card_taps.js",
         "/static/live.js",
         "/static/schoolnode.css",
     }

@@ -1,0 +1,1 @@
+"""Cameras as people use them: seen live and turned by hand."""

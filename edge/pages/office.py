@@ -1,0 +1,265 @@
+"""The office's page: emergencies, class-card screens, notices, exams, and a class's day."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+
+from aiohttp import web
+from yarl import URL
+
+from edge.attendance.register import day_of, span_of
+from edge.attendance.rules import Status
+from edge.class_cards.messages import (
+    CardMessage,
+    MessageKind,
+    find_message,
+    read_messages,
+    read_receipts,
+)
+from edge.class_cards.office import Correction, week_of
+from edge.class_cards.screens import PairingError
+from edge.pages import office_forms as forms
+from edge.pages.access import SetupSessions, address_of, session_token
+from edge.pages.actions import ActionError, explain
+from edge.pages.box_view import BoxView
+from edge.pages.card_queries import ClassDay, read_class_day, read_groups
+from edge.pages.forms import read_form
+from edge.pages.queries import Room, read_rooms
+from edge.pages.rendering import Renderer
+
+AHEAD_MS = 400 * 24 * 3_600_000
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One reading of what the page shows; ``receipts`` by message, then by screen, ms."""
+
+    rooms: list[Room]
+    groups: Mapping[str, str]
+    group: str | None
+    class_day: ClassDay | None
+    messages: list[CardMessage]
+    receipts: Mapping[str, Mapping[str, int]]
+
+
+class OfficePage:
+    """Everything here wants the setup code: names of pupils, and what hangs at every door."""
+
+    def __init__(self, view: BoxView, renderer: Renderer, sessions: SetupSessions) -> None:
+        self._view = view
+        self._renderer = renderer
+        self._sessions = sessions
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/office", self.show),
+            *(
+                web.post(f"/office/{path}", self._acting(act))
+                for path, act in {
+                    "emergency": self._raise_emergency,
+                    "publish": self._publish,
+                    "lift": self._lift,
+                    "pair": self._pair,
+                    "revoke": self._revoke,
+                    "leave": self._leave,
+                    "leave/withdraw": self._withdraw_leave,
+                    "duty": self._duty,
+                    "honour": self._honour,
+                    "correct": self._correct,
+                    "health": self._health,
+                    "swap": self._swap,
+                }.items()
+            ),
+        ]
+
+    async def show(self, request: web.Request) -> web.Response:
+        return await self._page(request, None)
+
+    async def _raise_emergency(self, request: web.Request, who: str) -> forms.Form:
+        wish = await read_form(request, forms.Emergency)
+        await self._view.cards.messages.raise_emergency(
+            wish.text_zh, wish.text_en or "", room=wish.room, who=who
+        )
+        return wish
+
+    async def _publish(self, request: web.Request, who: str) -> forms.Form:
+        wish = await read_form(request, forms.Publish)
+        from_ms, until_ms = forms.read_span(wish.begins, wish.ends, self._view.timezone)
+        await self._view.cards.messages.publish(
+            MessageKind(wish.kind),
+            wish.text_zh,
+            wish.text_en or "",
+            room=wish.room,
+            from_ms=from_ms,
+            until_ms=until_ms,
+            who=who,
+        )
+        return wish
+
+    async def _lift(self, request: web.Request, who: str) -> forms.Form:
+        wish, view = await read_form(request, forms.Lift), self._view
+        message = await asyncio.to_thread(
+            find_message, view.connect, view.school, wish.message, view.now_ms()
+        )
+        if message is None:
+            raise ActionError(404, "unknown", f"{wish.message} does not stand any more")
+        await view.cards.messages.withdraw(message, who)
+        return wish
+
+    async def _pair(self, request: web.Request, who: str) -> forms.Form:
+        wish = await read_form(request, forms.Pair)
+        code = "".join(wish.code.split())
+        try:
+            await self._view.cards.screens.pair(
+                code, room=wish.room, name=wish.name or wish.room, who=who
+            )
+        except PairingError as error:
+            raise ActionError(409, "invalid", str(error)) from error
+        return wish
+
+    async def _revoke(self, request: web.Request, who: str) -> forms.Form:
+        wish = await read_form(request, forms.Revoke)
+        await self._view.cards.screens.revoke(wish.screen, who)
+        return wish
+
+    async def _leave(self, request: web.Request, who: str) -> forms.Form:
+        wish = await read_form(request, forms.EnterLeave)
+        from_ms, until_ms = forms.read_span(wish.begins, wish.ends, self._view.timezone)
+        await self._view.cards.enter_leave(wish.person, from_ms, until_ms, wish.reason or "", who)
+        return wish
+
+    async def _withdraw_leave(self, request: web.Request, who: str) -> forms.Form:
+        wish = await read_form(request, forms.WithdrawLeave)
+        await self._view.cards.withdraw_leave(wish.person, wish.from_ms, wish.until_ms, who)
+        return wish
+
+    async def _duty(self, request: web.Request, who: str) -> forms.Form:
+        wish = await read_form(request, forms.EnterDuty)
+        day = forms.read_date(wish.on)
+        await self._view.cards.enter_duty(wish.group, day, wish.person, who)
+        return wish
+
+    async def _honour(self, request: web.Request, who: str) -> forms.Form:
+        wish = await read_form(request, forms.EnterHonour)
+        zone = self._view.timezone
+        week = week_of(forms.read_moment(forms.read_date(wish.on), zone), zone)
+        await self._view.cards.enter_honour(wish.group, week, wish.person, wish.reason or "", who)
+        return wish
+
+    async def _correct(self, request: web.Request, who: str) -> forms.Form:
+        wish = await read_form(request, forms.Correct)
+        day = forms.read_date(wish.day)
+        word = Correction(
+            day=day,
+            slot=wish.slot,
+            person=wish.person,
+            status=wish.status,
+            teacher=wish.teacher,
+            reason=wish.reason,
+            moment_ms=span_of(day, self._view.timezone)[0],
+            make_up=wish.make_up,
+        )
+        await self._view.cards.correct(word, who)
+        return wish
+
+    async def _health(self, request: web.Request, who: str) -> forms.Form:
+        wish = await read_form(request, forms.EnterHealth)
+        if wish.temperature_c is None and wish.symptoms is None:
+            raise ActionError(400, "invalid", "give a temperature, or symptoms")
+        await self._view.cards.enter_health(
+            wish.person, wish.temperature_c, wish.symptoms or "", who
+        )
+        return wish
+
+    async def _swap(self, request: web.Request, who: str) -> forms.Form:
+        wish = await read_form(request, forms.Swap)
+        await self._view.cards.swap(wish.slot, wish.subject, wish.teacher, who)
+        return wish
+
+    def _acting(
+        self, act: Callable[[web.Request, str], Awaitable[forms.Form]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """Make the handler of one form: for who has the setup code, and back to the page."""
+
+        async def handle(request: web.Request) -> web.Response:
+            _ = self._renderer.language(request).translations.gettext
+            if not self._sessions.knows(session_token(request)):
+                return await self._page(request, (_("Enter the setup code first."), ""), 403)
+            try:
+                wish = await act(request, f"setup code from {address_of(request)}")
+            except ActionError as error:
+                return await self._page(request, (explain(error, _), error.detail), error.status)
+            except sqlite3.Error as error:
+                text = _("Something on this box has to be put right first.")
+                return await self._page(request, (text, str(error)), 503)
+            kept = {"group": wish.group, "day": wish.day, "said": "done"}
+            query = {name: value for name, value in kept.items() if value}
+            raise web.HTTPSeeOther(URL("/office").with_query(query))
+
+        return handle
+
+    async def _page(
+        self, request: web.Request, refusal: tuple[str, str] | None, status: int = 200
+    ) -> web.Response:
+        view, zone = self._view, self._view.timezone
+        if not self._sessions.knows(session_token(request)):
+            context = {"signed_in": False, "refusal": refusal, "done": False}
+            return self._renderer.page(request, "office.html", context, status=status)
+        now_ms = view.now_ms()
+        day = request.query.get("day", "")
+        try:
+            day = forms.read_date(day)
+        except ActionError:
+            day = day_of(now_ms, zone)
+        shown = await asyncio.to_thread(self._read, request.query.get("group"), day, now_ms)
+        persons = shown.class_day.pupils if shown.class_day else ()
+        return self._renderer.page(
+            request,
+            "office.html",
+            {
+                "signed_in": True,
+                "refusal": refusal,
+                "done": request.query.get("said") == "done",
+                "shown": shown,
+                "day": day,
+                "room_names": {room.room: room.name for room in shown.rooms},
+                "screens": view.cards.screens.all(),
+                "names": view.person_names(persons),
+                "statuses": list(Status),
+                "local": lambda at_ms: _local(at_ms, view),
+                "now_ms": now_ms,
+                "hour_ms": HOUR_MS,
+            },
+            status=status,
+        )
+
+    def _read(self, wish: str | None, day: str, now_ms: int) -> Shown:
+        school = self._view.school
+        with closing(self._view.connect()) as connection:
+            groups = read_groups(connection, school)
+            group = wish if wish in groups else next(iter(groups), None)
+            span_ms = span_of(day, self._view.timezone)
+            messages = read_messages(connection, school, from_ms=now_ms, until_ms=now_ms + AHEAD_MS)
+            return Shown(
+                rooms=read_rooms(connection, school),
+                groups=groups,
+                group=group,
+                class_day=(
+                    read_class_day(connection, school, group, day, span_ms) if group else None
+                ),
+                messages=messages,
+                receipts={
+                    each.message: read_receipts(connection, school, each)
+                    for each in messages
+                    if each.kind is MessageKind.EMERGENCY
+                },
+            )
+
+
+def _local(at_ms: int, view: BoxView) -> str:
+    """Write a moment as a browser's field for date and time takes it."""
+    return datetime.fromtimestamp(at_ms / 1_000, view.timezone).strftime("%Y-%m-%dT%H:%M")

@@ -1,0 +1,133 @@
+"""What a class card's screen asks of the box: to be paired, to confirm, to deliver its taps."""
+
+import asyncio
+from typing import Annotated, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from edge.class_cards.messages import find_message
+from edge.class_cards.office import DeliveredTap
+from edge.class_cards.screens import PairingError, Screen
+from edge.pages.access import address_of
+from edge.pages.actions import ActionError
+from edge.pages.box_view import BoxView
+from edge.pages.rendering import Renderer
+
+T = TypeVar("T")
+SCREEN_COOKIE = "__Host-schoolnode-screen"
+PAIRING_COOKIE = "__Host-schoolnode-pairing"
+TOKEN_S = 400 * 24 * 3_600  # as long as browsers keep a cookie at most
+PAIRING_S = 600
+TAPS_AT_ONCE = 100
+
+Key = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z-]{8,64}\Z")]
+Card = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z ]{4,32}\Z")]
+Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 52)]
+
+
+class OneTap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    key: Key
+    card: Card
+    at_ms: Moment
+
+
+class Taps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    taps: Annotated[tuple[OneTap, ...], msgspec.Meta(max_length=TAPS_AT_ONCE)]
+
+
+class Painted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    message: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class ScreenPages:
+    """A screen is known by its cookie; without one it may only ask to be paired."""
+
+    def __init__(self, view: BoxView, renderer: Renderer) -> None:
+        self._view = view
+        self._renderer = renderer
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/class-card/pair", self.pair),
+            web.post("/class-card/painted", self.painted),
+            web.post("/class-card/tap", self.tap),
+        ]
+
+    async def pair(self, request: web.Request) -> web.Response:
+        """Show a code until a person at the office has entered it; then become that room's card."""
+        screens = self._view.cards.screens
+        secret = request.cookies.get(PAIRING_COOKIE, "")
+        token = screens.collect(secret)
+        if token is not None:
+            answer = web.HTTPSeeOther("/class-card")
+            _set_cookie(answer, SCREEN_COOKIE, token, TOKEN_S)
+            answer.del_cookie(PAIRING_COOKIE, path="/", secure=True, httponly=True)
+            raise answer
+        code, is_full = screens.code_of(secret), False
+        if code is None:
+            try:
+                secret = screens.begin(address_of(request))
+                code = screens.code_of(secret)
+            except PairingError:
+                is_full = True
+        page = self._renderer.page(
+            request,
+            "pair.html",
+            {"code": code or "", "is_full": is_full},
+            status=503 if is_full else 200,
+        )
+        if not is_full:
+            _set_cookie(page, PAIRING_COOKIE, secret, PAIRING_S)
+        return page
+
+    async def painted(self, request: web.Request) -> web.Response:
+        """Note that this screen has painted an emergency."""
+        screen = self._screen(request)
+        wish = await _read(request, Painted)
+        view = self._view
+        message = await asyncio.to_thread(
+            find_message, view.connect, view.school, wish.message, view.now_ms()
+        )
+        if message is None or message.room not in {None, screen.room}:
+            raise ActionError(404, "unknown", "no such message stands for this room")
+        await view.cards.messages.note_painted(message, screen.screen)
+        return _json({"noted": True})
+
+    async def tap(self, request: web.Request) -> web.Response:
+        """Take the taps a screen kept; whatever is delivered twice counts once."""
+        screen = self._screen(request)
+        wish = await _read(request, Taps)
+        taps = [DeliveredTap(key=each.key, card=each.card, at_ms=each.at_ms) for each in wish.taps]
+        await self._view.cards.deliver(screen, taps)
+        return _json({"taken": len(taps)})
+
+    def _screen(self, request: web.Request) -> Screen:
+        screen = self._view.cards.screens.find(screen_token(request))
+        if screen is None:
+            raise ActionError(403, "refused", "this screen is not paired; open /class-card/pair")
+        return screen
+
+
+def screen_token(request: web.Request) -> str:
+    return request.cookies.get(SCREEN_COOKIE, "")
+
+
+def _set_cookie(response: web.StreamResponse, name: str, value: str, age_s: int) -> None:
+    # Lax: a kiosk opens its start page from outside, and must be known there.
+    response.set_cookie(
+        name, value, path="/", max_age=age_s, secure=True, httponly=True, samesite="Lax"
+    )
+
+
+async def _read(request: web.Request, shape: type[T]) -> T:
+    if request.content_type != "application/json":
+        raise ActionError(415, "invalid", "send application/json")
+    try:
+        return msgspec.json.decode(await request.read(), type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ActionError(400, "invalid", str(error)) from error
+
+
+def _json(body: object) -> web.Response:
+    return web.json_response(body, headers={"Cache-Control": "no-store"})

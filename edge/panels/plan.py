@@ -1,0 +1,91 @@
+"""What boards are to be told later; survives a restart in a file of the box's folder."""
+
+import asyncio
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from drivers.errors import SetupError
+from edge.errors import BoxSetupError
+from provisioning import errors
+from provisioning.durable_file import read_private, write_private
+
+DAILIES_MAX = 32
+PATTERNS_MAX = 64
+Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Clock = Annotated[str, msgspec.Meta(pattern=r"\A([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
+
+
+class Relock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A lock that is open until ``at_ms`` (Unix time)."""
+
+    device: str
+    at_ms: int
+
+
+class Daily(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What boards are told each day at a time of the school's clock.
+
+    ``rooms`` are patterns like ``3*``; empty means every board. ``last_day`` (ISO date) is the
+    last one on which it was done.
+    """
+
+    name: Word
+    at: Clock
+    command: Word
+    argument: Word
+    rooms: Annotated[tuple[Pattern, ...], msgspec.Meta(max_length=PATTERNS_MAX)] = ()
+    last_day: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    relocks: tuple[Relock, ...] = ()
+    dailies: Annotated[tuple[Daily, ...], msgspec.Meta(max_length=DAILIES_MAX)] = ()
+
+
+def is_room_of(room: str | None, patterns: tuple[str, ...]) -> bool:
+    """Tell whether a board of this room is meant; without patterns each one is."""
+    return not patterns or any(fnmatchcase(room or "", pattern) for pattern in patterns)
+
+
+class PlanFile:
+    """One 0600 file, replaced whole and durably; what changes it raises SetupError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = asyncio.Lock()
+        self.plan = _read(path) if path.exists() else Plan()
+
+    async def relock(self, device: str, at_ms: int | None) -> None:
+        """Lock a device again at ``at_ms``, or no more when None."""
+        kept = tuple(entry for entry in self.plan.relocks if entry.device != device)
+        added = () if at_ms is None else (Relock(device=device, at_ms=at_ms),)
+        await self._keep(msgspec.structs.replace(self.plan, relocks=kept + added))
+
+    async def daily(self, name: str, entry: Daily | None) -> None:
+        """Put a daily order in the place of the one of this name, or take it away."""
+        kept = tuple(daily for daily in self.plan.dailies if daily.name != name)
+        dailies = kept if entry is None else (*kept, entry)
+        if len(dailies) > DAILIES_MAX:
+            raise SetupError(f"more than {DAILIES_MAX} daily orders; remove one first")
+        await self._keep(msgspec.structs.replace(self.plan, dailies=dailies))
+
+    async def _keep(self, plan: Plan) -> None:
+        async with self._turn:
+            try:
+                await asyncio.to_thread(write_private, self._path, msgspec.json.encode(plan))
+            except errors.SetupError as error:
+                raise SetupError(str(error)) from error
+            self.plan = plan
+
+
+def _read(path: Path) -> Plan:
+    try:
+        return msgspec.json.decode(read_private(path), type=Plan)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BoxSetupError(
+            f"{path}: {error}; restore it, or move it away and enter the boards' times again"
+        ) from error

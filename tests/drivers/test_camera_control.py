@@ -1,0 +1,198 @@
+"""Turning cameras, setting their picture, and hearing their events."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from drivers.cameras.messages import Motion
+from drivers.cameras.onvif_camera import OnvifCamera
+from drivers.cameras.outages import Loss, Outages
+from drivers.cameras.worker import CameraWorker
+from drivers.entities import DeviceEvent, DeviceId, InputEdge, Measurement, Outcome, Presence
+from drivers.errors import RefusedError
+from drivers.simulators.onvif_motor import PRESETS
+from firmware_profiles.model import Event
+from tests.drivers.camera_bench import Camera, running_worker, until, wall_ms
+
+MOTION = Event(
+    id="motion",
+    capability="motion",
+    format="onvif",
+    topic="tns1:RuleEngine/CellMotionDetector/Motion",
+)
+
+
+class Watched:
+    """An adopted camera that is described, and what it told."""
+
+    def __init__(self, camera: Camera, worker: CameraWorker) -> None:
+        self.events: list[DeviceEvent] = []
+        self.camera = OnvifCamera(
+            DeviceId("camera"),
+            camera.access,
+            worker,
+            wall_ms,
+            self.events.append,
+            random.Random(3),
+            events=[MOTION],
+            status_s=0.05,
+        )
+
+    def measured(self, point: str) -> list[float | str | None]:
+        return [e.value for e in self.events if isinstance(e, Measurement) and e.point == point]
+
+    def edges(self) -> list[str]:
+        return [event.event for event in self.events if isinstance(event, InputEdge)]
+
+    def presences(self) -> list[bool]:
+        return [event.online for event in self.events if isinstance(event, Presence)]
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[CameraWorker]:
+    async with running_worker() as worker:
+        yield worker
+
+
+@asynccontextmanager
+async def watched(camera: Camera, worker: CameraWorker) -> AsyncIterator[Watched]:
+    watch = Watched(camera, worker)
+    task = asyncio.get_running_loop().create_task(watch.camera.run())
+    try:
+        yield watch
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_camera_turns_until_it_is_told_to_stop_and_ends_a_move_nobody_repeats(
+    tmp_path: Path, worker: CameraWorker
+) -> None:
+    camera = Camera(tmp_path)
+    async with camera.plugged_in(), watched(camera, worker) as watch:
+        await until(lambda: bool(watch.camera.imaging))
+        await watch.camera.move(Motion(pan=-0.5, tilt=0.25))
+        await watch.camera.stop()
+        await watch.camera.move(Motion(zoom=1.0))
+        await until(lambda: bool(camera.lines("move_timed_out")))
+        assert (await watch.camera.nudge("left", Motion(pan=-1))).outcome is Outcome.ACKNOWLEDGED
+    moves = [(line["pan"], line["tilt"], line["zoom"]) for line in camera.lines("move")]
+    assert moves == [(-0.5, 0.25, 0.0), (0.0, 0.0, 1.0), (-1.0, 0.0, 0.0)]
+    assert [line["timeout_s"] for line in camera.lines("move")] == [2.0] * 3
+    assert len(camera.lines("stop")) == 2
+
+
+async def test_presets_are_kept_found_and_removed_and_home_is_reached(
+    tmp_path: Path, worker: CameraWorker
+) -> None:
+    camera = Camera(tmp_path)
+    async with camera.plugged_in(), watched(camera, worker) as watch:
+        device = watch.camera
+        await until(lambda: bool(device.imaging))
+        assert tuple(preset.name for preset in device.presets) == PRESETS
+        assert (await device.set_preset("窗户")).outcome is Outcome.VERIFIED
+        assert device.presets[-1].name == "窗户"
+        assert (await device.go_to_preset(device.presets[-1].token)).outcome is Outcome.ACKNOWLEDGED
+        assert (await device.remove_preset(device.presets[-1].token)).outcome is Outcome.VERIFIED
+        assert tuple(preset.name for preset in device.presets) == PRESETS
+        gone = await device.remove_preset("preset-99")
+        assert (gone.outcome, "no such preset" in gone.detail) == (Outcome.FAILED, True)
+        assert (await device.go_home()).outcome is Outcome.ACKNOWLEDGED
+    assert [line["name"] for line in camera.lines("preset_set")] == ["窗户"]
+    assert len(camera.lines("home")) == 1
+
+
+async def test_a_picture_is_set_within_its_range_and_read_back(
+    tmp_path: Path, worker: CameraWorker
+) -> None:
+    camera = Camera(tmp_path)
+    async with camera.plugged_in(), watched(camera, worker) as watch:
+        await until(lambda: bool(watch.camera.imaging))
+        assert [(value.field, value.value, value.high) for value in watch.camera.imaging] == [
+            ("brightness", 50.0, 100.0),
+            ("contrast", 50.0, 100.0),
+            ("saturation", 50.0, 100.0),
+            ("sharpness", 50.0, 100.0),
+        ]
+        assert (await watch.camera.set_imaging("saturation", 70)).outcome is Outcome.VERIFIED
+        refused = await watch.camera.set_imaging("contrast", 700)
+        assert refused.outcome is Outcome.FAILED
+        values = {value.field: value.value for value in watch.camera.imaging}
+    assert (values["saturation"], values["contrast"]) == (70, 50)
+
+
+async def test_motion_is_told_once_each_time_it_begins_and_a_camera_is_left_unsubscribed(
+    tmp_path: Path, worker: CameraWorker
+) -> None:
+    camera = Camera(tmp_path)
+    async with camera.plugged_in():
+        async with watched(camera, worker) as watch:
+            await until(lambda: watch.measured("motion") == ["no"])
+            assert watch.edges() == []
+            for motion in (True, True, False, True):
+                before = len(watch.measured("motion"))
+                camera.device.events.set_motion(motion)
+                await until(lambda before=before: len(watch.measured("motion")) > before)  # type: ignore[misc]  # bound now
+            assert watch.measured("motion") == ["no", "yes", "yes", "no", "yes"]
+            assert watch.edges() == ["motion", "motion"]
+        await until(lambda: bool(camera.lines("unsubscribed")))
+    assert len(camera.lines("subscribed")) == 1
+    assert not camera.lines("token_refused")
+
+
+async def test_events_go_on_after_the_camera_has_lost_its_power_and_the_loss_is_in_the_ledger(
+    tmp_path: Path, worker: CameraWorker
+) -> None:
+    camera = Camera(tmp_path)
+    async with watched(camera, worker) as watch:
+        async with camera.plugged_in():
+            await until(lambda: watch.measured("motion") == ["no"])
+        await until(lambda: watch.presences()[-1:] == [False])
+        async with camera.plugged_in():
+            await until(lambda: len(watch.measured("motion")) == 2)
+            camera.device.events.set_motion(True)
+            await until(lambda: watch.edges() == ["motion"])
+            told = {line.loss: line for line in watch.camera.outages.ledger()}
+    assert watch.presences()[:3] == [True, False, True]
+    assert set(told) == {Loss.CONTROL, Loss.EVENTS}
+    assert all(line.until_ms is not None for line in told.values())
+    assert len(watch.measured("recovery_control")) == len(watch.measured("recovery_events")) == 1
+
+
+async def test_a_camera_that_cannot_be_turned_is_not_told_to(
+    tmp_path: Path, worker: CameraWorker
+) -> None:
+    camera = Camera(tmp_path, has_ptz=False)
+    async with camera.plugged_in(), watched(camera, worker) as watch:
+        await until(lambda: bool(watch.camera.imaging))
+        with pytest.raises(RefusedError, match="cannot be turned"):
+            await watch.camera.move(Motion(pan=1))
+        assert (await watch.camera.go_home()).outcome is Outcome.FAILED
+    assert not camera.lines("move")
+
+
+def test_the_ledger_keeps_the_first_reason_and_forgets_the_oldest() -> None:
+    outages = Outages()
+    assert outages.back(Loss.STREAM, 5) is None
+    for number in range(40):
+        outages.lost(Loss.STREAM, f"first {number}", 10 * number)
+        outages.lost(Loss.STREAM, "second", 10 * number + 1)
+        ended = outages.back(Loss.STREAM, 10 * number + 4)
+        assert ended is not None
+        assert (ended.reason, ended.until_ms) == (f"first {number}", 10 * number + 4)
+    outages.lost(Loss.EVENTS, "now", 1_000)
+    ledger = outages.ledger()
+    assert [ledger[0].reason, ledger[-1].reason] == ["first 8", "now"]
+    assert ledger[-1].until_ms is None
+
+
+def test_a_clock_set_back_tells_no_negative_outage() -> None:
+    outages = Outages()
+    outages.lost(Loss.CONTROL, "gone", 1_000)
+    ended = outages.back(Loss.CONTROL, 10)
+    assert ended is not None
+    assert ended.until_ms == 1_000

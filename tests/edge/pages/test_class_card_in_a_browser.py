@@ -1,0 +1,251 @@
+"""The class card in Chromium: emergencies confirmed, taps kept offline, exams, a kiosk of old."""
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from edge.attendance.rules import MINUTE_MS
+from edge.class_cards.messages import MessageKind
+from edge.pages.app import build_pages
+from edge.pages.assets import STATIC
+from tests.drivers.serial_bench import until
+from tests.edge.pages.simulated_box import DAY_MS, NOW_MS, SimulatedBox, as_view
+from tests.edge.pages.test_browser import (
+    ARGUMENTS,
+    CHROMIUM,
+    open_page,
+    pytestmark,
+    wait_until_kept,
+)
+
+__all__ = ["pytestmark"]  # these tests need Chromium as those do
+
+
+@pytest.fixture
+async def server(box: SimulatedBox) -> AsyncIterator[TestServer]:
+    app: web.Application = build_pages(as_view(box))
+    server = TestServer(app)
+    await server.start_server()
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+async def open_screen(
+    browser: Browser, server: TestServer, box: SimulatedBox, language: str = "en"
+) -> tuple[Page, list[str]]:
+    """Open a screen, pair it as a person does, and wait for its card."""
+    page, complaints = await open_page(browser, language)
+    await page.goto(str(server.make_url("/class-card/pair")))
+    shown = await page.locator(".code").text_content()
+    code = "".join((shown or "").split())
+    await box.cards.screens.pair(code, room="r301", name="301", who="test")
+    await page.wait_for_url("**/class-card")
+    await expect(page.locator("#clock")).to_have_text("09:05")
+    return page, complaints
+
+
+def taps_of(box: SimulatedBox) -> list[tuple[int, str | None]]:
+    with box.connect() as connection:
+        rows = connection.execute(
+            "SELECT at_ms, card FROM card_tap WHERE device LIKE 'screen-%' ORDER BY at_ms"
+        ).fetchall()
+    return [(row[0], row[1]) for row in rows]
+
+
+async def until_taps(box: SimulatedBox, count: int) -> list[tuple[int, str | None]]:
+    await until(lambda: len(taps_of(box)) >= count)
+    return taps_of(box)
+
+
+@pytest.mark.parametrize(("language", "word"), [("zh-CN", "紧急通知"), ("en", "Emergency")])
+async def test_an_emergency_covers_the_screen_and_the_screen_confirms_what_it_painted(
+    browser: Browser, server: TestServer, box: SimulatedBox, language: str, word: str
+) -> None:
+    page, complaints = await open_screen(browser, server, box, language)
+    await box.listening.wait()
+    message = await box.cards.messages.raise_emergency(
+        "到操场集合", "To the yard", room=None, who="t"
+    )
+    cover = page.locator(".emergency")
+    await expect(cover.locator("h2")).to_have_text(word)
+    assert await cover.evaluate("""cover => {
+      const box = cover.getBoundingClientRect();
+      return box.width === innerWidth && box.height === innerHeight;
+    }""")
+    await until(lambda: _receipts(box) != [])
+    assert _receipts(box) == [(message.message, box.cards.screens.all()[0].screen)]
+    box.clock_ms += 1
+    await box.cards.messages.withdraw(message, "t")
+    await expect(cover).to_have_count(0)
+    assert complaints == []
+
+
+async def test_a_screen_that_was_dark_shows_and_confirms_the_emergency_when_it_wakes(
+    browser: Browser, server: TestServer, box: SimulatedBox
+) -> None:
+    page, _ = await open_screen(browser, server, box)
+    await page.goto("about:blank")
+    await box.cards.messages.raise_emergency("集合", "", room="r301", who="t")
+    await page.goto(str(server.make_url("/class-card")))
+    await expect(page.locator(".emergency")).to_be_visible()
+    await until(lambda: _receipts(box) != [])
+
+
+async def test_a_wedge_reader_and_the_players_bridge_tap_cards_and_slow_typing_does_not(
+    browser: Browser, server: TestServer, box: SimulatedBox
+) -> None:
+    page, complaints = await open_screen(browser, server, box)
+    box.cards_of["0012345678"] = 902
+    await page.keyboard.type("0012345678")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".taps li").first).to_contain_text("李明")
+    assert await page.evaluate("schoolnode.tap('6f007b3972')") is True
+    assert await page.evaluate("schoolnode.tap('<b>')") is False
+    await page.keyboard.type("12345", delay=150)
+    await page.keyboard.press("Enter")
+    assert await page.evaluate("schoolnode.tap('AABBCCDD')") is True
+    taps = await until_taps(box, 3)
+    assert {card for _, card in taps} == {None, "6F007B3972", "AABBCCDD"}
+    assert complaints == []
+
+
+async def test_taps_of_a_cut_network_survive_a_reload_and_come_once(
+    browser: Browser, server: TestServer, box: SimulatedBox
+) -> None:
+    page, _ = await open_screen(browser, server, box)
+    await wait_until_kept(page)
+    await page.context.set_offline(True)
+    assert await page.evaluate("schoolnode.tap('AABBCC01')") is True
+    await expect(page.locator("#waiting")).to_contain_text("1")
+    await page.reload()
+    await expect(page.locator("#waiting")).to_contain_text("1")
+    assert await page.evaluate("schoolnode.tap('AABBCC02')") is True
+    await expect(page.locator("#waiting")).to_contain_text("2")
+    assert taps_of(box) == []
+    await page.context.set_offline(False)
+    taps = await until_taps(box, 2)
+    await expect(page.locator("#waiting")).to_be_hidden()
+    assert [card for _, card in taps] == ["AABBCC01", "AABBCC02"]
+    assert all(abs(at_ms - NOW_MS) < 10 * MINUTE_MS for at_ms, _ in taps)
+
+
+async def test_after_thirty_days_without_the_box_the_card_knows_the_day_its_duty_and_its_notice(
+    browser: Browser, server: TestServer, box: SimulatedBox
+) -> None:
+    day_30 = "2026-12-23"
+    box.insert("duty", class_group="g3c1", day=day_30, person=902)
+    box.insert(
+        "timetable_slot",
+        slot="far",
+        class_group="g3c1",
+        room="r301",
+        subject="劳动",
+        teacher="王老师",
+        starts_ms=NOW_MS + 30 * DAY_MS - 10 * MINUTE_MS,
+        ends_ms=NOW_MS + 30 * DAY_MS + 30 * MINUTE_MS,
+    )
+    await box.cards.messages.publish(
+        MessageKind.NOTICE,
+        "领取成绩单",
+        "Reports are handed out",
+        room="r301",
+        from_ms=NOW_MS + 29 * DAY_MS,
+        until_ms=NOW_MS + 31 * DAY_MS,
+        who="t",
+    )
+    page, _ = await open_screen(browser, server, box)
+    await page.add_init_script(
+        "const real = Date.now; Date.now = () => real() + Number(sessionStorage.getItem('ahead'))"
+    )
+    await wait_until_kept(page)
+    await page.context.set_offline(True)
+    await page.evaluate(f"sessionStorage.setItem('ahead', {30 * DAY_MS})")
+    await page.reload()
+    await expect(page.locator("#date")).to_have_text("Wednesday, December 23, 2026")
+    await expect(page.locator("#now .what")).to_have_text("劳动")
+    await expect(page.locator("#timetable > section:not([hidden]) .roles")).to_contain_text("李明")
+    await expect(page.get_by_text("Reports are handed out")).to_be_visible()
+    await expect(page.get_by_text("Water safety")).to_be_hidden()
+
+
+async def test_an_exam_begins_and_ends_on_the_screen_by_itself(
+    browser: Browser, server: TestServer, box: SimulatedBox
+) -> None:
+    await box.cards.messages.publish(
+        MessageKind.EXAM,
+        "期中数学",
+        "Mathematics",
+        room=None,
+        from_ms=NOW_MS + 10 * MINUTE_MS,
+        until_ms=NOW_MS + 20 * MINUTE_MS,
+        who="t",
+    )
+    page, complaints = await open_page(browser, "en")
+    await page.add_init_script(
+        "const real = Date.now; Date.now = () => real() + Number(sessionStorage.getItem('ahead'))"
+    )
+    await page.goto(str(server.make_url("/class-card").with_query(room="r301")))
+    await expect(page.locator("#timetable")).to_be_visible()
+    await page.evaluate(f"sessionStorage.setItem('ahead', {12 * MINUTE_MS})")
+    await expect(page.locator("#exam .what")).to_be_visible()
+    for other in ("#timetable", "#taps", "#notices", "#now"):
+        await expect(page.locator(other)).to_be_hidden()
+    await page.evaluate(f"sessionStorage.setItem('ahead', {25 * MINUTE_MS})")
+    await expect(page.locator("#timetable")).to_be_visible()
+    await expect(page.locator("#exam .what")).to_be_hidden()
+    assert complaints == []
+
+
+async def test_a_revoked_screen_lets_go_of_its_room(
+    browser: Browser, server: TestServer, box: SimulatedBox
+) -> None:
+    page, _ = await open_screen(browser, server, box)
+    await box.listening.wait()
+    (screen,) = box.cards.screens.all()
+    await box.cards.screens.revoke(screen.screen, "t")
+    await expect(page.get_by_text("Which room is this screen in?")).to_be_visible()
+
+
+NEWER_THAN_2020 = {
+    "optional chaining": r"\?\.[A-Za-z\[(]",
+    "nullish coalescing": r"\?\?",
+    "logical assignment": r"(\|\||&&)=",
+    "private fields": r"\bthis\.#",
+    "numeric separators": r"\b\d+_\d+",
+    "replaceAll": r"\.replaceAll\(",
+    "at()": r"\.at\(",
+    "static blocks": r"\bstatic\s*\{",
+    "structuredClone": r"\bstructuredClone\(",
+    "hasOwn": r"\bObject\.hasOwn\(",
+}
+
+
+@pytest.mark.parametrize("name", ["class_card.js", "card_taps.js", "live.js", "worker.js"])
+def test_the_cards_scripts_use_no_syntax_that_an_old_kiosk_does_not_know(name: str) -> None:
+    script = re.sub(r"//[^\n]*", "", (STATIC / name).read_text("utf-8"))
+    found = [what for what, pattern in NEWER_THAN_2020.items() if re.search(pattern, script)]
+    assert found == []
+
+
+def test_the_cards_style_uses_nothing_that_an_old_kiosk_does_not_know() -> None:
+    style = (STATIC / "class_card.css").read_text("utf-8")
+    newer = (":has(", "@container", "@layer", "aspect-ratio:", "inset:", "dvh", "color-mix", "gap:")
+    assert [each for each in newer if each in style] == []
+
+
+def _receipts(box: SimulatedBox) -> list[tuple[str, str]]:
+    with box.connect() as connection:
+        rows = connection.execute("SELECT message, screen FROM card_receipt").fetchall()
+    return [(row[0], row[1]) for row in rows]
