@@ -30,10 +30,14 @@ _STOP_S_MAX = 10.0
 
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``peer.py push`` tells: from the first row's capture to the end of the session."""
+    """What ``peer.py push`` tells: from the first row's capture until the server has integrated all.
+
+    ``connect_s`` is what the connection and its session took, where they stood before; else 0.
+    """
 
     wall_s: float
     capture_s: float
+    connect_s: float
     cpu_s: float
     peak_rss_mb: float
     sent_bytes: int

@@ -128,6 +128,7 @@ class District:
 
     def _carry(self, rows: int) -> Outcome:
         argv = [sys.executable, str(_HERE / "tap_box.py"), f"--config={self._box}"]
+        argv.append("--before-connecting")
         argv += [f"--rows={rows}", f"--seed={SEED}", f"--skip={self._used}"]
         self._used += rows
         done = subprocess.run(self._link.inside("box", argv), stdout=subprocess.PIPE, check=True)

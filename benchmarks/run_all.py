@@ -35,8 +35,10 @@ SHORT = (
     ),
     ("demo_day.py", "--seconds=90", "--runs=1"),
     ("device_path.py", "--seconds=15", "--runs=3"),
+    ("tap_to_screen.py", "--seconds=15", "--runs=2"),
     ("modbus_vs_thingsboard_gateway.py", "--seconds=10", "--runs=3"),
     ("modbus_faults.py", "--reads=10000"),
+    ("onvif_scale.py", "--seconds=30"),
     ("modbus_recovery.py",),
 )
 

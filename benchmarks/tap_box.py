@@ -27,6 +27,7 @@ from edge.config import load_config
 from edge.uplink import Uplink
 from provisioning.tls import box_client_context
 from sync.logs.oplog import Row
+from sync.logs.sealer import ROWS_A_SEGMENT_MAX
 from sync.node import Node, SealPolicy
 from sync.segments.segment import HUB
 from sync.writer import Writer
@@ -127,7 +128,8 @@ async def _bring_home(
                 for start in range(0, len(drawn), ROWS_A_TRANSACTION):
                     batch = drawn[start : start + ROWS_A_TRANSACTION]
                     await writer.call(box.node.record, table, batch)
-                await home.seal_rest()
+                if len(drawn) % ROWS_A_SEGMENT_MAX:
+                    await home.seal_rest()
                 await home.reached()
                 stop()
                 running.cancel()

@@ -85,7 +85,6 @@ class ModbusActuator:
         self._now_ms = now_ms
         self._sink = sink
         self._changed = changed
-        self._loop = asyncio.get_event_loop()
         self._is_here = False
         self._outputs = {
             command.id: _Output(command, verified_point(profile, command))
@@ -124,12 +123,12 @@ class ModbusActuator:
         output.again_at, output.is_told = NEVER, False
         if is_on:
             output.is_safe = False
-            output.on_since = self._loop.time() if output.on_since is None else output.on_since
+            output.on_since = _now() if output.on_since is None else output.on_since
             self._changed()
         outcome, detail = await self._carry_out(output, argument, number)
         if outcome is Outcome.FAILED and is_on and output.orders == number:
             # It may be on or not: nobody knows, so it has to be off.
-            self._make_safe_at(output, self._loop.time(), f"it could not be made {argument}")
+            self._make_safe_at(output, _now(), f"it could not be made {argument}")
         return self._tell(output, argument, outcome, detail)
 
     def hold(self, name: str, hold_s: float) -> None:
@@ -138,7 +137,7 @@ class ModbusActuator:
         if output.safe_argument is None:
             raise SetupError(f"{name} has no interlock in the profile; it cannot be held")
         if not output.is_safe:
-            output.held_until = self._loop.time() + hold_s
+            output.held_until = _now() + hold_s
             self._changed()
 
     def see(self, point: Point, value: PointValue) -> None:
@@ -153,7 +152,7 @@ class ModbusActuator:
                 output.is_doubted = False
             elif output.is_doubted:
                 output.reason = "the device had forgotten it"
-                output.again_at = self._loop.time()
+                output.again_at = _now()
                 self._changed()
             else:
                 output.wish = None
@@ -168,10 +167,10 @@ class ModbusActuator:
         self._is_here = True
         for output in self._outputs.values():
             if output.safe_argument is not None:
-                self._make_safe_at(output, self._loop.time(), "the box or the device was away")
+                self._make_safe_at(output, _now(), "the box or the device was away")
             elif output.wish is not None:
                 output.reason = "the box or the device was away"
-                output.again_at = self._loop.time()
+                output.again_at = _now()
         self._changed()
 
     def leave(self) -> None:
@@ -213,7 +212,7 @@ class ModbusActuator:
         if output.orders != number:
             return
         if outcome is Outcome.FAILED:
-            output.again_at = self._loop.time() + RETRY_S
+            output.again_at = _now() + RETRY_S
             self._changed()
             if output.is_told:
                 return
@@ -265,7 +264,7 @@ class ModbusActuator:
             address=point.register,
             count=1 if point.function in {1, 2} else REGISTERS[point.dtype],
         )
-        until = self._loop.time() + max(output.command.settle_ms, verify.delay_ms) / 1000
+        until = _now() + max(output.command.settle_ms, verify.delay_ms) / 1000
         await asyncio.sleep(verify.delay_ms / 1000)
         tries = 0
         while True:
@@ -283,7 +282,7 @@ class ModbusActuator:
                     shown = str(reading.value)
             if output.orders != number:
                 return Outcome.ACKNOWLEDGED, "a newer command came before it was read back"
-            if tries >= TRIES and self._loop.time() >= until:
+            if tries >= TRIES and _now() >= until:
                 return Outcome.FAILED, f"{point.id} still reads {shown}"
             await asyncio.sleep(READ_BACK_S)
 
@@ -292,7 +291,7 @@ class ModbusActuator:
             self._is_safe_now(output)
         elif output.on_since is None and output.again_at == NEVER:
             output.is_safe = False
-            output.on_since = self._loop.time()
+            output.on_since = _now()
             self._changed()
 
     def _is_safe_now(self, output: _Output) -> None:
@@ -322,6 +321,10 @@ class ModbusActuator:
         )
         self._sink(result)
         return result
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _is_wish(command: Command) -> bool:

@@ -41,7 +41,10 @@ class Serial(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Classroom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What blackboards are switched to for a lesson; ``source`` is a PJLink input code."""
+    """What blackboards are switched to for a lesson; ``source`` is a PJLink input code.
+
+    Boards of other makers, or without that input, show their first digital one.
+    """
 
     source: str = "31"
 

@@ -154,7 +154,9 @@ class Finder:
     async def _search_cameras(self) -> None:
         interface = self._config.network.interface
         try:
-            found = await discover_cameras(interface, self._now_ms, self._rng)
+            found = await discover_cameras(
+                interface, self._now_ms, self._rng, by_scopes=self._catalog.by_scopes
+            )
         except DriverError as error:
             _log.warning("discovery of cameras: %s", error)
             return
@@ -163,7 +165,12 @@ class Finder:
 
     async def listen(self) -> None:
         """Take in cameras that announce themselves, until cancelled."""
-        await listen_for_cameras(self._config.network.interface, self._now_ms, self._add)
+        await listen_for_cameras(
+            self._config.network.interface,
+            self._now_ms,
+            self._add,
+            by_scopes=self._catalog.by_scopes,
+        )
 
     async def listen_to_services(self) -> None:
         """Take in cameras that announce services by mDNS, until cancelled."""

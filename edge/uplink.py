@@ -95,6 +95,7 @@ class Uplink:
         self._meter = meter
         self._wake = asyncio.Event()
         self._is_full = asyncio.Event()
+        self._is_heard = asyncio.Event()
         self._pace = Pace()
         self._conversation: Conversation | None = None
         self._may_hold_more = False  # the hub, than it could tell before the last cut
@@ -140,6 +141,10 @@ class Uplink:
             try:
                 async with asyncio.timeout(SEAL_EVERY_S):
                     await self._is_full.wait()
+                    while self._conversation is not None and self._conversation.awaits_receipt:
+                        # Several segments a message, and a commit: what is being taken in is over.
+                        self._is_heard.clear()
+                        await self._is_heard.wait()
             except TimeoutError:
                 pass
 
@@ -261,6 +266,7 @@ class Uplink:
                 heard = await self._writer.call(conversation.hear, content, _now_ms())
             except MalformedError as error:
                 raise HubUnreachableError(f"the hub cannot be understood: {error}") from error
+            self._is_heard.set()
             self.state.last_exchange_ms = self._node.clock.now_ms()
             self._note_answer()
             if heard.message is not None:

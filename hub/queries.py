@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hub.card_queries import CardScreen, read_screens
 from hub.key_queries import SchoolKeys, read_keys
 from hub.sync_queries import SchoolSync, read_school_sync
 
@@ -146,6 +147,7 @@ class SchoolDetail:
     readings: tuple[Reading, ...]
     keys: SchoolKeys
     sync: SchoolSync
+    screens: tuple[CardScreen, ...] = ()
 
 
 def read_schools(connection: sqlite3.Connection) -> list[School]:
@@ -239,6 +241,7 @@ def read_school(
         readings=tuple(Reading(**dict(row)) for row in readings),
         keys=read_keys(connection, school),
         sync=read_school_sync(connection, school),
+        screens=tuple(read_screens(connection, school, now_ms)),
     )
 
 

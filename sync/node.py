@@ -32,6 +32,7 @@ from sync.folding.set_aside import (
     read_quarantined,
 )
 from sync.history.bounding import History
+from sync.history.horizon import ended
 from sync.history.membership import heed_eviction, note_heard, note_return
 from sync.keys.key_office import KeyOffice
 from sync.keys.keyring import Keyring
@@ -327,6 +328,10 @@ class Node:
             self._incarnation,
             self.origin if peer == HUB else peer,
         )
+
+    def ended(self) -> frozenset[tuple[int, int]]:
+        """Return (origin, incarnation) of which nothing more is taken: evicted before, and back."""
+        return ended(self._connection.cursor()) if self.origin == HUB else frozenset()
 
     def lacking(self, peer: int, peer_incarnation: int | None) -> list[tuple[LogState, int]]:
         """Return logs of which a peer has not all, and what it has, by its own word.

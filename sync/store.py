@@ -244,6 +244,17 @@ def writes_in_batches(database: Database) -> None:
     database.execute("DROP TABLE pending_write")
 
 
+@migrations()
+def ended_incarnations(database: Database) -> None:
+    """Create what the hub knows of schools that returned from an eviction."""
+    database.execute(
+        # Incarnations from before it: what they held beyond what came by then was written anew.
+        """CREATE TABLE ended_incarnation (
+            origin INTEGER NOT NULL, incarnation INTEGER NOT NULL,
+            PRIMARY KEY (origin, incarnation)) STRICT, WITHOUT ROWID"""
+    )
+
+
 def open_store(path: Path) -> sqlite3.Connection:
     """Open or create a node's store and bring it to this version's schema.
 

@@ -38,6 +38,7 @@ class OnvifControl:
         presets = await self._services.call(
             "ptz", "GetPresets", list[PresetAnswer], {"ProfileToken": profile}
         )
+        self._services.rest()
         return tuple(
             Preset(token=preset.token, name=shown(preset.name) or preset.token)
             for preset in presets[:PRESETS_MAX]
@@ -91,6 +92,7 @@ class OnvifControl:
         settings = await self._services.call(
             "imaging", "GetImagingSettings", ImagingSettings, wanted
         )
+        self._services.rest()
         values: dict[str, float | None] = msgspec.structs.asdict(settings)
         ranges: dict[str, Range | None] = msgspec.structs.asdict(options)
         found = []

@@ -121,10 +121,9 @@ class OnvifServices:
             key: service for key, service in self._services.items() if key.startswith(_UNSIGNED)
         }
 
-    def forget(self, *names: str) -> None:
-        """Drop the proxies of services that will not be asked again soon."""
-        for name in names:
-            self._services.pop(name, None)
+    def rest(self) -> None:
+        """Drop zeep's proxies, 25 KB each: a camera that is only watched needs none."""
+        self._services.clear()
 
     async def call(
         self,

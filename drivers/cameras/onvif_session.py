@@ -128,7 +128,7 @@ class OnvifSession:
             ),
             notes=tuple(notes),
         )
-        self._services.forget("media")
+        self._services.rest()
         return description
 
     async def fetch_snapshot(self, uri: str) -> bytes:

@@ -53,9 +53,9 @@ async def answer_requests(
                 task = tasks.create_task(answer(request))
                 running.add(task)
                 task.add_done_callback(running.discard)
+            await sessions.end()  # before the pulls are cancelled: who waits knows its subscription
             for task in running:
                 task.cancel()
-        await sessions.end()
 
 
 def _limit_s(request: messages.Request) -> float:

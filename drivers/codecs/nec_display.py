@@ -22,7 +22,7 @@ _TEXT = re.compile(r"[A-F][ -~]{2,100}")
 _CONTROLLER = 0x30
 _FIRST_MONITOR = 0x40  # monitor 1 is "A"
 _REPLIES = {"A": "B", "C": "D", "E": "F"}
-_NULL = "BBE"  # §5: the monitor does not know the message
+_NULL = "BBE"  # §5: not supported, or not in the present state
 
 
 class NecDisplayFraming:
@@ -49,15 +49,12 @@ class NecDisplayFraming:
         return question[1:5] == answer[3:7]
 
     def lacks(self, answer: str) -> str:
-        if answer == _NULL:
-            return "that it does not know the message"
         if answer[:1] in {"D", "F"} and answer[1:3] == "01":
             return "unsupported operation (01)"
         return ""
 
     def refuses(self, answer: str) -> str:
-        del answer
-        return ""
+        return "a null message" if answer == _NULL else ""
 
     def receive_questions(self, data: bytes) -> list[str]:
         return self._texts(data, receiver=self._monitor, sender=_CONTROLLER)

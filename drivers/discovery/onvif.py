@@ -4,7 +4,7 @@ import asyncio
 import random
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Never
@@ -21,6 +21,7 @@ from drivers.discovery.refusals import Refusals
 from drivers.entities import NowMs
 from drivers.errors import DriverError, ProtocolError, RefusedError
 from drivers.transports.udp import Datagram, multicast_socket, open_udp, sending_socket
+from firmware_profiles.model import Profile
 
 PROFILE = "onvif-camera"
 GATHER_S = 2.0
@@ -38,6 +39,8 @@ _SOAP = "application/soap+xml; charset=utf-8"
 _UNAUTHORISED = 401
 _SERIAL_CHARS_MIN = 4
 
+ByScopes = Callable[[Collection[str]], Profile | None]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sighting:
@@ -49,9 +52,16 @@ class _Sighting:
 
 
 async def discover_cameras(
-    interface: IPv4Interface, now_ms: NowMs, rng: random.Random, *, gather_s: float = GATHER_S
+    interface: IPv4Interface,
+    now_ms: NowMs,
+    rng: random.Random,
+    *,
+    by_scopes: ByScopes = lambda _: None,
+    gather_s: float = GATHER_S,
 ) -> list[Candidate]:
     """Return the cameras within ``interface.network``, ordered by address.
+
+    ``by_scopes`` chooses each one's profile; where it knows none, it is the standard's.
 
     Answers from elsewhere, and cameras that point to another host than themselves, are refused
     and logged. No password is sent to anyone. Raises SetupError when the interface's address is
@@ -63,14 +73,18 @@ async def discover_cameras(
 
         async def ask(sighting: _Sighting) -> Candidate:
             async with slots:
-                return await _ask(http, sighting, now_ms)
+                return await _ask(http, sighting, now_ms, by_scopes)
 
         asked = [tasks.create_task(ask(sighting)) for sighting in sightings]
     return _with_own_identities([task.result() for task in asked], sightings)
 
 
 async def listen_for_cameras(
-    interface: IPv4Interface, now_ms: NowMs, found: Callable[[Candidate], None]
+    interface: IPv4Interface,
+    now_ms: NowMs,
+    found: Callable[[Candidate], None],
+    *,
+    by_scopes: ByScopes = lambda _: None,
 ) -> Never:
     """Report each camera that says Hello, e.g. because it was just plugged in, until cancelled.
 
@@ -90,7 +104,7 @@ async def listen_for_cameras(
                 asked = {host: until for host, until in asked.items() if until > loop.time()}
                 if len(asked) < CAMERAS_MAX:
                     asked[datagram.source] = loop.time() + HELLO_AGAIN_S
-                    found(await _ask(http, sighting, now_ms))
+                    found(await _ask(http, sighting, now_ms, by_scopes))
 
 
 async def _probe(
@@ -195,8 +209,11 @@ def _http(interface: IPv4Interface) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, trust_env=False)
 
 
-async def _ask(http: aiohttp.ClientSession, sighting: _Sighting, now_ms: NowMs) -> Candidate:
+async def _ask(
+    http: aiohttp.ClientSession, sighting: _Sighting, now_ms: NowMs, by_scopes: ByScopes
+) -> Candidate:
     target = sighting.target
+    profile = by_scopes(target.scopes)
     facts: dict[str, str] = {}
     needs = Need.NOTHING
     confidence = 0.95
@@ -223,7 +240,7 @@ async def _ask(http: aiohttp.ClientSession, sighting: _Sighting, now_ms: NowMs) 
         kind=DeviceKind.CAMERA,
         address=sighting.address,
         name=_name(target, facts),
-        profile=PROFILE,
+        profile=PROFILE if profile is None else profile.id,
         evidence=evidence,
         confidence=confidence,
         needs=needs,

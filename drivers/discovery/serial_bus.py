@@ -39,6 +39,8 @@ RECENT_UNITS = 5
 Question = tuple[int, int, int]
 """Function, register, count."""
 
+_FirstQuestion = tuple[Literal[1, 2, 3, 4], int, int]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPort:
@@ -118,7 +120,8 @@ async def search_port(
     """Search a port nobody uses; SetupError or UnreachableError when it cannot be opened.
 
     Two seconds of listening, then every unit id at each baud rate, likeliest first, until a rate
-    has answers. The budget ends the search with what was found so far.
+    has answers; last, where nobody answered, the questions of models that keep silent about what
+    they do not know. The budget ends the search with what was found so far.
     """
     search = _Search(port.path, profiles, now_ms, report)
     settings = search.listening_settings()
@@ -126,12 +129,14 @@ async def search_port(
     try:
         async with asyncio.timeout(budget_s):
             await search.listen(line)
-            for rate in search.rates(port.usb):
-                if search.found:
-                    break
-                line.set_baud(rate)
-                asked = RtuLine(line, quiet_s=QUIET_S, on_noise=search.hear_noise)
-                await search.sweep(asked, skip=())
+            rates = search.rates(port.usb)
+            for ask in (search.sweep, search.sweep_silent):
+                for rate in rates:
+                    if search.found:
+                        break
+                    line.set_baud(rate)
+                    asked = RtuLine(line, quiet_s=QUIET_S, on_noise=search.hear_noise)
+                    await ask(asked, ())
     except TimeoutError:
         search.note("the time for this port is over")
     finally:
@@ -152,7 +157,9 @@ async def search_bus(
     search = _Search(path, profiles, now_ms, report)
     try:
         async with asyncio.timeout(budget_s):
-            await search.sweep(bus, skip=skip)
+            await search.sweep(bus, skip)
+            if not search.found:
+                await search.sweep_silent(bus, skip)
     except TimeoutError:
         search.note("the time for this bus is over")
     return search.found
@@ -174,6 +181,7 @@ class _Search:
         self._baud = 0
         self._unit = 0
         self._stage = "listen"
+        self._of_silent_models = False
 
     def listening_settings(self) -> LineSettings:
         """How the port is first opened: as a card reader's, which speaks unasked."""
@@ -207,6 +215,22 @@ class _Search:
                 self._add_reader(self._readers[0])
 
     async def sweep(self, line: QuestionLine, skip: Collection[int]) -> None:
+        """Ask every unit id what most models answer or refuse; others too where some did."""
+        await self._round(line, skip, self._commonest_question())
+        if self.found:
+            await self.sweep_silent(line, skip)
+
+    async def sweep_silent(self, line: QuestionLine, skip: Collection[int]) -> None:
+        """Ask for the models that keep silent about what they do not know, at their speeds."""
+        questions = self._silent_models_questions(line.settings.baud)
+        if questions:
+            self._of_silent_models = True
+            await self._round(line, {*skip, *self._found_units()}, questions)
+            self._of_silent_models = False
+
+    async def _round(
+        self, line: QuestionLine, skip: Collection[int], questions: Sequence[_FirstQuestion]
+    ) -> None:
         """Ask every unit id once, again where something unclear came back."""
         self._baud = line.settings.baud
         self._stage = "ask"
@@ -221,7 +245,7 @@ class _Search:
             self.note("ask")
             strays = line.stray_bytes
             recent.append(unit)
-            present = await self._is_present(line, unit, allowance_s)
+            present = await self._is_present(line, unit, allowance_s, questions)
             unclear = line.stray_bytes > strays
             if present:
                 await self._identify(line, unit)
@@ -253,9 +277,15 @@ class _Search:
         modbus = (c.identity for c in self.found if c.identity.startswith("modbus:"))
         return {int(identity.rpartition(":")[2]) for identity in modbus}
 
-    async def _is_present(self, line: QuestionLine, unit: int, allowance_s: float) -> bool:
-        """Ask the question most profiles begin with; a refusal proves a unit as well."""
-        for function, register, count in self._first_questions():
+    async def _is_present(
+        self,
+        line: QuestionLine,
+        unit: int,
+        allowance_s: float,
+        questions: Sequence[_FirstQuestion],
+    ) -> bool:
+        """Tell whether a unit answers one of the questions; a refusal proves it as well."""
+        for function, register, count in questions:
             request = ReadRequest(unit=unit, function=function, address=register, count=count)
             try:
                 await line.ask(request, allowance_s)
@@ -264,27 +294,44 @@ class _Search:
             return True
         return False
 
-    def _first_questions(self) -> list[tuple[Literal[1, 2, 3, 4], int, int]]:
-        """Return the commonest first step, and those of models which would not refuse it.
-
-        Each costs a whole round of silence: such a model is asked for at its own speeds only.
-        """
+    def _commonest_question(self) -> list[_FirstQuestion]:
         first = [p.probe[0] for p in self._modbus]
         ranked = Counter((s.function, s.register, s.count) for s in first).most_common(1)
-        questions = [question for question, _ in ranked]
-        for profile in self._modbus:
-            step = profile.probe[0]
-            question = (step.function, step.register, step.count)
-            silent = "silent_when_unknown" in profile.quirks
-            known = self._baud in profile.link("modbus_rtu").baud
-            if silent and known and question not in questions:
-                questions.append(question)
-        return questions
+        return [question for question, _ in ranked]
+
+    def _silent_models_questions(self, baud: int) -> list[_FirstQuestion]:
+        """Return the first steps of models that would not refuse the commonest.
+
+        A round of silence takes 13 s at 9600 baud: they are asked for at their own speeds only.
+        """
+        steps = [
+            profile.probe[0]
+            for profile in self._modbus
+            if "silent_when_unknown" in profile.quirks and baud in profile.link("modbus_rtu").baud
+        ]
+        asked = {(step.function, step.register, step.count) for step in steps}
+        return sorted(asked.difference(self._commonest_question()))
 
     async def _identify(self, line: QuestionLine, unit: int) -> None:
         answers: dict[Question, Reply | None] = {}
+        # A unit that keeps silent costs 1.5 s a question: its likely models are tried first.
+        silent = [p for p in self._modbus if "silent_when_unknown" in p.quirks]
+        fits = await self._fitting(line, unit, silent, answers) if self._of_silent_models else []
+        if not fits:
+            fits = await self._fitting(line, unit, self._modbus, answers)
+        fits.sort(key=lambda fit: -fit[0])
+        self._add_unit(unit, fits, answers)
+
+    async def _fitting(
+        self,
+        line: QuestionLine,
+        unit: int,
+        models: Sequence[Profile],
+        answers: dict[Question, Reply | None],
+    ) -> list[tuple[float, Profile]]:
+        """Return the models that fit a unit, with the confidence; ``answers`` are kept."""
         fits: list[tuple[float, Profile]] = []
-        for profile in self._modbus:
+        for profile in models:
             doubt = 1.0
             for step in profile.probe:
                 question = (step.function, step.register, step.count)
@@ -295,8 +342,7 @@ class _Search:
                 doubt *= 1 - step.confidence
             else:
                 fits.append((1 - doubt, profile))
-        fits.sort(key=lambda fit: -fit[0])
-        self._add_unit(unit, fits, answers)
+        return fits
 
     def _fits(self, profile: Profile, step: ProbeStep, unit: int, reply: Reply | None) -> bool:
         if step.absent:

@@ -16,7 +16,7 @@ from drivers.displays.display_link import Answer, Refusal
 from drivers.errors import SetupError, UnreachableError
 from drivers.transports.byte_port import BytePort, LineSettings
 from drivers.transports.port_address import PortAddress, open_port
-from firmware_profiles.model import Link, LinkType
+from firmware_profiles.model import Link, LinkType, Profile
 
 Reopen = Callable[[], Awaitable[BytePort]]
 
@@ -41,7 +41,10 @@ class FramedLink:
     line has been quiet; a late answer to another question is passed over.
     """
 
-    def __init__(self, port: BytePort, reopen: Reopen, framing: Framing, link: Link) -> None:
+    def __init__(
+        self, port: BytePort, framing: Framing, link: Link, reopen: Reopen | None = None
+    ) -> None:
+        """Speak over an open port; ``reopen`` it when the display hung up between questions."""
         self._port = port
         self._reopen = reopen
         self._framing = framing
@@ -49,8 +52,9 @@ class FramedLink:
         self._unsettled = True
 
     @classmethod
-    async def open(cls, address: PortAddress, link: Link) -> Self:
+    async def open(cls, address: PortAddress, profile: Profile) -> Self:
         """Open the port at an address; SetupError or UnreachableError as its kind says."""
+        link = profile.links[0]
         settings = LineSettings(
             baud=address.baud or (link.baud[0] if link.baud else 9600),
             data_bits=link.data_bits,
@@ -61,8 +65,9 @@ class FramedLink:
         )
         unit = address.unit if address.unit is not None else link.unit
         framing = FRAMINGS[link.type](1 if unit is None else unit)
-        reopen = partial(open_port, address, settings)
-        return cls(await reopen(), reopen, framing, link)
+        open_again = partial(open_port, address, settings)
+        hangs_up = "closes_idle_link" in profile.quirks
+        return cls(await open_again(), framing, link, open_again if hangs_up else None)
 
     @property
     def source(self) -> str:
@@ -89,7 +94,8 @@ class FramedLink:
             await self._settle()
             await self._port.write(frame)
         except UnreachableError:
-            # Some displays hang up between questions: gone before anything was asked is no loss.
+            if self._reopen is None:
+                raise  # the display went: it may have forgotten what it was told
             self._port.close()
             self._port = await self._reopen()
             await self._port.write(frame)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from drivers.codecs.modbus import (
+    ExceptionReply,
     Reply,
     Request,
     TcpFrameDecoder,
@@ -51,6 +52,11 @@ class ModbusAnswerer(Protocol):
     @property
     def unit(self) -> int: ...
 
+    @property
+    def keeps_silent(self) -> bool:
+        """Whether it says nothing where the standard asks for an exception."""
+        ...
+
     def answer(self, request: Request, baud: int) -> tuple[Reply, Values]: ...
 
 
@@ -76,6 +82,8 @@ class RtuSpeaker:
         if unit is None:
             return []
         reply, values = unit.answer(request, self._baud)
+        if isinstance(reply, ExceptionReply) and unit.keeps_silent:
+            return []
         return [Exchange(heard, encode_reply_rtu(request, reply), values)]
 
     def forget(self) -> None:

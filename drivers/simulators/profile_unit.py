@@ -39,6 +39,11 @@ class ProfileUnit:
         self._held: dict[tuple[int, int], int] = {}
         self._fill()
 
+    @property
+    def keeps_silent(self) -> bool:
+        """Whether it says nothing where the standard asks for an exception."""
+        return "silent_when_unknown" in self.profile.quirks
+
     def set(self, point: str, value: str) -> None:
         """Make a point read ``value``: a word of its enum or a number in its unit.
 

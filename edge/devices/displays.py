@@ -1,7 +1,7 @@
 """Projectors and panels: commanded by people, put right again after a cut."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -105,7 +105,7 @@ class Displays(Group):
         check_unit(address, profile.links[0])
         self._ports.take(address.place, adopted.device)
         self._places[adopted.device] = address.place
-        return partial(FramedLink.open, address, profile.links[0])
+        return partial(FramedLink.open, address, profile)
 
     def _pjlink(self, adopted: AdoptedDevice, profile: Profile) -> OpenLink:
         parts = urlsplit(adopted.address)
@@ -122,3 +122,15 @@ class Displays(Group):
             password=self._notebook.password(adopted.device),
         )
         return partial(PjlinkLink.open, access, answer_s=link.timeout_ms / 1000)
+
+
+def nearest_source(offered: Sequence[CommandChoice], wanted: str) -> str:
+    """Return the input wanted for lessons, or the first digital one of a board that has no such.
+
+    PJLink displays call inputs by codes (``31`` to ``3Z`` are digital), others by words.
+    """
+    choice = next((each for each in offered if each.command == "source"), None)
+    if choice is None or not choice.arguments or choice.takes(wanted):
+        return wanted
+    digital = [each for each in choice.arguments if each.startswith(("3", "hdmi"))]
+    return digital[0] if digital else wanted

@@ -21,6 +21,7 @@ from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceId, Outcome
 from drivers.errors import DriverError, SetupError
 from edge.box_store import BoxStore
+from edge.devices.displays import nearest_source
 from edge.devices.fleet import Fleet
 from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.fan_out import FanOut
@@ -347,7 +348,8 @@ class _Room:
 
     async def prepare(self) -> None:
         for device in self._devices(DeviceKind.BLACKBOARD):
-            for command, argument in (("power", "on"), ("source", self._source)):
+            source = nearest_source(self._fleet.commands_of(device), self._source)
+            for command, argument in (("power", "on"), ("source", source)):
                 try:
                     result = await self._fleet.command(device, command, argument)
                 except DriverError as error:

@@ -94,11 +94,12 @@ class ClassCardPage:
         token = screen_token(request)
         screen = screens.find(token)
         version = request.query.get("v", "")
-        told = self._view.cards.turn(room.room)
+        is_old = version not in {"", self._assets.digest}
+        told = -1
 
         async def tell(changes: Sequence[Change]) -> bytes:
             nonlocal told
-            if screen is not None and screens.find(token) is None:
+            if is_old or (screen is not None and screens.find(token) is None):
                 return RELOAD
             events = [await tell_names([each for each in changes if each in CARD_CHANGES])]
             turn = self._view.cards.turn(room.room)
@@ -115,9 +116,9 @@ class ClassCardPage:
         with ExitStack() as stack:
             if screen is not None:
                 stack.enter_context(screens.opened(screen.screen, version))
-            is_old = version not in {"", self._assets.digest}
-            greeting = RELOAD if is_old else b""
-            return await self._streams.serve(request, self._view.events(), tell, greeting)
+            return await self._streams.serve(
+                request, self._view.events(), tell, (Change.EMERGENCY, Change.TAPS)
+            )
 
     async def manifest(self, request: web.Request) -> web.Response:
         """Make the page installable (W3C Web Application Manifest)."""

@@ -25,9 +25,12 @@ class Streams:
         request: web.Request,
         changes: AsyncIterator[Change],
         tell: Telling,
-        greeting: bytes = b"",
+        first: Sequence[Change] = (),
     ) -> web.StreamResponse:
-        """Stream until the page goes or the box stops; ``greeting`` is the first event, if any."""
+        """Stream until the page goes or the box stops.
+
+        ``first`` is told at once: what changed between the page and its stream.
+        """
         if len(self._streams) >= STREAMS_MAX:
             raise web.HTTPServiceUnavailable(
                 text=f"{STREAMS_MAX} pages already listen", headers={"Retry-After": "30"}
@@ -37,7 +40,7 @@ class Streams:
         )
         await response.prepare(request)
         async with asyncio.TaskGroup() as tasks:
-            stream = tasks.create_task(_stream(response, changes, tell, greeting))
+            stream = tasks.create_task(_stream(response, changes, tell, first))
             self._streams.add(stream)
             stream.add_done_callback(self._streams.discard)
         return response
@@ -83,13 +86,16 @@ async def _stream(
     response: web.StreamResponse,
     changes: AsyncIterator[Change],
     tell: Telling,
-    greeting: bytes,
+    first: Sequence[Change],
 ) -> None:
     pending = Pending()
     try:
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(_collect(changes, pending))
-            await response.write(b"retry: 2000\n\n" + greeting)
+            await asyncio.sleep(0)  # it follows from here on; whatever is read now is not older
+            for change in first:
+                pending.add(change)
+            await response.write(b"retry: 2000\n\n")
             while not pending.ended:
                 try:
                     async with asyncio.timeout(STREAM_PING_S):

@@ -77,6 +77,7 @@ class Conversation:
         self._brought_ms: int | None = None  # when segments last came
         self._has_more_waited = False  # behind these, as the peer said
         self._timed: deque[_Sent] = deque()
+        self._long_sent = 0  # the last message whose receipt is owed at once; 0: it came
 
     @property
     def has_spoken(self) -> bool:
@@ -87,6 +88,11 @@ class Conversation:
     def has_heard(self) -> bool:
         """Tell whether the peer has said what it holds."""
         return self._has_heard
+
+    @property
+    def awaits_receipt(self) -> bool:
+        """Tell whether a receipt is on its way that the peer owes at once; from any thread."""
+        return self._long_sent > 0
 
     @property
     def under_way(self) -> dict[Lane, int]:
@@ -182,6 +188,9 @@ class Conversation:
         self._is_asked = False
         if message.complete:
             self._timed.clear()
+            self._long_sent = 0
+        if sum(map(len, message.segments)) > LONG_BYTES:
+            self._long_sent = self._session.sent
         if message.segments and message.waiting_bytes:
             # Without more behind it the peer may take its time with the receipt.
             self._timed.append(_Sent(self._session.sent, now_ms))
@@ -193,6 +202,8 @@ class Conversation:
 
     def _learn(self, taken: int, now_ms: int) -> None:
         """Fit the window by the messages of which the peer has told."""
+        if taken >= self._long_sent:
+            self._long_sent = 0
         while self._timed and self._timed[0].number <= taken:
             self._pace.note_passed(self._timed.popleft().at_ms, now_ms)
 

@@ -261,8 +261,9 @@ class Session:
 
     def holdings(self) -> dict[LogName, Holding]:
         """Return what this node holds of the logs that come from this peer."""
+        ended = self._node.ended()
         return {
-            log.name: holding_of(log)
+            log.name: holding_of(log, is_ended=(log.name.origin, log.name.incarnation) in ended)
             for log in self._node.logs_from(self._peer)
             if self._peer_carries(log.name)
         }

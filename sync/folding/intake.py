@@ -27,8 +27,13 @@ from sync.folding.granting import Grants
 from sync.folding.refold import CLOCK_TABLES, News, Refold, Told, read_told
 from sync.folding.set_aside import fill_known, forget_due, read_due
 from sync.history.adoption import Adoption
-from sync.history.checkpoint import adopted_seq, is_present_part, note_record
-from sync.history.horizon import evicted
+from sync.history.checkpoint import (
+    adopted_seq,
+    is_part_of_whole,
+    is_present_part,
+    note_record,
+)
+from sync.history.horizon import ended, evicted
 from sync.history.snapshot_part import holds_states, is_record, may_be_hollow, unpack_part
 from sync.keys.keyring import Keyring
 from sync.logs.log_state import LogState, find_log, log_id_of, read_logs
@@ -100,6 +105,7 @@ class Intake:
         self._parsed: dict[tuple[int, int], Segment] = {}
         self._grants = Grants(cursor)
         self._evicted = evicted(cursor) if own[0] == HUB else frozenset()
+        self._ended = ended(cursor) if own[0] == HUB else frozenset()
         self.done = Imported()
         self.diverged: dict[int, tuple[LogState, int]] = {}
         """A school's former logs that went on differently elsewhere, and the last segment alike."""
@@ -217,6 +223,11 @@ class Intake:
         """Tell whether a segment may stand behind what is stored; raises ForkError."""
         header = segment.header
         name = header.log
+        if (name.origin, name.incarnation) in self._ended:
+            raise ForkError(
+                f"{name} ended before segment {header.seq}: school {name.origin} was evicted, and"
+                " has written anew what had not come"
+            )
         if header.prev != (log.head if log else FIRST_PREV):
             if log and name.origin == self._own[0] != HUB:
                 self._note_divergence(log, log.stored - 1)
@@ -477,9 +488,9 @@ class Intake:
     def _take_part(self, log_id: int, segment: Segment, place: int, content: bytes) -> None:
         """Take in a body of a snapshot; raises MalformedError.
 
-        Events are added at once. States count when the whole snapshot is adopted; of those that
-        stand already, only cells of further groups are filled. Of this node's own rows nothing is
-        taken but grants until then: a clone's may have the numbers of rows that stand here.
+        Grants count at once, all else when the whole snapshot is adopted: until then a row may be
+        of a branch of its log, a clone's, that is not the one held here. After that, or when it was
+        found whole, what is taken could not be read, or was not known, before.
         """
         header = segment.header
         group = GROUPS[header.bodies[place].group]
@@ -491,7 +502,8 @@ class Intake:
         source_id = log_id_of(self._cursor, source.log)
         # After an upgrade tables may be known that were not when the snapshot was adopted.
         is_taken_over = adopted_seq(self._cursor, source_id) > 0
-        if source.log.origin == self._own[0] and group is not Group.GRANT and not is_taken_over:
+        is_known = is_taken_over or is_part_of_whole(self._cursor, header)
+        if not is_known and group is not Group.GRANT:
             return
         is_adopted = is_taken_over and is_present_part(self._cursor, header)
         fresh = [

@@ -61,12 +61,22 @@ class Adoption:
             covers = {checkpoint.source(each): each.seq for each in checkpoint.record.covers}
             if name.origin == self._own_origin and not is_countersigned(self._cursor, checkpoint):
                 continue
-            if covers.get(name, 0) >= seq:
+            if covers.get(name, 0) >= seq and self._is_of_one_branch(checkpoint):
                 if not parts_are_here(self._cursor, checkpoint):
                     return False
                 self._take_over(checkpoint)
                 return True
         return False
+
+    def _is_of_one_branch(self, checkpoint: Checkpoint) -> bool:
+        """Tell whether a checkpoint is of the logs held here, not of a clone's, as far as known."""
+        for cover in checkpoint.record.covers:
+            log = find_log(self._cursor, checkpoint.source(cover))
+            if log is not None and log.stored >= cover.seq:
+                segment = self._rows.segment(log.id, cover.seq)
+                if segment is None or segment.header_digest != cover.head:
+                    return False
+        return True
 
     def _take_over(self, checkpoint: Checkpoint) -> None:
         self._cursor.execute(
@@ -74,7 +84,7 @@ class Adoption:
             " row INTEGER, PRIMARY KEY (log, table_number, row)) WITHOUT ROWID"
         )
         self._cursor.execute("DELETE FROM kept_row")
-        self._fold_own_events(checkpoint)
+        self._fold_events(checkpoint)
         writes: set[tuple[object, ...]] = set()
         for log_id, segment in self._parts(checkpoint, checkpoint.record.states):
             for place in range(len(segment.bodies)):
@@ -97,15 +107,10 @@ class Adoption:
             if table.owner is Owner.BOTH and table.kind is Kind.STATE:
                 self._sweep_writes(table, checkpoint, writes)
 
-    def _fold_own_events(self, checkpoint: Checkpoint) -> None:
-        """Let own events stand again.
-
-        They came with their parts, but a school that gave way to its hub moved them on since.
-        """
-        if checkpoint.origin == self._own_origin:
-            for log_id, segment in self._parts(checkpoint, checkpoint.record.events):
-                for place in range(len(segment.bodies)):
-                    self._fold_body(log_id, segment, place)
+    def _fold_events(self, checkpoint: Checkpoint) -> None:
+        for log_id, segment in self._parts(checkpoint, checkpoint.record.events):
+            for place in range(len(segment.bodies)):
+                self._fold_body(log_id, segment, place)
 
     def _parts(
         self, checkpoint: Checkpoint, spans: Sequence[Span]

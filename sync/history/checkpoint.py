@@ -290,12 +290,20 @@ def adopted_seq(cursor: sqlite3.Cursor, log_id: int) -> int:
 
 def is_present_part(cursor: sqlite3.Cursor, part: Header) -> bool:
     """Tell whether the newest checkpoint known counts a segment among its parts of states."""
-    log = part.log
-    newest = read_checkpoints(cursor, log.origin, log.audience)[:1]
+    newest = read_checkpoints(cursor, part.log.origin, part.log.audience)[:1]
+    return any(_counts(each.record.states, part) for each in newest)
+
+
+def is_part_of_whole(cursor: sqlite3.Cursor, part: Header) -> bool:
+    """Tell whether a checkpoint that was found whole here counts a segment among its parts."""
+    known = read_checkpoints(cursor, part.log.origin, part.log.audience)
+    return any(each.is_whole and _counts(each.record.spans, part) for each in known)
+
+
+def _counts(spans: Sequence[Span], part: Header) -> bool:
     return any(
-        span.incarnation == log.incarnation and span.first <= part.seq <= span.last
-        for each in newest
-        for span in each.record.states
+        span.incarnation == part.log.incarnation and span.first <= part.seq <= span.last
+        for span in spans
     )
 
 

@@ -48,6 +48,15 @@ def evicted(cursor: sqlite3.Cursor) -> frozenset[int]:
     return frozenset(member for (member,) in rows)
 
 
+def ended(cursor: sqlite3.Cursor) -> frozenset[tuple[int, int]]:
+    """Return (origin, incarnation) of which nothing more counts: their school was evicted since.
+
+    It wrote anew, in another, whatever the hub had not got of them when it returned.
+    """
+    rows = cursor.execute("SELECT origin, incarnation FROM ended_incarnation").fetchall()
+    return frozenset((origin, incarnation) for origin, incarnation in rows)
+
+
 def stable_at_hub(
     cursor: sqlite3.Cursor, origin: int, audience: str, directory: Members
 ) -> list[Applied]:

@@ -88,6 +88,12 @@ def note_return(cursor: sqlite3.Cursor, store: Store, school: int, now_ms: int) 
         ).fetchone()
     )
     if found and parse_segment(found[0]).header.last_row >= row:
+        # What it wrote since its return is taken from now on: all that is here is from before.
+        cursor.execute(
+            "INSERT OR IGNORE INTO ended_incarnation"
+            " SELECT DISTINCT origin, incarnation FROM log WHERE origin = ?",
+            (school,),
+        )
         returned: Row = {"school": school, "member": school, "at_ms": at_ms, "returned_ms": now_ms}
         store.record_within(cursor, "eviction", [returned])
 

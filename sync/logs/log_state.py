@@ -37,12 +37,12 @@ class Holding(msgspec.Struct, array_like=True, forbid_unknown_fields=True, froze
     stored: int
     applied: int
     head: bytes  # the first HEAD_BYTES of SHA-256 of the last stored header
-    frozen: bool  # a fork was seen: no further segment of this log is taken
+    frozen: bool  # no further segment of this log is taken: a fork was seen, or it was ended
 
 
-def holding_of(log: LogState) -> Holding:
-    head = log.head[:HEAD_BYTES]
-    return Holding(log.name, log.stored, log.applied, head, frozen=log.frozen is not None)
+def holding_of(log: LogState, *, is_ended: bool = False) -> Holding:
+    is_frozen = is_ended or log.frozen is not None
+    return Holding(log.name, log.stored, log.applied, log.head[:HEAD_BYTES], frozen=is_frozen)
 
 
 def read_logs(cursor: sqlite3.Cursor, where: str = "", *values: object) -> list[LogState]:

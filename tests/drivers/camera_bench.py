@@ -56,6 +56,8 @@ class Camera:
         before = len(self.lines("plugged_in"))
         task = asyncio.get_running_loop().create_task(self.device.run())
         await until(lambda: len(self.lines("plugged_in")) > before or task.done())
+        if task.done():
+            task.result()  # its address is not free
         try:
             yield
         finally:

@@ -258,6 +258,16 @@ async def test_what_was_wished_is_true_again_after_the_plug_was_pulled(tmp_path:
     assert site.presences()[:5] == [False, True, False, True, False]
 
 
+async def test_the_inputs_a_display_lists_are_what_it_can_be_told(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    async with site.plugged_in(), site.driven() as display:
+        await until(lambda: bool(display.choices("source")))
+        assert display.choices("source") == ("11", "31", "32", "51")
+        assert display.choices("power") == ("on", "off")
+    assert site.values("sources")[0] == "11 31 32 51"
+    assert display.choices("source"), "a list once heard is good while the display is away"
+
+
 async def test_nobody_wrestles_with_the_remote_control(tmp_path: Path) -> None:
     site = Site(tmp_path)
     async with site.plugged_in() as projector, site.driven() as display:

@@ -1,18 +1,31 @@
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from drivers.bus import ModbusBus
-from drivers.entities import DeviceId, Outcome
+from drivers.entities import CommandResult, DeviceId, Outcome
 from drivers.errors import SetupError
 from drivers.simulators.modbus_rtu import Faults
 from firmware_profiles.model import Interlock
 from tests.drivers.relay_bench import DEVICE, LAMP, PUMP, Relays, board
 from tests.drivers.serial_bench import running, until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoiling(Faults):
+    """Spoils the next two replies, and no more."""
+
+    plan: Iterator[str] = field(default_factory=lambda: iter(["corrupt", "corrupt"]))
+
+    def draw(self, rng: random.Random) -> str | None:
+        del rng
+        return next(self.plan, None)
 
 
 @asynccontextmanager
@@ -76,12 +89,10 @@ async def test_what_a_device_does_not_take_is_refused_with_what_it_takes(tmp_pat
 async def test_a_word_is_repeated_when_the_line_spoils_it(tmp_path: Path) -> None:
     relays = Relays(tmp_path)
     async with serving(relays, relays.bus()) as bus:
-        relays.simulator.faults = Faults(corrupt=0.4)
-        for argument in ("on", "off") * 5:
-            # Spoilt three times in a row: the caller is told so, and asks again.
+        for argument in ("on", "off") * 3:
+            relays.simulator.faults = Spoiling()
             result = await bus.order(DEVICE, "relay_1", argument)
-            while result.outcome is Outcome.FAILED:
-                result = await bus.order(DEVICE, "relay_1", argument)
+            assert (result.outcome, result.detail) == (Outcome.VERIFIED, "")
             assert relays.is_on(1) is (argument == "on")
 
 
@@ -211,3 +222,37 @@ async def test_a_pump_is_switched_off_again_and_again_until_it_is(tmp_path: Path
         await until(lambda: any(r.outcome is Outcome.VERIFIED for r in relays.results))
         assert not relays.is_on(0)
     assert len(relays.results) == 2  # told once that it failed, however often it was tried
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_whatever_happens_the_pump_ends_off_and_stays_so(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    relays = Relays(tmp_path)
+    orders: list[asyncio.Task[CommandResult]] = []
+    async with running(relays.simulator.run()):
+        bus = relays.bus()
+        async with running(bus.run()), asyncio.TaskGroup() as tasks:
+            for _ in range(30):
+                match rng.choice(["on", "off", "hand", "hold", "unplug", "noise", "calm"]):
+                    case "on" | "off" as word:
+                        orders.append(tasks.create_task(bus.order(DEVICE, "relay_0", word)))
+                    case "hand":
+                        relays.hand(0, on=True)
+                    case "hold":
+                        bus.hold(DEVICE, "relay_0", rng.uniform(0, 0.5))
+                    case "unplug":
+                        relays.simulator.link.unplug()
+                        await asyncio.sleep(rng.uniform(0, 0.2))
+                        relays.simulator.link.plug()
+                    case "noise":
+                        relays.simulator.faults = Faults(lost=0.2, corrupt=0.2, half=0.1)
+                    case _:
+                        relays.simulator.faults = Faults()
+                await asyncio.sleep(rng.uniform(0, 0.1))
+            relays.simulator.faults = Faults()
+            await asyncio.wait_for(asyncio.gather(*orders), 20)
+            await until(lambda: not relays.is_on(0))
+            written = len(relays.written(0))
+            await until(lambda: relays.readings("relay_0")[-5:] == ["off"] * 5)
+            assert len(relays.written(0)) - written <= 1
+        assert not relays.is_on(0)

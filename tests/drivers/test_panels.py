@@ -86,7 +86,7 @@ class Room:
             place = f"serial:{self.line}?baud=9600&unit=1"
         display = Display(
             DeviceId("panel"),
-            partial(FramedLink.open, parse_port_address(place), self.profile.links[0]),
+            partial(FramedLink.open, parse_port_address(place), self.profile),
             self.profile,
             now_ms,
             self.events.append,
@@ -218,7 +218,7 @@ async def test_a_panel_that_comes_back_long_after_it_was_switched_off_stays_on(
     address = parse_port_address(f"tcp://127.0.0.1:{room.port}?unit=1")
     display = Display(
         DeviceId("panel"),
-        partial(FramedLink.open, address, room.profile.links[0]),
+        partial(FramedLink.open, address, room.profile),
         room.profile,
         now_ms,
         room.events.append,
@@ -263,9 +263,7 @@ async def test_a_secured_panel_says_what_to_change() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        link = await FramedLink.open(
-            parse_port_address(f"tcp://127.0.0.1:{port}?unit=1"), profile.links[0]
-        )
+        link = await FramedLink.open(parse_port_address(f"tcp://127.0.0.1:{port}?unit=1"), profile)
         with pytest.raises(RefusedError, match="network menu"):
             await link.ask("11")
         await link.close()
@@ -276,14 +274,14 @@ async def test_a_silent_panel_is_unreachable_with_a_remedy(tmp_path: Path) -> No
     room.panel.faults = PanelFaults(lost=1.0)
     async with room.plugged_in():
         address = parse_port_address(f"tcp://127.0.0.1:{room.port}?unit=1")
-        link = await FramedLink.open(address, room.profile.links[0])
+        link = await FramedLink.open(address, room.profile)
         with pytest.raises(UnreachableError, match="external control"):
             await link.ask("A01D6")
         await link.close()
     assert room.count("question") == 3
 
 
-@pytest.mark.parametrize(("seed", "name"), enumerate(FRAMED))
+@pytest.mark.parametrize(("seed", "name"), list(enumerate(FRAMED)))
 async def test_through_noise_losses_and_refusals_no_value_is_invented_and_wishes_come_true(
     tmp_path: Path, seed: int, name: str
 ) -> None:

@@ -331,7 +331,7 @@ def test_no_bytes_make_a_simulated_device_raise_anything_but_a_protocol_error(
 
 @given(st.sampled_from([1, 2, 3, 4, 5, 6, 15, 16]), st.integers(0, 0xFFFF), st.integers(1, 40))
 def test_any_request_is_answered_or_refused(function: int, address: int, count: int) -> None:
-    unit = ProfileUnit(UNIT, BOARD)
+    unit = ProfileUnit(UNIT, RELAYS)
     body = bytes((UNIT, function)) + address.to_bytes(2, "big")
     many = {15: (count + 7) // 8, 16: 2 * count}.get(function)
     tail = count.to_bytes(2, "big") if function != 5 else b"\xff\x00"
@@ -340,3 +340,11 @@ def test_any_request_is_answered_or_refused(function: int, address: int, count: 
     (exchange,) = RtuSpeaker([unit], 9600).receive(body + tail + crc16(body + tail))
     assert exchange.said[0] == UNIT
     assert exchange.said[1] in {function, function | 0x80}
+
+
+def test_a_device_that_keeps_silent_about_what_it_does_not_know_says_nothing() -> None:
+    question = bytes((UNIT, 3)) + bytes.fromhex("07D0 0002")
+    speaker = RtuSpeaker([ProfileUnit(UNIT, BOARD)], 9600)
+    assert speaker.receive(question + crc16(question)) == []
+    (exchange,) = RtuSpeaker([ProfileUnit(UNIT, RELAYS)], 9600).receive(question + crc16(question))
+    assert exchange.said[1] == 0x83

@@ -18,8 +18,10 @@ from drivers.simulators.profile_device import Listen, ProfileDevice
 from drivers.simulators.pty_link import PtyLink
 from edge.devices import fleet as fleet_module
 from edge.devices.adopted import AdoptedDevice
+from edge.devices.displays import nearest_source
 from edge.devices.fleet import Fleet
 from edge.notebook import Notebook
+from edge.pages.box_view import CommandChoice
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import ProfileId
 from tests.drivers.serial_bench import now_ms, running, until
@@ -54,6 +56,12 @@ class Garage:
 
     def results(self) -> list[CommandResult]:
         return [event for event in self.events if isinstance(event, CommandResult)]
+
+    def offered(self, device: DeviceId) -> dict[str, tuple[str, ...]]:
+        return {each.command: each.arguments for each in self.fleet.commands_of(device)}
+
+    def panel(self, address: str, profile: str, device: str = "panel:1") -> AdoptedDevice:
+        return self._adopted(device, DeviceKind.BLACKBOARD, profile, address)
 
     def taps(self) -> int:
         return sum(isinstance(event, CardRead) for event in self.events)
@@ -198,11 +206,10 @@ async def test_a_wish_outlives_the_daemon_and_ends_when_a_hand_changes_it(
         garage.fleet.add(adopted)
         async with running(garage.fleet.run()):
             await until(lambda: garage.is_online(adopted.device))
-            offered = {
-                each.command: each.arguments for each in garage.fleet.commands_of(adopted.device)
-            }
-            # "source" takes any text: no press of a button can say which.
-            assert offered.keys() == {"power", "blank", "freeze"}
+            await until(lambda: "source" in garage.offered(adopted.device))
+            offered = garage.offered(adopted.device)
+            assert offered.keys() == {"power", "source", "blank", "freeze"}
+            assert offered["source"] == ("11", "31", "32", "51"), "what the display lists"
             assert all(offered.values())
             result = await garage.fleet.command(adopted.device, "power", "on")
             assert result.outcome is Outcome.VERIFIED
@@ -232,6 +239,54 @@ async def test_a_display_that_moved_is_driven_at_its_new_address(garage: Garage)
         with pytest.raises(SetupError, match="names no port"):
             await garage.fleet.move(adopted.device, "pjlink://127.122.1.23:99999")
         assert adopted.device in garage.fleet.devices
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        (("11", "31", "32"), "31"),
+        (("11", "32", "33"), "32"),
+        (("vga", "hdmi1", "hdmi2"), "hdmi1"),
+        (("11",), "31"),
+        ((), "31"),
+    ],
+)
+def test_a_lesson_is_shown_on_the_first_digital_input_of_any_maker(
+    offered: tuple[str, ...], chosen: str
+) -> None:
+    commands = [CommandChoice(command="source", arguments=offered)]
+    assert nearest_source(commands, "31") == chosen
+
+
+@pytest.mark.parametrize(
+    ("address", "profile", "told"),
+    [
+        ("modbus://10.1.2.3:502?unit=1", "samsung-mdc", "tcp://HOST:PORT"),
+        ("tcp://10.1.2.3:5000?unit=99", "viewsonic-viewboard", "displays are 1 to 98"),
+        ("tcp://10.1.2.3", "lg-signage", "names no port"),
+        ("serial:/dev/ttyUSB0", "nec-projector", "lacks a baud rate"),
+    ],
+)
+async def test_a_panel_at_no_panels_address_is_refused(
+    garage: Garage, address: str, profile: str, told: str
+) -> None:
+    with pytest.raises(SetupError, match=told):
+        garage.fleet.add(garage.panel(address, profile))
+    assert not garage.fleet.devices
+    assert not garage.fleet.ports.taken()
+
+
+async def test_a_serial_panel_holds_its_port_until_it_is_released(garage: Garage) -> None:
+    garage.fleet.add(garage.panel("serial:/dev/ttyS9?baud=9600&unit=1", "samsung-mdc"))
+    volume = {each.command: each for each in garage.fleet.commands_of(DeviceId("panel:1"))}[
+        "volume"
+    ]
+    assert (volume.low, volume.high) == (0, 100)
+    other = garage.panel("serial:/dev/ttyS9?baud=9600&unit=2", "samsung-mdc", "panel:2")
+    with pytest.raises(SetupError, match="plug this one in elsewhere"):
+        garage.fleet.add(other)
+    await garage.fleet.remove(DeviceId("panel:1"))
+    garage.fleet.add(other)
 
 
 @asynccontextmanager

@@ -74,7 +74,9 @@ def test_a_checkpoint_passed_over_for_its_number_is_told_and_nothing_went_by_it(
     with store.node.transaction() as cursor:
         for record in records:
             contents = {Group.DISTRICT: pack_record(record)}
-            segment = store.node._sealer.append_part(cursor, name, contents, {RECORD_TABLE: 1}, (1, 1))
+            segment = store.node._sealer.append_part(
+                cursor, name, contents, {RECORD_TABLE: 1}, (1, 1)
+            )
             assert segment is not None
             note_record(cursor, log_id_of(cursor, name), segment, contents[Group.DISTRICT])
         cursor.execute("UPDATE checkpoint SET dropped_ms = 7 WHERE number = 3")

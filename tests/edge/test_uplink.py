@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import edge.uplink
 from edge.box_store import BoxStore, open_box
 from edge.certificates import Certificates
 from edge.demo.link import Link
@@ -40,7 +41,12 @@ class Line:
 
 
 @asynccontextmanager
-async def line(hub: RunningHub, folder: Path, port: int | None = None) -> AsyncIterator[Line]:
+async def line(
+    hub: RunningHub,
+    folder: Path,
+    port: int | None = None,
+    policy: SealPolicy = SealPolicy(age_ms=100),  # noqa: B008 - frozen
+) -> AsyncIterator[Line]:
     """Run an uplink from the box in ``folder``; ``port``: where it calls, the hub's if None."""
     with open_box(box_config(folder), hub.now_ms) as store, Writer() as writer:
         imported: list[Imported] = []
@@ -50,7 +56,7 @@ async def line(hub: RunningHub, folder: Path, port: int | None = None) -> AsyncI
             certificates.hub_context,
             store.node,
             writer,
-            policy=SealPolicy(age_ms=100),
+            policy=policy,
             rng=random.Random(7),
             on_import=imported.append,
             on_change=lambda: None,
@@ -73,6 +79,25 @@ async def test_rows_reach_the_hub_and_the_hubs_reach_the_box(tmp_path: Path) -> 
             await until(lambda: hub.rows(READINGS) == [(300,)] and box.uplink.state.connected)
             hub.record("notice", {"school": 0, "notice": "n1", "title_zh": "通知"})
             await until(lambda: any("notice" in each.tables for each in box.imported))
+
+
+async def test_a_burst_on_a_connected_box_arrives_though_nothing_is_old_enough_to_be_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge.uplink, "SEAL_EVERY_S", 3600.0)  # only what is told can seal
+    patient = SealPolicy(age_ms=DAY_MS)
+    async with running_hub(tmp_path / "hub") as hub:
+        await hub.enrol(17, tmp_path / "box")
+        async with line(hub, tmp_path / "box", policy=patient) as box:
+            await until(lambda: box.uplink.state.connected)
+            for _ in range(5):
+                await box.record(1000)
+            await box.record(900)
+
+            await until(lambda: hub.rows(READINGS) == [(5000,)])
+
+            waiting = [log.last_row - log.sealed_row for log in box.store.node.logs()]
+            assert max(waiting) == 900  # for company, or until they are old
 
 
 async def test_rows_wait_while_the_hub_is_away_and_arrive_once_when_it_is_back(

@@ -283,6 +283,48 @@ def test_a_school_that_falls_silent_again_is_evicted_and_returns_again(district:
     assert len({*lives}) == 4
 
 
+def tap_and_return(district: District) -> tuple[list[bytes], bytes]:
+    """Let a school tap while it is away, and return; give what it had sealed, and its store then.
+
+    The second tap is on the log of a lane that was never used before.
+    """
+    school = district.nodes[18]
+    school.record("card_tap", [{"at_ms": 1, "device": "door"}])
+    silence(district, 18)
+    school.record("card_tap", [{"at_ms": 2, "device": "door"}])
+    school.record("farm_action", [{"at_ms": 3, "command": "water"}])
+    school.seal_all()
+    store = district.back_up(18)
+    stick = [wire for _, _, wire in district.wires(18)]
+    district.exchange(18)
+    district.exchange(18)
+    return stick, store
+
+
+TAPS_OF_18 = "SELECT at_ms FROM card_tap WHERE school = 18 ORDER BY 1"
+
+
+def test_a_stick_written_before_a_school_returned_doubles_nothing(district: District) -> None:
+    stick, _ = tap_and_return(district)
+    done = district.nodes[0].import_segments(stick, 18, lambda _: True)
+    assert done.stored == 0
+    assert any("was evicted" in reason for *_, reason in done.refused)
+    district.settle()
+    for origin in (0, 18):
+        assert district.rows(origin, TAPS_OF_18) == [(1,), (2,)]
+        assert district.rows(origin, "SELECT at_ms FROM farm_action") == [(3,)]
+
+
+def test_a_box_restored_to_before_its_return_loses_nothing(district: District) -> None:
+    """Nobody can tell whether it had written anew what it has: it may be there twice."""
+    _, store = tap_and_return(district)
+    district.restore(18, store, b"second")
+    for _ in range(3):
+        district.exchange(18)
+    assert {*district.rows(0, TAPS_OF_18)} == {(1,), (2,)}
+    assert_alike(district, 0, 18, "card_tap")
+
+
 def test_an_eviction_that_is_told_again_begins_no_further_incarnation(district: District) -> None:
     hub, school = district.nodes[0], district.nodes[18]
     silence(district, 18)

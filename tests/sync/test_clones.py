@@ -13,6 +13,7 @@ from sync.logs.incarnation import give_way
 from sync.logs.oplog import Row
 from sync.node import Node
 from sync.schema.model import Lane
+from sync.segments.segment import parse_segment
 from tests.sync.district import District, empty_store, one_round
 
 MOMENTS = "SELECT at_ms FROM card_tap ORDER BY at_ms"
@@ -141,3 +142,91 @@ def test_what_was_adopted_and_taken_back_is_adopted_again(district: District) ->
     district.exchange(17)
     assert {*district.rows(17, MOMENTS)} == {(1,), (2,)}
     assert district.rows(17, MOMENTS) == district.rows(0, MOMENTS)
+
+
+def tap_beside_states(box: Node, *moments: int, has_card: bool = True) -> None:
+    """Record taps in segments that hold states too, which a checkpoint copies."""
+    for at_ms in moments:
+        card = f"04:{at_ms}" if has_card else None
+        box.record_all(
+            {
+                "card_tap": [{"at_ms": at_ms, "device": "door", "card": card}],
+                "attendance_entry": [{"day": "d", "slot": "1", "person": 3, "at_ms": at_ms}],
+            }
+        )
+        box.seal_all()
+
+
+def bound_alone(box: Node) -> None:
+    """Let a box make a checkpoint of what the hub holds; no body goes yet."""
+    for _ in box.history.steps(HistoryPolicy(written_bytes=1, apart_ms=0)):
+        pass
+
+
+CARDS = "SELECT at_ms, card FROM card_tap ORDER BY at_ms"
+
+
+def test_a_clones_snapshot_does_not_mix_its_rows_with_those_of_the_same_numbers(
+    district: District, twin: Node
+) -> None:
+    tap_beside_states(twin, 11, 12, 13)
+    talk(district, twin)
+    bound_alone(twin)
+    box = district.nodes[17]
+    tap_beside_states(box, 21, 22, 23)
+    talk(district, twin)  # its snapshot is at the hub, and goes to the other before that gives way
+    for _ in range(3):
+        talk(district, box)
+        talk(district, twin)
+    moments = [(1,), (11,), (12,), (13,), (21,), (22,), (23,)]
+    for origin in (0, 17):
+        assert district.rows(origin, MOMENTS) == moments
+    cards = [card for _, card in district.rows(17, CARDS)]
+    assert cards == [None, *(f"04:{at_ms}" for (at_ms,) in moments[1:])]
+    assert district.digests(0)["card_tap"] == district.digests(17)["card_tap"]
+
+
+def test_a_hub_that_was_restored_between_clones_takes_no_row_of_the_other_branch_from_a_snapshot(
+    district: District, twin: Node
+) -> None:
+    backup = district.back_up(0)
+    tap_beside_states(twin, 11, 12, 13)
+    talk(district, twin)
+    bound_alone(twin)
+    district.restore(0, backup, b"second")
+    tap_beside_states(district.nodes[17], 21, 22, 23)
+    for _ in range(3):
+        talk(district, district.nodes[17])
+        talk(district, twin)
+    moments = [(1,), (11,), (12,), (13,), (21,), (22,), (23,)]
+    for origin in (0, 17):
+        assert district.rows(origin, MOMENTS) == moments
+    assert district.digests(0)["card_tap"] == district.digests(17)["card_tap"]
+
+
+def test_nobody_adopts_by_the_checkpoint_of_another_branch(
+    district: District, tmp_path: Path
+) -> None:
+    bound_history(district)
+    other = copied(district, tmp_path / "twin")
+    twin, box = other.nodes[17], district.nodes[17]
+    tap_beside_states(twin, 11, 12, 13, has_card=False)
+    talk(district, twin)
+    bound_alone(twin)
+    assert [each.number for each in twin.history.states() if each.origin == 17] == [2]
+    tap_beside_states(box, 21, 22, 23, 24, has_card=False)
+    sent: list[bytes] = []
+    for source, lane in (
+        (district, Lane.CONTROL),
+        (other, Lane.SNAPSHOT),
+        (district, Lane.ATTENDANCE),
+    ):
+        wires = [wire for _, _, wire in source.wires(17)]
+        sent += [wire for wire in wires if parse_segment(wire).header.log.lane is lane]
+    district.nodes[0].close()
+    for path in district.folder.glob("0.db*"):
+        path.unlink()
+    hub = district.add(0, b"second")
+    assert not hub.import_segments(sent, 17, lambda _: True).refused
+    assert district.rows(0, MOMENTS) == [(1,), (2,), (21,), (22,), (23,), (24,)]
+    twin.close()

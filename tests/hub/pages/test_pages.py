@@ -296,6 +296,32 @@ async def test_a_school_s_page_shows_its_rows_and_says_that_names_are_not_here(
     assert [reading["point"] for reading in twin["detail"]["readings"]] == ["soil_moisture"]
 
 
+async def test_a_school_s_page_shows_its_class_cards_the_longest_silent_first(
+    hub: PaperHub, browser: Browser
+) -> None:
+    fill(hub)
+    assert "Class cards" not in (await browser.get("/schools/2")).text
+    for number, (name, seen_ms) in enumerate(
+        (("301 门口", TEN_O_CLOCK - MINUTE), ("302 门口", TEN_O_CLOCK - 3 * HOUR))
+    ):
+        screen: dict[str, str | int] = {
+            "screen": f"s{number}",
+            "name": name,
+            "room": "r",
+            "seen_ms": seen_ms,
+        }
+        hub.record("card_screen", [{"school": 2, "version": "4f1c", **screen}])
+
+    page = (await browser.get("/schools/2")).text
+    twin = (await browser.get("/api/schools/2")).json()["detail"]["screens"]
+
+    assert [each["name"] for each in twin] == ["302 门口", "301 门口"]
+    assert [each["is_fresh"] for each in twin] == [False, True]
+    assert page.index("302 门口") < page.index("301 门口")
+    assert '<span class="light warn">3 h ago' in page
+    assert "4f1c" in page
+
+
 async def test_a_school_s_page_says_who_may_read_and_stops_saying_that_the_hub_cannot(
     hub: PaperHub, browser: Browser
 ) -> None:
