@@ -30,7 +30,7 @@ _STOP_S_MAX = 10.0
 
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``peer.py push`` tells: from the first row's capture until the server has integrated all.
+    """What ``peer.py push`` tells: from the first row's capture until the server has all.
 
     ``connect_s`` is what the connection and its session took, where they stood before; else 0.
     """

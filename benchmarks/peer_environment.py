@@ -40,3 +40,30 @@ def peer_python(name: str) -> Path:
             if not home.exists():
                 raise PeerMissingError(f"{name} cannot be installed: {error}") from error
     return home / "bin" / "python"
+
+
+def peer_node(name: str) -> Path:
+    """Return a folder with the peer's own scripts and what ``package-lock.json`` names.
+
+    Raises PeerMissingError.
+    """
+    lock = PEERS / name / "package-lock.json"
+    sources = [lock, lock.with_name("package.json"), *lock.parent.glob("*.js")]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources)))
+    cache = Path.home() / ".cache" / "schoolnode-peers"
+    home = cache / f"{name}-{digest.hexdigest()[:12]}"
+    if not home.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix="building-", dir=cache))
+        install = ["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
+        try:
+            for path in sources:
+                shutil.copy(path, building)
+            subprocess.run(install, cwd=building, check=True)
+            building.rename(home)
+        except (OSError, subprocess.CalledProcessError) as error:
+            shutil.rmtree(building)
+            # Another run may have been quicker.
+            if not home.exists():
+                raise PeerMissingError(f"{name} cannot be installed: {error}") from error
+    return home

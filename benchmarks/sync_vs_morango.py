@@ -270,10 +270,11 @@ def _notes(plan: Plan) -> list[str]:
             " each time, our box and hub go on with theirs."
         ),
         (
-            "Ours has HTTPS with mutual TLS and sealed bodies in it. Of both sides the connection and"
-            " its session stand before the first row is written, and their time is told beside;"
-            " where a figure says connecting in, all rows are written first, then connecting counts."
-            " CPU is that of both processes, making rows not counted."
+            "Ours has HTTPS with mutual TLS and sealed bodies in it. Of both sides the connection"
+            " and its session stand before the first row is written, and their time is told beside;"
+            " where a figure says connecting in, ours records all rows before it connects, and the"
+            " time of connecting counts on both sides. CPU is that of both processes, making rows"
+            " not counted."
         ),
         SETTINGS_NOTE,
         (

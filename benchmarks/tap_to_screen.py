@@ -138,7 +138,7 @@ def _figures(windows: Sequence[Window]) -> list[Figure]:
             "tap to screen, p99", [share(each, 99) for each in taps], "ms", "lower", GOAL_TAP_MS
         ),
         measured("tap to screen, longest", [max(each) for each in taps], "ms", "lower"),
-        measured("taps", [len(each) for each in taps], "", "higher"),
+        measured("taps seen, all painting screens", [len(each) for each in taps], "", "higher"),
         measured("taps never shown", [window.lost for window in windows], "", "lower", 0.0),
         measured(
             "emergency to the last screen",

@@ -164,9 +164,7 @@ class Box:
         self.boards = BoardOffice(
             PlanFile(config.folder / "boards.json"),
             self._fleet,
-            lambda device, command, argument, who: self.command(
-                device, command, argument, who=who
-            ),
+            lambda device, command, argument, who: self.command(device, command, argument, who=who),
             now_ms=now_ms,
             zone=self.timezone,
             is_clock_known=lambda: self.clock_watch.light().trust is not Trust.UNKNOWN,

@@ -1,8 +1,8 @@
 """Forgetting a person: what is there, the destruction of the key, and what proves it.
 
-A person's name, card, guardian and code stand sealed under a key of that person's own, in every copy of
-the school's records: at the box, at the hub, on USB sticks, in backups of each. The key stands in
-the vault alone, and in the vault's one backup at the hub.
+A person's name, card, guardian and code stand sealed under a key of that person's own, in every
+copy of the school's records: at the box, at the hub, on USB sticks, in backups of each. The key
+stands in the vault alone, and in the vault's one backup at the hub.
 """
 
 import asyncio

@@ -285,8 +285,10 @@ async def hub_stream(
         stack.callback(stream.end)
         try:
             async with asyncio.timeout(connect_s_max + ANSWER_S_MAX):
-                posting = http.post(EXCHANGE_PATH, data=stream.body(noting_faults))
-                response = await _while_it_carries(stream, posting)
+                body = stream.body(noting_faults)
+                response = await _while_it_carries(
+                    stream, lambda: http.post(EXCHANGE_PATH, data=body)
+                )
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError and ssl's among them
             if faults:
                 raise faults[0] from error
@@ -299,13 +301,16 @@ async def hub_stream(
         yield stream
 
 
-async def _while_it_carries(stream: HubStream, work: Awaitable[Result]) -> Result:
-    """Return what ``work`` returns, or raise what it or the stream's watch raises first."""
+async def _while_it_carries(stream: HubStream, work: Callable[[], Awaitable[Result]]) -> Result:
+    """Return what ``work`` returns, or raise what it or the stream's watch raises first.
+
+    The work begins here: a cancellation may come before, and nothing is then left unawaited.
+    """
 
     async def watched() -> Result:
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(stream.watch())
-            result = await work
+            result = await work()
             watching.cancel()
         return result
 

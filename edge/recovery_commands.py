@@ -53,11 +53,12 @@ def add_recovery_commands(app: typer.Typer) -> None:
         help="\n\n".join(
             (
                 say(
-                    "Rebuild the school on this box, a spare claimed for it, with the recovery code."
+                    "Rebuild the school on this box, a spare claimed for it,"
+                    " with the recovery code."
                 ),
                 say(
-                    "May be repeated after a cut or a wrong code; it goes on where it was. Exit code 1"
-                    " unless all tables that the hub can read are equal at both ends."
+                    "May be repeated after a cut or a wrong code; it goes on where it was."
+                    " Exit code 1 unless all tables that the hub can read are equal at both ends."
                 ),
             )
         ),

@@ -5,6 +5,8 @@ set -eu
 packages="chromium libnss3-tools iproute2 prometheus mbpoll ser2net ffmpeg fonts-noto-cjk openssl python3-gi gir1.2-gst-rtsp-server-1.0 \
 gstreamer1.0-rtsp gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
 gstreamer1.0-plugins-ugly gstreamer1.0-libav"
+# Other packages of Node bring npm along, and do not go with Debian's.
+command -v npm >/dev/null 2>&1 || packages="$packages nodejs npm"
 command -v dpkg-query >/dev/null 2>&1 || exit 0
 missing=""
 for package in $packages; do

@@ -1,6 +1,9 @@
 """Every answer of the simulated camera, read strictly by the WSDL that ONVIF publishes."""
 
+import asyncio
+import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,11 @@ from onvif.definition import SERVICES
 from onvif.transport import AsyncSafeTransport
 from zeep import Client, Settings
 
+from benchmarks.peer_environment import PEERS, PeerMissingError, peer_python
 from drivers.simulators import onvif_replies
 from drivers.simulators.onvif_events import MOTION_TOPIC
 from tests.drivers.camera_bench import Camera
+from tests.system_needs import give_up
 
 WSDL = Path(onvif.__file__).parent / "wsdl"
 EMPTY = {
@@ -51,32 +56,61 @@ INSIDE = {
 }
 
 
-@pytest.mark.parametrize("service", OPERATIONS)
-async def test_the_simulated_camera_answers_by_the_wsdl_read_strictly(
-    tmp_path: Path, service: str
-) -> None:
-    camera = Camera(tmp_path, credentials=None)
-    header = ""
+@pytest.fixture
+async def answers(tmp_path: Path) -> list[tuple[str, str, bytes]]:
+    """Every answer with the service and the operation it belongs to."""
+    camera, told = Camera(tmp_path, credentials=None), list[tuple[str, str, bytes]]()
     async with camera.plugged_in(), aiohttp.ClientSession() as http:
-        if service in {"pullpoint", "subscription"}:
-            told = (await ask(http, camera, "events", "CreatePullPointSubscription", "")).decode()
-            found = re.search(r"<wsa:ReferenceParameters>(.*)</wsa:ReferenceParameters>", told)
-            assert found is not None
-            header = found[1]
-            camera.device.events.set_motion(True)
-        for operation in OPERATIONS[service].split():
-            body = await ask(http, camera, service, operation, header)
-            answer = read_strictly(service, operation, body)
-            assert answer is not None or operation in EMPTY, operation
-            assert not list(missing(answer)), operation
-            if operation == "PullMessages":
-                assert [str(note.Topic._value_1) for note in answer.NotificationMessage] == [
-                    MOTION_TOPIC
-                ] * 3
+        subscribed = (await ask(http, camera, "events", "CreatePullPointSubscription")).decode()
+        found = re.search(r"<wsa:ReferenceParameters>(.*)</wsa:ReferenceParameters>", subscribed)
+        assert found is not None
+        camera.device.events.set_motion(True)
+        for service, operations in OPERATIONS.items():
+            header = found[1] if service in {"pullpoint", "subscription"} else ""
+            for operation in operations.split():
+                body = await ask(http, camera, service, operation, header)
+                told.append((service, operation, body))
+    return told
+
+
+async def test_the_simulated_camera_answers_by_the_wsdl_read_strictly(
+    answers: list[tuple[str, str, bytes]],
+) -> None:
+    for service, operation, body in answers:
+        answer = read_strictly(service, operation, body)
+        assert answer is not None or operation in EMPTY, operation
+        assert not list(missing(answer)), operation
+        if operation == "PullMessages":
+            topics = {str(note.Topic._value_1) for note in answer.NotificationMessage}
+            assert topics == {MOTION_TOPIC}
+
+
+@pytest.mark.timeout(300)  # the environment is built once
+async def test_every_answer_is_valid_by_onvifs_own_schemas(
+    answers: list[tuple[str, str, bytes]],
+) -> None:
+    try:
+        python = peer_python("xmlschema")
+    except PeerMissingError as error:
+        give_up(str(error))
+    (nodes,) = (body for _, operation, body in answers if operation == "GetNodes")
+    broken = nodes.replace(b"<tt:HomeSupported>true</tt:HomeSupported>", b"")
+    told = [*answers, ("ptz", "broken GetNodes", broken)]
+    listed = [(SERVICES[service]["wsdl"], what, body.decode()) for service, what, body in told]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [python, PEERS / "xmlschema" / "validate.py"],
+        input=json.dumps({"wsdl": str(WSDL), "answers": listed}),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    (only,) = done.stdout.splitlines()
+    assert only.startswith("ptz.wsdl broken GetNodes: ")
 
 
 async def ask(
-    http: aiohttp.ClientSession, camera: Camera, service: str, operation: str, header: str
+    http: aiohttp.ClientSession, camera: Camera, service: str, operation: str, header: str = ""
 ) -> bytes:
     namespace = SERVICES[service]["ns"]
     if operation in {"Renew", "Unsubscribe"}:

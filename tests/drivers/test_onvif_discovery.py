@@ -3,6 +3,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
 from drivers.simulators.onvif_replies import CameraStream
 from drivers.transports.udp import multicast_socket, open_udp, sending_socket
+from firmware_profiles.catalog import load_catalog
 
 SITE = IPv4Interface("127.0.63.1/24")
 LOCKED = Credentials(user="admin", password="讲台-geheim")
@@ -314,3 +316,14 @@ def test_several_programs_share_the_discovery_port() -> None:
         with each:
             each.settimeout(2)
             assert each.recv(10) == b"x"
+
+
+async def test_a_makers_profile_is_chosen_by_what_the_camera_announces(tmp_path: Path) -> None:
+    catalog = load_catalog()
+    maker, other = (Camera(tmp_path, f"127.0.63.{31 + n}", seed=n) for n in range(2))
+    maker.device.identity = replace(maker.device.identity, name="HIKVISION DS-2CD2143G0-I")
+    async with maker.plugged_in(), other.plugged_in():
+        found = await discover_cameras(
+            SITE, now_ms, random.Random(5), by_scopes=catalog.by_scopes, gather_s=1.0
+        )
+    assert [candidate.profile for candidate in found] == ["camera-hikvision", "onvif-camera"]

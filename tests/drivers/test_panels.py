@@ -32,6 +32,7 @@ from tests.drivers.serial_bench import now_ms, running, until
 
 PACE = Pace(poll_s={"fast": 0.05, "normal": 0.1, "slow": 0.3}, settle_step_s=0.02)
 FRAMED = ("samsung-mdc", "viewsonic-viewboard", "lg-signage", "nec-multisync", "nec-projector")
+PORT = 1515
 THREE = [Outcome.SENT, Outcome.ACKNOWLEDGED, Outcome.VERIFIED]
 
 
@@ -57,7 +58,9 @@ class Room:
         self.profile = quick(name)
         self.ledger_path = folder / "panel.jsonl"
         self.line = folder / "line"
-        self.port = 20_000 + random.Random(f"{folder}").randrange(20_000)
+        # An address of its own: nobody else's connection happens to hold the port.
+        octets = random.Random(f"{folder}").randbytes(2)
+        self.host = f"127.123.{octets[0]}.{octets[1] % 254 + 1}"
         self.panel = SimulatedPanel(
             self.profile,
             Ledger(self.ledger_path, now_ms),
@@ -71,7 +74,7 @@ class Room:
     async def plugged_in(self, scheme: str = "tcp") -> AsyncIterator[SimulatedPanel]:
         before = self.count("plugged_in")
         serve = (
-            self.panel.serve_tcp("127.0.0.1", self.port)
+            self.panel.serve_tcp(self.host, PORT)
             if scheme == "tcp"
             else self.panel.serve_line(self.line)
         )
@@ -81,7 +84,7 @@ class Room:
 
     @asynccontextmanager
     async def driven(self, scheme: str = "tcp") -> AsyncIterator[Display]:
-        place = f"tcp://127.0.0.1:{self.port}?unit=1"
+        place = f"tcp://{self.host}:{PORT}?unit=1"
         if scheme == "serial":
             place = f"serial:{self.line}?baud=9600&unit=1"
         display = Display(
@@ -215,7 +218,7 @@ async def test_a_panel_that_comes_back_long_after_it_was_switched_off_stays_on(
 ) -> None:
     room = Room(tmp_path, "samsung-mdc")
     pace = Pace(poll_s=PACE.poll_s, settle_step_s=0.02, off_holds_s=0.05)
-    address = parse_port_address(f"tcp://127.0.0.1:{room.port}?unit=1")
+    address = parse_port_address(f"tcp://{room.host}:{PORT}?unit=1")
     display = Display(
         DeviceId("panel"),
         partial(FramedLink.open, address, room.profile),
@@ -273,7 +276,7 @@ async def test_a_silent_panel_is_unreachable_with_a_remedy(tmp_path: Path) -> No
     room = Room(tmp_path, "nec-multisync")
     room.panel.faults = PanelFaults(lost=1.0)
     async with room.plugged_in():
-        address = parse_port_address(f"tcp://127.0.0.1:{room.port}?unit=1")
+        address = parse_port_address(f"tcp://{room.host}:{PORT}?unit=1")
         link = await FramedLink.open(address, room.profile)
         with pytest.raises(UnreachableError, match="external control"):
             await link.ask("A01D6")

@@ -21,7 +21,9 @@ def at(register: int, **fields: object) -> Point:
 
 
 def spans(described: Profile) -> list[tuple[int, int]]:
-    return [(b.request.address, b.request.count) for b in plan_blocks(described, 1, described.links[0])]
+    return [
+        (b.request.address, b.request.count) for b in plan_blocks(described, 1, described.links[0])
+    ]
 
 
 def test_neighbours_are_read_at_once() -> None:

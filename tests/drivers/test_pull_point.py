@@ -104,11 +104,23 @@ def test_a_fault_is_told_in_the_cameras_words() -> None:
         pull_point.parse_pulled(envelope)
 
 
-NAMES = (
-    "Body PullMessagesResponse NotificationMessage Topic Message Fault SimpleItem CurrentTime x:y "
-    "CreatePullPointSubscriptionResponse SubscriptionReference Address ReferenceParameters Data "
-    "RenewResponse"
-).split()
+NAMES = [
+    "Body",
+    "PullMessagesResponse",
+    "NotificationMessage",
+    "Topic",
+    "Message",
+    "Fault",
+    "SimpleItem",
+    "CurrentTime",
+    "x:y",
+    "CreatePullPointSubscriptionResponse",
+    "SubscriptionReference",
+    "Address",
+    "ReferenceParameters",
+    "Data",
+    "RenewResponse",
+]
 XML = st.recursive(
     st.text(max_size=8),
     lambda inner: st.builds(

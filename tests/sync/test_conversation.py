@@ -112,6 +112,31 @@ class TestFlow:
         sent = [parse_segment(wire).header for _, each in line.heard for wire in each.segments]
         assert len({(header.log, header.seq) for header in sent}) == len(sent)
 
+    def test_a_receipt_is_awaited_of_long_messages_until_the_last_is_taken_in(
+        self, district: District
+    ) -> None:
+        line = Line(district)
+        line.settle()
+        district.nodes[17].record("device_event", noise(district, 1)[:1])
+        district.nodes[17].record("room", [{"room": "r1", "name": "r1"}])
+        district.seal(17)
+        assert not line.edge.awaits_receipt
+        line.speak("up")
+        assert line.edge.awaits_receipt
+        while line.lines["up"]:
+            line.pass_on("up")
+        line.speak("down")
+        line.pass_on("down")
+        assert not line.edge.awaits_receipt
+
+    def test_a_receipt_that_may_take_its_time_is_not_awaited(self, district: District) -> None:
+        line = Line(district)
+        line.settle()
+        district.nodes[17].record("card_tap", [{"at_ms": 1, "device": "d", "person": 1}])
+        district.seal(17)
+        assert line.speak("up") == 1
+        assert not line.edge.awaits_receipt
+
     def test_what_is_under_way_stays_within_the_window(self, district: District) -> None:
         district.nodes[17].record("device_event", noise(district, 60))
         district.seal(17)

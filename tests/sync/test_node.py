@@ -411,3 +411,20 @@ def test_what_a_policy_does_not_find_due_waits(district: District) -> None:
     assert school.seal_due(policy) == 1
     school.record("alarm", [{"at_ms": 1, "device": "d", "alarm": "panic"}])
     assert school.seal_due(policy) > 0
+
+
+def test_whoever_seals_is_told_of_a_full_log_once_its_rows_are_durable(district: District) -> None:
+    school = district.nodes[17]
+    told: list[int] = []
+    school.heed_full(1000, lambda: told.append(len(district.rows(17, "SELECT 1 FROM card_tap"))))
+    school.record("card_tap", TAPS[:600])
+    with pytest.raises(RowError):
+        school.record_all({"card_tap": TAPS[600:1000], "notice": [{"notice": 5}]})
+    assert told == []
+    school.record("card_tap", TAPS[600:1000])
+    assert told == [1000]
+    assert school.seal_due(SealPolicy(rows=1000)) >= 1
+    school.record("card_tap", TAPS[1000:1999])
+    school.ignore_full()
+    school.record("card_tap", TAPS[1999:])
+    assert told == [1000]

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+import msgspec
 import pytest
 from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
@@ -90,7 +91,8 @@ async def test_a_cameras_addresses_are_shown_only_with_the_code(
     client: Client, box: SimulatedBox
 ) -> None:
     known = box.values[0]
-    box.values.append(replace(known, point="stream_main", value="rtsp://127.0.2.31/main", unit=""))
+    sought = {"point": "stream_main", "value": "rtsp://127.0.2.31/main", "unit": ""}
+    box.values.append(msgspec.structs.replace(known, **sought))
     for path in ("/", "/api/values"):
         assert "rtsp://" not in await read(client, path)
         assert known.point in await read(client, "/api/values")
@@ -310,7 +312,7 @@ async def test_a_device_named_like_a_script_stays_text(staff: Client, box: Simul
         )
         for light in box.lights
     ]
-    box.values = [replace(box.values[0], point=SCRIPT, value=SCRIPT, unit=SCRIPT)]
+    box.values = [msgspec.structs.replace(box.values[0], point=SCRIPT, value=SCRIPT, unit=SCRIPT)]
     box.lines = [replace(line, text=SCRIPT, source=SCRIPT) for line in box.lines]
     box.sync = replace(box.sync, detail=SCRIPT)
     box.school_name = SCRIPT

@@ -1,0 +1,51 @@
+"""An ONVIF client that is not ours, on the simulated camera."""
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.peer_environment import PeerMissingError, peer_node
+from drivers.simulators.onvif_events import MOTION_TOPIC
+from drivers.simulators.onvif_motor import PRESETS
+from tests.drivers.camera_bench import ADOPTED, HOST, Camera
+from tests.system_needs import give_up
+
+
+@pytest.mark.timeout(300)  # the environment is built once
+async def test_another_client_signs_in_turns_the_simulated_camera_and_hears_its_events(
+    tmp_path: Path,
+) -> None:
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        give_up("node and npm are missing; run: apt install nodejs npm")
+    try:
+        home = await asyncio.to_thread(peer_node, "npm_onvif")
+    except PeerMissingError as error:
+        give_up(str(error))
+    camera = Camera(tmp_path)
+    async with camera.plugged_in():
+        client = await asyncio.create_subprocess_exec(
+            node,
+            str(home / "client.js"),
+            HOST,
+            "8000",
+            ADOPTED.user,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await client.communicate(ADOPTED.password.encode())
+    assert client.returncode == 0
+    assert json.loads(output) == {
+        "serial": camera.device.identity.serial,
+        "stream": f"rtsp://{HOST}:8554/main",
+        "presets": list(PRESETS),
+        "moving": "MOVING",
+        "brightness": 50,
+        "topic": MOTION_TOPIC,
+    }
+    assert not camera.lines("token_refused")
+    assert [line["pan"] for line in camera.lines("move")] == [0.5]
+    assert len(camera.lines("stop")) == 1
