@@ -31,7 +31,7 @@ from drivers.entities import (
     Presence,
     Quality,
 )
-from drivers.errors import DriverError, RefusedError, UnreachableError
+from drivers.errors import DriverError, ProtocolError, RefusedError, UnreachableError
 from firmware_profiles.model import Event
 
 STATUS_S = 30.0
@@ -262,11 +262,14 @@ class OnvifCamera:
                 raise
 
     async def _read_control(self, description: CameraDescription) -> None:
-        """Learn what can be turned and set; a camera that refuses that is watched all the same."""
-        with suppress(RefusedError):
+        """Learn what can be turned and set.
+
+        A camera that refuses that, or answers it wrongly as some do, is watched all the same.
+        """
+        with suppress(RefusedError, ProtocolError):
             if description.has_ptz:
                 self.presets = await self._worker.list_presets(self._access, description.main.token)
-        with suppress(RefusedError):
+        with suppress(RefusedError, ProtocolError):
             if description.video_source is not None:
                 self.imaging = await self._worker.read_imaging(
                     self._access, description.video_source

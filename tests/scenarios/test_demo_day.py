@@ -25,7 +25,7 @@ def test_nothing_that_should_be_observed_was_not(day: dict[str, Any]) -> None:
 
 def test_three_boxes_enrolled_and_everything_found_was_adopted(day: dict[str, Any]) -> None:
     assert day["enrolled"] == 3
-    every = {"farm_sensor": 9, "card_reader": 3, "camera": 3, "blackboard": 3}
+    every = {"farm_sensor": 9, "farm_actuator": 3, "card_reader": 3, "camera": 3, "blackboard": 3}
     assert day["discovered"] == every
     assert day["adopted"] == every
 

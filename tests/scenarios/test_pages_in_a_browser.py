@@ -231,7 +231,7 @@ def test_staff_see_every_device_at_work_on_the_set_up_page(pages: Pages, languag
     page.goto(address(pages.schools[1], "/"))
     page.fill("input[name=code]", code)
     page.click("#sign-in button")
-    expect(page.locator("#devices article")).to_have_count(6)
+    expect(page.locator("#devices article")).to_have_count(7)
     expect(page.locator("#devices article .light.bad")).to_have_count(0)
     pages.take_picture(page, f"setup-{language}")
     assert opened.complaints == []
