@@ -15,7 +15,6 @@ from sync.exchange.framing import STREAM_VERSION, frame
 from sync.exchange.message_packing import MessagePacking
 from sync.exchange.pacing import Pace
 from sync.exchange.session import CREDIT_BYTES, EVERY_LANE, FIRST_BYTES_MAX, Message, Session
-from sync.logs.sealer import URGENT
 from sync.node import Imported, Node
 from sync.schema.model import Lane
 from sync.segments.segment import parse_segment
@@ -23,9 +22,11 @@ from sync.segments.segment import parse_segment
 HEARTBEAT_MS = 30_000
 """A caller that heard nothing for so long asks."""
 RECEIPT_MS = 3_000
-"""How long a receipt may wait for more to be said with it."""
-PATIENT_RECEIPT_MS = HEARTBEAT_MS + 5_000
-"""How long it may wait for the caller's question, if what it is for waited to be sealed as well."""
+"""How long a caller's receipt may wait for more to be said with it.
+
+What is called gives its receipts at once: a box that is copied or set back before it has them
+writes rows anew that the hub holds.
+"""
 LONG_BYTES = 4 * 1024
 """For more than this the receipt, 34 bytes all in, is owed at once."""
 
@@ -177,11 +178,8 @@ class Conversation:
         is_long = sum(map(len, message.segments)) > LONG_BYTES
         if message.complete or is_burst or is_long or is_awaited:
             return 0
-        lanes = {_lane(wire) for wire in message.segments}
-        if Lane.ALARM in lanes:
-            return 0
-        # Who asks is not asked itself.
-        return RECEIPT_MS if self._asks or lanes & URGENT else PATIENT_RECEIPT_MS
+        has_alarm = any(_lane(wire) is Lane.ALARM for wire in message.segments)
+        return RECEIPT_MS if self._asks and not has_alarm else 0
 
     def _send(self, message: Message, now_ms: int) -> bytes:
         self._receipt_due_ms = None

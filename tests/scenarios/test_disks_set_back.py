@@ -19,7 +19,7 @@ from sync.logs.row_check import Row
 from sync.store import connect_readonly
 from tests.scenarios.small_district import SmallDistrict, claim
 
-HOME_S_MAX = 150.0
+HOME_S_MAX = 45.0
 LOOK_EVERY_S = 0.2
 NETWORK = 92
 TAPS = 40

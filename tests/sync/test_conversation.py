@@ -11,7 +11,6 @@ import pytest
 from sync.errors import MalformedError
 from sync.exchange.conversation import (
     HEARTBEAT_MS,
-    PATIENT_RECEIPT_MS,
     RECEIPT_MS,
     Conversation,
 )
@@ -229,7 +228,7 @@ class TestFlow:
 
 
 class TestReceipts:
-    def test_a_receipt_waits_for_company_and_is_due_then(self, district: District) -> None:
+    def test_a_box_has_its_receipt_at_once(self, district: District) -> None:
         line = Line(district)
         line.settle()
         line.now_ms += 2 * RECEIPT_MS
@@ -238,40 +237,24 @@ class TestReceipts:
         line.speak("up")
         while line.lines["up"]:
             line.pass_on("up")
-        assert line.speak("down") == 0
-        assert line.hub.due_ms() == line.now_ms + RECEIPT_MS
-        line.now_ms += RECEIPT_MS
+        assert line.hub.due_ms() == line.now_ms
         assert line.speak("down") == 1
         line.pass_on("down")
         assert line.edge.under_way == {}
 
-    def test_a_receipt_for_what_was_in_no_hurry_answers_the_callers_question(
-        self, district: District
-    ) -> None:
+    def test_a_boxs_own_receipt_waits_for_company_and_is_due_then(self, district: District) -> None:
         line = Line(district)
-        district.nodes[17].record("card_tap", [{"at_ms": 1}])
-        district.seal(17)  # with its key, which is a matter of control
         line.settle()
-        line.now_ms += HEARTBEAT_MS
-        line.settle()
-        district.nodes[17].record("card_tap", [{"at_ms": 2}])
-        district.seal(17)
-        asked_ms = line.edge.due_ms()
-        assert asked_ms is not None
-        line.speak("up")
-        line.pass_on("up")
-        while line.now_ms < asked_ms:
-            assert line.speak("down") == 0
-            line.now_ms += 1000
-        assert sum(line.edge.under_way.values()) > 0
+        line.now_ms += 2 * RECEIPT_MS
+        district.nodes[0].record("notice", [{"school": 0, "notice": "n1"}])
+        district.seal(0)
+        line.speak("down")
+        while line.lines["down"]:
+            line.pass_on("down")
+        assert line.speak("up") == 0
+        assert line.edge.due_ms() == line.now_ms + RECEIPT_MS
+        line.now_ms += RECEIPT_MS
         assert line.speak("up") == 1
-        line.pass_on("up")
-        line.bytes.clear()
-        assert line.speak("down") == 1
-        assert line.bytes["down"] <= 8
-        line.pass_on("down")
-        assert line.edge.under_way == {}
-        assert line.speak("down") == 0
 
     def test_the_receipt_for_what_was_in_no_hurry_comes_though_nobody_asks(
         self, district: District
@@ -279,7 +262,7 @@ class TestReceipts:
         line = Line(district)
         line.settle()
         for at_ms in (1, 2):
-            line.now_ms += PATIENT_RECEIPT_MS
+            line.now_ms += 2 * RECEIPT_MS
             district.nodes[17].record("card_tap", [{"at_ms": at_ms}])
             district.seal(17)
             line.speak("up")
