@@ -1,5 +1,41 @@
-"""The command lines speak the terminal's language; tests read English, wherever they run."""
+"""What holds for all tests, and how files are shared out to processes (``pytest -n``)."""
 
 import os
+from pathlib import Path
 
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler.protocol import Scheduling
+
+# The command lines speak the terminal's language; tests read English, wherever they run.
 os.environ["LC_ALL"] = "C.UTF-8"
+
+HERE = Path(__file__).parent
+ONE_DEMO = ("test_pages_in_a_browser.py", "test_demo_day.py")
+"""Files of tests/scenarios that look at the same running district."""
+LONGEST_FIRST = ("scenarios", "simulation", "benchmarks", "edge", "sync", "drivers")
+
+
+class FileByFile(LoadScopeScheduling):
+    """A file's tests run in one process, in order; files in the order they are collected in."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "the district's day" if file.endswith(ONE_DEMO) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    config.option.loadscopereorder = False
+    return FileByFile(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits longest, so that no process waits alone at the end."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    folder = item.path.relative_to(HERE).parts[0]
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)

@@ -45,7 +45,9 @@ class EventStates:
                 yield self._state(known.id, at_ms)
                 if was_on or not event.state or event.operation == "Initialized":
                     continue
-            if at_ms - self._edge_ms.get(known.id, at_ms - known.repeat_ms) >= known.repeat_ms:
+            last_ms = self._edge_ms.get(known.id)
+            # Either way: a camera whose clock went back has not told the same thing again.
+            if last_ms is None or abs(at_ms - last_ms) >= known.repeat_ms:
                 self._edge_ms[known.id] = at_ms
                 yield InputEdge(
                     device=self._device,

@@ -15,9 +15,10 @@ from drivers.codecs.digest import Credentials
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
 from drivers.simulators.onvif_replies import CameraStream
+from tests.loopback import own_address
 
-HOST = "127.0.65.31"
-OTHER_HOST = "127.0.65.99"
+HOST = own_address("65.31")
+OTHER_HOST = own_address("65.99")
 ADOPTED = Credentials(user="admin", password="planted-secret-4711")
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
 
+from tests.loopback import PROCESS
 from tests.system_needs import give_up
 
 _SIOCGIFADDR = 0x8915  # netdevice(7)
 _PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 # Each process that runs tests beside others adds and takes away its own.
-_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_ADDED = tuple(IPv4Address(f"10.231.{81 + _PROCESS % 100}.{host}") for host in (1, 2))
+_ADDED = tuple(IPv4Address(f"10.231.{81 + PROCESS % 100}.{host}") for host in (1, 2))
 
 
 @contextmanager
