@@ -1,9 +1,8 @@
 """``schoolnode-hub courier``: takes in what schools sent by USB stick, and answers on it."""
 
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +11,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from hub.command_options import DEFAULT_CONFIG, AsJson, ConfigFile, Open
 from hub.errors import HubSetupError
 from hub.locale.sentence import Bytes, Sentence
 from hub.server import HubParts
-from hub.terminal import say, tell
+from hub.terminal import print_json, say, tell
 from sync.courier.stick import (
     CourierFile,
     StickError,
@@ -29,20 +29,12 @@ from sync.courier.trip import Inbound, Outbound, batches
 from sync.errors import SyncError
 from sync.segments.segment import HUB
 
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help=say(Sentence("The hub's configuration file (TOML).")))
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", help=say(Sentence("Print one JSON object instead of text.")))
-]
 Stick = Annotated[
     Path, typer.Argument(help=say(Sentence("The folder where the stick is mounted.")))
 ]
 Size = Annotated[
     int, typer.Option(min=1, help=say(Sentence("At most so many MiB for each school.")))
 ]
-Open = Callable[[Path], AbstractContextManager[HubParts]]
-_DEFAULT = Path("hub.toml")
 _MIB = 1024 * 1024
 _MARGIN_BYTES = 4 * _MIB
 
@@ -85,7 +77,7 @@ def courier_app(open_hub: Open) -> typer.Typer:
             ),
         ] = True,
         size: Size = 256,
-        config: ConfigFile = _DEFAULT,
+        config: ConfigFile = DEFAULT_CONFIG,
         as_json: AsJson = False,
     ) -> None:
         with _told(), open_hub(config) as parts:
@@ -114,7 +106,7 @@ def courier_app(open_hub: Open) -> typer.Typer:
         stick: Stick,
         school: Annotated[list[int], typer.Option(help=say(Sentence("For which schools.")))],
         size: Size = 256,
-        config: ConfigFile = _DEFAULT,
+        config: ConfigFile = DEFAULT_CONFIG,
         as_json: AsJson = False,
     ) -> None:
         visits = [Visit(each) for each in school]
@@ -173,7 +165,7 @@ def _shown(files: Sequence[CourierFile]) -> Iterator[CourierFile]:
 def _say(visits: Sequence[Visit], *, as_json: bool) -> None:
     if as_json:
         schools = [asdict(visit) for visit in visits]
-        typer.echo(json.dumps({"schools": schools}, ensure_ascii=False))
+        print_json({"schools": schools})
     else:
         for visit in visits:
             tell(

@@ -23,8 +23,8 @@ from provisioning.errors import RefusedError
 from sync.errors import MalformedError
 from sync.exchange.conversation import HEARTBEAT_MS, Conversation
 from sync.exchange.framing import FrameReader
+from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX
 from sync.exchange.pacing import Pace
-from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX
 from sync.node import Imported, Node
 from sync.writer import Writer
 

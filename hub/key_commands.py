@@ -4,9 +4,8 @@ A request is a row that the school's box shows as a question. It gives the hub n
 """
 
 import getpass
-import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,25 +15,17 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from hub.command_options import DEFAULT_CONFIG, AsJson, ConfigFile, Open
 from hub.errors import HubSetupError
 from hub.key_queries import read_keys
 from hub.locale.sentence import Sentence
 from hub.pages.words import GROUPS, READERS, who_of, word_of
-from hub.server import HubParts
-from hub.terminal import say, tell
+from hub.terminal import print_json, say, tell
 from sync.keys.recipients import TEXT_MAX, fingerprint
 from sync.logs.oplog import Row
 from sync.store import connect_readonly
 
-Open = Callable[[Path], AbstractContextManager[HubParts]]
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help=say(Sentence("The hub's configuration file (TOML).")))
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", help=say(Sentence("Print one JSON object instead of text.")))
-]
 School = Annotated[int, typer.Argument(help=say(Sentence("The school's number.")))]
-_DEFAULT = Path("hub.toml")
 _KEY_FILE_BYTES_MAX = 4096
 
 
@@ -60,7 +51,7 @@ def keys_app(open_hub: Open, now_ms: Callable[[], int]) -> typer.Typer:
         withdraw: Annotated[
             bool, typer.Option(help=say(Sentence("Take the question back.")))
         ] = False,
-        config: ConfigFile = _DEFAULT,
+        config: ConfigFile = DEFAULT_CONFIG,
         as_json: AsJson = False,
     ) -> None:
         row: Row = {"request": f"release {group}", "wish": "release", "subject": group}
@@ -82,7 +73,7 @@ def keys_app(open_hub: Open, now_ms: Callable[[], int]) -> typer.Typer:
         withdraw: Annotated[
             bool, typer.Option(help=say(Sentence("Take the question back.")))
         ] = False,
-        config: ConfigFile = _DEFAULT,
+        config: ConfigFile = DEFAULT_CONFIG,
         as_json: AsJson = False,
     ) -> None:
         public = _read_key(key)
@@ -105,11 +96,13 @@ def keys_app(open_hub: Open, now_ms: Callable[[], int]) -> typer.Typer:
         "readers",
         help=say(Sentence("Show who may read what a school seals, as the school published it.")),
     )
-    def readers(school: School, config: ConfigFile = _DEFAULT, as_json: AsJson = False) -> None:
+    def readers(
+        school: School, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False
+    ) -> None:
         with open_hub(config) as parts, closing(connect_readonly(parts.store)) as reader:
             keys = read_keys(reader, school)
         if as_json:
-            typer.echo(json.dumps(asdict(keys), ensure_ascii=False))
+            print_json(asdict(keys))
             return
         for group in keys.released:
             tell(Sentence("the hub reads %(group)s until further notice", {"group": _group(group)}))
@@ -152,7 +145,7 @@ def _ask(
 
 def _told(school: int, request: str, *, withdraw: bool, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"school": school, "request": request, "asked": not withdraw}))
+        print_json({"school": school, "request": request, "asked": not withdraw})
     elif withdraw:
         tell(Sentence("School %(school)s is no longer asked.", {"school": str(school)}))
     else:

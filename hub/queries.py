@@ -12,12 +12,11 @@ from typing import Final
 
 from hub.card_queries import CardScreen, read_screens
 from hub.key_queries import SchoolKeys, read_keys
+from hub.safety_queries import Alarm, Trouble, read_alarms, read_troubles
 from hub.sync_queries import SchoolSync, read_school_sync
 
 CLOCK_SLACK_MS: Final = 5 * 60 * 1000
 PREPARING_MS: Final = 10 * 60 * 1000
-ALARM_HOURS: Final = 24
-ALARMS_MAX: Final = 200
 DEVICES_MAX: Final = 500
 READINGS_MAX: Final = 2000
 QUALITY_MAX: Final = 40
@@ -35,18 +34,11 @@ class School:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
-    """An alarm that is no drill."""
-
-    school: int
-    at_ms: int
-    alarm: str | None
-    place: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SchoolNow:
-    """One school's rows at a glance: when the last tap and reading arose, and how many today."""
+    """One school's rows at a glance: when the last tap and reading arose, and how many today.
+
+    ``alarms`` are those of a day that are no drill, ``drills`` those that are on now.
+    """
 
     school: School
     tap_ms: int | None = None
@@ -54,6 +46,8 @@ class SchoolNow:
     reading_ms: int | None = None
     devices: Mapping[str, int]
     alarms: tuple[Alarm, ...] = ()
+    drills: tuple[Alarm, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +157,6 @@ def read_district(connection: sqlite3.Connection, midnight_ms: int, now_ms: int)
     moments = {
         "midnight": midnight_ms,
         "until": now_ms + CLOCK_SLACK_MS,
-        "alarms": now_ms - ALARM_HOURS * 3600 * 1000,
-        "most": ALARMS_MAX,
     }
     # Each subquery is one seek in, or one run along, the index on (school, at_ms).
     figures = connection.execute(
@@ -186,17 +178,8 @@ def read_district(connection: sqlite3.Connection, midnight_ms: int, now_ms: int)
              FROM device WHERE deleted = 0 GROUP BY school, kind"""
     ):
         devices[row["school"]][row["kind"]] = row["count"]
-    alarms: defaultdict[int, list[Alarm]] = defaultdict(list)
-    for row in connection.execute(
-        """SELECT alarm.school AS school, alarm.at_ms AS at_ms, alarm.alarm AS alarm,
-                  alarm.place AS place
-             FROM school CROSS JOIN alarm
-               ON alarm.school = school.school AND alarm.at_ms BETWEEN :alarms AND :until
-            WHERE school.deleted = 0 AND coalesce(alarm.drill, 0) = 0
-            ORDER BY alarm.at_ms DESC LIMIT :most""",
-        moments,
-    ):
-        alarms[row["school"]].append(Alarm(**dict(row)))
+    alarms, drills = read_alarms(connection, now_ms, moments["until"])
+    troubles = read_troubles(connection)
     return [
         SchoolNow(
             school=school,
@@ -204,7 +187,9 @@ def read_district(connection: sqlite3.Connection, midnight_ms: int, now_ms: int)
             taps_today=by_school[school.school]["taps_today"],
             reading_ms=by_school[school.school]["reading_ms"],
             devices=devices[school.school],
-            alarms=tuple(alarms[school.school]),
+            alarms=tuple(alarms.get(school.school, ())),
+            drills=tuple(drills.get(school.school, ())),
+            troubles=tuple(troubles.get(school.school, ())),
         )
         for school in read_schools(connection)
     ]

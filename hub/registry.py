@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from provisioning.certificates import Binding, read_certificate
 from provisioning.identity import HubIdentity
 from provisioning.invitations import InvitationStore
-from sync.folding.fold import HUB
 from sync.logs.oplog import Row
+from sync.segments.segment import HUB
 from sync.segments.signing import SignerId, signer_id
 
 

@@ -6,7 +6,7 @@ it, and names never reach the hub. ``sign`` then lets the hub vouch for what it 
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
+from hub.command_options import DEFAULT_CONFIG, AsJson, ConfigFile, Open
 from hub.errors import HubSetupError
 from hub.locale.catalogue import Reader
 from hub.locale.sentence import Sentence
@@ -33,12 +34,6 @@ from sync.rosters.reading import Reading, open_reading
 from sync.rosters.sealed import FILE_BYTES_MAX, SUFFIX, parse_roster, sign_roster
 from sync.store import connect_readonly
 
-Open = Callable[[Path], AbstractContextManager[HubParts]]
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The hub's configuration file (TOML).")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-_DEFAULT = Path("hub.toml")
 _SOURCE_BYTES_MAX = 4 * 1024**3
 _MAP_BYTES_MAX = 16 * 1024 * 1024
 _FILES_MAX = 65_535
@@ -65,7 +60,7 @@ def roster_app(open_hub: Open, now_ms: Callable[[], int]) -> typer.Typer:
     )
     def export_keys(
         out: Annotated[Path, typer.Option(help=say(Sentence("The file to write.")))],
-        config: ConfigFile = _DEFAULT,
+        config: ConfigFile = DEFAULT_CONFIG,
         as_json: AsJson = False,
     ) -> None:
         _export_keys(open_hub, config, out, now_ms(), as_json=as_json)
@@ -129,7 +124,7 @@ def roster_app(open_hub: Open, now_ms: Callable[[], int]) -> typer.Typer:
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help=say(Sentence("Check and write nothing.")))
         ] = False,
-        config: ConfigFile = _DEFAULT,
+        config: ConfigFile = DEFAULT_CONFIG,
         as_json: AsJson = False,
     ) -> None:
         if out is None and not dry_run:
@@ -154,7 +149,7 @@ def roster_app(open_hub: Open, now_ms: Callable[[], int]) -> typer.Typer:
     )
     def sign(
         folder: Annotated[Path, typer.Argument(help=say(Sentence("The folder of --out.")))],
-        config: ConfigFile = _DEFAULT,
+        config: ConfigFile = DEFAULT_CONFIG,
         as_json: AsJson = False,
     ) -> None:
         with open_hub(config) as parts:
@@ -174,7 +169,7 @@ def roster_app(open_hub: Open, now_ms: Callable[[], int]) -> typer.Typer:
     )
     def send(
         folder: Annotated[Path, typer.Argument(help=say(Sentence("The folder of --out.")))],
-        config: ConfigFile = _DEFAULT,
+        config: ConfigFile = DEFAULT_CONFIG,
         as_json: AsJson = False,
     ) -> None:
         with open_hub(config) as parts:

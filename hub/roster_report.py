@@ -1,6 +1,5 @@
 """What sealing a roster came to: as sentences in the terminal's language, or as JSON."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from hub.locale.catalogue import Reader
 from hub.locale.sentence import Sentence
 from hub.roster_split import Problems, SchoolPart, Split
 from hub.roster_words import problem_sentence
-from hub.terminal import terminal_language
+from hub.terminal import print_json, terminal_language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +36,7 @@ class SealReport:
 
 def show_keys(schools: int, root: str, *, as_json: bool) -> None:
     if as_json:
-        _print_json({"schools": schools, "root": root})
+        print_json({"schools": schools, "root": root})
         return
     _say(
         Sentence(
@@ -53,7 +52,7 @@ def show_signed(
     signed: Sequence[str], refused: Sequence[tuple[str, str]], *, as_json: bool
 ) -> None:
     if as_json:
-        _print_json({"signed": signed, "refused": refused})
+        print_json({"signed": signed, "refused": refused})
         return
     for name, reason in refused:
         typer.echo(f"{name}: {reason}", err=True)
@@ -68,7 +67,7 @@ def show_signed(
 
 def show_sent(sent: Sequence[str], refused: Sequence[tuple[str, str]], *, as_json: bool) -> None:
     if as_json:
-        _print_json({"sent": sent, "refused": refused})
+        print_json({"sent": sent, "refused": refused})
         return
     for name, reason in refused:
         typer.echo(f"{name}: {reason}", err=True)
@@ -84,7 +83,7 @@ def show_sent(sent: Sequence[str], refused: Sequence[tuple[str, str]], *, as_jso
 def show_report(report: SealReport, *, as_json: bool) -> None:
     reader = _reader()
     if as_json:
-        _print_json(_as_json(report, reader))
+        print_json(_as_json(report, reader))
         return
     for name, encoding in report.encodings.items():
         typer.echo(f"{name}: {encoding}")
@@ -198,7 +197,3 @@ def _reader() -> Reader:
 
 def _say(sentence: Sentence, reader: Reader) -> None:
     typer.echo(reader.say(sentence))
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))

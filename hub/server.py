@@ -6,9 +6,7 @@ import hmac
 import logging
 import os
 import random
-import secrets
 import sqlite3
-import ssl
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -28,7 +26,6 @@ from aiohttp import web
 
 from hub.changes import Changes
 from hub.config import HubConfig
-from hub.errors import HubSetupError
 from hub.exchange_api import ExchangeDesk
 from hub.lesson.relay import LessonRelay
 from hub.lesson.timetable import Row
@@ -41,17 +38,18 @@ from hub.registry import EnrolledBox, LessonParties, Registry, box_row
 from hub.vault_shelf import VaultShelf
 from provisioning.authority import Authority, open_authority
 from provisioning.box_gate import BoxGate
-from provisioning.durable_file import private_folder, read_private, write_private
+from provisioning.durable_file import private_folder
 from provisioning.enrolment import EnrolmentDesk
 from provisioning.enrolment_api import add_enrolment_routes, calling_box
 from provisioning.enrolment_wire import REQUEST_PATH
 from provisioning.errors import ProvisioningError, RefusedError
 from provisioning.identity import HubIdentity, create_hub_identity
 from provisioning.invitations import SqliteInvitations
+from provisioning.program_folder import hold_folder, open_code, open_generation
 from provisioning.scrape_token import METRICS_PATH, open_scrape_token
+from provisioning.serving import serve_app
 from provisioning.tls import hub_box_port_context, pages_context
-from sync.exchange.session import MESSAGE_BYTES_MAX
-from sync.folding.fold import HUB
+from sync.exchange.message import MESSAGE_BYTES_MAX
 from sync.history.bounding import HistoryPolicy
 from sync.history.horizon import DAY_MS
 from sync.history.tending import keep_bounded
@@ -59,6 +57,7 @@ from sync.lessons.fragment_shelf import LessonShelf
 from sync.node import Imported, Node, NodeKeys, SealPolicy
 from sync.schema import BY_NAME
 from sync.schema.model import Audience
+from sync.segments.segment import HUB
 from sync.store import connect_readonly, open_store
 from sync.writer import Writer
 
@@ -109,7 +108,7 @@ def open_hub(config: HubConfig, now_ms: NowMs, host: str | None = None) -> Itera
                 " WHERE revoked = 1"
             ).close()
             invitations = SqliteInvitations(stack.enter_context(closing(_open_enrolment(store))))
-            generation, admin_code = _generation(folder), _admin_code(folder)
+            generation, admin_code = open_generation(folder), _admin_code(folder)
         registry = Registry(
             identity, invitations, stack.enter_context(closing(connect_readonly(store)))
         )
@@ -135,9 +134,9 @@ def open_hub(config: HubConfig, now_ms: NowMs, host: str | None = None) -> Itera
 
 
 async def run_hub(config: HubConfig, now_ms: NowMs) -> Never:
-    """Serve until cancelled. Raises HubSetupError when the hub cannot start as configured."""
+    """Serve until cancelled. Raises SetupError when the hub cannot start as configured."""
     # The writer ends before its store is closed: what was asked for is still written.
-    with only_one(config.folder), open_hub(config, now_ms) as parts, Writer() as writer:
+    with hold_folder(config.folder, "hub"), open_hub(config, now_ms) as parts, Writer() as writer:
         with closing(connect_readonly(parts.store)) as reader:
             hub = HubServer(parts, writer, reader, now_ms)
             async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
@@ -186,12 +185,16 @@ class HubServer:
         self._exchange.add_routes(boxes)
         self._relay.add_routes(boxes)
         self._recovery.add_routes(boxes)
-        await _serve(stack, boxes, [config.boxes.address], config.boxes.port, self._boxes_context)
+        await serve_app(
+            stack, boxes, [config.boxes.address], config.boxes.port, self._boxes_context
+        )
         pages = build_pages(self, random.SystemRandom())
         token = open_scrape_token(config.folder, os.urandom)
         metrics = MetricsDesk(token, self._now_ms, self.school_lights, self.connect)
         pages.router.add_get(METRICS_PATH, metrics.serve)
-        await _serve(stack, pages, config.pages.addresses, config.pages.port, self._pages_context)
+        await serve_app(
+            stack, pages, config.pages.addresses, config.pages.port, self._pages_context
+        )
 
     def works(self) -> list[Coroutine[None, None, Never]]:
         kept_ms = self._parts.config.backups.kept_days * DAY_MS
@@ -333,41 +336,6 @@ class HubServer:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder for one daemon; raises HubSetupError if another has it."""
-    private_folder(folder)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise HubSetupError(
-                f"{folder}: another hub runs on this folder; stop it, or name another folder"
-            ) from error
-        yield
-
-
-async def _serve(
-    stack: AsyncExitStack,
-    app: web.Application,
-    addresses: Sequence[str],
-    port: int,
-    context: ssl.SSLContext,
-) -> None:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    for address in addresses:
-        try:
-            await web.TCPSite(runner, address, port, ssl_context=context).start()
-        except OSError as error:
-            raise HubSetupError(
-                f"{address}:{port} cannot be served"
-                f" ({os.strerror(error.errno or 0)}); stop the program that has"
-                " it, or change the port in the configuration"
-            ) from error
-
-
-@contextmanager
 def _in_turn(folder: Path) -> Iterator[None]:
     """Let one process at a time make what a folder lacks: the daemon or a command."""
     private_folder(folder)
@@ -383,18 +351,7 @@ def _open_enrolment(store: Path) -> sqlite3.Connection:
     return connection
 
 
-def _generation(folder: Path) -> bytes:
-    """Return the marker beside the store; a store restored from elsewhere has another."""
-    path = folder / "generation"
-    if not path.exists():
-        write_private(path, secrets.token_bytes(16))
-    return read_private(path)
-
-
 def _admin_code(folder: Path) -> str:
-    path = folder / "admin-code"
-    if not path.exists():
-        alphabet = "23456789abcdefghjkmnpqrstuvwxyz"
-        code = "".join(secrets.choice(alphabet) for _ in range(_ADMIN_CODE_CHARACTERS))
-        write_private(path, code.encode())
-    return read_private(path).decode()
+    return open_code(
+        folder / "admin-code", "23456789abcdefghjkmnpqrstuvwxyz", _ADMIN_CODE_CHARACTERS
+    )

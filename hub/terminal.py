@@ -1,5 +1,6 @@
 """The command line's language: Chinese where the terminal's locale is, else English."""
 
+import json
 import os
 from collections.abc import Mapping
 
@@ -20,6 +21,11 @@ def terminal_language(environment: Mapping[str, str] = os.environ) -> str:
 def say(sentence: Sentence) -> str:
     """Return a sentence in the terminal's language."""
     return Reader(terminal_language()).say(sentence)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON object for a program."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
 
 
 def tell(sentence: Sentence) -> None:

@@ -5,12 +5,10 @@ directory of other nodes are arguments, so that a simulation can run many nodes 
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
-from operator import contains
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
@@ -23,48 +21,33 @@ from sync.clock import HybridClock, Stamp
 from sync.directory import Directory
 from sync.errors import KeyMissingError, MalformedError, RevokedError, RowError
 from sync.folding.clock_return import return_clock
-from sync.folding.intake import Imported, Intake, MayCarry
-from sync.folding.set_aside import (
+from sync.history.bounding import History
+from sync.history.membership import heed_eviction
+from sync.intake.admission import MayCarry
+from sync.intake.intake import Imported, Intake
+from sync.intake.set_aside import (
     ParkedRows,
     Quarantined,
     read_due,
     read_parked,
     read_quarantined,
 )
-from sync.history.bounding import History
-from sync.history.horizon import ended
-from sync.history.membership import heed_eviction, note_heard, note_return
 from sync.keys.key_office import KeyOffice
 from sync.keys.keyring import Keyring
 from sync.keys.own_keys import KeyPolicy
-from sync.keys.recipients import Recipient, RecipientKind, Recipients
+from sync.keys.recipients import Recipients
 from sync.logs import oplog
+from sync.logs.audiences import rows_by_audience
 from sync.logs.grant_order import last_grant
-from sync.logs.incarnation import (
-    begin_incarnation,
-    give_way,
-    heed,
-    open_incarnation,
-    reissue_settled,
-)
-from sync.logs.log_state import Holding, LogState, find_log, log_id_of, read_logs
+from sync.logs.incarnation import open_incarnation
+from sync.logs.log_state import LogState, log_id_of, read_logs
 from sync.logs.oplog import Row
-from sync.logs.receipts import (
-    Verdict,
-    compare,
-    forget_unnamed,
-    note_agreed,
-    note_claim,
-    read_receipts,
-)
 from sync.logs.sealer import SEGMENTS_MAX, Sealer, SealPolicy
-from sync.schema.model import Audience, Group, Table
-from sync.segments.sealing import DataKey, KeyId, RandomBytes, RecipientId
-from sync.segments.segment import (
-    HUB,
-    LogName,
-    check_log_name,
-)
+from sync.logs.stored_segments import count_after, read_sizes_after, read_wire
+from sync.peers import Peers
+from sync.schema.model import Group
+from sync.segments.sealing import DataKey, KeyId, RandomBytes
+from sync.segments.segment import HUB, LogName, check_log_name
 from sync.segments.signing import SignerId, sign, signer_id, verify
 
 __all__ = [
@@ -117,7 +100,7 @@ class Node:
         (last,) = connection.execute("SELECT coalesce(max(last_stamp), 0) FROM log").fetchone()
         self.clock = HybridClock(now_ms, Stamp(last))
         self._keyring = Keyring(keys.origin, keys.sealing, random_bytes, key_policy)
-        recipients = Recipients(
+        self._recipients = Recipients(
             keys.origin, keys.sealing.public_key(), directory, self.record_within
         )
         self._sealer = Sealer(
@@ -127,24 +110,23 @@ class Node:
             self._keyring,
             (signer_id(keys.signing.public_key()), keys.signing),
             random_bytes,
-            recipients,
+            self._recipients,
             self,
         )
-        self.keys = KeyOffice(self, self.clock, self._keyring, recipients, self._sealer)
+        self.keys = KeyOffice(
+            self, self.clock, self._keyring, self._recipients, self._sealer.grant_within
+        )
         self.history = History(self, self.clock, self._keyring, self._sealer, directory)
+        self.peers = Peers(self, connection, self.clock, self._keyring, directory, random_bytes)
         self._full_rows = _ROWS_MAX
         self._tell_full: Callable[[], object] = _tell_nobody
         self._is_full = False
         with self.transaction() as cursor:
-            self._incarnation = open_incarnation(cursor, keys.origin, generation, random_bytes)
+            self.incarnation = open_incarnation(cursor, keys.origin, generation, random_bytes)
 
     @property
     def origin(self) -> int:
         return self._keys.origin
-
-    @property
-    def incarnation(self) -> int:
-        return self._incarnation
 
     def members(self, audience: str) -> frozenset[int]:
         return self._directory.members(audience)
@@ -214,8 +196,11 @@ class Node:
         if not rows:
             return
         table = oplog.table_of(table_name)
-        for reached, reached_rows in self._by_audience(table, rows, audience).items():
-            name = LogName(self.origin, self._incarnation, reached, table.lane)
+        by_audience = (
+            rows_by_audience(table, rows, self.origin) if audience is None else {audience: rows}
+        )
+        for reached, reached_rows in by_audience.items():
+            name = LogName(self.origin, self.incarnation, reached, table.lane)
             try:
                 check_log_name(name)
             except MalformedError as error:
@@ -224,31 +209,11 @@ class Node:
             waiting = oplog.append(cursor, self.clock, log_id, name, table, reached_rows)
             self._is_full |= waiting >= self._full_rows
         if table_name in _NAMING_KEYS:
-            self._sealer.readers_changed = True
-
-    def release(self, group: Group, who: str = "") -> None:
-        """Let the hub read a group from now on, with all that was sealed; see ``keys``."""
-        self.keys.release(group, who)
-
-    def recipients(self) -> list[Recipient]:
-        """Return everyone who is granted this node's keys, was, or asks to be."""
-        return self.keys.recipients()
-
-    def confirm_recipient(self, kind: str, public: bytes, name: str, who: str) -> RecipientId:
-        """Let a key read, by a person's word; raises RecipientError or ValueError for the kind."""
-        return self.keys.confirm(RecipientKind(kind), public, name, who)
-
-    def revoke_recipient(self, recipient: RecipientId, who: str) -> None:
-        """Grant a key nothing further; raises RecipientError."""
-        self.keys.revoke(recipient, who)
-
-    def take_over(self, private: X25519PrivateKey) -> int:
-        """Grant this box what a recovery key was granted; return how many keys."""
-        return self.keys.take_over(private)
+            self._recipients.changed = True
 
     def open_waiting(self) -> int:
         """Fold some of what is stored and can be opened by now; return how much, 0 at the end."""
-        own = (self.origin, self._incarnation)
+        own = (self.origin, self.incarnation)
         with self.transaction() as cursor:
             intake = Intake(cursor, own, self._directory, self._keyring, self.clock)
             return intake.open_waiting()
@@ -290,14 +255,14 @@ class Node:
         When ``segments_max`` were made, more may be due: send them, and call again.
         """
         self.fold_parked()
-        return self._sealer.seal_due(self._incarnation, policy, segments_max)
+        return self._sealer.seal_due(self.incarnation, policy, segments_max)
 
     def fold_parked(self, bodies_max: int = PARKED_AT_ONCE_MAX) -> int:
         """Fold some of what was parked for want of a newer version; return how many bodies."""
         cursor = self._connection.cursor()
         if not read_due(cursor, 1):
             return 0
-        own = (self.origin, self._incarnation)
+        own = (self.origin, self.incarnation)
         with self.transaction() as cursor:
             intake = Intake(cursor, own, self._directory, self._keyring, self.clock)
             return intake.fold_due(bodies_max)
@@ -312,45 +277,10 @@ class Node:
 
     def seal_all(self, segments_max: int = SEGMENTS_MAX) -> int:
         """Seal everything that waits, as on reconnecting; return the number of new segments."""
-        return self._sealer.seal_all(self._incarnation, segments_max)
+        return self._sealer.seal_all(self.incarnation, segments_max)
 
     def logs(self) -> list[LogState]:
         return read_logs(self._connection.cursor())
-
-    def logs_from(self, peer: int) -> list[LogState]:
-        """Return logs that a peer may bring: its own, what a hub passes on, this node's former."""
-        former = "(origin = ? AND incarnation <> ?)"
-        brought = "origin <> ?" if peer == HUB else "origin = ?"
-        return read_logs(
-            self._connection.cursor(),
-            f"WHERE {former} OR {brought}",
-            self.origin,
-            self._incarnation,
-            self.origin if peer == HUB else peer,
-        )
-
-    def ended(self) -> frozenset[tuple[int, int]]:
-        """Return (origin, incarnation) of which nothing more is taken: evicted before, and back."""
-        return ended(self._connection.cursor()) if self.origin == HUB else frozenset()
-
-    def lacking(self, peer: int, peer_incarnation: int | None) -> list[tuple[LogState, int]]:
-        """Return logs of which a peer has not all, and what it has, by its own word.
-
-        Of the peer's own logs only those of other incarnations than its present one are meant,
-        and none while that is not known.
-        """
-        cursor = self._connection.cursor()
-        held = "coalesce((SELECT stored FROM peer_cursor WHERE peer = ?1 AND log = id), 0)"
-        former = "origin = ?1 AND incarnation <> ?2"
-        if peer == HUB:
-            given = f"(origin = ?3 OR ({former}))"
-        else:
-            reached = "(audience IN ('d', 's' || ?1) OR audience GLOB 'l*') AND origin <> ?1"
-            given = f"(({reached}) OR ({former})) AND ?3 = {HUB}"
-        where = f"WHERE {given} AND stored > {held}"
-        logs = read_logs(cursor, where, peer, peer_incarnation, self.origin)
-        receipts = read_receipts(cursor, peer)
-        return [(log, receipts[log.id].stored if log.id in receipts else 0) for log in logs]
 
     def import_segments(self, wires: Sequence[bytes], peer: int, may_carry: MayCarry) -> Imported:
         """Take in a peer's segments in one transaction, durable on return.
@@ -358,7 +288,7 @@ class Node:
         What cannot be taken is refused one by one with a reason and hinders nothing else. Segments
         already held are passed over; a gap is left for the peer to fill.
         """
-        own = (self.origin, self._incarnation)
+        own = (self.origin, self.incarnation)
         last = self.clock.last
         try:
             done = self._import(wires, peer, may_carry, own)
@@ -367,7 +297,7 @@ class Node:
             raise
         # Keys of a former life came back; who lost their grants with it is granted them again.
         if done.tables & _NAMING_KEYS or self.origin in done.granters:
-            self._sealer.readers_changed = True
+            self._recipients.changed = True
         return done
 
     def _import(
@@ -376,15 +306,10 @@ class Node:
         with self.transaction() as cursor:
             clamp = partial(self._record_clamp, cursor) if self.origin == HUB else None
             intake = Intake(cursor, own, self._directory, self._keyring, self.clock, clamp)
+            awaited = self.peers.awaited_ends(cursor, peer) if wires else frozenset()
             done = intake.take_in(wires, peer, may_carry)
-            receipts = read_receipts(cursor, peer) if intake.diverged else {}
-            for log, alike in intake.diverged.values():
-                # What follows is another than the peer's, whatever an older receipt said.
-                told = receipts[log.id].stored if log.id in receipts else 0
-                agreed = min(told, alike)
-                now_ms = self.clock.now_ms()
-                give_way(cursor, self._keyring, log, agreed, self._incarnation, now_ms)
-            incarnation = self._incarnation
+            self.peers.settle(cursor, peer, intake.diverged, awaited)
+            incarnation = self.incarnation
             if peer == HUB:
                 return_clock(cursor, self.clock, self.origin)
                 if "eviction" in done.tables:
@@ -395,37 +320,15 @@ class Node:
                         (self.origin, incarnation),
                         self._random_bytes,
                     )
-        self._incarnation = incarnation
+        self.incarnation = incarnation
         return done
 
     def _record_clamp(self, cursor: sqlite3.Cursor, row: Row, audience: str) -> None:
         self.record_within(cursor, "clock_clamp", [row], audience)
 
-    def segments_for(self, log_id: int, after_seq: int, bytes_max: int) -> list[tuple[int, bytes]]:
-        """Return whole segments of a log after ``after_seq``, as many as fit ``bytes_max``.
-
-        The first is returned whatever its size, so that a small credit never stalls a log.
-        """
-        chosen: list[tuple[int, bytes]] = []
-        total = 0
-        rows = self._connection.execute(
-            "SELECT seq, wire FROM segment WHERE log = ? AND seq > ? ORDER BY seq",
-            (log_id, after_seq),
-        )
-        for seq, wire in rows:
-            total += len(wire)
-            if chosen and total > bytes_max:
-                break
-            chosen.append((seq, wire))
-        rows.close()
-        return chosen
-
     def segment(self, log_id: int, seq: int) -> bytes | None:
         """Return one segment's bytes, or None if this node does not hold it."""
-        found = self._connection.execute(
-            "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log_id, seq)
-        ).fetchone()
-        return found[0] if found else None
+        return read_wire(self._connection.cursor(), log_id, seq)
 
     def last_grant(self, log_id: int, names: Collection[bytes]) -> int:
         """Return the last row of a control log in which one of these keys was granted at first."""
@@ -433,10 +336,7 @@ class Node:
 
     def segment_sizes(self, log_id: int, after_seq: int) -> list[tuple[int, int]]:
         """Return number and bytes of each segment of a log after ``after_seq``."""
-        return self._connection.execute(
-            "SELECT seq, length(wire) FROM segment WHERE log = ? AND seq > ? ORDER BY seq",
-            (log_id, after_seq),
-        ).fetchall()
+        return read_sizes_after(self._connection.cursor(), log_id, after_seq)
 
     def remembered(self, name: str) -> int:
         """Return a figure that :meth:`remember` keeps, -1 if there is none."""
@@ -451,141 +351,7 @@ class Node:
 
     def waiting_bytes(self, log_id: int, after_seq: int) -> tuple[int, int]:
         """Return how many segments and bytes of a log stand after ``after_seq``."""
-        row: tuple[int, int] = self._connection.execute(
-            "SELECT count(*), coalesce(sum(length(wire)), 0) FROM segment"
-            " WHERE log = ? AND seq > ?",
-            (log_id, after_seq),
-        ).fetchone()
-        return row
-
-    def peer_cursors(self, peer: int) -> dict[int, tuple[int, int]]:
-        """Return what a peer last said it holds: log id -> (stored, applied)."""
-        receipts = read_receipts(self._connection.cursor(), peer)
-        return {log: (receipt.stored, receipt.applied) for log, receipt in receipts.items()}
-
-    def note_holdings(self, peer: int, told: Sequence[Holding], *, complete: bool) -> list[Holding]:
-        """Remember what a peer says it holds; return what of that this node does not hold.
-
-        With a ``complete`` vector the peer holds nothing of the logs it does not name. When a
-        school's hub holds more of its present logs than itself, or something else, the school
-        begins a new incarnation and reissues what was not acknowledged.
-        """
-        incarnation = self._incarnation
-        now_ms = self.clock.now_ms()
-        with self.transaction() as cursor:
-            contradictions, ahead = self._note_all(cursor, peer, told, complete=complete)
-            note_heard(cursor, peer, now_ms)
-            if self.origin == HUB:
-                note_return(cursor, self, peer, now_ms)
-            if self.origin != HUB == peer:
-                chance = self._random_bytes
-                is_shared = self._shares_incarnation(cursor, told)
-                incarnation = heed(
-                    cursor, self._keyring, contradictions, incarnation, chance, now_ms
-                )
-                if is_shared and incarnation == self._incarnation:
-                    incarnation = begin_incarnation(cursor, chance)
-            if complete or peer == HUB:
-                former = self._former_unsealed(cursor, peer, incarnation)
-                reissue_settled(cursor, former, peer, incarnation, now_ms)
-        self._incarnation = incarnation
-        return ahead
-
-    def note_caught_up(self, peer: int, ahead: Iterable[Holding]) -> list[Holding]:
-        """Take what a peer said it holds as its receipts, now that this node holds as much.
-
-        ``ahead`` is what :meth:`note_holdings` returned; what of it is lacking still is returned.
-        """
-        lacking = []
-        with self.transaction() as cursor:
-            for holding in ahead:
-                log = find_log(cursor, holding.log)
-                verdict = compare(cursor, log, holding) if log is not None else Verdict.AHEAD
-                if verdict is Verdict.AHEAD:
-                    lacking.append(holding)
-                elif log is not None and verdict is Verdict.AGREES:
-                    note_agreed(cursor, peer, log, holding, self.clock.now_ms())
-        return lacking
-
-    def _note_all(
-        self, cursor: sqlite3.Cursor, peer: int, told: Sequence[Holding], *, complete: bool
-    ) -> tuple[list[tuple[LogState, Verdict, int]], list[Holding]]:
-        """Write receipts; return own logs that end otherwise at the peer, and what is ahead."""
-        now_ms = self.clock.now_ms()
-        named = set()
-        contradictions = []
-        ahead = []
-        before = read_receipts(cursor, peer)
-        for holding in told:
-            log = find_log(cursor, holding.log)
-            if log is None:
-                ahead.append(holding)
-                continue
-            named.add(log.id)
-            is_own = log.name.origin == self.origin
-            verdict = compare(cursor, log, holding) if is_own else Verdict.AGREES
-            if verdict is Verdict.AHEAD:
-                ahead.append(holding)
-            agreed = before[log.id].stored if log.id in before else 0
-            if verdict is Verdict.AGREES:
-                agreed = holding.stored
-                note_agreed(cursor, peer, log, holding, now_ms)
-            else:
-                if verdict is Verdict.DIVERGED:
-                    # An older receipt is from before the peer was restored and went on otherwise.
-                    agreed = min(agreed, holding.stored - 1)
-                note_claim(cursor, peer, log, holding, now_ms)
-            if is_own and (verdict is not Verdict.AGREES or holding.frozen):
-                contradictions.append((log, verdict, agreed))
-        if complete:
-            forget_unnamed(cursor, peer, named)
-        return contradictions, ahead
-
-    def _shares_incarnation(self, cursor: sqlite3.Cursor, told: Sequence[Holding]) -> bool:
-        """Tell whether the hub holds logs of this incarnation that are unknown here: a clone's."""
-        present = self.origin, self._incarnation
-        return any(
-            holding.stored and find_log(cursor, holding.log) is None
-            for holding in told
-            if (holding.log.origin, holding.log.incarnation) == present
-        )
-
-    def _former_unsealed(
-        self, cursor: sqlite3.Cursor, peer: int, incarnation: int
-    ) -> list[LogState]:
-        """Return former logs with unsealed rows of which the peer would hold an end."""
-        logs = read_logs(
-            cursor,
-            "WHERE origin = ? AND incarnation <> ? AND last_row > sealed_row",
-            self.origin,
-            incarnation,
-        )
-        reached = [(log, self._directory.members(log.name.audience)) for log in logs]
-        return [log for log, members in reached if peer == HUB or peer in members or not members]
-
-    def _by_audience(
-        self, table: Table, rows: Sequence[Row], audience: str | None
-    ) -> Mapping[str, Sequence[Row]]:
-        if audience is not None:
-            return {audience: rows}
-        is_one = table.audience is Audience.DISTRICT or (
-            table.audience is Audience.SCHOOL and not any(map(contains, rows, repeat("school")))
-        )
-        if is_one:
-            return {self._audience_of(table.audience, rows[0]): rows}
-        by_audience: dict[str, list[Row]] = {}
-        for row in rows:
-            by_audience.setdefault(self._audience_of(table.audience, row), []).append(row)
-        return by_audience
-
-    def _audience_of(self, audience: Audience, row: Row) -> str:
-        match audience:
-            case Audience.DISTRICT:
-                return "d"
-            case Audience.SCHOOL:
-                return f"s{row.get('school', self.origin)!s}"
-            case Audience.LESSON:
-                return f"l{row['lesson']!s}"
+        return count_after(self._connection.cursor(), log_id, after_seq)
 
 
 def _tell_nobody() -> None:

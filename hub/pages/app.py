@@ -13,6 +13,7 @@ from hub.lesson.pairing import UnknownLessonError
 from hub.lesson.schedule import PlanRefusedError
 from hub.locale.catalogue import LANGUAGES, choose_language
 from hub.pages.access import SAFE_METHODS, Handler, Sessions, comes_from_here, is_open
+from hub.pages.alarm_pages import AlarmPages
 from hub.pages.assets import Assets
 from hub.pages.change_stream import ChangeStream
 from hub.pages.figures import Figures, UnknownSchoolError
@@ -66,6 +67,7 @@ def build_pages(
             web.get("/api/events", changes.serve),
             *SessionPages(writer, sessions).routes(),
             *OverviewPages(writer, figures).routes(),
+            *AlarmPages(view).routes(),
             *LessonPages(writer, figures, Scheduling(view, chance), view.now_ms).routes(),
         ]
     )

@@ -4,14 +4,15 @@ Pure. Nothing is good by default: without evidence a light is grey, and every li
 it was decided by and how old that is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from hub.locale.catalogue import DAY_MS, MINUTE_MS
-from hub.locale.sentence import Age, Bytes, Sentence
+from hub.locale.sentence import Age, Argument, Bytes, Sentence
 from hub.pages.hub_view import SchoolLight
+from hub.pages.words import ALARMS, word_of
 from hub.queries import SchoolNow
 
 # A box speaks at least once a minute (segments are sealed after 30 to 60 s).
@@ -67,26 +68,63 @@ def school_light(now: SchoolNow, light: SchoolLight | None, now_ms: int) -> Ligh
                 {"age": Age(silent_ms)},
             ),
         )
-    if now.alarms:
-        latest = now.alarms[0]
+    return (
+        alarm_light(now, evidence, now_ms)
+        or trouble_light(now, evidence, now_ms)
+        or slow_light(light, evidence, now_ms)
+        or Light(
+            state=State.GOOD,
+            word=Sentence("drill") if now.drills else Sentence("connected"),
+            evidence=evidence,
+        )
+    )
+
+
+def alarm_light(now: SchoolNow, evidence: tuple[Sentence, ...], now_ms: int) -> Light | None:
+    """Return the light of the worst alarm that no all-clear has ended, None if there is none."""
+    standing = [alarm for alarm in now.alarms if alarm.closed_ms is None]
+    if not standing:
+        return None
+    untaken = [alarm for alarm in standing if alarm.taken_ms is None]
+    latest = (untaken or standing)[0]
+    age = Age(now_ms - latest.at_ms)
+    told: Mapping[str, Argument] = {
+        "alarm": word_of(ALARMS, latest.alarm),
+        "place": latest.place or "?",
+        "age": age,
+        "who": latest.taken_by or "?",
+    }
+    raised = Sentence("alarm %(age)s ago", {"age": age})
+    if untaken:
         return Light(
             state=State.BAD,
             word=Sentence("alarm"),
-            evidence=(
-                Sentence("alarm %(age)s ago", {"age": Age(now_ms - latest.at_ms)}),
-                *evidence,
-            ),
-            remedy=Sentence(
-                "Alarm “%(alarm)s” at %(place)s, %(age)s ago. Call the school.",
-                {
-                    "alarm": latest.alarm or "?",
-                    "place": latest.place or "?",
-                    "age": Age(now_ms - latest.at_ms),
-                },
-            ),
+            evidence=(raised, *evidence),
+            remedy=Sentence("Alarm “%(alarm)s” at %(place)s, %(age)s ago. Call the school.", told),
         )
-    return slow_light(light, evidence, now_ms) or Light(
-        state=State.GOOD, word=Sentence("connected"), evidence=evidence
+    return Light(
+        state=State.WARN,
+        word=Sentence("alarm taken over"),
+        evidence=(raised, *evidence),
+        remedy=Sentence(
+            "Alarm “%(alarm)s” at %(place)s, %(age)s ago: %(who)s takes care of it.", told
+        ),
+    )
+
+
+def trouble_light(now: SchoolNow, evidence: tuple[Sentence, ...], now_ms: int) -> Light | None:
+    """Return the light of safety inputs that could not tell of an alarm, None if all could."""
+    if not now.troubles:
+        return None
+    longest = now.troubles[0]
+    return Light(
+        state=State.WARN,
+        word=Sentence("safety input"),
+        evidence=evidence,
+        remedy=Sentence(
+            "“%(name)s” could not tell of an alarm for %(age)s. Have its wiring checked.",
+            {"name": longest.name, "age": Age(now_ms - longest.since_ms)},
+        ),
     )
 
 

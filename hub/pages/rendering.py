@@ -14,6 +14,7 @@ from hub.locale.catalogue import LANGUAGES, Reader
 from hub.locale.sentence import Sentence
 from hub.pages.lesson_lights import school_word
 from hub.pages.words import (
+    ALARMS,
     DEVICE_KINDS,
     GROUPS,
     LANES,
@@ -28,6 +29,7 @@ from hub.pages.words import (
 )
 
 WORDS: Final = {
+    "alarm_word": ALARMS,
     "lesson_kind": LESSON_KINDS,
     "role_word": ROLES,
     "device_kind": DEVICE_KINDS,

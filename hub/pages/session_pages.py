@@ -3,15 +3,9 @@
 from aiohttp import web
 
 from hub.locale.sentence import Sentence
-from hub.pages.access import (
-    Sessions,
-    TooManyAttemptsError,
-    WrongCodeError,
-    clear_session_cookie,
-    safe_next,
-    set_session_cookie,
-)
+from hub.pages.access import Sessions, safe_next
 from hub.pages.page_writer import PageWriter
+from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
 
 
 class SessionPages:
@@ -49,13 +43,13 @@ class SessionPages:
             response.headers["Retry-After"] = str(error.retry_s)
             return response
         answer = web.HTTPSeeOther(target)
-        set_session_cookie(answer, token)
+        self._sessions.give_cookie(answer, token)
         raise answer
 
     async def close(self, request: web.Request) -> web.Response:
-        self._sessions.close(request)
+        self._sessions.close(self._sessions.token_of(request))
         answer = web.HTTPSeeOther("/login")
-        clear_session_cookie(answer)
+        self._sessions.take_cookie(answer)
         raise answer
 
     async def _form(

@@ -86,6 +86,13 @@ POINTS: Final[Words] = {
     "clock_offset": Sentence("clock offset"),
     "reachable": Sentence("reachable"),
 }
+ALARMS: Final[Words] = {
+    "panic": Sentence("panic button"),
+    "fire": Sentence("fire detector"),
+    "leak": Sentence("water or gas detector"),
+    "door": Sentence("door contact"),
+    "drill": Sentence("drill"),
+}
 QUALITIES: Final[Words] = {
     "good": Sentence("good"),
     "uncertain": Sentence("uncertain"),

@@ -22,8 +22,9 @@ from sync.courier.parts import (
 )
 from sync.courier.stick import file_name
 from sync.errors import MalformedError
-from sync.exchange.session import CREDIT_BYTES, Message, Session
-from sync.exchange.session import VERSION as EXCHANGE_VERSION
+from sync.exchange.message import CREDIT_BYTES, Message
+from sync.exchange.message import VERSION as EXCHANGE_VERSION
+from sync.exchange.session import Session
 from sync.logs.log_state import LogState
 from sync.node import Imported, Node
 from sync.schema.model import Lane
@@ -143,7 +144,7 @@ class Inbound:
         if manifest.made_ms < known_ms:
             return False
         is_whole = len(manifest.have) < LOGS_MAX
-        self._node.note_holdings(manifest.origin, manifest.have, complete=is_whole)
+        self._node.peers.note_holdings(manifest.origin, manifest.have, complete=is_whole)
         self._node.remember(name, manifest.made_ms)
         return True
 

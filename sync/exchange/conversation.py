@@ -1,9 +1,9 @@
 """One end of a connection between two nodes, without any I/O: frames in, frames out.
 
 Both ends may speak at any time. A receipt waits a little for company, unless what it is for was
-long, or one of several. The caller asks an idle peer whether it is there; a receipt for what was in
-no hurry waits for that question, and answers it. Moments are monotonic milliseconds of the
-caller's.
+long, one of several, or not all taken. The caller asks an idle peer whether it is there; a receipt
+for what was in no hurry waits for that question, and answers it. Moments are monotonic milliseconds
+of the caller's.
 """
 
 from collections import deque
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from sync.errors import SyncError
 from sync.exchange.framing import STREAM_VERSION, frame
+from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX, Message
 from sync.exchange.message_packing import MessagePacking
 from sync.exchange.pacing import Pace
-from sync.exchange.session import CREDIT_BYTES, EVERY_LANE, FIRST_BYTES_MAX, Message, Session
+from sync.exchange.session import EVERY_LANE, Session
+from sync.logs.sealer import URGENT
 from sync.node import Imported, Node
 from sync.schema.model import Lane
 from sync.segments.segment import parse_segment
@@ -22,11 +24,9 @@ from sync.segments.segment import parse_segment
 HEARTBEAT_MS = 30_000
 """A caller that heard nothing for so long asks."""
 RECEIPT_MS = 3_000
-"""How long a caller's receipt may wait for more to be said with it.
-
-What is called gives its receipts at once: a box that is copied or set back before it has them
-writes rows anew that the hub holds.
-"""
+"""How long a receipt may wait for more to be said with it."""
+PATIENT_RECEIPT_MS = HEARTBEAT_MS + 5_000
+"""How long it may wait for the caller's question, if what it is for waited to be sealed as well."""
 LONG_BYTES = 4 * 1024
 """For more than this the receipt, 34 bytes all in, is owed at once."""
 
@@ -158,14 +158,14 @@ class Conversation:
         imported = self._session.hear(message)
         self._has_heard = True
         self._learn(message.taken, now_ms)
-        if message.segments or message.complete:
-            due_ms = now_ms + self._patience_ms(message, now_ms)
+        if message.segments or message.complete or self._session.gave_way:
+            due_ms = now_ms + self._patience_ms(message, imported, now_ms)
             if self._receipt_due_ms is not None:
                 due_ms = min(due_ms, self._receipt_due_ms)
             self._receipt_due_ms = due_ms
         return Heard(message, imported)
 
-    def _patience_ms(self, message: Message, now_ms: int) -> int:
+    def _patience_ms(self, message: Message, imported: Imported, now_ms: int) -> int:
         """Return how long the receipt for a message may wait, and note when the message came."""
         is_owed = self._receipt_due_ms is not None
         is_burst = (
@@ -176,10 +176,15 @@ class Conversation:
             self._brought_ms = now_ms
             self._has_more_waited = message.waiting_bytes > 0
         is_long = sum(map(len, message.segments)) > LONG_BYTES
-        if message.complete or is_burst or is_long or is_awaited:
+        # The sender has to do something about what was not taken.
+        is_trouble = imported.stored < len(message.segments) or self._session.gave_way
+        if message.complete or is_burst or is_long or is_awaited or is_trouble:
             return 0
-        has_alarm = any(_lane(wire) is Lane.ALARM for wire in message.segments)
-        return RECEIPT_MS if self._asks and not has_alarm else 0
+        lanes = {_lane(wire) for wire in message.segments}
+        if Lane.ALARM in lanes:
+            return 0
+        # Who asks is not asked itself.
+        return RECEIPT_MS if self._asks or lanes & URGENT else PATIENT_RECEIPT_MS
 
     def _send(self, message: Message, now_ms: int) -> bytes:
         self._receipt_due_ms = None

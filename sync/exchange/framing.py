@@ -7,7 +7,7 @@ with a message. The stream of each direction begins with the byte STREAM_VERSION
 from collections.abc import Iterator
 
 from sync.errors import MalformedError
-from sync.exchange.session import MESSAGE_BYTES_MAX
+from sync.exchange.message import MESSAGE_BYTES_MAX
 from sync.segments.varints import pack_uint
 
 STREAM_VERSION = 2

@@ -13,8 +13,7 @@ import msgspec
 
 from sync.errors import MalformedError, SyncError
 from sync.exchange.body_coding import MAKER_BYTES, maker
-from sync.exchange.segment_packing import FindKey, SegmentPacker, SegmentUnpacker
-from sync.exchange.session import (
+from sync.exchange.message import (
     FIRST_BYTES_MAX,
     MESSAGE_BYTES_MAX,
     SEGMENTS_MAX,
@@ -23,6 +22,7 @@ from sync.exchange.session import (
     Refusal,
     check_message,
 )
+from sync.exchange.segment_packing import FindKey, SegmentPacker, SegmentUnpacker
 from sync.logs.log_state import HEAD_BYTES, Holding
 from sync.schema.model import Lane
 from sync.segments.sealing import KeyId

@@ -10,7 +10,7 @@ short on a slow line. Where connections break, messages go one at a time for a w
 was not taken in whole, all is said again.
 """
 
-from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX
+from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX
 
 PASS_MS = 2_500
 """What is under way is to have passed, and been acknowledged, in this time."""

@@ -1,8 +1,8 @@
 """The exchange between two nodes, without any I/O: messages in, messages out.
 
-A message (:class:`Message`) says what its sender holds and brings segments that the peer lacks.
-Whoever speaks has committed what it took in before, so that ``have`` in a message is the receipt.
-The first message may bring up to 16 KiB of segments; more needs the peer's credit.
+A message (:mod:`sync.exchange.message`) says what its sender holds and brings segments that the
+peer lacks. Whoever speaks has committed what it took in before, so that ``have`` in a message is
+the receipt. The first message may bring up to 16 KiB of segments; more needs the peer's credit.
 
 Either side may speak at any time (:mod:`sync.exchange.conversation` carries that over a stream),
 and several messages may be under way: ``taken`` counts what has come of them. Two sides may also
@@ -15,103 +15,32 @@ lost it.
 """
 
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from sync.errors import MalformedError
 from sync.exchange.grants_ahead import GrantsAhead
+from sync.exchange.message import (
+    CREDIT_BYTES,
+    FIRST_BYTES_MAX,
+    LOGS_MAX,
+    REFUSED_MAX,
+    VERSION,
+    Message,
+    Refusal,
+    parse_message,
+)
 from sync.logs.lanes import LaneTurns
-from sync.logs.log_state import HEAD_BYTES, Holding, LogState, holding_of
+from sync.logs.log_state import Holding, LogState, holding_of
 from sync.node import Imported, Node
 from sync.schema.model import Lane
-from sync.segments.segment import HUB, SEGMENT_BYTES_MAX, LogName, check_log_name
-
-VERSION = 1
-FIRST_BYTES_MAX = 16 * 1024
-MESSAGE_BYTES_MAX = 1024 * 1024
-CREDIT_BYTES = 256 * 1024
-HOLD_MESSAGES_MAX = 16
-"""A log whose segments the peer does not take is offered again after at most so many messages."""
-SEGMENTS_MAX = 2048
-_LOGS_MAX = 8192
-_REFUSED_MAX = 64
-_TEXT_MAX = 512
-_STRIKES_MAX = 16
-_INT48_MAX, _INT63_MAX = 2**48 - 1, 2**63 - 1
-
-
-class Refusal(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
-    """A segment that was not taken, and why, for the sender's operator."""
-
-    log: str
-    seq: int
-    reason: str
-
-
-class Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
-    version: int
-    incarnation: int  # the sender's, when have is its whole vector; 0 when it tells changes
-    have: list[Holding]
-    segments: list[bytes]
-    credit_bytes: int  # how many bytes of segments may be under way to the sender
-    waiting_bytes: int  # how many bytes of segments the sender still holds for the peer
-    retry_after_ms: int  # how long the receiver is asked to wait with what is not urgent
-    now_ms: int  # the sender's wall clock; 0: not told
-    refused: list[Refusal]
-    taken: int  # messages taken in of the receiver's, since and with its last whole vector
-
-    @property
-    def complete(self) -> bool:
-        return self.incarnation != 0
-
-
-_decoder = msgspec.msgpack.Decoder(Message)
-
-
-def parse_message(data: bytes) -> Message:
-    """Parse strictly; raises MalformedError."""
-    if len(data) > MESSAGE_BYTES_MAX:
-        raise MalformedError(f"a message of {len(data)} bytes; the limit is {MESSAGE_BYTES_MAX}")
-    try:
-        message = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedError(f"a sync message does not parse: {error}") from error
-    check_message(message)
-    return message
-
-
-def check_message(message: Message) -> None:
-    """Raise MalformedError for a message beyond its bounds."""
-    if message.version != VERSION:
-        raise MalformedError(f"sync version {message.version}; this node speaks {VERSION}")
-    if len(message.have) > _LOGS_MAX:
-        raise MalformedError(f"a message about {len(message.have)} logs; refused")
-    if len(message.segments) > SEGMENTS_MAX or len(message.refused) > _REFUSED_MAX:
-        raise MalformedError(f"a message with {len(message.segments)} segments; refused")
-    if sum(map(len, message.segments)) > CREDIT_BYTES + SEGMENT_BYTES_MAX:
-        raise MalformedError("a message with more segments than any credit; refused")
-    _check_amounts(message)
-
-
-def _check_amounts(message: Message) -> None:
-    if not 0 <= message.incarnation <= _INT63_MAX:
-        raise MalformedError("a message of an incarnation that cannot be")
-    amounts = (message.credit_bytes, message.waiting_bytes, message.retry_after_ms, message.now_ms)
-    if not all(0 <= amount <= _INT48_MAX for amount in (*amounts, message.taken)):
-        raise MalformedError("a message with an amount or moment out of range")
-    for holding in message.have:
-        check_log_name(holding.log)
-        if not 0 <= holding.applied <= holding.stored <= _INT48_MAX:
-            raise MalformedError(f"cursors of {holding.log} out of range")
-        if len(holding.head) != HEAD_BYTES:
-            raise MalformedError(f"a head of {holding.log} of the wrong length")
-    if any(max(len(each.log), len(each.reason)) > _TEXT_MAX for each in message.refused):
-        raise MalformedError("a refusal with more text than a reason has")
-
+from sync.segments.segment import HUB, LogName
 
 EVERY_LANE = frozenset(Lane)
+HOLD_MESSAGES_MAX = 16
+"""A log whose segments the peer does not take is offered again after at most so many messages."""
+_STRIKES_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +79,7 @@ class Session:
         self._refused: list[Refusal] = []
         self._is_answered = False
         self._owes_receipt = False
+        self._gave_way = False
         self._peer_incarnation: int | None = None
         self._strikes: dict[int, int] = {}
         self._held: dict[int, int] = {}  # log id -> messages until it is offered again
@@ -158,6 +88,11 @@ class Session:
     def sent(self) -> int:
         """Return the number of the last message that was composed."""
         return self._sent
+
+    @property
+    def gave_way(self) -> bool:
+        """Tell whether this node holds less of its logs than it said, and waits for the peer's."""
+        return self._gave_way
 
     def under_way(self) -> Counter[Lane]:
         """Return bytes of segments, by lane, of which the peer has not told yet."""
@@ -205,10 +140,12 @@ class Session:
             self._peer_incarnation = message.incarnation
             self._taken = 0
         self._taken += 1
-        ahead = self._node.note_holdings(self._peer, message.have, complete=message.complete)
+        before = self._node.incarnation
+        ahead = self._node.peers.note_holdings(self._peer, message.have, complete=message.complete)
+        self._gave_way |= self._node.incarnation != before or self._has_taken_back(message.have)
         if message.complete:
             self._ahead.clear()
-        room = _LOGS_MAX - len(self._ahead)
+        room = LOGS_MAX - len(self._ahead)
         self._ahead.update((each.log, each) for each in ahead[:room] if self._may_give(each.log))
         self._judge_offers(message.taken)
         self._credit_bytes = min(message.credit_bytes, CREDIT_BYTES)
@@ -216,8 +153,8 @@ class Session:
             self._node.clock.hear_hub(message.now_ms)
         imported = self._node.import_segments(message.segments, self._peer, self._peer_carries)
         self._refused += [Refusal(*refusal) for refusal in imported.refused]
-        del self._refused[_REFUSED_MAX:]
-        self._owes_receipt |= bool(message.segments)
+        del self._refused[REFUSED_MAX:]
+        self._owes_receipt |= bool(message.segments) or self._gave_way
         return imported
 
     def request(self, bytes_max: int = CREDIT_BYTES) -> bytes:
@@ -261,10 +198,10 @@ class Session:
 
     def holdings(self) -> dict[LogName, Holding]:
         """Return what this node holds of the logs that come from this peer."""
-        ended = self._node.ended()
+        ended = self._node.peers.ended()
         return {
             log.name: holding_of(log, is_ended=(log.name.origin, log.name.incarnation) in ended)
-            for log in self._node.logs_from(self._peer)
+            for log in self._node.peers.logs_from(self._peer)
             if self._peer_carries(log.name)
         }
 
@@ -284,7 +221,7 @@ class Session:
         changed = [each for name, each in holdings.items() if told.get(name) != each]
         self._told, self._told_incarnation = holdings, present
         refused, self._refused = self._refused, []
-        self._owes_receipt = False
+        self._owes_receipt = self._gave_way = False
         return Message(
             version=VERSION,
             incarnation=present if is_whole else 0,
@@ -359,16 +296,28 @@ class Session:
         What is given back here, as after a restore, is not to be sent back in turn: what the peer
         said it has of that becomes its receipt as soon as this node has as much.
         """
-        lacking = self._node.lacking(self._peer, self._peer_incarnation)
+        lacking = self._node.peers.lacking(self._peer, self._peer_incarnation)
         if any(self._is_caught_up(log) for log, _ in lacking):
-            ahead = self._node.note_caught_up(self._peer, self._ahead.values())
+            ahead = self._node.peers.note_caught_up(self._peer, self._ahead.values())
             self._ahead = {holding.log: holding for holding in ahead}
-            lacking = self._node.lacking(self._peer, self._peer_incarnation)
+            lacking = self._node.peers.lacking(self._peer, self._peer_incarnation)
         return {
             log.id: (log, stored)
             for log, stored in lacking
             if log.id not in self._held and log.name not in self._ahead and self._may_give(log.name)
         }
+
+    def _has_taken_back(self, told: Sequence[Holding]) -> bool:
+        """Tell whether this node holds less of these logs of its own now than the peer was told."""
+        own = [each.log for each in told if each.log.origin == self._node.origin]
+        if self._told.keys().isdisjoint(own):
+            return False
+        held = self.holdings()
+        return any(
+            held[name].stored < self._told[name].stored
+            for name in own
+            if name in held and name in self._told
+        )
 
     def _is_caught_up(self, log: LogState) -> bool:
         ahead = self._ahead.get(log.name)
@@ -381,7 +330,7 @@ class Session:
         """
         cursors: dict[int, tuple[int, int]] | None = None
         while self._under_way and self._under_way[0].number <= taken:
-            cursors = cursors or self._node.peer_cursors(self._peer)
+            cursors = cursors or self._node.peers.cursors(self._peer)
             message = self._under_way.popleft()
             learned = False
             for log_id, (had, _) in message.offered.items():

@@ -1,1 +1,1 @@
-"""What came in becomes rows: verified, merged, clamped, parked or folded again."""
+"""Opened bodies become rows, by what is known of their clocks, and again when more is known."""

@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.clock import AHEAD_MS_MAX, PLAUSIBLE_MS, HybridClock, Stamp, stamp, wall_ms
+from sync.logs.stored_segments import read_segment
 from sync.segments.body import ROWS_MAX
-from sync.segments.segment import HUB, Header, LogName, parse_segment
+from sync.segments.segment import HUB, Header, LogName
 
 CLAMPED_MS_MAX = 2**46
 """No moment after this is taken: year 4199."""
@@ -119,7 +120,5 @@ def read_clamps(
 
 
 def _last_stamp(cursor: sqlite3.Cursor, log_id: int, seq: int) -> int:
-    found = cursor.execute(
-        "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log_id, seq)
-    ).fetchone()
-    return parse_segment(found[0]).header.last_stamp if found else 0
+    segment = read_segment(cursor, log_id, seq)
+    return segment.header.last_stamp if segment else 0

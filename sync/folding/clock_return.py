@@ -15,8 +15,6 @@ from typing import cast
 
 from sync.clock import AHEAD_MS_MAX, HybridClock, Stamp, stamp
 from sync.folding.clamps import read_clamps
-from sync.folding.merge import Clock, Write, merge_columns
-from sync.folding.merged_rows import read_version, write_version
 from sync.folding.refold import DECISIONS, reclock
 from sync.keys.recipients import follow_stamps
 from sync.logs.log_state import LogState, read_logs
@@ -27,11 +25,13 @@ from sync.logs.pending_writes import (
     unsealed_writes,
     waits_apart,
 )
+from sync.logs.stored_segments import read_segment
 from sync.logs.waiting_batches import Waiting
 from sync.schema import TABLES
 from sync.schema.model import Kind, Owner, Table
 from sync.segments.columnar import Value
-from sync.segments.segment import parse_segment
+from sync.tables.merge import Clock, Write, merge_columns
+from sync.tables.merged_rows import read_version, write_version
 
 _NEVER = 2**63 - 1
 
@@ -105,12 +105,10 @@ def _sealed_end(cursor: sqlite3.Cursor, log: LogState, limit: int) -> int | None
     clamps = read_clamps(cursor, log.id, log.name)
     end = 0
     for seq in range(log.stored, 0, -1):
-        found = cursor.execute(
-            "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log.id, seq)
-        ).fetchone()
-        if found is None:
+        segment = read_segment(cursor, log.id, seq)
+        if segment is None:
             continue
-        header = parse_segment(found[0]).header
+        header = segment.header
         end = max(end, clamps.last_stamp(header) if clamps else header.last_stamp)
         if end > limit:
             return None

@@ -54,14 +54,17 @@ def corrected_moments(
     corrections: Sequence[Correction], rows: Sequence[int], moments: Sequence[Value]
 ) -> list[Value]:
     """Return the moments of these rows as they count."""
-    return _moved(corrections, rows, moments, 1)
-
-
-def raw_moments(
-    corrections: Sequence[Correction], rows: Sequence[int], moments: Sequence[Value]
-) -> list[Value]:
-    """Undo :func:`corrected_moments`: what the rows' segments hold."""
-    return _moved(corrections, rows, moments, -1)
+    moved: list[Value] = []
+    for row, moment in zip(rows, moments, strict=True):
+        if isinstance(moment, int):
+            total = moment + sum(
+                each.offset_ms for each in corrections if each.first_row <= row <= each.last_row
+            )
+            # What no clock ever said is left alone.
+            moved.append(total if total in _INT64 else moment)
+        else:
+            moved.append(moment)
+    return moved
 
 
 def apply_new(cursor: sqlite3.Cursor, log_id: int, header: Header) -> None:
@@ -133,19 +136,3 @@ def tables_with_moments(lane: Lane) -> list[Table]:
         for table in TABLES
         if table.kind is Kind.EVENT and table.lane is lane and MOMENT in table.column_names
     ]
-
-
-def _moved(
-    corrections: Sequence[Correction], rows: Sequence[int], moments: Sequence[Value], sign: int
-) -> list[Value]:
-    moved: list[Value] = []
-    for row, moment in zip(rows, moments, strict=True):
-        if isinstance(moment, int):
-            total = moment + sign * sum(
-                each.offset_ms for each in corrections if each.first_row <= row <= each.last_row
-            )
-            # What no clock ever said is left alone.
-            moved.append(total if total in _INT64 else moment)
-        else:
-            moved.append(moment)
-    return moved

@@ -1,31 +1,15 @@
 """The fold: opened bodies become rows, deterministically, whatever the order of arrival."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import sha256
-from typing import Protocol, cast
+from typing import cast
 
-import msgspec
-
-from sync.errors import (
-    MalformedError,
-    OwnershipError,
-    Reason,
-    SyncError,
-    UnknownTableError,
-    reason_text,
-)
-from sync.folding.merge import (
-    TOMBSTONE,
-    fill_sql,
-    insert_event_sql,
-    unpack_clocks,
-    upsert_state_sql,
-)
-from sync.folding.merged_rows import Writes, merge_writes
-from sync.logs.bulk_rows import execute_rows, fill_pages
+from sync.errors import MalformedError, OwnershipError, Reason, SyncError, reason_text
+from sync.folding.ownership import check_lesson, check_schools, writable_table
+from sync.folding.received_writes import ReceivedWrites, merge_received
+from sync.folding.told import Told
 from sync.logs.oplog import (
     DELETED_FIELD,
     HLC_FIELD,
@@ -33,31 +17,15 @@ from sync.logs.oplog import (
     SCHOOL_FIELD,
     event_school,
 )
-from sync.schema import BY_NUMBER, TABLES
-from sync.schema.model import Audience, Column, Group, Kind, Owner, Table, Type
+from sync.schema.model import Column, Group, Kind, Owner, Table
 from sync.segments.body import TEXT_MAX, TableColumns, text_length
 from sync.segments.columnar import Value, decode_column, decode_rising, text_bound
-from sync.segments.segment import HUB, Header, LogName
-from sync.store import index_positions
-
-__all__ = ["HUB", "Folded", "Parked", "digest_tables", "fold_body"]
+from sync.segments.segment import Header
+from sync.tables.bulk_rows import execute_rows, fill_pages
+from sync.tables.definition import index_positions
+from sync.tables.merge import TOMBSTONE, fill_sql, insert_event_sql, upsert_state_sql
 
 _OWN_FIELDS = frozenset({SCHOOL_FIELD, HLC_FIELD, DELETED_FIELD, PRESENT_FIELD})
-_SCHOOLS = range(2**32)
-_HELD_AS = {Type.INTEGER: int, Type.REAL: float, Type.TEXT: str, Type.BLOB: bytes}
-_REACHED_BY = {"d": Audience.DISTRICT, "s": Audience.SCHOOL, "l": Audience.LESSON}
-_TRAVEL_ANYWHERE = frozenset({"key_grant", "clock_clamp", "clock_correction"})
-"""Tables whose rows go with the log that they tell something of."""
-
-
-class Told(Protocol):
-    """What was said of a log's clock since its rows were sealed."""
-
-    def stamps(self, header: Header, stamps: Sequence[int]) -> list[int]:
-        """Return the stamps that count, of one table's rows in their order in the segment."""
-
-    def moments(self, rows: Sequence[int], moments: Sequence[Value]) -> list[Value]:
-        """Return the moments that count, of events with these row numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +50,33 @@ class Folded:
     parked: list[Parked] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of one table in one body; ``cells`` are the columns that are known, by number."""
+
+    log_id: int
+    header: Header
+    table: Table
+    numbers: Sequence[int]
+    cells: Mapping[int, list[Value]]
+
+    def by_name(self) -> dict[str, list[Value]]:
+        """Return the cells of the table's own columns."""
+        return {
+            column.name: self.cells[column.number]
+            for column in self.table.columns
+            if column.number in self.cells
+        }
+
+    def integers(self, number: int) -> list[int]:
+        if number not in self.cells:
+            raise MalformedError("rows without their school, stamp or set of columns")
+        values = self.cells[number]
+        if set(map(type, values)) != {int}:
+            raise MalformedError("something else where a row needs an integer")
+        return cast("list[int]", values)
+
+
 def fold_body(
     cursor: sqlite3.Cursor,
     log_id: int,
@@ -99,7 +94,7 @@ def fold_body(
     for columns in tables:
         cursor.execute("SAVEPOINT one_table")
         try:
-            table = _writable_table(header, group, columns)
+            table = writable_table(header, group, columns)
             unknown = _fold_table(cursor, log_id, header, table, group, columns, told)
         except (OwnershipError, MalformedError, sqlite3.IntegrityError) as error:
             cursor.execute("ROLLBACK TO one_table")
@@ -121,52 +116,6 @@ def fold_body(
     return folded
 
 
-def digest_tables(
-    cursor: sqlite3.Cursor,
-    schools: Sequence[int] | None = None,
-    groups: Sequence[Group] = tuple(Group),
-) -> dict[str, bytes]:
-    """Return SHA-256 per table over its rows in key order, free of node-local numbering.
-
-    Two nodes that hold the same segments have the same digests, whether or not either dropped
-    tombstones already: rows that are deleted do not count. ``schools`` narrows to the rows
-    of these schools, ``groups`` to what both nodes can read.
-    """
-    digests = {}
-    for table in TABLES:
-        digest = sha256()
-        if table.primary_group in groups:
-            for row in _canonical_rows(cursor, table, groups, schools):
-                digest.update(msgspec.msgpack.encode(tuple(row)))
-        digests[table.name] = digest.digest()
-    return digests
-
-
-def _writable_table(header: Header, group: Group, columns: TableColumns) -> Table:
-    log = header.log
-    table = BY_NUMBER.get(columns.table)
-    if table is None:
-        raise UnknownTableError(
-            f"table {columns.table} is not known to this version; kept, and folded after an upgrade"
-        )
-    allowed = Owner.HUB if log.origin == HUB else Owner.SCHOOL
-    if table.owner not in (allowed, Owner.BOTH):
-        raise OwnershipError(f"{log} may not write {table.name}, which is the {table.owner}'s")
-    reached = _REACHED_BY[log.audience[0]]
-    if table.lane is not log.lane or (
-        table.audience is not reached and table.name not in _TRAVEL_ANYWHERE
-    ):
-        raise OwnershipError(f"{table.name} does not travel in {log}")
-    if not any(column.group is group for column in table.columns):
-        raise OwnershipError(f"{table.name} has nothing in the group {group}")
-    stated = [each for each in header.tables if each.table == columns.table]
-    if not stated or columns.rows > stated[0].rows:
-        raise MalformedError(
-            f"{columns.rows} rows of {table.name}, which the header does not state"
-        )
-    return table
-
-
 def _fold_table(
     cursor: sqlite3.Cursor,
     log_id: int,
@@ -177,58 +126,19 @@ def _fold_table(
     told: Told | None,
 ) -> list[int]:
     """Apply one table's rows; return the numbers of columns that are not known here."""
-    rows = columns.rows
-    numbers = decode_rising(columns.row_numbers, rows)
+    numbers = decode_rising(columns.row_numbers, columns.rows)
     if not header.first_row <= numbers[0] <= numbers[-1] <= header.last_row:
         raise MalformedError("row numbers outside of their segment")
-    decoded, unknown = _decode_known(table, group, columns)
+    cells, unknown = _decode_known(table, group, columns)
+    rows = _Rows(log_id, header, table, numbers, cells)
     if group is not table.primary_group:
-        index_positions(cursor, [table])
-        known = [column for column in table.columns if column.group is group]
-        school = event_school(header.log)
-        nothing: list[Value] = [None] * rows
-        values = [decoded.get(column.number, nothing) for column in known]
-        cursor.executemany(
-            fill_sql(table.name, tuple(column.name for column in known)),
-            [(*row, school, log_id, number) for number, *row in zip(numbers, *values, strict=True)],
-        )
+        _fill_group(cursor, rows, group)
         return unknown
-    given = {
-        column.name: decoded[column.number] for column in table.columns if column.number in decoded
-    }
-    _check_lesson(header.log, table, given)
+    check_lesson(header.log, table, cells)
     if table.kind is Kind.EVENT:
-        if told is not None and "at_ms" in given:
-            given["at_ms"] = told.moments(numbers, given["at_ms"])
-        execute_rows(
-            cursor,
-            partial(insert_event_sql, table.name, tuple(given)),
-            (event_school(header.log), log_id),
-            fill_pages([numbers, *given.values()]),
-        )
+        _add_events(cursor, rows, told)
         return unknown
-    if any(name not in given or None in given[name] for name in table.key):
-        raise MalformedError(f"a row of {table.name} lacks its key")
-    schools = _owned_schools(header.log, _own_field(decoded, SCHOOL_FIELD))
-    stamps = _own_field(decoded, HLC_FIELD)
-    if not header.first_stamp <= min(stamps) <= max(stamps) <= header.last_stamp:
-        raise MalformedError("row stamps outside of their segment")
-    if told is not None:
-        stamps = told.stamps(header, stamps)
-    gone = [int(value == 1) for value in decoded.get(DELETED_FIELD, [None] * rows)]
-    if table.owner is Owner.BOTH:
-        own: dict[str, Sequence[Value]] = {TOMBSTONE: gone, **given}
-        present = _own_field(decoded, PRESENT_FIELD)
-        writes = _Received(numbers, schools, stamps, present, own)
-        _merge(cursor, header.log, log_id, table, writes)
-        return sorted({*unknown, *_unknown_in(table, present)})
-    execute_rows(
-        cursor,
-        partial(upsert_state_sql, table.name, tuple(given)),
-        (header.log.origin, log_id),
-        [schools, stamps, gone, numbers, *given.values()],
-    )
-    return unknown
+    return sorted({*unknown, *_put_states(cursor, rows, told)})
 
 
 def _decode_known(
@@ -254,140 +164,57 @@ def _decode_known(
     return decoded, unknown
 
 
-def _check_lesson(log: LogName, table: Table, given: Mapping[str, Sequence[Value]]) -> None:
-    """See that a lesson's rows stand in that lesson's log, where its parties get them."""
-    if table.audience is not Audience.LESSON:
-        return
-    if set(given.get("lesson", (None,))) != {log.audience[1:]}:
-        raise OwnershipError(f"{log} holds rows of {table.name} for another lesson")
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """Writes to a table with two writers; ``present`` are sets of the columns that each names."""
-
-    rows: Sequence[int]
-    schools: list[int]
-    stamps: list[int]
-    present: list[int]
-    given: Mapping[str, Sequence[Value]]
-
-
-def _merge(
-    cursor: sqlite3.Cursor, log: LogName, log_id: int, table: Table, received: _Received
-) -> None:
-    """Merge writes, those that name the same columns at once; the order makes no difference."""
-    nothing: list[Value] = [None] * len(received.rows)
-    keys = list(
-        zip(
-            received.schools,
-            *(_exact(table, name, received.given) for name in table.key),
-            strict=True,
-        )
+def _fill_group(cursor: sqlite3.Cursor, rows: _Rows, group: Group) -> None:
+    """Set the cells of a further group on rows that stand."""
+    index_positions(cursor, [rows.table])
+    columns = [column for column in rows.table.columns if column.group is group]
+    school = event_school(rows.header.log)
+    nothing: list[Value] = [None] * len(rows.numbers)
+    values = [rows.cells.get(column.number, nothing) for column in columns]
+    cursor.executemany(
+        fill_sql(rows.table.name, tuple(column.name for column in columns)),
+        [
+            (*row, school, rows.log_id, number)
+            for number, *row in zip(rows.numbers, *values, strict=True)
+        ],
     )
-    places: dict[int, list[int]] = {}
-    if len(set(received.present)) == 1:
-        places[received.present[0]] = [*range(len(keys))]
-    else:
-        for place, bits in enumerate(received.present):
-            places.setdefault(bits, []).append(place)
-    for bits, chosen in places.items():
-        named = [
-            column.name
-            for column in table.columns
-            if bits >> column.number & 1 and column.name not in table.key
-        ]
-        if bits & 1:
-            named.append(TOMBSTONE)
-        cells = {name: received.given.get(name, nothing) for name in named}
-        writes = Writes(keys, received.stamps, received.rows, cells)
-        if len(chosen) < len(keys):
-            writes = writes.at(chosen)
-        merge_writes(cursor, table, log_id, log.origin, writes)
 
 
-def _unknown_in(table: Table, present: Sequence[int]) -> set[int]:
-    """Return numbers of columns that writes name and this version does not know, cleared ones too.
-
-    A column that all rows of a body clear is not in it.
-    """
-    known = {0, *table.numbers.values()}
-    return {
-        number
-        for bits in set(present)
-        for number in range(bits.bit_length())
-        if bits >> number & 1 and number not in known
-    }
-
-
-def _exact(table: Table, name: str, given: Mapping[str, Sequence[Value]]) -> Sequence[Value]:
-    """Return a key column whose cells are what SQLite holds, so that equal keys are one key."""
-    if set(map(type, given[name])) != {_HELD_AS[table.types[name]]}:
-        raise MalformedError(f"{table.name}.{name} holds a key that is not {table.types[name]}")
-    return given[name]
-
-
-def _own_field(decoded: Mapping[int, list[Value]], number: int) -> list[int]:
-    if number not in decoded:
-        raise MalformedError("rows without their school, stamp or set of columns")
-    return _integers(decoded[number])
-
-
-def _owned_schools(log: LogName, schools: list[int]) -> list[int]:
-    named = set(schools)
-    if log.origin != HUB and named != {log.origin}:
-        raise OwnershipError(f"{log} writes rows of another school; parked, nothing was changed")
-    if any(school not in _SCHOOLS for school in named):
-        raise MalformedError(f"{log} writes rows of a school that cannot be")
-    if log.audience.startswith("s") and named != {event_school(log)}:
-        raise OwnershipError(f"{log} writes rows of a school that it does not reach")
-    return schools
-
-
-def _canonical_rows(
-    cursor: sqlite3.Cursor,
-    table: Table,
-    groups: Sequence[Group],
-    schools: Sequence[int] | None,
-) -> Iterator[tuple[object, ...]]:
-    # Numbers, so that a hub reads one school's rows by their key and passes over all others.
-    where = (
-        "" if schools is None else f" WHERE t.school IN ({', '.join(str(int(s)) for s in schools)})"
+def _add_events(cursor: sqlite3.Cursor, rows: _Rows, told: Told | None) -> None:
+    given = rows.by_name()
+    if told is not None and "at_ms" in given:
+        given["at_ms"] = told.moments(rows.numbers, given["at_ms"])
+    execute_rows(
+        cursor,
+        partial(insert_event_sql, rows.table.name, tuple(given)),
+        (event_school(rows.header.log), rows.log_id),
+        fill_pages([rows.numbers, *given.values()]),
     )
-    read = [f"t.{column.name}" for column in table.columns if column.group in groups]
-    if table.kind is Kind.EVENT:
-        yield from cursor.execute(
-            "SELECT t.school, l.origin, l.incarnation, l.audience, l.lane, t.row,"  # noqa: S608 - names are the schema's
-            f" {', '.join(read)} FROM {table.name} t JOIN log l ON l.id = t.log"
-            f"{where} ORDER BY 1, 2, 3, 4, 5, 6"
-        )
-        return
-    where = f"{where} AND t.deleted = 0" if where else " WHERE t.deleted = 0"
+
+
+def _put_states(cursor: sqlite3.Cursor, rows: _Rows, told: Told | None) -> set[int]:
+    """Let states win by their stamps; return the numbers of columns named and not known here."""
+    table, header = rows.table, rows.header
+    given = rows.by_name()
+    if any(name not in given or None in given[name] for name in table.key):
+        raise MalformedError(f"a row of {table.name} lacks its key")
+    schools = rows.integers(SCHOOL_FIELD)
+    check_schools(header.log, set(schools))
+    stamps = rows.integers(HLC_FIELD)
+    if not header.first_stamp <= min(stamps) <= max(stamps) <= header.last_stamp:
+        raise MalformedError("row stamps outside of their segment")
+    if told is not None:
+        stamps = told.stamps(header, stamps)
+    deleted = rows.cells.get(DELETED_FIELD, [None] * len(rows.numbers))
+    gone = [int(value == 1) for value in deleted]
     if table.owner is Owner.BOTH:
-        read.append("t.clocks")
-    key = ", ".join(f"t.{name}" for name in ("school", *table.key))
-    rows = cursor.execute(
-        f"SELECT t.school, t.hlc, t.origin, {', '.join(read)}"  # noqa: S608 - names are the schema's
-        f" FROM {table.name} t{where} ORDER BY {key}"
+        present = rows.integers(PRESENT_FIELD)
+        writes = ReceivedWrites(rows.numbers, schools, stamps, present, {TOMBSTONE: gone, **given})
+        return merge_received(cursor, header.log, rows.log_id, table, writes)
+    execute_rows(
+        cursor,
+        partial(upsert_state_sql, table.name, tuple(given)),
+        (header.log.origin, rows.log_id),
+        [schools, stamps, gone, rows.numbers, *given.values()],
     )
-    if table.owner is not Owner.BOTH:
-        yield from rows
-        return
-    names = [column.name for column in table.columns if column.group in groups]
-    for *cells, clocks in rows:
-        # A cell that is null has no clock that matters: a tombstone may have been dropped on it.
-        filled = {name for name, cell in zip(names, cells[3:], strict=True) if cell is not None} | {
-            TOMBSTONE
-        }
-        overrides = {
-            name: clock
-            for name, clock in sorted(unpack_clocks(table, clocks).items())
-            if name in filled
-        }
-        yield (*cells, overrides)
-
-
-def _integers(values: list[Value]) -> list[int]:
-    if set(map(type, values)) != {int}:
-        raise MalformedError("something else where a row needs an integer")
-    return cast("list[int]", values)
+    return set()

@@ -11,48 +11,26 @@ from dataclasses import dataclass, field
 
 from sync.errors import MalformedError, SyncError
 from sync.folding.clamps import Clamps, read_clamps
-from sync.folding.correction import Correction, apply_new, corrected_moments, read_corrections
+from sync.folding.correction import apply_new
 from sync.folding.fold import fold_body
-from sync.folding.merge import TOMBSTONE, pack_clocks
-from sync.folding.merged_rows import read_version
+from sync.folding.told import Told, read_told
 from sync.keys.keyring import Keyring
 from sync.keys.recipients import follow_stamps
 from sync.logs.log_state import LogState, find_log, read_logs
 from sync.logs.oplog import HLC_FIELD, SCHOOL_FIELD, event_school
+from sync.logs.stored_segments import read_segment
 from sync.schema import BY_NAME, BY_NUMBER
 from sync.schema.model import GROUPS, Group, Kind, Lane, Owner, Table
 from sync.segments.body import TableColumns, unpack_tables
 from sync.segments.columnar import Value, decode_column
-from sync.segments.sealing import KeyId
-from sync.segments.segment import HUB, Header, LogName, Segment, parse_segment
+from sync.segments.segment import HUB, Header, LogName, Segment
+from sync.tables.merge import TOMBSTONE, pack_clocks
+from sync.tables.merged_rows import read_version
 
 CLOCK_TABLES = frozenset({"clock_clamp", "clock_correction"})
 """Tables whose rows tell how rows of other logs are to be read."""
 DECISIONS = BY_NAME["confirmed_recipient"].number
 """What a store decided of recipients goes by the stamps of these rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What was said since of one log's stamps and moments."""
-
-    clamps: Clamps | None
-    corrections: tuple[Correction, ...]
-
-    def stamps(self, header: Header, stamps: Sequence[int]) -> list[int]:
-        """Return the stamps that count, of one table's rows in their order in the segment."""
-        return self.clamps.stamps(header, stamps) if self.clamps else [*stamps]
-
-    def moments(self, rows: Sequence[int], moments: Sequence[Value]) -> list[Value]:
-        """Return the moments that count, of events with these row numbers."""
-        return corrected_moments(self.corrections, rows, moments)
-
-
-def read_told(cursor: sqlite3.Cursor, log_id: int, name: LogName) -> Told | None:
-    """Return what is known of a log's clock; None for a log of which nobody said anything."""
-    clamps = read_clamps(cursor, log_id, name)
-    corrections = read_corrections(cursor, name)
-    return Told(clamps, corrections) if clamps or corrections else None
 
 
 @dataclass(slots=True)
@@ -115,7 +93,7 @@ class Refold:
         told = read_told(self._cursor, log.id, log.name)
         for seq in sorted(moved):
             # Rows whose stamps rose, behind a clamp that came late, may win now.
-            segment = self._segment(log, seq)
+            segment = read_segment(self._cursor, log.id, seq)
             assert segment is not None
             self._fold_states(log, segment, told)
         if spans:
@@ -189,7 +167,7 @@ class Refold:
         """Fold the states of a log's segments again that may have stamps between these."""
         told = read_told(self._cursor, log.id, log.name)
         for seq in range(log.applied, 0, -1):
-            segment = self._segment(log, seq)
+            segment = read_segment(self._cursor, log.id, seq)
             if segment is None:
                 continue
             # At one stamp the origin decides, or the row: bounds are among what may win now.
@@ -213,14 +191,12 @@ class Refold:
 
     def _bodies(self, segment: Segment) -> Iterator[tuple[Group, list[TableColumns]]]:
         """Yield the bodies that open and parse; the others stand nowhere."""
-        log = segment.header.log
         # A segment whose bodies went with a checkpoint has none.
         for place, body in enumerate(segment.header.bodies[: len(segment.bodies)]):
             group = GROUPS[body.group]
             if group is Group.GRANT:
                 continue
-            scope = (log.origin, log.audience, group)
-            key = self._keyring.key(self._cursor, scope, KeyId(body.key_id))
+            key = self._keyring.key_of(self._cursor, segment.header, place)
             if key is None:
                 continue
             try:
@@ -231,15 +207,9 @@ class Refold:
 
     def _segments(self, log: LogState, first: int) -> Iterator[Segment]:
         for seq in range(first, log.applied + 1):
-            segment = self._segment(log, seq)
+            segment = read_segment(self._cursor, log.id, seq)
             if segment is not None:
                 yield segment
-
-    def _segment(self, log: LogState, seq: int) -> Segment | None:
-        found = self._cursor.execute(
-            "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log.id, seq)
-        ).fetchone()
-        return parse_segment(found[0]) if found else None
 
 
 def reclock(

@@ -8,8 +8,6 @@ as it may be, or was restored, comes to the same rows as those that saw every ch
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from sync.folding.merge import TOMBSTONE, Version
-from sync.folding.merged_rows import read_version, write_version
 from sync.history.checkpoint import (
     Checkpoint,
     Span,
@@ -28,16 +26,19 @@ from sync.logs.pending_writes import (
     unsealed_writes,
     waits_apart,
 )
+from sync.logs.stored_segments import StoredBody
 from sync.logs.waiting_batches import Waiting
 from sync.schema import BY_NUMBER, TABLES
 from sync.schema.model import GROUPS, Kind, Owner, Table
 from sync.segments.body import TableColumns
 from sync.segments.columnar import Value
 from sync.segments.segment import Header, LogName, Segment
+from sync.tables.merge import TOMBSTONE, Version
+from sync.tables.merged_rows import read_version, write_version
 
-FoldPart = Callable[[int, Segment, int, int, Header, list[TableColumns]], None]
-"""Folds one body of a part: snapshot log, segment, place of the body, then the log that the rows
-stand in, with a header that says so, and the tables."""
+FoldPart = Callable[[StoredBody, int, Header, list[TableColumns]], None]
+"""Folds one body of a part into the log that its rows stand in, by the header of that log; the
+tables are what it holds."""
 
 
 class Adoption:
@@ -130,7 +131,8 @@ class Adoption:
         if content is not None:
             source, tables = unpack_part(segment.header.log, content)
             source_id = log_id_of(self._cursor, source.log)
-            self._fold(log_id, segment, place, source_id, source.header(segment.header), tables)
+            body = StoredBody(log_id, segment, place)
+            self._fold(body, source_id, source.header(segment.header), tables)
 
     def _keep(self, log_id: int, rows: Sequence[StoredRow]) -> None:
         self._cursor.executemany(

@@ -29,10 +29,10 @@ from sync.history.tombstones import drop_tombstones, forget_buried
 from sync.history.verification import Verification
 from sync.keys.keyring import Keyring
 from sync.logs.log_state import find_log
-from sync.logs.row_check import Row
 from sync.logs.sealer import Sealer
 from sync.schema.model import Lane
 from sync.segments.segment import HUB, LogName
+from sync.tables.row_check import Row
 
 _REASON_MAX = 300
 

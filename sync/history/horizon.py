@@ -15,8 +15,9 @@ from sync.history.checkpoint import Checkpoint, Cover, read_checkpoints
 from sync.history.standing import Purged
 from sync.logs.log_state import LogState, find_log, read_logs
 from sync.logs.receipts import read_receipts
+from sync.logs.stored_segments import read_segment
 from sync.schema.model import Lane
-from sync.segments.segment import HUB, LogName, parse_segment
+from sync.segments.segment import HUB, LogName
 
 DAY_MS = 24 * 3600 * 1000
 SILENT_MS = 180 * DAY_MS
@@ -186,10 +187,9 @@ class Horizon:
             return (1 << 63) - 1
         log = find_log(cursor, name)
         assert log is not None
-        (wire,) = cursor.execute(
-            "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log.id, reached + 1)
-        ).fetchone()
-        return parse_segment(wire).header.first_stamp - 1
+        segment = read_segment(cursor, log.id, reached + 1)
+        assert segment is not None
+        return segment.header.first_stamp - 1
 
     def _name(self, audience: str, cover: Cover) -> LogName:
         return LogName(self._origin, cover.incarnation, audience, cover.lane)

@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from sync.clock import HybridClock
-from sync.folding.merge import TOMBSTONE
-from sync.folding.merged_rows import Key, read_version
 from sync.history.horizon import evicted
 from sync.keys.keyring import Keyring
 from sync.logs.incarnation import begin_incarnation, give_way
@@ -26,11 +24,14 @@ from sync.logs.pending_writes import (
     waits_apart,
 )
 from sync.logs.receipts import read_receipts
-from sync.logs.row_check import Row
+from sync.logs.stored_segments import read_segment
 from sync.schema import BY_NUMBER, TABLES
 from sync.schema.model import Table
 from sync.segments.sealing import RandomBytes
-from sync.segments.segment import HUB, parse_segment
+from sync.segments.segment import HUB
+from sync.tables.merge import TOMBSTONE
+from sync.tables.merged_rows import Key, read_version
+from sync.tables.row_check import Row
 
 _HEARD_AGAIN_MS = 3_600_000  # how old the moment of a peer may become, since it costs an fsync
 _HEEDED = "eviction_heeded"
@@ -81,13 +82,8 @@ def note_return(cursor: sqlite3.Cursor, store: Store, school: int, now_ms: int) 
         "SELECT log, row, at_ms FROM eviction WHERE school = ?1 AND member = ?1", (school,)
     ).fetchone()
     receipt = read_receipts(cursor, school).get(log_id)
-    found = (
-        receipt
-        and cursor.execute(
-            "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log_id, receipt.applied)
-        ).fetchone()
-    )
-    if found and parse_segment(found[0]).header.last_row >= row:
+    applied = read_segment(cursor, log_id, receipt.applied) if receipt else None
+    if applied is not None and applied.header.last_row >= row:
         # What it wrote since its return is taken from now on: all that is here is from before.
         cursor.execute(
             "INSERT OR IGNORE INTO ended_incarnation"

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from sync.errors import MalformedError
-from sync.folding.merge import TOMBSTONE
-from sync.folding.merged_rows import read_version
 from sync.history.snapshot_part import StoredRow
 from sync.logs.pending_writes import DELETED_FIELD, HLC_FIELD, PRESENT_FIELD, SCHOOL_FIELD
 from sync.schema import BY_NUMBER
 from sync.schema.model import Kind, Owner, Table
 from sync.segments.columnar import Value
+from sync.tables.merge import TOMBSTONE
+from sync.tables.merged_rows import read_version
 
 
 class Standing(Enum):

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 import msgspec
 
 from sync.errors import MalformedError
-from sync.folding.refold import Told, read_told
+from sync.folding.told import Told, read_told
 from sync.history.checkpoint import Checkpoint, parse_digests
 from sync.history.snapshot_part import StoredRow, add_rows, unpack_part
 from sync.keys.keyring import Keyring
 from sync.logs.pending_writes import HLC_FIELD
+from sync.logs.stored_segments import read_segment
 from sync.schema import BY_NUMBER
 from sync.schema.model import GROUPS, Group, Lane
 from sync.segments.body import TableColumns, unpack_tables
 from sync.segments.columnar import decode_column, encode_column
-from sync.segments.sealing import KeyId
-from sync.segments.segment import Header, LogName, Segment, parse_segment
+from sync.segments.segment import Header, LogName, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,7 @@ class StoredRows:
         self._told: dict[int, Told | None] = {}
 
     def segment(self, log_id: int, seq: int) -> Segment | None:
-        found = self._cursor.execute(
-            "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log_id, seq)
-        ).fetchone()
-        return parse_segment(found[0]) if found else None
+        return read_segment(self._cursor, log_id, seq)
 
     def open(self, log_id: int, segment: Segment) -> Opened:
         """Return the rows of a segment that has its bodies; raises SyncError for a damaged one."""
@@ -82,11 +79,9 @@ class StoredRows:
         return found.fetchone() is not None
 
     def _content(self, segment: Segment, place: int, group: Group) -> bytes | None:
-        log = segment.header.log
         key = None
         if group is not Group.GRANT:
-            name = KeyId(segment.header.bodies[place].key_id)
-            key = self._keyring.key(self._cursor, (log.origin, log.audience, group), name)
+            key = self._keyring.key_of(self._cursor, segment.header, place)
             if key is None:
                 return None
         return segment.open(place, key)

@@ -4,7 +4,7 @@ Each decision is one durable transaction with its audit row. Grants follow with 
 """
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from sync.clock import HybridClock
 from sync.errors import RecipientError
-from sync.keys.keyring import Keyring
+from sync.keys.keyring import Grant, Keyring
 from sync.keys.own_keys import Epoch, KeyPurpose
 from sync.keys.recipient_list import list_recipients
 from sync.keys.recipients import (
@@ -26,11 +26,10 @@ from sync.keys.recipients import (
     legible,
 )
 from sync.keys.releases import SEALED_GROUPS
-from sync.logs.oplog import Row
-from sync.logs.sealer import Sealer
 from sync.schema.model import Group
 from sync.segments.sealing import KeyId, RecipientId, recipient_id
 from sync.segments.segment import HUB
+from sync.tables.row_check import Row
 
 _REQUESTS_MAX = 64
 
@@ -68,7 +67,7 @@ class Request:
 
 
 class KeyOffice:
-    """Blocking; called from the node's thread."""
+    """Blocking; called from the node's thread. ``grant_within`` a transaction records grants."""
 
     def __init__(
         self,
@@ -76,13 +75,13 @@ class KeyOffice:
         clock: HybridClock,
         keyring: Keyring,
         recipients: Recipients,
-        sealer: Sealer,
+        grant_within: Callable[[sqlite3.Cursor], Grant],
     ) -> None:
         self._store = store
         self._clock = clock
         self._keyring = keyring
         self._recipients = recipients
-        self._sealer = sealer
+        self._grant_within = grant_within
 
     def recipients(self) -> list[Recipient]:
         """Return everyone who is granted keys of this node, was, or asks to be."""
@@ -122,7 +121,7 @@ class KeyOffice:
             whose = self._store.origin if school is None else school
             now_ms = self._clock.now_ms()
             self._recipients.confirm(cursor, kind, whose, name, public, who, now_ms)
-        self._sealer.readers_changed = True
+        self._recipients.changed = True
         return recipient_id(X25519PublicKey.from_public_bytes(public))
 
     def revoke(self, recipient: RecipientId, who: str) -> None:
@@ -138,7 +137,7 @@ class KeyOffice:
                     f"no recipient {recipient.hex()} is known here; see: schoolnode keys recipients"
                 )
             self._recipients.revoke(cursor, known, who, self._clock.now_ms())
-        self._sealer.readers_changed = True
+        self._recipients.changed = True
 
     def release(self, group: Group, who: str, epochs: Collection[int] | None = None) -> int:
         """Let the hub read a sealed group; return how many keys were granted now.
@@ -234,17 +233,17 @@ class KeyOffice:
         repeated. What waited for these keys is folded by ``Node.open_waiting``.
         """
         with self._store.transaction() as cursor:
-            found = self._keyring.grant_found(cursor, private, self._sealer.recorder(cursor))
+            found = self._keyring.grant_found(cursor, private, self._grant_within(cursor))
             cursor.executemany(
                 "UPDATE unopened SET granted = 1 WHERE origin = ? AND key_id = ?",
                 [(self._store.origin, name) for name in found],
             )
-        self._sealer.readers_changed = True
+        self._recipients.changed = True
         return len(found)
 
     def _grant_hub(self, cursor: sqlite3.Cursor, purpose: KeyPurpose, name: KeyId) -> int:
-        hub, recorder = self._recipients.hub(), self._sealer.recorder(cursor)
-        return self._keyring.grant_missing(cursor, purpose, name, hub, recorder)
+        hub, grant = self._recipients.hub(), self._grant_within(cursor)
+        return self._keyring.grant_missing(cursor, purpose, name, hub, grant)
 
     def _end(self, cursor: sqlite3.Cursor, audience: str | None, group: Group | None) -> int:
         standing = [

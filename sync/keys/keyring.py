@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import (
 
 from sync.errors import ForgedError, MalformedError
 from sync.keys.own_keys import KeyPolicy, KeyPurpose, OwnKeys, Scope, parse_purpose
+from sync.schema.model import GROUPS
 from sync.segments.columnar import Value
 from sync.segments.sealing import (
     SUITE_X25519_SHA256_CHACHA20,
@@ -33,7 +34,7 @@ from sync.segments.sealing import (
     unwrap,
     wrap,
 )
-from sync.segments.segment import HUB
+from sync.segments.segment import HUB, Header
 
 _KEYS_MAX = 4096  # in memory; the rest is opened again when needed
 _GRANTS_TRIED_MAX = 8
@@ -96,6 +97,12 @@ class Keyring:
             self._keep(scope, name, key)
             return key
         return None
+
+    def key_of(self, cursor: sqlite3.Cursor, header: Header, place: int) -> DataKey | None:
+        """Return the key of one sealed body of a segment; None: not granted to this node."""
+        body = header.bodies[place]
+        scope = (header.log.origin, header.log.audience, GROUPS[body.group])
+        return self.key(cursor, scope, KeyId(body.key_id))
 
     def current(
         self,

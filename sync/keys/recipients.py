@@ -20,11 +20,11 @@ from sync.directory import Directory
 from sync.errors import RecipientError
 from sync.keys.keyring import Reader
 from sync.keys.releases import Record, Releases
-from sync.logs.oplog import Row
 from sync.schema.model import Group
 from sync.segments.columnar import Value
 from sync.segments.sealing import KEY_BYTES, DataKey, RecipientId, recipient_id, wrap
 from sync.segments.segment import HUB
+from sync.tables.row_check import Row
 
 TEXT_MAX = 80
 SEEN_MAX = 256
@@ -93,7 +93,10 @@ def fingerprint(public: bytes) -> str:
 
 
 class Recipients:
-    """Decides who reads what is sealed under keys of node ``origin``, whose own key is ``own``."""
+    """Decides who reads what is sealed under keys of node ``origin``, whose own key is ``own``.
+
+    ``changed``: there may be readers who lack grants; whoever seals grants them, and resets it.
+    """
 
     def __init__(
         self, origin: int, own: X25519PublicKey, directory: Directory, record: Record
@@ -103,6 +106,7 @@ class Recipients:
         self._directory = directory
         self._record = record
         self.releases = Releases(origin, directory, record)
+        self.changed = True
 
     def readers(self, cursor: sqlite3.Cursor, audience: str, group: Group) -> list[Reader]:
         """Return whom the keys of an audience's group are granted to, beside this node itself."""

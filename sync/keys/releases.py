@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 from sync.directory import Directory
 from sync.errors import RecipientError
-from sync.logs.oplog import Row
 from sync.schema.model import Group
 from sync.segments.sealing import recipient_id
 from sync.segments.segment import HUB
+from sync.tables.row_check import Row
 
 SEALED_GROUPS = (Group.HEALTH, Group.IDENTITY)
 _SEPARATOR = ", "

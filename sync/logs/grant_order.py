@@ -42,10 +42,6 @@ def let_grants_lead(cursor: sqlite3.Cursor, log: LogState) -> int:
     (last_row,) = cursor.execute("SELECT last_row FROM log WHERE id = ?", (log.id,)).fetchone()
     for number, (row, table_number) in enumerate(waiting, start=last_row + 1):
         move_row(cursor, BY_NUMBER[table_number], log, row, (log.id, number))
-        cursor.execute(
-            "UPDATE correction_applied SET row = ? WHERE log = ? AND row = ?",
-            (number, log.id, row),
-        )
     cursor.execute("UPDATE log SET last_row = last_row + ? WHERE id = ?", (len(waiting), log.id))
     _follow(cursor, log, [row for row, _ in waiting], last_row)
     return len(rows_after(cursor, BY_NUMBER[GRANT], log, log.sealed_row))

@@ -1,18 +1,20 @@
 """Incarnations: a node whose store was restored goes on in new logs and loses no row.
 
 What a restored node sealed before is what its peers hold, or they hold more of it: nothing is
-appended to logs of a former incarnation. Their missing ends come back from the peers; rows that
-were not sealed, or that no peer acknowledged before another head was found, are reissued: moved
-to the end of the log of the same audience and lane in the present incarnation.
+appended to logs of a former incarnation. Their missing ends come back from the peers. Rows that
+were not sealed, or that no peer acknowledged before another head was found, wait for that: those
+that the peers hold under the same numbers stay, the others are reissued, moved to the end of the
+log of the same audience and lane in the present incarnation.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sync.keys.keyring import Keyring
 from sync.logs.log_state import LogState, log_id_of, read_logs
 from sync.logs.oplog import event_school
 from sync.logs.pending_writes import (
+    forget_writes,
     move_writes,
     restore_writes,
     unsealed_writes,
@@ -20,13 +22,16 @@ from sync.logs.pending_writes import (
 )
 from sync.logs.receipts import Verdict, read_receipts
 from sync.logs.waiting_batches import Waiting, forget_waiting, leave_in_table
-from sync.schema import BY_NUMBER, TABLES
+from sync.schema import BY_NAME, BY_NUMBER, TABLES
 from sync.schema.model import GROUPS, Group, Kind, Lane, Table
 from sync.segments.body import unpack_tables
 from sync.segments.columnar import decode_column
-from sync.segments.sealing import KeyId, RandomBytes
+from sync.segments.sealing import RandomBytes
 from sync.segments.segment import FIRST_PREV, LogName, Segment, parse_segment
-from sync.store import index_positions
+from sync.tables.definition import index_positions
+
+ROW_MAX = 2**63 - 1
+_CORRECTION = BY_NAME["clock_correction"].number
 
 
 def open_incarnation(
@@ -54,22 +59,19 @@ def heed(
     contradictions: Sequence[tuple[LogState, Verdict, int]],
     present: int,
     random_bytes: RandomBytes,
-    now_ms: int,
 ) -> int:
     """Give way to a hub that holds another end of this school's logs; return the incarnation.
 
     ``contradictions`` are logs with the verdict and the last segment that both hold alike. What
-    the hub does not hold is reissued, in a new incarnation when a present log is concerned.
+    follows it here waits until the hub's end has come (:func:`reissue_settled`); a new incarnation
+    begins when a present log is concerned.
     """
     incarnation = present
     if any(log.name.incarnation == present for log, _, _ in contradictions):
         incarnation = begin_incarnation(cursor, random_bytes)
     for log, verdict, agreed in contradictions:
         if verdict is not Verdict.AHEAD:
-            give_way(cursor, keyring, log, agreed, incarnation, now_ms)
-        elif log.name.incarnation == present:
-            # These rows arose after what the hub holds of the log: they are none of its.
-            reissue(cursor, log, incarnation, now_ms)
+            take_back(cursor, keyring, log, agreed)
     return incarnation
 
 
@@ -81,8 +83,8 @@ def give_way(
     incarnation: int,
     now_ms: int,
 ) -> None:
-    """Take back a former log's segments after ``agreed`` and reissue their rows."""
-    _withdraw(cursor, keyring, old, min(agreed, old.stored))
+    """Take back a former log's segments after ``agreed``, which no peer takes, and reissue."""
+    take_back(cursor, keyring, old, agreed)
     (withdrawn,) = read_logs(cursor, "WHERE id = ?", old.id)
     reissue(cursor, withdrawn, incarnation, now_ms)
 
@@ -90,47 +92,64 @@ def give_way(
 def reissue_settled(
     cursor: sqlite3.Cursor, logs: Sequence[LogState], peer: int, incarnation: int, now_ms: int
 ) -> None:
-    """Reissue what these former logs did not seal, if this peer holds no more of them."""
+    """Reissue what these former logs did not seal, if this peer holds no more of them.
+
+    What it holds more comes back first, and shows which of these rows it has.
+    """
     receipts = read_receipts(cursor, peer)
     for log in logs:
         if log.id not in receipts or receipts[log.id].claimed <= log.stored:
             reissue(cursor, log, incarnation, now_ms)
 
 
-def reissue(cursor: sqlite3.Cursor, old: LogState, incarnation: int, now_ms: int) -> None:
-    """Move the rows of a former log that were not sealed to the present incarnation."""
+def reissue(
+    cursor: sqlite3.Cursor,
+    old: LogState,
+    incarnation: int,
+    now_ms: int,
+    *,
+    kept: Collection[int] = (),
+    last_row: int = ROW_MAX,
+) -> None:
+    """Move unsealed rows of a former log to the present incarnation, up to ``last_row``.
+
+    Not the ``kept`` ones, which are sealed there in a moment, as all up to ``last_row`` are then.
+    """
     name = LogName(old.name.origin, incarnation, old.name.audience, old.name.lane)
     new_id = log_id_of(cursor, name)
-    (last_row,) = cursor.execute("SELECT last_row FROM log WHERE id = ?", (new_id,)).fetchone()
+    (end,) = cursor.execute("SELECT last_row FROM log WHERE id = ?", (new_id,)).fetchone()
     tables = [table for table in TABLES if table.lane is name.lane]
     if old.last_row > old.sealed_row:
         index_positions(cursor, tables)
     waiting = sorted(
         (row, table.number)
         for table in tables
-        for row in rows_after(cursor, table, old, old.sealed_row)
+        for row in rows_after(cursor, table, old, old.sealed_row, last_row)
+        if row not in kept
     )
-    for new_row, (row, number) in enumerate(waiting, start=last_row + 1):
+    for new_row, (row, number) in enumerate(waiting, start=end + 1):
         if not waits_apart(BY_NUMBER[number]):
             move_row(cursor, BY_NUMBER[number], old, row, (new_id, new_row))
-    move_writes(
-        cursor, old, new_id, {row: new for new, (row, _) in enumerate(waiting, last_row + 1)}
-    )
-    forget_waiting(cursor, old.id, old.last_row)
+    move_writes(cursor, old, new_id, {row: new for new, (row, _) in enumerate(waiting, end + 1)})
     if waiting:
-        leave_in_table(cursor, new_id, last_row + len(waiting))
+        leave_in_table(cursor, new_id, end + len(waiting))
     cursor.execute(
         "UPDATE log SET last_row = ?, last_stamp = max(last_stamp, ?),"
         " unsealed_since_ms = coalesce(unsealed_since_ms, ?) WHERE id = ?",
-        (last_row + len(waiting), old.last_stamp, now_ms, new_id),
+        (end + len(waiting), old.last_stamp, now_ms, new_id),
     )
+    if last_row < old.last_row:
+        return
+    forget_writes(cursor, old.id, old.last_row)
+    forget_waiting(cursor, old.id, old.last_row)
     cursor.execute(
         "UPDATE log SET last_row = sealed_row, unsealed_since_ms = NULL WHERE id = ?", (old.id,)
     )
 
 
-def _withdraw(cursor: sqlite3.Cursor, keyring: Keyring, old: LogState, agreed: int) -> None:
+def take_back(cursor: sqlite3.Cursor, keyring: Keyring, old: LogState, agreed: int) -> None:
     """Take back the segments of a former log after ``agreed``; their rows are unsealed again."""
+    agreed = min(agreed, old.stored)
     wires = cursor.execute(
         "SELECT wire FROM segment WHERE log = ? AND seq >= ? ORDER BY seq", (old.id, max(agreed, 1))
     ).fetchall()
@@ -156,14 +175,12 @@ def _restore_writes(
     cursor: sqlite3.Cursor, keyring: Keyring, log_id: int, segment: Segment
 ) -> None:
     """Let the writes to tables with two writers that a withdrawn segment holds wait again."""
-    log = segment.header.log
-    if segment.is_hollow or log.lane is Lane.SNAPSHOT:
+    if segment.is_hollow or segment.header.log.lane is Lane.SNAPSHOT:
         return  # what a checkpoint covers is not taken back
     for place, body in enumerate(segment.header.bodies):
-        group = GROUPS[body.group]
-        if group is not Group.DISTRICT:
+        if GROUPS[body.group] is not Group.DISTRICT:
             continue
-        key = keyring.key(cursor, (log.origin, log.audience, group), KeyId(body.key_id))
+        key = keyring.key_of(cursor, segment.header, place)
         if key is None:
             continue  # a clone's, that was never opened here; its maker reissues it
         for columns in unpack_tables(segment.open(place, key)):
@@ -181,20 +198,22 @@ def _restore_writes(
             restore_writes(cursor, log_id, Waiting(table, rows, decoded))
 
 
-def rows_after(cursor: sqlite3.Cursor, table: Table, log: LogState, row: int) -> list[int]:
+def rows_after(
+    cursor: sqlite3.Cursor, table: Table, log: LogState, row: int, last_row: int = ROW_MAX
+) -> list[int]:
     """Return the numbers of a table's rows in a log of this node's that follow ``row``."""
     if waits_apart(table):
         waiting = unsealed_writes(cursor, log.id, table, row)
-        return [number for batch in waiting for number in batch.rows]
+        return [number for batch in waiting for number in batch.rows if number <= last_row]
     if table.kind is Kind.EVENT:
         found = cursor.execute(
-            f"SELECT row FROM {table.name} WHERE school = ? AND log = ? AND row > ?",  # noqa: S608 - names are the schema's
-            (event_school(log.name), log.id, row),
+            f"SELECT row FROM {table.name} WHERE school = ? AND log = ? AND row > ? AND row <= ?",  # noqa: S608 - names are the schema's
+            (event_school(log.name), log.id, row, last_row),
         )
     else:
         found = cursor.execute(
-            f"SELECT row FROM {table.name} WHERE log = ? AND row > ?",  # noqa: S608 - names are the schema's
-            (log.id, row),
+            f"SELECT row FROM {table.name} WHERE log = ? AND row > ? AND row <= ?",  # noqa: S608 - names are the schema's
+            (log.id, row, last_row),
         )
     return [number for (number,) in found]
 
@@ -202,7 +221,10 @@ def rows_after(cursor: sqlite3.Cursor, table: Table, log: LogState, row: int) ->
 def move_row(
     cursor: sqlite3.Cursor, table: Table, old: LogState, row: int, to: tuple[int, int]
 ) -> None:
-    """Give a row that waits to be sealed another place: a log's number in the store, and a row."""
+    """Give a row that waits to be sealed another place: a log's number in the store, and a row.
+
+    What a correction has moved here already it does not move again under its other number.
+    """
     if table.kind is Kind.EVENT:
         cursor.execute(
             f"UPDATE {table.name} SET log = ?, row = ? WHERE school = ? AND log = ? AND row = ?",  # noqa: S608 - names are the schema's
@@ -211,6 +233,11 @@ def move_row(
     else:
         cursor.execute(
             f"UPDATE {table.name} SET log = ?, row = ? WHERE log = ? AND row = ?",  # noqa: S608 - names are the schema's
+            (*to, old.id, row),
+        )
+    if table.number == _CORRECTION:
+        cursor.execute(
+            "UPDATE correction_applied SET log = ?, row = ? WHERE log = ? AND row = ?",
             (*to, old.id, row),
         )
 

@@ -6,10 +6,7 @@ from functools import partial
 from typing import cast
 
 from sync.clock import HybridClock, Stamp
-from sync.folding.merge import TOMBSTONE, insert_event_sql, upsert_state_sql
-from sync.folding.merged_rows import Writes, merge_writes
-from sync.history.tombstones import explicit_writes
-from sync.logs.bulk_rows import execute_rows
+from sync.logs.explicit_writes import explicit_writes
 from sync.logs.pending_writes import (
     DELETED_FIELD,
     HLC_FIELD,
@@ -17,12 +14,15 @@ from sync.logs.pending_writes import (
     SCHOOL_FIELD,
     store_writes,
 )
-from sync.logs.row_check import ROW_BYTES_MAX, CheckedRows, Row, checked_rows, places_alike
 from sync.logs.waiting_batches import Waiting, keep_waiting
 from sync.schema import BY_NAME
 from sync.schema.model import Kind, Owner, Table
 from sync.segments.columnar import Value
 from sync.segments.segment import LogName
+from sync.tables.bulk_rows import execute_rows
+from sync.tables.merge import TOMBSTONE, insert_event_sql, upsert_state_sql
+from sync.tables.merged_rows import Writes, merge_writes
+from sync.tables.row_check import ROW_BYTES_MAX, CheckedRows, Row, checked_rows, places_alike
 
 __all__ = [
     "DELETED_FIELD",

@@ -98,12 +98,16 @@ def unsealed_writes(
 def move_writes(
     cursor: sqlite3.Cursor, log: LogState, to_log_id: int, numbers: Mapping[int, int]
 ) -> None:
-    """Let what waits in a log wait in another; ``numbers`` are its rows there, by those here."""
+    """Let some of what waits in a log wait in another, under ``numbers`` there by those here.
+
+    It is left here as well, for :func:`forget_writes`.
+    """
     for table in filter(waits_apart, TABLES):
         for waiting in unsealed_writes(cursor, log.id, table, log.sealed_row):
-            rows = [numbers[row] for row in waiting.rows]
-            store_writes(cursor, to_log_id, replace(waiting, rows=rows))
-    forget_writes(cursor, log.id, log.last_row)
+            moved = waiting.at([place for place, row in enumerate(waiting.rows) if row in numbers])
+            if moved.rows:
+                rows = [numbers[row] for row in moved.rows]
+                store_writes(cursor, to_log_id, replace(moved, rows=rows))
 
 
 def forget_writes(cursor: sqlite3.Cursor, log_id: int, last_row: int) -> None:

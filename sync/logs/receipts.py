@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from sync.logs.log_state import HEAD_BYTES, Holding, LogState
-from sync.segments.segment import parse_segment
+from sync.logs.stored_segments import read_segment
 
 _TOLD_AGAIN_MS = 60_000  # how old the moment of an unchanged figure may become
 
@@ -35,12 +35,10 @@ def compare(cursor: sqlite3.Cursor, log: LogState, told: Holding) -> Verdict:
         return Verdict.AHEAD
     head = log.head
     if told.stored < log.stored:
-        found = cursor.execute(
-            "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log.id, told.stored)
-        ).fetchone()
-        if found is None:
+        segment = read_segment(cursor, log.id, told.stored)
+        if segment is None:
             return Verdict.AGREES  # nothing to compare with
-        head = parse_segment(found[0]).header_digest
+        head = segment.header_digest
     alike = not told.stored or head[:HEAD_BYTES] == told.head
     return Verdict.AGREES if alike else Verdict.DIVERGED
 

@@ -1,7 +1,7 @@
 """Sealing: waiting rows of own logs become signed segments, and keys find their readers."""
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,13 +9,14 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sync.clock import HybridClock
-from sync.keys.keyring import GrantRow, Keyring, Reader
+from sync.keys.keyring import Grant, Keyring, Reader
 from sync.keys.own_keys import KeyPurpose, Scope
 from sync.keys.recipients import Recipients
 from sync.logs.grant_order import GRANT, are_grants_waiting, let_grants_lead
 from sync.logs.log_state import LogState, find_log, log_id_of, read_logs
 from sync.logs.oplog import Row
 from sync.logs.pending_writes import forget_writes
+from sync.logs.stored_segments import store_wire
 from sync.logs.unsealed import Batch, collect
 from sync.logs.waiting_batches import forget_waiting
 from sync.schema import BY_NUMBER
@@ -67,7 +68,7 @@ class Store(Protocol):
 
 
 class Sealer:
-    """Seals the logs of one node; ``readers_changed`` is set when new readers may be known."""
+    """Seals the logs of one node."""
 
     def __init__(
         self,
@@ -88,7 +89,6 @@ class Sealer:
         self._random_bytes = random_bytes
         self._recipients = recipients
         self._store = store
-        self.readers_changed = True
 
     def seal_due(
         self, incarnation: int, policy: SealPolicy, segments_max: int = SEGMENTS_MAX
@@ -179,7 +179,7 @@ class Sealer:
             rows_max = max(1, min(rows - 1, rows * SEGMENT_BYTES_MAX // len(wire)))
         now_ms = self._clock.now_ms()
         seq = present.stored + 1
-        cursor.execute("INSERT INTO segment VALUES (?, ?, ?)", (log.id, seq, wire))
+        store_wire(cursor, log.id, seq, wire)
         forget_writes(cursor, log.id, batch.last_row)
         forget_waiting(cursor, log.id, batch.last_row)
         cursor.execute(
@@ -273,7 +273,7 @@ class Sealer:
         if len(wire) > SEGMENT_BYTES_MAX:
             return None
         segment = parse_segment(wire)
-        cursor.execute("INSERT INTO segment VALUES (?, ?, ?)", (log_id, place.seq, wire))
+        store_wire(cursor, log_id, place.seq, wire)
         cursor.execute(
             "UPDATE log SET stored = ?1, applied = ?1, head = ?2, last_row = ?3, sealed_row = ?3,"
             " last_stamp = max(last_stamp, ?4), stored_ms = ?5 WHERE id = ?6",
@@ -299,11 +299,11 @@ class Sealer:
             scope,
             log.incarnation,
             readers,
-            self.recorder(cursor),
+            self.grant_within(cursor),
             self._clock.now_ms(),
         )
 
-    def recorder(self, cursor: sqlite3.Cursor) -> Callable[[str, list[GrantRow]], None]:
+    def grant_within(self, cursor: sqlite3.Cursor) -> Grant:
         """Return what records grants in the cursor's transaction."""
         return lambda audience, rows: self._store.record_within(cursor, "key_grant", rows, audience)
 
@@ -312,7 +312,7 @@ class Sealer:
 
         A store of many keys is gone through in several transactions.
         """
-        if not self.readers_changed:
+        if not self._recipients.changed:
             return
         with self._store.transaction() as cursor:
             self._recipients.note_seen(cursor, self._clock.now_ms())
@@ -320,7 +320,7 @@ class Sealer:
         for start in range(0, len(held), _KEYS_A_TRANSACTION):
             with self._store.transaction() as cursor:
                 self._grant_missing(cursor, held[start : start + _KEYS_A_TRANSACTION])
-        self.readers_changed = False
+        self._recipients.changed = False
 
     def _grant_missing(
         self, cursor: sqlite3.Cursor, keys: Sequence[tuple[KeyPurpose, KeyId]]
@@ -330,5 +330,5 @@ class Sealer:
             scope = purpose.audience, purpose.group
             if scope not in readers:
                 readers[scope] = self._recipients.readers(cursor, *scope)
-            grant = self.recorder(cursor)
+            grant = self.grant_within(cursor)
             self._keyring.grant_missing(cursor, purpose, name, readers[scope], grant)

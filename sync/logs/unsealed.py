@@ -10,12 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
+from sync.logs.log_state import LogState
 from sync.logs.oplog import event_school
 from sync.logs.pending_writes import (
     DELETED_FIELD,
     HLC_FIELD,
     SCHOOL_FIELD,
     read_writes,
+    unsealed_writes,
     waits_apart,
 )
 from sync.logs.waiting_batches import (
@@ -30,7 +32,7 @@ from sync.schema.model import GROUPS, Group, Kind, Table
 from sync.segments.body import TEXT_MAX, TableColumns, text_length
 from sync.segments.columnar import Value, decode_column
 from sync.segments.segment import LogName
-from sync.store import index_positions
+from sync.tables.definition import index_positions
 
 _TEXT_MAX = TEXT_MAX // 2
 """What one batch's cells may hold; a receiver expands twice as much."""
@@ -117,6 +119,21 @@ def collect(
         first_stamp=min(max(min(stamps, default=stamp), 1), stamp),
         last_stamp=last_stamp,
     )
+
+
+def read_waiting_rows(
+    cursor: sqlite3.Cursor, log: LogState, table: Table, last_row: int
+) -> list[Waiting]:
+    """Return what waits of a table in a log up to a row, events and states as they stand."""
+    if last_row <= log.sealed_row or log.last_row <= log.sealed_row:
+        return []
+    if waits_apart(table):
+        parts = unsealed_writes(cursor, log.id, table, log.sealed_row)
+    else:
+        index_positions(cursor, [table])
+        rows_max = last_row - log.sealed_row
+        parts = _unsealed(cursor, table, log.id, log.name, log.sealed_row, rows_max)
+    return [until for part in parts if (until := part.until(last_row)).rows]
 
 
 def _events(

@@ -61,6 +61,14 @@ class Waiting:
         columns = {number: values[start:end] for number, values in self.columns.items()}
         return Waiting(self.table, self.rows[start:end], columns)
 
+    def at(self, places: Sequence[int]) -> "Waiting":
+        if len(places) == len(self.rows):
+            return self
+        columns = {
+            number: [values[place] for place in places] for number, values in self.columns.items()
+        }
+        return Waiting(self.table, [self.rows[place] for place in places], columns)
+
 
 @dataclass(frozen=True, slots=True)
 class WaitingBatch:

@@ -6,17 +6,18 @@ forgotten, and compares the result with the hub's.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from sync.errors import MalformedError
-from sync.folding.fold import digest_tables
 from sync.persons.vault import VaultContents
 from sync.schema import TABLES
 from sync.schema.model import Audience, Group, Lane, Owner, Table
-from sync.segments.segment import HUB, LogName, check_log_name
+from sync.segments.segment import HUB, LogName, check_log_name, parse_segment
+from sync.segments.signing import SignerId
+from sync.tables.digests import digest_tables
 
 PICTURE_BYTES_MAX = 1024 * 1024
 GROUPS_COMPARED = (Group.DISTRICT, Group.GRANT)
@@ -166,6 +167,30 @@ def erased_persons(cursor: sqlite3.Cursor, school: int) -> dict[int, int]:
     return dict(rows)
 
 
+def forgotten_here(
+    cursor: sqlite3.Cursor, node: tuple[int, int, SignerId], persons: Collection[int]
+) -> dict[int, int]:
+    """Return when the box of ``node`` forgot those of ``persons`` whom its logs call erased.
+
+    ``node`` is origin, present incarnation and signer. What another box of the school signed does
+    not count: the hub can certify one of its own making, and must not command an erasure.
+    """
+    origin, incarnation, signer = node
+    rows = cursor.execute(
+        "SELECT e.person, e.at_ms, e.row, l.id, l.incarnation FROM erasure e"
+        " JOIN log l ON l.id = e.log WHERE e.school = ?1 AND l.origin = ?1",
+        (origin,),
+    ).fetchall()
+    found: dict[int, int] = {}
+    for person, at_ms, row, log, written_in in rows:
+        if person not in persons or person in found:
+            continue
+        by = _signer_of(cursor, log, row)
+        if by == signer or (by is None and written_in == incarnation):
+            found[person] = at_ms
+    return found
+
+
 def known_persons(cursor: sqlite3.Cursor, school: int) -> list[int]:
     """Return every ordinal that the school's logs ever gave away."""
     rows = cursor.execute("SELECT person FROM person WHERE school = ?", (school,)).fetchall()
@@ -186,6 +211,15 @@ def back_again(contents: VaultContents, erased: frozenset[int]) -> frozenset[int
 def _is_compared(table: Table) -> bool:
     """Leave out what the hub tells lessons of which the school may have no part any more."""
     return table.audience is not Audience.LESSON or table.owner is Owner.SCHOOL
+
+
+def _signer_of(cursor: sqlite3.Cursor, log: int, row: int) -> bytes | None:
+    """Return who signed a row's segment, None while none holds it."""
+    for (wire,) in cursor.execute("SELECT wire FROM segment WHERE log = ? ORDER BY seq", (log,)):
+        header = parse_segment(wire).header
+        if header.first_row <= row <= header.last_row:
+            return header.signer
+    return None
 
 
 def _stored(mine: dict[LogName, LogHeld], log: LogName) -> int:

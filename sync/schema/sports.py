@@ -2,6 +2,8 @@
 
 from sync.schema.model import Audience, Lane, Owner, events, states
 
+# density is the group's. Figures are null when the bands told too little; coverage says how much.
+# ends_ms is null while the lesson goes on.
 EXERCISE_SESSION = states(
     50,
     "exercise_session",
@@ -16,6 +18,12 @@ EXERCISE_SESSION = states(
     density REAL district
     intensity_bpm REAL district
     coverage REAL district
+    individual_density REAL district
+    pupils INTEGER district
+    told INTEGER district
+    reached INTEGER district
+    teacher TEXT district
+    alarm_bpm INTEGER district
     """,
 )
 HEART_RATE = events(
@@ -27,6 +35,7 @@ HEART_RATE = events(
     at_ms INTEGER health
     person INTEGER health
     bpm INTEGER health
+    moving INTEGER health
     """,
 )
 FITNESS_RESULT = events(
@@ -40,6 +49,7 @@ FITNESS_RESULT = events(
     station TEXT district
     result REAL district
     unit TEXT district
+    source TEXT district
     """,
 )
 SCORING_TABLE = states(
@@ -55,5 +65,18 @@ SCORING_TABLE = states(
     bounds TEXT district
     """,
 )
+# Who wears which band in a lesson.
+BAND_WORN = states(
+    54,
+    "band_worn",
+    Lane.BULK,
+    Audience.SCHOOL,
+    Owner.SCHOOL,
+    """
+    session TEXT district key
+    band TEXT district key
+    person INTEGER district
+    """,
+)
 
-TABLES = (EXERCISE_SESSION, HEART_RATE, FITNESS_RESULT, SCORING_TABLE)
+TABLES = (EXERCISE_SESSION, HEART_RATE, FITNESS_RESULT, SCORING_TABLE, BAND_WORN)

@@ -2,6 +2,7 @@
 
 from sync.schema.model import Audience, Lane, Owner, events, states
 
+# alarm is the kind; incident names it in alarm_step and alarm_answer. A drill is one of its own.
 ALARM = events(
     70,
     "alarm",
@@ -13,8 +14,12 @@ ALARM = events(
     alarm TEXT district
     place TEXT district
     drill INTEGER district
+    incident TEXT district
+    circuit TEXT district
     """,
 )
+# What a drill came to, once it has ended: of the screens told, how many confirmed it, and when the
+# last of them did.
 DRILL = events(
     71,
     "drill",
@@ -26,6 +31,9 @@ DRILL = events(
     screens INTEGER district
     acknowledged INTEGER district
     slowest_ms INTEGER district
+    incident TEXT district
+    ended_ms INTEGER district
+    led_by TEXT district
     """,
 )
 # One row a recipient. The audience of the log it stands in is the audience of the key.

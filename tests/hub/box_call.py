@@ -11,8 +11,8 @@ from edge.hub_stream import HubStream, HubUnreachableError, hub_stream
 from provisioning.identity import Identity
 from provisioning.tls import box_client_context
 from sync.exchange.conversation import Conversation, Heard
+from sync.exchange.message import Message
 from sync.exchange.pacing import Pace
-from sync.exchange.session import Message
 from sync.node import Node, NodeKeys
 from sync.segments.segment import HUB
 from sync.store import open_store

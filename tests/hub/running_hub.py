@@ -21,9 +21,9 @@ from provisioning.claim import claim
 from provisioning.identity import Identity
 from provisioning.tls import box_client_context
 from sync.exchange.session import Session
-from sync.folding.fold import HUB
 from sync.logs.oplog import Row
 from sync.node import Node, NodeKeys
+from sync.segments.segment import HUB
 from sync.segments.signing import SignerId, signer_id
 from sync.store import connect_readonly, open_store
 

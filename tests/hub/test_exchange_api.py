@@ -14,8 +14,10 @@ from edge.hub_stream import HubUnreachableError
 from hub import exchange_api, server
 from hub.exchange_api import SHORT_BYTES, STREAMS_OF_A_SCHOOL_MAX, ExchangeDesk
 from sync.exchange import conversation
+from sync.exchange.conversation import LONG_BYTES
 from sync.exchange.framing import STREAM_VERSION, frame
-from sync.exchange.session import CREDIT_BYTES, EVERY_LANE, FIRST_BYTES_MAX, MESSAGE_BYTES_MAX
+from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX, MESSAGE_BYTES_MAX
+from sync.exchange.session import EVERY_LANE
 from sync.logs.oplog import Row
 from sync.schema.model import Lane
 from sync.segments.varints import pack_uint
@@ -110,16 +112,25 @@ async def test_an_idle_box_that_asks_is_answered_in_six_bytes(tmp_path: Path) ->
             assert box.stream.received_bytes - before == 1
 
 
-async def test_a_box_has_its_receipt_without_asking(tmp_path: Path) -> None:
+async def test_a_receipt_waits_for_company_unless_more_waits_or_much_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "RECEIPT_MS", 3_600_000)
     async with running_hub(tmp_path / "hub") as hub:
         identity = await hub.enrol(17, tmp_path)
         async with calling(hub, identity, tmp_path / "store") as box:
             await _until_quiet(box)
             box.node.record("card_tap", [{"at_ms": 1}])
             await box.speak()
-            assert box.conversation.under_way != {}
+            await until(lambda: hub.rows("SELECT at_ms FROM card_tap") == [(1,)])
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await box.stream.receive()
+            box.node.record("device_event", long_rows(12))
+            await box.speak()
+            assert sum(box.conversation.under_way.values()) > LONG_BYTES
             told = await box.next_message()
-            assert Lane.ATTENDANCE in {each.log.lane for each in told.have}
+            assert {each.log.lane for each in told.have} >= {Lane.ATTENDANCE, Lane.TELEMETRY}
             assert box.conversation.under_way == {}
 
 

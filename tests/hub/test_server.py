@@ -10,11 +10,11 @@ from cryptography import x509
 
 from edge.hub_stream import HubUnreachableError
 from hub import server
-from hub.errors import HubSetupError
 from hub.exchange_api import Heartbeat
 from hub.lesson.timetable import Row
 from hub.server import HubServer, open_hub, run_hub
 from provisioning.box_keys import new_box_keys
+from provisioning.errors import SetupError
 from provisioning.join_code import parse_join_code
 from sync.errors import RowError
 from sync.store import connect_readonly
@@ -125,7 +125,7 @@ def test_processes_that_open_a_new_hub_at_once_make_one_authority(tmp_path: Path
 
 async def test_a_second_hub_on_the_folder_is_refused_with_the_remedy(tmp_path: Path) -> None:
     async with running_hub(tmp_path) as hub:
-        with pytest.raises(HubSetupError, match="another hub runs on this folder; stop it"):
+        with pytest.raises(SetupError, match="another hub runs on this folder; stop it"):
             await run_hub(hub.config, hub.now_ms)
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from sync.logs.log_state import LogState
@@ -31,8 +32,11 @@ class Books:
                 node.seal_all()
             self._sealed[machine.name] = machine.written()
 
-    def lacking(self, machine: Machine) -> str:
-        """Return what a box or the hub still lacks that the other would give it, or nothing."""
+    def lacking(self, machine: Machine, silent: AbstractSet[int] = frozenset()) -> str:
+        """Return what a box or the hub still lacks that the other would give it, or nothing.
+
+        Of a school in ``silent`` a further box holds no line now.
+        """
         if machine.origin in self.world.hostile:
             return ""
         hub, logs = self.logs(self.world.hub), self.logs(machine)
@@ -41,10 +45,12 @@ class Books:
             if name not in hub and name.origin != machine.origin:
                 continue  # a copy at a third party, which nobody asks
             here, there = logs.get(name), hub.get(name)
-            if any(log is not None and log.frozen for log in (here, there)):
-                continue
             if here is not None and here.last_row > here.sealed_row:
                 return f"{machine.name} has unsealed rows in {name}"
+            if any(log is not None and log.frozen for log in (here, there)):
+                continue
+            if waits_for_twin(name, machine, here, there, silent):
+                continue
             if cursors(here) != cursors(there):
                 return f"{name}: {machine.name} has {cursors(here)}, the hub {cursors(there)}"
             if here is not None and there is not None and here.head != there.head:
@@ -62,7 +68,7 @@ class Books:
     def told(self, machine: Machine, peer: int) -> dict[int, tuple[int, int]]:
         """Return what a node was told that its peer has, by its own numbers of logs."""
         with machine.healthy(), machine.at_work() as node:
-            return node.peer_cursors(peer)
+            return node.peers.cursors(peer)
 
     def _shared_by_hub(self, school: int) -> list[LogName]:
         logs = self.logs(self.world.hub)
@@ -85,6 +91,25 @@ class Books:
         return (
             parties if not name.audience.startswith("l") or name.origin in {HUB, *parties} else ()
         )
+
+
+def waits_for_twin(
+    name: LogName,
+    machine: Machine,
+    here: LogState | None,
+    there: LogState | None,
+    silent: AbstractSet[int],
+) -> bool:
+    """Tell whether the twin of a log's origin may have what is needed to go on: its end, or a key.
+
+    What a box itself wrote and the hub lacks waits for nobody. What a third party alone has, for
+    the hub and the origin lost their disks, waits for good.
+    """
+    if name.origin not in {machine.origin, HUB} and cursors(here) > cursors(there):
+        return True
+    if name.origin not in silent:
+        return False
+    return machine.origin != name.origin or cursors(here) < cursors(there)
 
 
 def cursors(log: LogState | None) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from sync.exchange.session import Message
+from sync.exchange.message import Message
 from sync.logs.log_state import HEAD_BYTES, Holding
 from sync.schema.model import Group, Lane
 from sync.segments.sealing import DataKey, key_id

@@ -4,13 +4,14 @@ Boxes and hub speak as the product does, by conversations and packed frames. No 
 line is made anew; there is only time, with the questions that it brings.
 """
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from sync.exchange.conversation import HEARTBEAT_MS, Conversation
 from sync.exchange.framing import FrameReader
 from sync.exchange.pacing import Pace
 from sync.segments.segment import HUB
-from tests.simulation.books import Books, BrokenInvariantError, cursors
+from tests.simulation.books import Books, BrokenInvariantError, cursors, waits_for_twin
 from tests.simulation.machine import Machine
 from tests.simulation.world import World
 
@@ -71,6 +72,7 @@ def be_idle(world: World, books: Books, absent: int | None = None) -> None:
     """
     # Of twins, who have one certificate, the hub lets one speak at a time.
     boxes = {each.origin: each for each in reversed(world.boxes())}
+    silent = frozenset(each.origin for each in world.boxes() if boxes[each.origin] is not each)
     honest = [boxes[origin] for origin in sorted(boxes) if origin not in {absent, *world.hostile}]
     lines = [_connect(world, each) for each in honest]
     until_ms = world.district.now + QUIET_MS
@@ -85,7 +87,7 @@ def be_idle(world: World, books: Books, absent: int | None = None) -> None:
                 if line.speak():
                     spoke.append(line)
             awake = lines if world.hub.written() != before else spoke
-        standing = next(filter(None, (_standing(world, books, line) for line in lines)), "")
+        standing = next(filter(None, (_standing(books, line, silent) for line in lines)), "")
         if not standing:
             return
         due_ms = min(line.due_ms() for line in lines)
@@ -105,11 +107,15 @@ def _connect(world: World, machine: Machine) -> _Line:
     return _Line(world, machine, edge, desk)
 
 
-def _standing(world: World, books: Books, line: _Line) -> str:
-    """Return what is still under way between a box and the hub, or nothing."""
-    machine, hub = line.machine, world.hub
-    lacking = books.lacking(machine)
-    if lacking or sum(each.origin == machine.origin for each in world.boxes()) > 1:
+def _standing(books: Books, line: _Line, silent: AbstractSet[int]) -> str:
+    """Return what is still under way between a box and the hub, or nothing.
+
+    Of schools in ``silent`` a further box stands without a line.
+    """
+    world, machine = line.world, line.machine
+    hub = world.hub
+    lacking = books.lacking(machine, silent)
+    if lacking or machine.origin in silent:
         return lacking  # of twins the hub hears now one, now the other
     ours, theirs = books.logs(machine), books.logs(hub)
     told_here, told_there = books.told(machine, HUB), books.told(hub, machine.origin)
@@ -117,6 +123,8 @@ def _standing(world: World, books: Books, line: _Line) -> str:
         here, there = ours[name], theirs[name]
         if here.frozen or there.frozen or name.origin in world.hostile:
             continue
+        if waits_for_twin(name, machine, here, there, silent):
+            continue  # what the hub is told ahead of it is no receipt yet
         if name.origin == machine.origin and told_here.get(here.id) != cursors(there):
             return f"{machine.name} does not know that the hub has {cursors(there)} of {name}"
         if name.origin != machine.origin and told_there.get(there.id) != cursors(here):

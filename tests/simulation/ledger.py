@@ -63,6 +63,7 @@ class Ledger:
     _segments: dict[tuple[LogName, int, bytes], _Seen] = field(default_factory=dict)
     _digests: dict[bytes, _Seen] = field(default_factory=dict)
     _told: dict[tuple[str, int, str, LogName], tuple[int, int]] = field(default_factory=dict)
+    _most_told: dict[tuple[int, int, LogName], int] = field(default_factory=dict)
 
     def begin_batch(self) -> int:
         return next(self._batches)
@@ -92,6 +93,8 @@ class Ledger:
     def see_vector(self, sender: Machine, peer: int, told: Sequence[Holding]) -> None:
         """Note receipts; a cursor that was told before is not told lower again."""
         for holding in told:
+            place = sender.origin, peer, holding.log
+            self._most_told[place] = max(holding.stored, self._most_told.get(place, 0))
             if holding.log.origin != sender.origin:
                 self._check_rise(sender, peer, holding)
             seen = self._segments.get((holding.log, holding.stored, holding.head))
@@ -100,6 +103,10 @@ class Ledger:
                 for serial in seen.serials:
                     self.entries[serial].acknowledged = True
                 seen = self._digests.get(seen.prev) if seen.prev != FIRST_PREV else None
+
+    def most_told(self, sender: int, peer: int, log: LogName) -> int:
+        """Return the most segments of a log that a node ever told a peer it holds."""
+        return self._most_told.get((sender, peer, log), 0)
 
     def _check_rise(self, sender: Machine, peer: int, holding: Holding) -> None:
         name = (sender.name, sender.lives, str(peer), holding.log)

@@ -174,6 +174,11 @@ class Machine:
         """Return a copy as a back-up job makes it: sealed first, the WAL folded in."""
         with self.at_work() as node:
             node.seal_all()
+        return self.image()
+
+    def image(self) -> bytes:
+        """Return a copy of the store as it stands, whatever waits in it."""
+        with self.at_work():
             self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
             return self.disk.content(STORE)
 
@@ -181,6 +186,11 @@ class Machine:
         """Look into the store, as it stands for the node."""
         assert self._connection is not None
         return self._connection.execute(query, values).fetchall()
+
+    def reader(self) -> sqlite3.Connection:
+        """Return the running node's store, for parts of the box that only read it."""
+        assert self._connection is not None
+        return self._connection.as_sqlite3
 
     def written(self) -> tuple[Node, int]:
         """Return what differs whenever the running node has written to its store since."""

@@ -10,18 +10,24 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from edge import vault_keeper
+from hub.vault_shelf import VaultShelf
 from sync import node as node_module
+from sync import peers
 from sync.errors import ForkError
 from sync.exchange.conversation import Conversation, Heard
-from sync.folding import intake, merged_rows
 from sync.folding.fold import Folded, fold_body
-from sync.folding.intake import Intake
-from sync.folding.merge import Version, Write, merge_columns
+from sync.intake import bodies
+from sync.intake.admission import Admission
 from sync.keys.recipients import Recipients
 from sync.logs import sealer
+from sync.node import Node
+from sync.persons.vault_backup import VaultShare
 from sync.schema import BY_NAME
 from sync.schema.model import Kind, Table
 from sync.segments.segment import LogName, Place, build_segment
+from sync.tables import merged_rows
+from sync.tables.merge import Version, Write, merge_columns
 from tests.simulation import connection
 
 
@@ -86,7 +92,7 @@ def tombstones_dropped_at_once() -> Iterator[None]:
         return folded
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intake, "fold_body", fold)
+        patch.setattr(bodies, "fold_body", fold)
         yield
 
 
@@ -94,7 +100,7 @@ def tombstones_dropped_at_once() -> Iterator[None]:
 def fork_that_stops_a_neighbour() -> Iterator[None]:
     """A frozen log takes the other logs of its lane with it: the origin was forgotten."""
 
-    def freeze(self: Intake, name: LogName, reason: str) -> ForkError:
+    def freeze(self: Admission, name: LogName, reason: str) -> ForkError:
         error = _freeze(self, name, reason)
         self._cursor.execute(
             "UPDATE log SET frozen = ? WHERE lane = ? AND origin <> 0", (reason, int(name.lane))
@@ -102,7 +108,7 @@ def fork_that_stops_a_neighbour() -> Iterator[None]:
         return error
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Intake, "_freeze", freeze)
+        patch.setattr(Admission, "_freeze", freeze)
         yield
 
 
@@ -132,7 +138,44 @@ def revocation_that_ends_no_epoch() -> Iterator[None]:
 def school_that_is_not_taken_back() -> Iterator[None]:
     """The hub does not notice that an evicted school heeded its eviction."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(node_module, "note_return", lambda *_: None)
+        patch.setattr(peers, "note_return", lambda *_: None)
+        yield
+
+
+@contextmanager
+def eviction_that_is_not_heeded() -> Iterator[None]:
+    """A school that comes back goes on where it was, as if nobody had stopped waiting for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node_module, "heed_eviction", lambda *given: given[3][1])
+        yield
+
+
+@contextmanager
+def stick_that_anybody_signed() -> Iterator[None]:
+    """A courier's file is taken for its sender's because it is well-formed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Node, "verify", lambda *_: None)
+        yield
+
+
+@contextmanager
+def share_that_outlives_an_erasure() -> Iterator[None]:
+    """The hub gives the share that stands, whatever generation the box has to leave behind."""
+
+    def share_after(self: VaultShelf, school: int, after: int) -> VaultShare:
+        present = self._shares(school).current
+        return present or _share_after(self, school, after)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VaultShelf, "share_after", share_after)
+        yield
+
+
+@contextmanager
+def vault_that_hears_of_no_erasure() -> Iterator[None]:
+    """Who was forgotten stands in the logs, and a vault from before that is used as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vault_keeper, "forgotten_here", lambda *_: {})
         yield
 
 
@@ -147,6 +190,10 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         receipt_that_never_falls_due,
         revocation_that_ends_no_epoch,
         school_that_is_not_taken_back,
+        eviction_that_is_not_heeded,
+        stick_that_anybody_signed,
+        share_that_outlives_an_erasure,
+        vault_that_hears_of_no_erasure,
     )
 }
 
@@ -154,5 +201,6 @@ _build: Callable[..., bytes] = build_segment
 _merge = merge_columns
 _win_sql = merged_rows._win_alike_sql
 _fold: Callable[..., Folded] = fold_body
-_freeze = Intake._freeze
+_freeze = Admission._freeze
 _hear = Conversation.hear
+_share_after = VaultShelf.share_after

@@ -71,6 +71,7 @@ def _run(world: World, size: Size) -> Account:
             f"again: make simulate SEED={world.seed} SCHOOLS={size.schools}"
         ) from error
     finally:
+        storm.pupils.close()
         for machine in world.machines.values():
             machine.scrap()
     return Account(
@@ -109,6 +110,7 @@ def _live(world: World, storm: Storm, size: Size) -> None:
         settle(world)
         check_quiet(world, storm.cloned)
         storm.readers.check(storm.cloned)
+        storm.check_pupils()
         pause = chance.random()
         if pause < _BOUNDINGS:
             storm.bound_all_histories()

@@ -13,6 +13,7 @@ from tests.simulation.courier import Courier
 from tests.simulation.disk import Survival
 from tests.simulation.ledger import held_serials
 from tests.simulation.machine import DownError, Machine
+from tests.simulation.pupils import Belongings, Pupils
 from tests.simulation.readers import Readers
 from tests.simulation.skew import older_store
 from tests.simulation.world import World
@@ -21,6 +22,8 @@ from tests.sync.district import empty_store
 _HOUR_MS = 3_600_000
 _BACKUPS_KEPT = 3
 _THINKS_AGAIN = 0.7
+_SET_BACK = 0.3
+"""Share of what happens at a school's office that a copy of its box does not know of soon after."""
 HISTORY = HistoryPolicy(written_bytes=1, apart_ms=10_000, retention_ms=60_000)
 """Checkpoints as often as storms come, and backups as old as that allows."""
 
@@ -32,13 +35,15 @@ class Storm:
     world: World
     kinds: list[str] = field(default_factory=list)
     cloned: set[int] = field(default_factory=set)
-    backups: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
+    backups: dict[str, list[tuple[int, bytes, Belongings]]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     courier: Courier = field(init=False)
     readers: Readers = field(init=False)
+    pupils: Pupils = field(init=False)
 
     def __post_init__(self) -> None:
         self.courier, self.readers = Courier(self.world), Readers(self.world)
+        self.pupils = Pupils(self.world, HISTORY.retention_ms)
 
     def begin(self, every_ms: int) -> None:
         """Draw this storm's kinds; one fault happens about each ``every_ms``."""
@@ -66,6 +71,16 @@ class Storm:
                 self._take_steps(machine, 100_000)
             settle(self.world, everyone=False)
 
+    def check_pupils(self) -> None:
+        """At a quiet point: let erasures come to their end, and see what still opens."""
+        self.pupils.come_home()
+        forgotten = self.pupils.check(self.cloned, self._hub_backups)
+        if forgotten:
+            self.counts["forgotten"] = forgotten
+
+    def _hub_backups(self) -> list[Belongings]:
+        return [belongings for _, belongings in self._kept(self.world.hub)]
+
     def _victims(self) -> list[Machine]:
         """Return machines to choose among; the hub is hit as often as all boxes together are."""
         boxes = self.world.boxes()
@@ -86,6 +101,7 @@ class Storm:
             "restore": self._restore,
             "wipe": self._wipe,
             "clone": self._clone,
+            "set back": self._set_back,
             "coincidence": self._coincide,
             "history": self._bound_history,
             "stick": lambda machine: self._attempt(machine, lambda: self.courier.export(machine)),
@@ -93,6 +109,7 @@ class Storm:
                 machine, lambda: self.courier.deliver(machine)
             ),
             "keys": self._decide,
+            "pupils": lambda _: self._meet_pupils(),
         }
 
     def _cut_link(self, machine: Machine) -> None:
@@ -167,31 +184,56 @@ class Storm:
 
     def _keep(self, machine: Machine, content: bytes) -> None:
         kept = self.backups.setdefault(machine.name, [])
-        kept.append((self.world.district.now, content))
+        kept.append((self.world.district.now, content, self.pupils.belongings(machine)))
         del kept[:-_BACKUPS_KEPT]
         self.world.note(f"{machine.name} is backed up")
 
     def _restore(self, machine: Machine) -> None:
+        kept = self._kept(machine)
+        if kept:
+            self._replace(machine, *self.world.chance.choice(kept))
+            self.world.note(f"{machine.name} was restored from a backup")
+
+    def _kept(self, machine: Machine) -> list[tuple[bytes, Belongings]]:
+        """Return the backups of a machine that are not too old to be used."""
         oldest_ms = self.world.district.now - HISTORY.retention_ms
-        kept = [
-            content
-            for taken_ms, content in self.backups.get(machine.name, ())
+        return [
+            (content, belongings)
+            for taken_ms, content, belongings in self.backups.get(machine.name, ())
             if taken_ms > oldest_ms
         ]
-        if kept:
-            self._replace(machine, self.world.chance.choice(kept))
-            self.world.note(f"{machine.name} was restored from a backup")
 
     def _wipe(self, machine: Machine) -> None:
         if self.world.chance.random() < 0.3:
-            self._replace(machine, older_store() if machine.is_older else empty_store())
+            self._replace(machine, older_store() if machine.is_older else empty_store(), {})
             self.world.note(f"{machine.name} lost its disk")
 
-    def _replace(self, machine: Machine, content: bytes) -> None:
+    def _set_back(self, machine: Machine) -> None:
+        """Let a whole disk go back to what it is now, the marker that tells of a restore too."""
+        if machine.origin != HUB and not machine.is_older:
+            self._attempt(machine, lambda: self._take_image(machine))
+
+    def _take_image(self, machine: Machine) -> None:
+        image, generation = machine.image(), machine.generation
+        belongings = self.pupils.belongings(machine)
+
+        def go_back() -> None:
+            if machine.name in self.world.machines and machine.generation == generation:
+                self.world.unsteady.add(machine.origin)
+                self._replace(machine, image, belongings, generation)
+                self.world.note(f"{machine.name}'s disk went back in time")
+
+        self.world.after(self._some_ms(), go_back)
+
+    def _replace(
+        self, machine: Machine, content: bytes, belongings: Belongings, generation: bytes = b""
+    ) -> None:
         if machine.node is None:
             return
         before = set(held_serials(machine))
-        machine.replace_store(content, f"generation {self.world.chance.random()}".encode())
+        fresh = f"generation {self.world.chance.random()}".encode()
+        machine.replace_store(content, generation or fresh)
+        self.pupils.replace(machine, belongings)
         self.world.went_down(machine)
         self.world.start(machine)
         if machine.node is None:
@@ -223,6 +265,7 @@ class Storm:
         twin = self.world.add_machine(name, machine.origin)
         twin.disk.put("store.db", content)
         twin.generation = machine.generation
+        self.pupils.replace(twin, self.pupils.belongings(machine))
         self.world.note(f"{machine.name} was cloned")
         self.world.start(twin)
         self.world.keep_connected(twin)
@@ -243,6 +286,18 @@ class Storm:
         self._attempt(machine, lambda: self.readers.decide(machine))
         if self.world.chance.random() < _THINKS_AGAIN:
             self.world.after(self._some_ms(), lambda: self._decide(machine))
+
+    def _meet_pupils(self) -> None:
+        machine = self.pupils.choose()
+        if machine is None:
+            return
+        is_set_back = self.world.chance.random() < _SET_BACK
+        if is_set_back:
+            self._back_up(machine)
+        self._attempt(machine, lambda: self.pupils.strike(machine))
+        if is_set_back:
+            after_ms = self.world.chance.randrange(HISTORY.retention_ms)
+            self.world.after(after_ms, lambda: self._restore(machine))
 
     def _coincide(self, machine: Machine) -> None:
         if machine.origin != HUB:

@@ -13,7 +13,15 @@ from tests.simulation.run import SMALL, SeedFailedError, run_seed
 ROOT = Path(__file__).parents[2]
 PLANTED_SEEDS = 12
 """Within so many seeds each planted bug shows."""
-FIRST_SEEDS = {"school_that_is_not_taken_back": 5, "revocation_that_ends_no_epoch": 6}
+FIRST_SEEDS = {
+    "school_that_is_not_taken_back": 2,
+    "revocation_that_ends_no_epoch": 6,
+    "eviction_that_is_not_heeded": 2,
+    "stick_that_anybody_signed": 3,
+    "share_that_outlives_an_erasure": 9,
+    "vault_that_hears_of_no_erasure": 23,
+    "salt_from_the_position": 12,
+}
 """Where to begin with bugs that need what few seeds have."""
 
 

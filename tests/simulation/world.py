@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sync.errors import MalformedError
-from sync.exchange.session import Message, Session, check_message, parse_message
+from sync.exchange.message import Message, check_message, parse_message
+from sync.exchange.session import Session
 from sync.logs.log_state import Holding
 from sync.node import Node, SealPolicy
 from sync.segments.segment import HUB, parse_segment
@@ -70,6 +71,8 @@ class World:
     """What a hostile box makes of its own messages."""
     hostile: set[int] = field(default_factory=set)
     """Schools of whose boxes one is hostile: nothing is promised to them."""
+    unsteady: set[int] = field(default_factory=set)
+    """Schools of which a disk went back in time, and no program was told."""
     wires: "deque[tuple[int, bytes]]" = field(default_factory=lambda: deque(maxlen=_WIRES_KEPT))
     """Segments that passed, with whose connection they came by."""
     trace: "deque[str]" = field(default_factory=lambda: deque(maxlen=_TRACE))

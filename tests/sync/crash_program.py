@@ -55,7 +55,7 @@ def open_district(folder: Path) -> District:
 def receipted(district: District) -> int:
     """Return how many rows of the attendance lane the hub has receipted."""
     school = district.nodes[17]
-    cursors = school.peer_cursors(0)
+    cursors = school.peers.cursors(0)
     total = 0
     for log in school.logs():
         seq = cursors.get(log.id, (0, 0))[0]

@@ -11,13 +11,14 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from sync.exchange.session import Message, Session
-from sync.folding.fold import digest_tables
+from sync.exchange.message import Message
+from sync.exchange.session import Session
 from sync.keys.own_keys import KeyPolicy
 from sync.node import Imported, Node, NodeKeys, SealPolicy
 from sync.schema.model import Group
 from sync.segments.signing import SignerId, signer_id
 from sync.store import connect_readonly, open_store
+from sync.tables.digests import digest_tables
 
 AT_ONCE = SealPolicy(age_ms=0)
 Wire = tuple[str, int, bytes]
@@ -143,8 +144,14 @@ class District:
             (str(log.name), seq, wire)
             for log in node.logs()
             if log.name.origin == origin
-            for seq, wire in node.segments_for(log.id, 0, 1 << 30)
+            for seq, wire in segments_held(node, log.id)
         ]
+
+
+def segments_held(node: Node, log_id: int) -> list[tuple[int, bytes]]:
+    """Return number and bytes of each segment that a node holds of a log."""
+    found = [(seq, node.segment(log_id, seq)) for seq, _ in node.segment_sizes(log_id, 0)]
+    return [(seq, wire) for seq, wire in found if wire is not None]
 
 
 @cache

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from sync.errors import MalformedError, SyncError
 from sync.exchange.body_coding import CELLS_MAX, LogMemory, Rows, make_content, maker, read_content
+from sync.exchange.message import Message
 from sync.exchange.message_packing import MessagePacking
 from sync.exchange.range_coding import BYTES_MAX, Bits, Integers, Reader, Writer
 from sync.exchange.segment_packing import SegmentPacker, SegmentUnpacker
-from sync.exchange.session import Message
 from sync.logs.oplog import Row
 from sync.segments.columnar import Value
 from sync.segments.sealing import KeyId

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.logs.bulk_rows import ROWS_A_STATEMENT, execute_rows, fill_pages, value_marks
 from sync.segments.columnar import Value
+from sync.tables.bulk_rows import ROWS_A_STATEMENT, execute_rows, fill_pages, value_marks
 
 
 def insert_sql(rows: int) -> str:

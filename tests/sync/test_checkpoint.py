@@ -854,7 +854,7 @@ def test_a_group_released_later_opens_from_the_parts(district: District) -> None
     assert hollow(district, 0) > 0
     assert district.rows(0, "SELECT * FROM leave WHERE reason IS NOT NULL") == []
     for group in (Group.HEALTH, Group.IDENTITY):
-        school.release(group)
+        school.keys.release(group, "head")
     district.settle()
     reasons = district.rows(0, "SELECT person, reason FROM leave ORDER BY person")
     assert reasons == [(0, "reason 9"), (1, "reason 10"), (2, "reason 11")]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sync.clock_spans import ClockSpans, Trust
 from sync.exchange.session import Session
 from sync.history.bounding import HistoryPolicy
 from sync.keys.keyring import Keyring
@@ -129,6 +130,57 @@ def test_events_that_a_checkpoint_covers_stand_again_after_a_clone_gave_way(
     twin.close()
 
 
+def late_by_a_day(district: District) -> list[tuple[object, ...]]:
+    """Let school 17 record taps by a clock of 1970, and correct them; return their moments."""
+    box = district.nodes[17]
+    spans = ClockSpans(box, "boot")
+    spans.begin(1_000, 60_000, Trust.UNKNOWN, 0)
+    box.record("card_tap", taps(60_100, 60_200))
+    district.exchange(17)
+    assert spans.correct(district.now - 1_000, "hub", district.now, district.now + 300) == 1
+    return [(district.now + 100,), (district.now + 200,)]
+
+
+def test_a_correction_that_made_way_for_grants_counts_once_when_it_comes_back(
+    district: District, tmp_path: Path
+) -> None:
+    """What was sealed and not receipted is taken back when the hub holds a clone's next segment."""
+    expected = late_by_a_day(district)
+    box = district.nodes[17]
+    (before,) = district.rows(17, "SELECT log, row FROM clock_correction")
+    box.keys.rotate("head")
+    box.seal_all()
+    (after,) = district.rows(17, "SELECT log, row FROM clock_correction")
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    other = copied(district, tmp_path / "twin")
+    for node, who in ((other.nodes[17], "twin"), (box, "box")):
+        node.record("audit_entry", [{"at_ms": 1, "who": who}])
+        node.seal_all()
+    for _ in range(3):
+        talk(district, other.nodes[17])
+        talk(district, box)
+    for each in (district.rows(0, MOMENTS), district.rows(17, MOMENTS), other.rows(17, MOMENTS)):
+        assert each == expected
+    other.nodes[17].close()
+
+
+def test_a_correction_that_is_written_anew_counts_once_when_it_comes_back(
+    district: District,
+) -> None:
+    """A box is restored before its correction was sealed, then to before it was sealed anew."""
+    expected = late_by_a_day(district)
+    first = district.restore(17, district.back_up(17), b"second")
+    one_round(Session(first, 0), Session(district.nodes[0], 17))
+    assert district.rows(17, "SELECT row FROM clock_correction WHERE log = 1") == []
+    backup = district.back_up(17)
+    district.exchange(17)
+    district.restore(17, backup, b"third")
+    district.exchange(17)
+    for origin in (0, 17):
+        assert district.rows(origin, MOMENTS) == expected
+
+
 def test_what_was_adopted_and_taken_back_is_adopted_again(district: District) -> None:
     bound_history(district)
     box = district.restore(17, empty_store(), b"second")
@@ -230,3 +282,111 @@ def test_nobody_adopts_by_the_checkpoint_of_another_branch(
     assert not hub.import_segments(sent, 17, lambda _: True).refused
     assert district.rows(0, MOMENTS) == [(1,), (2,), (21,), (22,), (23,), (24,)]
     twin.close()
+
+
+def until_the_hub_has_it(district: District, box: Node) -> None:
+    """Let what a box sealed reach the hub, of whose receipt the box never hears."""
+    Session(district.nodes[0], 17).answer(Session(box, 0).request())
+
+
+def diverge(district: District, box: Node, other: Node) -> list[int]:
+    """Let two boxes on one disk go on, and talk in turns; return what the hub holds of taps."""
+    for at_ms, each in ((1001, box), (1002, other)):
+        each.record("card_tap", taps(at_ms))
+        each.seal_all()
+        each.record("card_tap", taps(at_ms + 1000))
+    for _ in range(3):
+        for each in (box, other):
+            talk(district, each)
+    return [at_ms for (at_ms,) in district.rows(0, MOMENTS) if isinstance(at_ms, int)]
+
+
+NEW = [1001, 1002, 2001, 2002]
+
+
+@pytest.mark.parametrize("segments", [1, 3])
+def test_what_the_hub_holds_without_the_boxs_knowing_is_not_written_anew_by_a_copy(
+    district: District, tmp_path: Path, segments: int
+) -> None:
+    box = district.nodes[17]
+    box.record("card_tap", taps(1))
+    district.exchange(17)
+    sent = range(2, 2 + segments)
+    for at_ms in sent:
+        box.record("card_tap", [{"at_ms": at_ms, "device": "door", "person": 5, "card": "04:5"}])
+        box.seal_all()
+    until_the_hub_has_it(district, box)
+    other = copied(district, tmp_path / "twin")
+    assert diverge(district, box, other.nodes[17]) == [1, *sent, *NEW]
+    for each in (district, other):
+        assert each.rows(17, CARDS) == [
+            (1, None),
+            *((at, "04:5") for at in sent),
+            *((at, None) for at in NEW),
+        ]
+        assert each.digests(17)["card_tap"] == district.digests(0)["card_tap"]
+    other.nodes[17].close()
+
+
+def test_what_waited_unsealed_in_a_copy_is_there_once(district: District, tmp_path: Path) -> None:
+    box = district.nodes[17]
+    box.record("card_tap", taps(1))
+    district.exchange(17)
+    box.record("card_tap", taps(2, 3))
+    other = copied(district, tmp_path / "twin")
+    assert diverge(district, box, other.nodes[17]) == [1, 2, 3, *NEW]
+    assert other.digests(17)["card_tap"] == district.digests(0)["card_tap"]
+    other.nodes[17].close()
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_a_disk_that_went_back_before_its_receipt_doubles_nothing(
+    district: District, is_sealed: bool
+) -> None:
+    box = district.nodes[17]
+    box.record("card_tap", taps(1))
+    district.exchange(17)
+    box.record("card_tap", taps(2))
+    if is_sealed:
+        box.seal_all()
+    copy = district.back_up(17)
+    box.record("card_tap", taps(3))
+    district.exchange(17)
+    back = district.restore(17, copy, b"first")
+    back.record("card_tap", taps(4))
+    district.exchange(17)
+    for origin in (17, 0):
+        assert district.rows(origin, MOMENTS) == [(1,), (2,), (3,), (4,)]
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_a_state_of_a_clock_that_was_ahead_counts_alike_after_a_copy_took_it_back(
+    district: District, tmp_path: Path, is_sealed: bool
+) -> None:
+    box = district.nodes[17]
+    box.record("card_tap", taps(1))
+    district.exchange(17)
+    district.skew[17] = 86_400_000
+    box.record("room", [{"room": "r1", "name": "ahead"}])
+    if is_sealed:
+        box.seal_all()
+    other = copied(district, tmp_path / "twin")
+    box.seal_all()
+    until_the_hub_has_it(district, box)
+    district.skew[17] = 0
+    for room, each in (("r2", box), ("r3", other.nodes[17])):
+        each.record("room", [{"room": room, "name": room}])
+        each.seal_all()
+    district.seal(0)
+    told = [wire for name, _, wire in district.wires(0) if name.endswith("/s17/control")]
+    other.nodes[17].import_segments(told, 0, lambda _: True)
+    for _ in range(4):
+        for each in (box, other.nodes[17]):
+            district.seal(0)
+            talk(district, each)
+    assert len(district.rows(0, "SELECT * FROM clock_clamp")) > 0
+    assert len(other.rows(17, "SELECT * FROM clock_clamp")) > 0
+    assert len(district.rows(0, "SELECT * FROM room")) == 3
+    for copy in (district, other):
+        assert copy.digests(17)["room"] == district.digests(0)["room"]
+    other.nodes[17].close()

@@ -11,12 +11,13 @@ import pytest
 from sync.errors import MalformedError
 from sync.exchange.conversation import (
     HEARTBEAT_MS,
+    PATIENT_RECEIPT_MS,
     RECEIPT_MS,
     Conversation,
 )
 from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
+from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX, Message
 from sync.exchange.pacing import Pace
-from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX, Message
 from sync.logs.oplog import Row
 from sync.logs.sealer import URGENT
 from sync.schema.model import Lane
@@ -228,7 +229,7 @@ class TestFlow:
 
 
 class TestReceipts:
-    def test_a_box_has_its_receipt_at_once(self, district: District) -> None:
+    def test_a_receipt_waits_for_company_and_is_due_then(self, district: District) -> None:
         line = Line(district)
         line.settle()
         line.now_ms += 2 * RECEIPT_MS
@@ -237,24 +238,40 @@ class TestReceipts:
         line.speak("up")
         while line.lines["up"]:
             line.pass_on("up")
-        assert line.hub.due_ms() == line.now_ms
+        assert line.speak("down") == 0
+        assert line.hub.due_ms() == line.now_ms + RECEIPT_MS
+        line.now_ms += RECEIPT_MS
         assert line.speak("down") == 1
         line.pass_on("down")
         assert line.edge.under_way == {}
 
-    def test_a_boxs_own_receipt_waits_for_company_and_is_due_then(self, district: District) -> None:
+    def test_a_receipt_for_what_was_in_no_hurry_answers_the_callers_question(
+        self, district: District
+    ) -> None:
         line = Line(district)
+        district.nodes[17].record("card_tap", [{"at_ms": 1}])
+        district.seal(17)  # with its key, which is a matter of control
         line.settle()
-        line.now_ms += 2 * RECEIPT_MS
-        district.nodes[0].record("notice", [{"school": 0, "notice": "n1"}])
-        district.seal(0)
-        line.speak("down")
-        while line.lines["down"]:
-            line.pass_on("down")
-        assert line.speak("up") == 0
-        assert line.edge.due_ms() == line.now_ms + RECEIPT_MS
-        line.now_ms += RECEIPT_MS
+        line.now_ms += HEARTBEAT_MS
+        line.settle()
+        district.nodes[17].record("card_tap", [{"at_ms": 2}])
+        district.seal(17)
+        asked_ms = line.edge.due_ms()
+        assert asked_ms is not None
+        line.speak("up")
+        line.pass_on("up")
+        while line.now_ms < asked_ms:
+            assert line.speak("down") == 0
+            line.now_ms += 1000
+        assert sum(line.edge.under_way.values()) > 0
         assert line.speak("up") == 1
+        line.pass_on("up")
+        line.bytes.clear()
+        assert line.speak("down") == 1
+        assert line.bytes["down"] <= 8
+        line.pass_on("down")
+        assert line.edge.under_way == {}
+        assert line.speak("down") == 0
 
     def test_the_receipt_for_what_was_in_no_hurry_comes_though_nobody_asks(
         self, district: District
@@ -262,7 +279,7 @@ class TestReceipts:
         line = Line(district)
         line.settle()
         for at_ms in (1, 2):
-            line.now_ms += 2 * RECEIPT_MS
+            line.now_ms += PATIENT_RECEIPT_MS
             district.nodes[17].record("card_tap", [{"at_ms": at_ms}])
             district.seal(17)
             line.speak("up")
@@ -274,6 +291,24 @@ class TestReceipts:
             assert line.speak("down") == 1
             line.pass_on("down")
         assert line.edge.under_way == {}
+
+    def test_what_was_not_taken_is_told_at_once(self, district: District) -> None:
+        line = Line(district)
+        district.nodes[17].record("card_tap", [{"at_ms": 1}])
+        district.seal(17)
+        line.settle()
+        line.now_ms += 2 * RECEIPT_MS
+        district.nodes[0]._connection.execute("UPDATE log SET frozen = 'a test' WHERE lane = 2")
+        district.nodes[17].record("card_tap", [{"at_ms": 2}])
+        district.seal(17)
+        line.speak("up")
+        while line.lines["up"]:
+            line.pass_on("up")
+        assert line.speak("down") == 1
+        line.pass_on("down")
+        _, told = line.heard[-1]
+        assert [refusal.seq for refusal in told.refused] == [2]
+        assert line.edge.due_ms() == line.now_ms  # in its turn it says at once that it gave way
 
     def test_an_alarm_is_receipted_at_once(self, district: District) -> None:
         line = Line(district)

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.folding.clock_spans import RUNS_MAX, ClockSpans, Trust
+from sync.clock_spans import RUNS_MAX, ClockSpans, Trust
 from sync.folding.correction import (
     Correction,
     apply_once,
     corrected_moments,
     correction_row,
-    raw_moments,
     read_corrections,
 )
 from sync.schema.model import Lane
+from sync.segments.columnar import Value
 from sync.segments.segment import LogName
 from tests.sync.district import District
 from tests.sync.test_fold import deliver
@@ -201,10 +201,20 @@ def test_a_correction_that_cannot_be_changes_nothing(
         max_size=4,
     ),
 )
-def test_raw_moments_are_what_was_before(rows: list[int], corrections: list[Correction]) -> None:
+def test_a_moment_moves_by_all_corrections_that_name_its_row(
+    rows: list[int], corrections: list[Correction]
+) -> None:
     told = [1_790_000_000_000 + row for row in rows]
-    corrected = corrected_moments(corrections, rows, told)
-    assert raw_moments(corrections, rows, corrected) == told
+    for row, before, after in zip(
+        rows, told, corrected_moments(corrections, rows, told), strict=True
+    ):
+        naming = [each for each in corrections if row in range(each.first_row, each.last_row + 1)]
+        assert after == before + sum(each.offset_ms for each in naming)
+
+
+@pytest.mark.parametrize("moment", [None, "noon", 2**63 - 5])
+def test_what_no_clock_ever_said_is_left_alone(moment: Value) -> None:
+    assert corrected_moments([Correction(1, 9, 10)], [3], [moment]) == [moment]
 
 
 def test_corrections_are_read_by_their_log_alone(district: District) -> None:

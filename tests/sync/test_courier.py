@@ -270,9 +270,9 @@ def test_an_old_stick_takes_no_receipt_back(district: District, tmp_path: Path) 
     district.now += 60_000
     export(district, 0, 17, new)
     take_in(district, 17, new)
-    before = district.nodes[17].peer_cursors(0)
+    before = district.nodes[17].peers.cursors(0)
     assert set(take_in(district, 17, old).values()) == {"0 stored, old receipts"}
-    assert district.nodes[17].peer_cursors(0) == before
+    assert district.nodes[17].peers.cursors(0) == before
     assert export(district, 17, 0, new).segments == 0
 
 

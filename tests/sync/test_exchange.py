@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import MalformedError
-from sync.exchange.session import (
-    CREDIT_BYTES,
-    FIRST_BYTES_MAX,
-    HOLD_MESSAGES_MAX,
-    Message,
-    Session,
-    parse_message,
-)
+from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX, Message, parse_message
+from sync.exchange.session import HOLD_MESSAGES_MAX, Session
 from sync.logs.lanes import LANE_WEIGHTS, LaneTurns
 from sync.logs.log_state import Holding
 from sync.logs.oplog import Row
@@ -433,7 +427,7 @@ class Storm:
         for school in SCHOOLS:
             assert set(self.district.rows(school, slots)) <= set(self.district.rows(0, slots))
             node = self.district.nodes[school]
-            cursors = node.peer_cursors(0)
+            cursors = node.peers.cursors(0)
             for log in node.logs():
                 if log.name.origin == school:
                     assert cursors[log.id] == (log.stored, log.stored)

@@ -184,7 +184,7 @@ def test_a_group_released_late_gives_what_its_school_has(changes: list[Change], 
         assert district.rows(0, "SELECT reason FROM leave WHERE reason IS NOT NULL") == []
         assert district.rows(0, "SELECT * FROM heart_rate") == []
         for group in (Group.IDENTITY, Group.HEALTH):
-            school.release(group)
+            school.keys.release(group, "head")
         school.seal_all()
         deliver(hub, district.wires(17), chance)
         everything = tuple(Group)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sync.errors import MalformedError
 from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
-from sync.exchange.session import MESSAGE_BYTES_MAX
+from sync.exchange.message import MESSAGE_BYTES_MAX
 from sync.segments.varints import ByteReader, pack_int, pack_uint
 
 BEGIN = bytes([STREAM_VERSION])

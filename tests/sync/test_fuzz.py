@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from sync.courier.parts import parse_part
 from sync.errors import SyncError, parse_reason
 from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
+from sync.exchange.message import parse_message
 from sync.exchange.message_packing import MessagePacking
-from sync.exchange.session import Session, parse_message
+from sync.exchange.session import Session
 from sync.history.checkpoint import parse_digests, parse_record
 from sync.history.snapshot_part import unpack_part
 from sync.keys.own_keys import parse_purpose
@@ -84,7 +85,7 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "checkpoint.parse_record": lambda data: parse_record(data, SNAPSHOT),
     "columnar.decode_column": decode_columns,
     "parts.parse_part": parse_part,
-    "session.parse_message": parse_message,
+    "message.parse_message": parse_message,
     "files.open_roster_files": read_tables,
     "errors.parse_reason": as_text(parse_reason),
     "fragment_exchange.decode_from_box": as_text(decode_from_box),

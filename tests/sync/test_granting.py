@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from sync.clock_spans import ClockSpans, Trust
 from sync.courier.trip import Inbound, Outbound
-from sync.exchange.session import Session, parse_message
-from sync.folding.clock_spans import ClockSpans, Trust
+from sync.exchange.message import parse_message
+from sync.exchange.session import Session
 from sync.keys.recipients import RecipientKind
 from sync.node import Node
 from sync.schema import BY_NAME
@@ -170,7 +171,7 @@ def test_all_who_were_entitled_when_a_key_was_made_are_granted_it_first(
     keys = [X25519PrivateKey.from_private_bytes(district.chance.randbytes(32)) for _ in range(230)]
     for number, key in enumerate(keys):
         public = key.public_key().public_bytes_raw()
-        school.confirm_recipient(RecipientKind.RECOVERY, public, f"code {number}", "head")
+        school.keys.confirm(RecipientKind.RECOVERY, public, f"code {number}", "head")
     school.record("alarm", [{"at_ms": 1, "alarm": "fire"}])
     district.seal(17)
     granted = [wire for wire in by_lane(district, Lane.CONTROL) if holds_grants(wire)]
@@ -264,7 +265,7 @@ def test_the_hub_still_reads_nothing_that_was_not_released(district: District) -
     tap(district.nodes[17], 1)
     district.exchange(17)
     assert district.rows(0, CARDS) == [(1, None)]
-    district.nodes[17].release(Group.IDENTITY)
+    district.nodes[17].keys.release(Group.IDENTITY, "head")
     district.exchange(17)
     assert district.rows(0, CARDS) == [(1, "04:1")]
 

@@ -48,7 +48,7 @@ def test_what_is_stored_and_cannot_be_read_is_counted_by_its_group(district: Dis
     with closing(connect_readonly(district.store(0))) as reader:
         assert count_sealed_only(reader.cursor()) == {(Lane.CONTROL, Group.IDENTITY): 3}
 
-    school.release(Group.IDENTITY, "headteacher")
+    school.keys.release(Group.IDENTITY, "headteacher")
     school.seal_all()
     district.exchange(17)
     while district.nodes[0].open_waiting():

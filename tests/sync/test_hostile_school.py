@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sync.errors import Reason
-from sync.folding.intake import LOGS_OF_ONE_ORIGIN_MAX, REFUSALS_MAX, Imported
+from sync.intake.admission import LOGS_OF_ONE_ORIGIN_MAX
+from sync.intake.intake import REFUSALS_MAX, Imported
 from sync.logs.oplog import DELETED_FIELD, HLC_FIELD, PRESENT_FIELD, SCHOOL_FIELD
 from sync.schema import BY_NAME
 from sync.schema.model import Group, Lane
@@ -327,7 +328,7 @@ def test_grants_of_another_schools_keys_hide_nothing_from_the_hub(mallory: Mallo
     forged = forged_grants(mallory, 19)
     assert district.nodes[0].import_segments([forged], 18, lambda _: True).rows >= 40
     district.exchange(19)
-    school.release(Group.IDENTITY)
+    school.keys.release(Group.IDENTITY, "head")
     district.exchange(19)
     assert district.rows(0, "SELECT at_ms, card FROM card_tap") == [(1, "04:A1")]
 
@@ -340,7 +341,7 @@ def test_grants_of_another_schools_keys_keep_it_from_granting_nothing(mallory: M
     school.seal_all()
     forged = forged_grants(mallory, 17, LogName(18, INCARNATION, "lL1", Lane.CONTROL))
     assert school.import_segments([forged], 0, lambda _: True).rows >= 40
-    district.reopen(17).release(Group.IDENTITY)
+    district.reopen(17).keys.release(Group.IDENTITY, "head")
     district.exchange(17)
     assert district.rows(0, "SELECT at_ms, card FROM card_tap") == [(1, "04:A1")]
 

@@ -12,6 +12,7 @@ from sync.logs.oplog import Row
 from sync.segments.segment import parse_segment
 from sync.segments.signing import SignerId
 from tests.sync.district import District, empty_store
+from tests.sync.test_clones import copied, talk
 from tests.sync.test_conversation import Line, noise
 
 QUARTER_MS = 900_000
@@ -54,7 +55,7 @@ class TestHistoryGivenBack:
         assert not {*given} & {*returned}
         assert line.edge.under_way == {}
         node = district.nodes[17]
-        held = node.peer_cursors(0)
+        held = node.peers.cursors(0)
         own = [log for log in node.logs() if log.name.origin == 17]
         assert {log.id: (log.stored, log.applied) for log in own} == held
 
@@ -91,3 +92,55 @@ class TestLogsNotTaken:
         assert district.rows(lacking, f"SELECT count(*) FROM {table}") == [(1,)]  # noqa: S608 - one of two
         for node in district.nodes.values():
             node.close()
+
+
+class TestTwins:
+    def test_what_two_boxes_on_copies_of_one_disk_wrote_comes_home_without_anything_more(
+        self, district: District, tmp_path: Path
+    ) -> None:
+        box, hub = district.nodes[17], district.nodes[0]
+        box.record("card_tap", [{"at_ms": 1}])
+        district.exchange(17)
+        other = copied(district, tmp_path / "twin")
+        line = Line(district)
+        line.settle()
+        twin = other.nodes[17]
+        twin.record("card_tap", [{"at_ms": 2}])
+        talk(district, twin)
+        box.record("card_tap", [{"at_ms": 3}])
+        box.seal_all()
+        box.record("card_tap", [{"at_ms": 4}])
+        be_idle(line)
+        box.seal_all()
+        be_idle(line)
+        assert district.rows(0, "SELECT at_ms FROM card_tap ORDER BY 1") == [(1,), (2,), (3,), (4,)]
+        assert district.digests(17)["card_tap"] == district.digests(0)["card_tap"]
+        assert not any(log.last_row > log.sealed_row for log in box.logs())
+        assert [log.frozen for log in hub.logs() if log.frozen]
+        twin.close()
+
+    def test_a_box_that_gave_way_knows_that_the_hub_has_what_it_gave_back(
+        self, district: District, tmp_path: Path
+    ) -> None:
+        box, hub = district.nodes[17], district.nodes[0]
+        box.record("card_tap", [{"at_ms": 1}])
+        district.exchange(17)
+        other = copied(district, tmp_path / "twin")
+        twin = other.nodes[17]
+        twin.record("card_tap", [{"at_ms": 2}])
+        talk(district, twin)
+        for moment in (3, 4):
+            box.record("card_tap", [{"at_ms": moment}])
+            box.seal_all()
+        line = Line(district, first_bytes_max=0)
+        line.settle()
+        be_idle(line)
+        box.seal_all()
+        be_idle(line)
+        told, names = box.peers.cursors(0), {log.name: log.id for log in box.logs()}
+        held = [log for log in hub.logs() if log.name.origin == 17]
+        assert [told[names[log.name]] for log in held] == [
+            (log.stored, log.applied) for log in held
+        ]
+        assert not {*sent(line, "down")} & {*sent(line, "up")}
+        twin.close()

@@ -7,7 +7,6 @@ from sync.exchange.session import Session
 from sync.folding.fold import fold_body
 from sync.logs.log_state import log_id_of
 from sync.logs.oplog import HLC_FIELD, SCHOOL_FIELD
-from sync.logs.row_check import Row
 from sync.schema import BY_NAME, TABLES
 from sync.schema.model import Audience, Group, Kind, Owner, Table
 from sync.segments.body import TableColumns
@@ -23,6 +22,7 @@ from sync.segments.segment import (
     parse_segment,
 )
 from sync.segments.signing import sign
+from sync.tables.row_check import Row
 from tests.sync.district import District, one_round
 
 CONTEXT = b"schoolnode segment"

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sync.errors import RecipientError
 from sync.keys.keyring import Keyring
 from sync.keys.own_keys import KeyPolicy, Scope
+from sync.keys.recipients import RecipientKind
 from sync.schema.model import GROUPS, Group
 from sync.segments.sealing import KeyId, recipient_id
 from sync.segments.segment import parse_segment
@@ -59,7 +60,7 @@ class KeysOfASchool(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(KEPT)))
     def confirm(self, name: str) -> None:
         public = KEPT[name].public_key().public_bytes_raw()
-        self.district.nodes[17].confirm_recipient(name, public, name, "head")
+        self.district.nodes[17].keys.confirm(RecipientKind(name), public, name, "head")
         self.entitled.add(name)
         self._settle()
 
@@ -67,7 +68,7 @@ class KeysOfASchool(RuleBasedStateMachine):
     def revoke(self, name: str) -> None:
         recipient = recipient_id(KEPT[name].public_key())
         try:
-            self.district.nodes[17].revoke_recipient(recipient, "head")
+            self.district.nodes[17].keys.revoke(recipient, "head")
         except RecipientError:
             assert name not in self.entitled
         self.entitled.discard(name)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sync.errors import ForgedError, MalformedError
 from sync.keys.own_keys import KeyPolicy
+from sync.keys.recipients import RecipientKind
 from sync.node import Node
 from sync.schema.model import GROUPS, Group
 from sync.segments.columnar import Value
@@ -25,7 +26,7 @@ from sync.segments.sealing import (
 )
 from sync.segments.segment import parse_segment
 from sync.store import open_store
-from tests.sync.district import District
+from tests.sync.district import District, segments_held
 from tests.sync.hpke_sender import seal
 
 OWN = X25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -123,8 +124,8 @@ def test_an_identity_key_is_granted_to_the_school_alone_until_it_is_released(
     school.seal_all()
     grants = "SELECT count(*) FROM key_grant WHERE purpose LIKE '%identity%'"
     assert district.rows(17, grants) == [(1,)]
-    school.release(Group.IDENTITY)
-    school.release(Group.IDENTITY)
+    school.keys.release(Group.IDENTITY, "head")
+    school.keys.release(Group.IDENTITY, "head")
     assert district.rows(17, grants) == [(2,)]
 
 
@@ -277,7 +278,7 @@ def test_a_forged_box_of_the_school_does_not_choose_its_key(district: District) 
     )
     forger.record("key_grant", [row])
     forger.seal_all()
-    wires = [wire for log in forger.logs() for _, wire in forger.segments_for(log.id, 0, 1 << 20)]
+    wires = [wire for log in forger.logs() for _, wire in segments_held(forger, log.id)]
     forger.close()
     assert school.import_segments(wires, 0, lambda _: True).stored == len(wires)
     tap(district)
@@ -301,8 +302,8 @@ def test_a_forged_grant_does_not_hide_that_a_reader_lacks_the_key(district: Dist
     }
     school.record("key_grant", [noise])
     district.reopen(17)
-    district.nodes[17].confirm_recipient(
-        "recovery", recovery.public_key().public_bytes_raw(), "code", "head"
+    district.nodes[17].keys.confirm(
+        RecipientKind.RECOVERY, recovery.public_key().public_bytes_raw(), "code", "head"
     )
     district.seal(17)
     granted = district.rows(17, "SELECT recipient FROM key_grant")

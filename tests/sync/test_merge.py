@@ -6,7 +6,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.folding.merge import (
+from sync.schema import BY_NAME
+from sync.segments.columnar import Value
+from sync.tables.merge import (
     TOMBSTONE,
     Version,
     Write,
@@ -15,8 +17,6 @@ from sync.folding.merge import (
     pack_clocks,
     unpack_clocks,
 )
-from sync.schema import BY_NAME
-from sync.segments.columnar import Value
 
 SLOT = BY_NAME["timetable_slot"]
 VALUES: st.SearchStrategy[Value] = st.one_of(

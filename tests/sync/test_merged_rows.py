@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.folding.merge import TOMBSTONE, Version, Write, merge_columns
-from sync.folding.merged_rows import Writes, merge_writes, read_version
 from sync.schema import BY_NAME
 from sync.segments.columnar import Value
 from sync.store import open_store
+from sync.tables.merge import TOMBSTONE, Version, Write, merge_columns
+from sync.tables.merged_rows import Writes, merge_writes, read_version
 from tests.sync.district import empty_store
 
 SLOT = BY_NAME["timetable_slot"]

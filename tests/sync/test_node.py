@@ -14,7 +14,7 @@ from sync.schema.model import Group
 from sync.segments.columnar import Value
 from sync.segments.sealing import recipient_id
 from sync.segments.segment import SEGMENT_BYTES_MAX
-from tests.sync.district import District
+from tests.sync.district import District, segments_held
 
 TAPS: list[Row] = [
     {"at_ms": 1_790_000_000_000 + 977 * number, "device": "card:door", "person": number % 40}
@@ -30,7 +30,7 @@ def test_taps_reach_the_hub_once_and_are_acknowledged(district: District) -> Non
     district.exchange(17)
     arrived = district.rows(0, "SELECT school, at_ms, person FROM card_tap")
     assert sorted(arrived) == sorted((17, tap["at_ms"], tap["person"]) for tap in TAPS)
-    cursors = school.peer_cursors(0)
+    cursors = school.peers.cursors(0)
     assert all(
         cursors[log.id] == (log.stored, log.stored)
         for log in school.logs()
@@ -141,7 +141,7 @@ def test_an_altered_segment_is_refused_and_hinders_nothing_else(district: Distri
     school.record("card_tap", TAPS[:300])
     school.record("device_event", [{"at_ms": 1, "device": "d", "event": "online"}])
     school.seal_all()
-    wires = [wire for log in school.logs() for _, wire in school.segments_for(log.id, 0, 1 << 20)]
+    wires = [wire for log in school.logs() for _, wire in segments_held(school, log.id)]
     spoiled = [wires[0][:-1] + bytes([wires[0][-1] ^ 1]), *wires[1:]]
     imported = hub.import_segments(spoiled, 17, lambda _: True)
     assert len(imported.refused) == 1
@@ -178,7 +178,7 @@ def test_two_segments_of_one_name_freeze_only_that_log(district: District) -> No
         wire
         for log in twin_node.logs()
         if log.name.lane == 2
-        for _, wire in twin_node.segments_for(log.id, 0, 1 << 20)
+        for _, wire in segments_held(twin_node, log.id)
     ]
     refused = hub.import_segments(wires, 17, lambda _: True).refused
     twin_node.close()
@@ -351,7 +351,7 @@ def test_a_name_that_is_taken_back_is_gone_wherever_it_can_be_read(district: Dis
     school = district.nodes[17]
     school.record("leave", [{"person": 5, "from_ms": 1, "reason": "ill"}])
     district.exchange(17)
-    school.release(Group.IDENTITY)
+    school.keys.release(Group.IDENTITY, "head")
     district.exchange(17)
     assert district.rows(0, "SELECT reason FROM leave") == [("ill",)]
     school.record("leave", [{"person": 5, "from_ms": 1, "until_ms": 9}])

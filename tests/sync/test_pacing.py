@@ -1,3 +1,4 @@
+from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX
 from sync.exchange.pacing import (
     CAREFUL_MESSAGES,
     PASS_MS,
@@ -5,7 +6,6 @@ from sync.exchange.pacing import (
     WINDOW_BYTES_MIN,
     Pace,
 )
-from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX
 
 
 class Line:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.errors import MalformedError
+from sync.exchange.message import Message, Refusal
 from sync.exchange.message_packing import TIME_TOLD_EVERY_MS, MessagePacking
 from sync.exchange.segment_packing import SLOTS, SegmentPacker, SegmentUnpacker
-from sync.exchange.session import Message, Refusal, Session
+from sync.exchange.session import Session
 from sync.logs.log_state import Holding
 from sync.logs.oplog import Row
 from sync.schema.model import Lane

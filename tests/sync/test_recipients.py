@@ -21,7 +21,7 @@ from sync.segments.columnar import Value
 from sync.segments.sealing import RecipientId, recipient_id
 from sync.segments.signing import SignerId, signer_id
 from sync.store import open_store
-from tests.sync.district import District, new_keys
+from tests.sync.district import District, new_keys, segments_held
 
 DAY_MS = 24 * 3600 * 1000
 EVERYTHING = (Group.DISTRICT, Group.HEALTH, Group.IDENTITY)
@@ -91,7 +91,7 @@ def tap(district: District) -> None:
 
 
 def listed(district: District, key: X25519PublicKey) -> Recipient:
-    found = [each for each in district.nodes[17].recipients() if each.id == recipient_id(key)]
+    found = [each for each in district.nodes[17].keys.recipients() if each.id == recipient_id(key)]
     assert len(found) == 1
     return found[0]
 
@@ -105,7 +105,7 @@ def test_a_further_box_that_the_hub_certified_reads_district_alone_until_a_perso
     assert granted(district, further) == {"17/s17/district/1"}
     assert listed(district, further).standing is Standing.SEEN
     assert listed(district, further).reads == (Group.DISTRICT,)
-    district.nodes[17].confirm_recipient("box", further.public_bytes_raw(), "spare", "head")
+    district.nodes[17].keys.confirm(RecipientKind.BOX, further.public_bytes_raw(), "spare", "head")
     tap(district)
     assert granted(district, further) == {"17/s17/district/1", "17/s17/identity/1"}
     shown = listed(district, further)
@@ -114,7 +114,7 @@ def test_a_further_box_that_the_hub_certified_reads_district_alone_until_a_perso
 
 def test_a_revoked_box_gets_no_key_that_seals_later(district: Certifying) -> None:
     further = district.certify(17).sealing.public_key()
-    district.nodes[17].confirm_recipient("box", further.public_bytes_raw(), "spare", "head")
+    district.nodes[17].keys.confirm(RecipientKind.BOX, further.public_bytes_raw(), "spare", "head")
     tap(district)
     before = granted(district, further)
     district.revoked.add(recipient_id(further))
@@ -130,7 +130,7 @@ def test_a_person_may_revoke_a_box_whose_certificate_still_holds(district: Certi
     tap(district)
     before = granted(district, further)
     assert before == {"17/s17/district/1"}
-    district.nodes[17].revoke_recipient(recipient_id(further), "head")
+    district.nodes[17].keys.revoke(recipient_id(further), "head")
     tap(district)
     assert granted(district, further) == before
     assert listed(district, further).standing is Standing.REVOKED
@@ -144,21 +144,21 @@ def test_recovery_and_escrow_are_granted_every_key_of_the_school_past_and_to_com
     district.nodes[17].keys.rotate("head")
     tap(district)
     kept = X25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
-    district.nodes[17].confirm_recipient(kind, public(kept), "code of 2026", "head")
+    district.nodes[17].keys.confirm(kind, public(kept), "code of 2026", "head")
     district.nodes[17].record("health_check", [{"at_ms": 1, "symptoms": "cough"}])
     district.seal(17)
     everything = {
         f"17/s17/{group}/{epoch}" for group in ("district", "identity") for epoch in (1, 2)
     }
     assert granted(district, kept.public_key()) == everything | {"17/s17/health/1"}
-    district.nodes[17].revoke_recipient(recipient_id(kept.public_key()), "head")
+    district.nodes[17].keys.revoke(recipient_id(kept.public_key()), "head")
     tap(district)
     assert "17/s17/identity/3" not in granted(district, kept.public_key())
 
 
 def test_a_rebuilt_box_takes_over_what_the_recovery_key_was_granted(district: Certifying) -> None:
     kept = X25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
-    district.nodes[17].confirm_recipient("recovery", public(kept), "code", "head")
+    district.nodes[17].keys.confirm(RecipientKind.RECOVERY, public(kept), "code", "head")
     tap(district)
     district.nodes[17].record("person", [{"person": 5, "kind": "pupil", "name": b"sealed"}])
     district.exchange(17)
@@ -170,7 +170,7 @@ def test_a_rebuilt_box_takes_over_what_the_recovery_key_was_granted(district: Ce
     rebuilt = district.add(17, b"second")
     district.exchange(17)
     assert district.rows(17, "SELECT card FROM card_tap") == []
-    assert rebuilt.take_over(kept) == 2
+    assert rebuilt.keys.take_over(kept) == 2
     while rebuilt.open_waiting():
         pass
     assert district.rows(17, "SELECT card FROM card_tap") == [("c",)]
@@ -178,13 +178,13 @@ def test_a_rebuilt_box_takes_over_what_the_recovery_key_was_granted(district: Ce
     now = district.digests(17)
     for table in ("card_tap", "person", "confirmed_recipient"):
         assert now[table] == held[table]
-    assert rebuilt.take_over(kept) == 0
+    assert rebuilt.keys.take_over(kept) == 0
     # What another box confirmed is shown, and asked again: nothing tells it from a forgery.
     assert listed(district, kept.public_key()).standing is Standing.ELSEWHERE
     tap(district)
     fresh = {f"17/s17/{group}/2" for group in ("district", "identity")}
     assert not granted(district, kept.public_key()) & fresh
-    rebuilt.confirm_recipient("recovery", public(kept), "code", "head")
+    rebuilt.keys.confirm(RecipientKind.RECOVERY, public(kept), "code", "head")
     tap(district)
     assert granted(district, kept.public_key()) >= fresh
 
@@ -192,7 +192,7 @@ def test_a_rebuilt_box_takes_over_what_the_recovery_key_was_granted(district: Ce
 def test_the_wrong_recovery_key_takes_over_nothing(district: Certifying) -> None:
     tap(district)
     wrong = X25519PrivateKey.from_private_bytes(bytes(range(3, 35)))
-    assert district.nodes[17].take_over(wrong) == 0
+    assert district.nodes[17].keys.take_over(wrong) == 0
 
 
 def forge(district: Certifying, table: str, row: dict[str, Value]) -> None:
@@ -207,7 +207,7 @@ def forge(district: Certifying, table: str, row: dict[str, Value]) -> None:
     forger.record(table, [row])
     forger.seal_all()
     logs = [log for log in forger.logs() if log.name.origin == 17]
-    wires = [wire for log in logs for _, wire in forger.segments_for(log.id, 0, 1 << 20)]
+    wires = [wire for log in logs for _, wire in segments_held(forger, log.id)]
     forger.close()
     assert district.nodes[17].import_segments(wires, 0, lambda _: True).stored == len(wires)
 
@@ -233,7 +233,7 @@ def test_a_box_of_the_hubs_making_confirms_nobody(district: Certifying) -> None:
 def test_a_box_of_the_hubs_making_swaps_no_confirmed_key_for_its_own(district: Certifying) -> None:
     kept = X25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
     planted = X25519PrivateKey.from_private_bytes(bytes(range(5, 37)))
-    district.nodes[17].confirm_recipient("recovery", public(kept), "code", "head")
+    district.nodes[17].keys.confirm(RecipientKind.RECOVERY, public(kept), "code", "head")
     row: dict[str, Value] = {
         "recipient": recipient_id(kept.public_key()),
         "kind": "recovery",
@@ -253,7 +253,7 @@ def test_a_revocation_from_elsewhere_holds_until_a_person_confirms_again(
     """Also when the clock that told of the confirmation was far ahead of the one that ended it."""
     kept = X25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
     district.skew[17] = ahead_ms
-    district.nodes[17].confirm_recipient("recovery", public(kept), "code", "head")
+    district.nodes[17].keys.confirm(RecipientKind.RECOVERY, public(kept), "code", "head")
     if is_sealed:
         district.nodes[17].seal_all()
     before = granted(district, kept.public_key())
@@ -261,14 +261,14 @@ def test_a_revocation_from_elsewhere_holds_until_a_person_confirms_again(
     district.skew[17] = 0
     if is_sealed:
         district.exchange(17)  # the hub brings the clock back
-    district.nodes[17].revoke_recipient(recipient_id(kept.public_key()), "head")
+    district.nodes[17].keys.revoke(recipient_id(kept.public_key()), "head")
     district.exchange(17)
     district.restore(17, copy, b"second")
     district.exchange(17)
     assert listed(district, kept.public_key()).standing is Standing.DISPUTED
     tap(district)
     assert granted(district, kept.public_key()) == before
-    district.nodes[17].confirm_recipient("recovery", public(kept), "code", "head")
+    district.nodes[17].keys.confirm(RecipientKind.RECOVERY, public(kept), "code", "head")
     tap(district)
     assert granted(district, kept.public_key()) > before
 
@@ -280,7 +280,7 @@ def test_a_confirmation_that_waited_while_the_clock_came_back_is_ended_by_a_late
     district.skew[17] = DAY_MS
     district.nodes[17].record("room", [{"room": "r1", "name": "lab"}])
     district.seal(17)
-    district.nodes[17].confirm_recipient("recovery", public(kept), "code", "head")
+    district.nodes[17].keys.confirm(RecipientKind.RECOVERY, public(kept), "code", "head")
     sealed = [wire for _, _, wire in district.wires(17)]
     district.nodes[0].import_segments(sealed, 17, lambda _: True)
     district.seal(0)
@@ -289,7 +289,7 @@ def test_a_confirmation_that_waited_while_the_clock_came_back_is_ended_by_a_late
     district.nodes[17].import_segments(clamps, 0, lambda _: True)
     assert wall_ms(district.nodes[17].clock.last) <= district.now + AHEAD_MS_MAX
     copy = district.back_up(17)
-    district.nodes[17].revoke_recipient(recipient_id(kept.public_key()), "head")
+    district.nodes[17].keys.revoke(recipient_id(kept.public_key()), "head")
     district.exchange(17)
     district.restore(17, copy, b"second")
     district.exchange(17)
@@ -302,7 +302,7 @@ def test_a_release_that_was_ended_since_the_copy_is_not_taken_up_again(
 ) -> None:
     tap(district)
     district.skew[17] = ahead_ms
-    district.nodes[17].release(Group.IDENTITY, "head")
+    district.nodes[17].keys.release(Group.IDENTITY, "head")
     district.nodes[17].seal_all()
     copy = district.back_up(17)
     district.skew[17] = 0
@@ -469,7 +469,7 @@ def test_what_cannot_be_is_refused_in_words_and_leaves_nothing(district: Certify
         with pytest.raises(RecipientError, match="only health and identity"):
             office.release(group, "head")
     with pytest.raises(RecipientError, match="a hub confirms nobody"):
-        district.nodes[0].confirm_recipient("recovery", stranger, "n", "head")
+        district.nodes[0].keys.confirm(RecipientKind.RECOVERY, stranger, "n", "head")
     assert district.rows(17, "SELECT * FROM confirmed_recipient") == []
     assert district.rows(17, "SELECT * FROM audit_entry") == []
 
@@ -477,7 +477,7 @@ def test_what_cannot_be_is_refused_in_words_and_leaves_nothing(district: Certify
 def test_a_flood_of_certificates_fills_no_list(district: Certifying) -> None:
     chance = Random(3)
     district.further[17] = [new_keys(17, chance) for _ in range(400)]
-    assert len(district.nodes[17].recipients()) <= 256
+    assert len(district.nodes[17].keys.recipients()) <= 256
 
 
 def test_what_the_hub_asks_in_steers_no_terminal(district: Certifying) -> None:

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sync.folding import fold, merge, merged_rows
-from sync.folding.intake import Intake
+from sync.folding import fold
+from sync.intake.intake import Intake
 from sync.schema import BY_NAME, BY_NUMBER, TABLES
 from sync.schema.model import Group, Table
 from sync.segments.body import TableColumns, pack_tables
 from sync.segments.columnar import encode_column
 from sync.store import open_store
+from sync.tables import merge, merged_rows
 from tests.sync.district import District
 from tests.sync.test_fold import CHANGES, OBSERVERS, Change, deliver, written
 from tests.sync.test_hostile_school import Mallory, sealed
@@ -138,8 +139,8 @@ def test_sealed_groups_of_an_unknown_table_are_folded_after_the_upgrade(
     district: District,
 ) -> None:
     school = district.nodes[17]
-    school.release(Group.HEALTH)
-    school.release(Group.IDENTITY)
+    school.keys.release(Group.HEALTH, "head")
+    school.keys.release(Group.IDENTITY, "head")
     school.record("heart_rate", [{"at_ms": 1, "person": 5, "bpm": 90}])
     school.record("leave", [{"person": 5, "from_ms": 1, "reason": "ill"}])
     school.record("card_tap", [{"at_ms": 1, "device": "d", "person": 5, "card": "04:A1"}])

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import RowError
-from sync.logs.row_check import ROW_BYTES_MAX, Row, checked_rows, places_alike
 from sync.schema import BY_NAME
+from sync.tables.row_check import ROW_BYTES_MAX, Row, checked_rows, places_alike
 
 TAP = BY_NAME["card_tap"]
 READING = BY_NAME["reading"]

@@ -14,14 +14,14 @@ from sync.errors import ForgedError
 from sync.exchange.message_packing import MessagePacking
 from sync.exchange.session import Session
 from sync.history.bounding import HistoryPolicy
-from sync.logs.row_check import Row
 from sync.persons.vault import PersonVault
 from sync.persons.vault_backup import VaultShare, open_backup, seal_backup
 from sync.schema.model import GROUPS, Group, Lane
 from sync.segments.columnar import Value
 from sync.segments.sealing import DataKey, KeyId, unwrap
 from sync.segments.segment import parse_segment
-from tests.sync.district import District, one_round
+from sync.tables.row_check import Row
+from tests.sync.district import District, one_round, segments_held
 
 NAME = "张伟同学李四"
 CANARIES = (NAME.encode(), NAME.encode("gb18030"), NAME.encode("unicode_escape"))
@@ -82,7 +82,7 @@ def keys_of_the_hub(district: District) -> set[DataKey]:
 def opened_at_the_hub(district: District) -> Iterator[bytes]:
     """Try every key the hub holds on every body it stores."""
     hub = district.nodes[0]
-    stored = [pair for log in hub.logs() for pair in hub.segments_for(log.id, 0, 1 << 30)]
+    stored = [pair for log in hub.logs() for pair in segments_held(hub, log.id)]
     yield from opened(district, [wire for _, wire in stored])
 
 
@@ -116,7 +116,7 @@ def test_no_planted_name_leaves_the_school(district: District) -> None:
 def test_the_canaries_are_found_once_their_groups_are_released(district: District) -> None:
     plant(district)
     for group in (Group.IDENTITY, Group.HEALTH):
-        district.nodes[17].release(group)
+        district.nodes[17].keys.release(group, "head")
     district.exchange(17)
     at_the_hub = files_of(district, 0)
     readable = b"".join(opened_at_the_hub(district))
@@ -129,7 +129,7 @@ def test_the_canaries_are_found_once_their_groups_are_released(district: Distric
 
 def test_one_group_released_opens_no_other(district: District) -> None:
     plant(district)
-    district.nodes[17].release(Group.HEALTH)
+    district.nodes[17].keys.release(Group.HEALTH, "head")
     district.exchange(17)
     assert district.rows(0, "SELECT symptoms FROM health_check") == [(NAME,)]
     assert district.rows(0, "SELECT reason FROM leave") == [(None,)]
@@ -184,7 +184,7 @@ def test_a_courier_file_tells_its_finder_no_name_and_its_hub_no_more_than_the_wi
         assert canary not in readable
     assert IN_THE_OPEN.encode() in readable
     assert IN_THE_OPEN.encode() not in content
-    district.nodes[17].release(Group.IDENTITY)
+    district.nodes[17].keys.release(Group.IDENTITY, "head")
     district.exchange(17)
     assert CANARIES[0] in b"".join(opened(district, wires))
 
@@ -205,8 +205,8 @@ def test_a_stick_tells_its_finder_no_name_in_either_direction(district: District
     for canary in CANARIES:
         assert canary not in readable
         assert canary not in files_of(district, 0)
-    school.release(Group.IDENTITY)
-    school.release(Group.HEALTH)
+    school.keys.release(Group.IDENTITY, "head")
+    school.keys.release(Group.HEALTH, "head")
     carry(district, 17, 0)
     for canary in CANARIES:
         assert canary in b"".join(opened(district, brought))
@@ -245,7 +245,7 @@ def test_a_snapshot_opens_no_further_than_what_it_replaces(district: District) -
         assert canary not in readable
         assert canary not in b"".join(parts)
         assert canary not in files_of(district, 0)
-    school.release(Group.IDENTITY)
+    school.keys.release(Group.IDENTITY, "head")
     district.exchange(17)
     assert NAME.encode() in b"".join(opened(district, parts))
     assert set(district.rows(0, "SELECT reason FROM leave")) == {(NAME,)}
@@ -269,7 +269,7 @@ def snapshot_of(district: District, origin: int) -> list[bytes]:
         wire
         for log in hub.logs()
         if (log.name.origin, log.name.lane) == (origin, Lane.SNAPSHOT)
-        for _, wire in hub.segments_for(log.id, 0, 1 << 30)
+        for _, wire in segments_held(hub, log.id)
     ]
 
 
@@ -307,7 +307,7 @@ def test_the_vaults_backup_opens_with_nothing_that_the_hub_holds(
     share = VaultShare(1, chance.randbytes(32))
     backup = seal_backup(17, contents, recovery.public_key(), share, 1, chance.randbytes)
     district.nodes[17].record("person", [{"person": person, "kind": "pupil", "name": cell}])
-    district.nodes[17].release(Group.IDENTITY)
+    district.nodes[17].keys.release(Group.IDENTITY, "head")
     district.exchange(17)
     assert cell in b"".join(opened_at_the_hub(district))
     assert contents.keys[person] not in backup + files_of(district, 0) + files_of(district, 17)
@@ -321,7 +321,7 @@ def test_no_name_and_no_key_reaches_a_log_line(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     plant(district)
-    district.nodes[17].release(Group.IDENTITY, "head")
+    district.nodes[17].keys.release(Group.IDENTITY, "head")
     district.exchange(17)
     with pytest.raises(KeyError) as refused:
         district.nodes[17].record("leave", [{"person": 5, "reason": NAME}])

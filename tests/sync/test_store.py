@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sync.folding.merged_rows import read_version
 from sync.logs.pending_writes import (
     DELETED_FIELD,
     HLC_FIELD,
@@ -19,7 +18,9 @@ from sync.logs.pending_writes import (
 )
 from sync.logs.waiting_batches import joined
 from sync.schema import BY_NAME, TABLES
-from sync.store import connect_readonly, index_positions, open_store
+from sync.store import connect_readonly, open_store
+from sync.tables.definition import index_positions
+from sync.tables.merged_rows import read_version
 
 SLOT = BY_NAME["timetable_slot"]
 

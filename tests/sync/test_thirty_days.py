@@ -11,9 +11,10 @@ from random import Random
 import pytest
 
 from benchmarks.arrivals import DAY_MS, TAPS_A_DAY, Tap, school_days
-from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX, Session
-from sync.logs.row_check import Row
+from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX
+from sync.exchange.session import Session
 from sync.node import SealPolicy
+from sync.tables.row_check import Row
 from tests.sync.district import District
 
 DAYS = 30

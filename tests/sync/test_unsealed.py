@@ -21,7 +21,6 @@ from sync.logs.pending_writes import (
     store_writes,
     unsealed_writes,
 )
-from sync.logs.row_check import Row
 from sync.logs.unsealed import Batch, collect
 from sync.logs.waiting_batches import Waiting
 from sync.schema import BY_NAME
@@ -29,7 +28,9 @@ from sync.schema.model import Group, Lane
 from sync.segments.body import TEXT_MAX, TableColumns
 from sync.segments.columnar import Value, decode_column
 from sync.segments.segment import LogName
-from sync.store import index_positions, open_store
+from sync.store import open_store
+from sync.tables.definition import index_positions
+from sync.tables.row_check import Row
 from tests.sync.district import empty_store
 
 NOW = 1_790_000_000_000

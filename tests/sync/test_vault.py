@@ -3,6 +3,7 @@
 import random
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sync.errors import ForgedError
+from sync.persons.restore import forgotten_here
 from sync.persons.vault import (
     PERSON_MAX,
     PersonVault,
@@ -18,6 +20,9 @@ from sync.persons.vault import (
     VaultContents,
     read_person_key,
 )
+from sync.segments.signing import SignerId
+from sync.store import connect_readonly
+from tests.sync.district import District
 
 
 @pytest.fixture
@@ -219,3 +224,18 @@ def test_an_ordinal_taken_elsewhere_is_never_drawn(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="never known"):
         vault.seal(2, "name", "x")
     vault.close()
+
+
+def test_a_box_forgets_again_only_whom_it_forgot_itself(tmp_path: Path) -> None:
+    """The hub can certify a further box of a school: what that one signs destroys no key."""
+    node = District(tmp_path, random.Random(3)).add(17)
+    node.record("erasure", [{"at_ms": 9, "person": 5}, {"at_ms": 10, "person": 8}])
+    own = (17, node.incarnation, node.signer)
+    with closing(connect_readonly(tmp_path / "17.db")) as reader:
+        cursor = reader.cursor()
+        assert forgotten_here(cursor, own, {5, 6}) == {5: 9}  # still unsealed
+        node.seal_all()
+        assert forgotten_here(cursor, own, {5, 6}) == {5: 9}
+        another = (17, node.incarnation + 1, SignerId(bytes(8)))
+        assert forgotten_here(cursor, another, {5, 6}) == {}
+    node.close()

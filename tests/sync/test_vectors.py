@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sync.exchange.body_coding import maker
 from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
+from sync.exchange.message import Message, Refusal, parse_message
 from sync.exchange.message_packing import MessagePacking
-from sync.exchange.session import Message, Refusal, parse_message
 from sync.logs.log_state import Holding
 from sync.schema.model import GROUPS, Group, Lane
 from sync.segments.body import TableColumns, pack_tables, unpack_tables

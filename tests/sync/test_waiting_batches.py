@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from sync.clock import HybridClock
 from sync.logs.log_state import log_id_of
 from sync.logs.oplog import append
-from sync.logs.row_check import Row
 from sync.logs.unsealed import Batch, collect
 from sync.logs.waiting_batches import BATCH_ROWS_MAX, forget_waiting, leave_in_table
 from sync.schema import BY_NAME, BY_NUMBER
@@ -23,6 +22,7 @@ from sync.schema.model import Group, Kind, Lane
 from sync.segments.columnar import Value, decode_column
 from sync.segments.segment import LogName
 from sync.store import open_store
+from sync.tables.row_check import Row
 from tests.sync.district import empty_store
 
 NOW = 1_790_000_000_000

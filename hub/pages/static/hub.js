@@ -42,6 +42,8 @@
   function swap(fresh) {
     const here = document.getElementById("live");
     if (!fresh || fresh.innerHTML === here.innerHTML) return;
+    // What a person is writing stays; the page is true again once they are done.
+    if (here.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
     for (const open of here.querySelectorAll("details[open][id]")) {
       const twin = fresh.querySelector("#" + CSS.escape(open.id));
       if (twin) twin.open = true;

@@ -6,8 +6,9 @@ from html import unescape
 import pytest
 
 from hub.lesson.pairing import read_lesson
-from hub.pages.access import ATTEMPTS_PER_ADDRESS, SESSION_COOKIE
+from hub.pages.access import SESSION_COOKIE
 from hub.pages.hub_view import FlowLight
+from provisioning.code_sessions import ATTEMPTS_PER_ADDRESS
 from sync.logs.oplog import Row
 from sync.store import open_store
 from tests.hub.pages.browser import Browser

@@ -14,7 +14,8 @@ from hub.pages.lesson_grid import build_grid, find_periods
 from hub.pages.lesson_lights import party_light
 from hub.pages.lights import State, school_light
 from hub.pages.tiles import WIDTH, lay_tiles
-from hub.queries import Alarm, Lesson, LessonParty, Minutes, Quality, School, SchoolNow
+from hub.queries import Lesson, LessonParty, Minutes, Quality, School, SchoolNow
+from hub.safety_queries import Alarm
 from tests.hub.pages.paper_hub import DAY, HOUR, MINUTE, SECOND, TEN_O_CLOCK
 
 NOW = TEN_O_CLOCK

@@ -11,10 +11,10 @@ from itertools import chain
 
 import msgspec
 
-from sync.logs.bulk_rows import value_marks
 from sync.schema import BY_NAME
 from sync.schema.model import Table
 from sync.segments.columnar import Value
+from sync.tables.bulk_rows import value_marks
 
 TOMBSTONE = "deleted"
 """Merged like a column, under this name."""

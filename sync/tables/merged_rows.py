@@ -3,7 +3,7 @@
 Writes come by the hundred, are almost always newer than what stands, and name what the write
 before named: then they win without anything being read. If they name other columns, the clocks of
 the rest have to be known. Whatever else arrives goes through
-:func:`sync.folding.merge.merge_columns`, write by write.
+:func:`sync.tables.merge.merge_columns`, write by write.
 """
 
 import sqlite3
@@ -15,7 +15,11 @@ from operator import lt
 
 import msgspec
 
-from sync.folding.merge import (
+from sync.schema import BY_NAME
+from sync.schema.model import Table
+from sync.segments.columnar import Value
+from sync.tables.bulk_rows import ROWS_A_STATEMENT, execute_rows, value_marks
+from sync.tables.merge import (
     TOMBSTONE,
     Version,
     Write,
@@ -24,10 +28,6 @@ from sync.folding.merge import (
     pack_clocks,
     unpack_clocks,
 )
-from sync.logs.bulk_rows import ROWS_A_STATEMENT, execute_rows, value_marks
-from sync.schema import BY_NAME
-from sync.schema.model import Table
-from sync.segments.columnar import Value
 
 Key = tuple[Value, ...]
 """School and key columns of a row."""

@@ -12,7 +12,7 @@ from sync.segments.segment import HOLLOW_MAGIC, LogName, Segment
 
 
 class Grants:
-    """Judges the segments of one message, inside the caller's transaction."""
+    """Judges one message's segments, control first, inside the caller's transaction."""
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         self._cursor = cursor
@@ -33,11 +33,6 @@ class Grants:
             body.key_id == UNSEALED or self._is_stored(log, body.key_id)
             for body in segment.header.bodies
         )
-
-    def note(self, log: LogName) -> None:
-        """Take note that a segment of this log was stored."""
-        if log.lane is Lane.CONTROL:
-            self._awaiting.pop((log.origin, log.audience), None)
 
     def _is_stored(self, log: LogName, key_id: bytes) -> bool:
         """Tell whether a grant by the key's maker is here, or will come with a snapshot.

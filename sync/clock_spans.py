@@ -18,7 +18,7 @@ from sync.logs.oplog import event_school
 from sync.node import Node
 from sync.schema.model import Lane
 from sync.segments.segment import LogName
-from sync.store import index_positions
+from sync.tables.definition import index_positions
 
 SLACK_MS = 5_000
 """Rows may be written so long after the moment they tell of."""

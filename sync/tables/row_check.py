@@ -8,9 +8,9 @@ from operator import itemgetter
 from typing import cast
 
 from sync.errors import RowError
-from sync.folding.merge import TOMBSTONE
 from sync.schema.model import Table, Type
 from sync.segments.columnar import Value
+from sync.tables.merge import TOMBSTONE
 
 Row = Mapping[str, Value]
 

@@ -1,0 +1,1 @@
+"""What a peer brings: judged, stored, opened and folded, or refused and set aside."""

@@ -1,0 +1,1 @@
+"""Tables as they stand in SQLite: made, checked, filled and merged row by row."""
