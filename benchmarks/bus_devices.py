@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from drivers.codecs.modbus import ReadReply, decode_request_rtu, encode_reply_rtu
+from drivers.codecs.modbus import ReadReply
+from drivers.codecs.modbus_rtu import decode_request_rtu, encode_reply_rtu
 from drivers.errors import ProtocolError
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.modbus_rtu import ModbusRtuSimulator, SimulatedUnit

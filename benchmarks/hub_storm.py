@@ -101,7 +101,7 @@ async def _watch(caller: _Caller, writer: Writer, began_s: float) -> None:
     while caller.home_s is None:
         await caller.changed.wait()
         caller.changed.clear()
-        cursors = await writer.call(node.peer_cursors, HUB)
+        cursors = await writer.call(node.peers.cursors, HUB)
         stored, now_s = sum(stored for stored, _ in cursors.values()), time.perf_counter() - began_s
         if stored > caller.stored:
             caller.waited_s = max(caller.waited_s, now_s - caller.moved_s)

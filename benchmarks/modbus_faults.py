@@ -32,7 +32,8 @@ from benchmarks.report import (
     read_versions,
 )
 from drivers.bus import ModbusBus
-from drivers.codecs.modbus import ReadRequest, crc16, encode_rtu
+from drivers.codecs.modbus import ReadRequest
+from drivers.codecs.modbus_rtu import crc16, encode_rtu
 from drivers.entities import DeviceEvent, DeviceId, Measurement, Quality
 from drivers.modbus_device import AdoptedUnit, modbus_settings
 from drivers.planner import plan_blocks

@@ -26,7 +26,8 @@ from benchmarks.report import (
     read_versions,
 )
 from drivers.bus import ModbusBus
-from drivers.codecs.modbus import ReadReply, ReadRequest, encode_reply_rtu
+from drivers.codecs.modbus import ReadReply, ReadRequest
+from drivers.codecs.modbus_rtu import encode_reply_rtu
 from drivers.entities import DeviceEvent, DeviceId, Measurement, Presence, Quality
 from drivers.errors import ProtocolError
 from drivers.modbus_device import AdoptedUnit, modbus_settings

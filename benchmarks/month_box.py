@@ -116,14 +116,14 @@ async def _live(config: Path, days: int, seed: int) -> Homecoming:
 
 
 def _is_alarm_home(node: Node) -> bool:
-    held = node.peer_cursors(HUB)
+    held = node.peers.cursors(HUB)
     logs = [log for log in node.logs() if log.name.lane is Lane.ALARM and log.stored]
     return bool(logs) and all(held.get(log.id) == (log.stored, log.stored) for log in logs)
 
 
 def _rows_home(node: Node) -> int:
     """Return rows of whole logs' ends that the hub has receipted, by segments' shares."""
-    held = node.peer_cursors(HUB)
+    held = node.peers.cursors(HUB)
     return sum(
         log.last_row * held[log.id][0] // log.stored
         for log in node.logs()

@@ -7,8 +7,11 @@ plugged in; ends with its standard input.
 import argparse
 import asyncio
 import random
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Never
@@ -42,6 +45,23 @@ def _camera(number: int, ledger: Ledger) -> SimulatedOnvifCamera:
         random.Random(number),
         credentials=ADOPTED,
     )
+
+
+@contextmanager
+def running_cameras(count: int, motion_s: float) -> Iterator[None]:
+    """Run so many in a process of their own for the time of the block."""
+    with subprocess.Popen(
+        [sys.executable, __file__, f"--cameras={count}", f"--motion-s={motion_s}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError("both are pipes")
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.stdin.close()
 
 
 async def _move(camera: SimulatedOnvifCamera, motion_s: float, rng: random.Random) -> Never:

@@ -8,16 +8,13 @@ watched by PullPoint; each sees something move twice a minute.
 import asyncio
 import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from ipaddress import IPv4Interface
 
-from benchmarks.onvif_cameras import ADOPTED, address_of, now_ms
+from benchmarks.onvif_cameras import ADOPTED, address_of, now_ms, running_cameras
 from benchmarks.processes import cpu_s, tree_rss_mb
 from benchmarks.report import (
     Report,
@@ -32,10 +29,13 @@ from benchmarks.report import (
 from drivers.cameras.messages import CameraAccess
 from drivers.cameras.onvif_camera import OnvifCamera
 from drivers.cameras.worker import CameraWorker
+from drivers.discovery.onvif import discover_cameras
 from drivers.entities import DeviceEvent, DeviceId, InputEdge, Measurement
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import ProfileId
 
+SITE = IPv4Interface("127.0.79.1/16")
+"""Where the box stands, in the cameras' network."""
 MOTION_S = 30.0
 DESCRIBED_S_MAX = 300.0
 _KB = 1000
@@ -43,8 +43,13 @@ _KB = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """``cpu`` are seconds over the window: of the drivers, of the worker."""
+    """``cpu`` are seconds over the window: of the drivers, of the worker.
 
+    ``found`` cameras answered a search, the last of them after ``heard_s``.
+    """
+
+    found: int
+    heard_s: float
     described_s: float
     first_mb: float
     all_mb: float
@@ -59,8 +64,12 @@ def main() -> None:
     options.add_argument("--cameras", type=int, default=300)
     options.add_argument("--seconds", type=float, default=60.0, help="length of the window")
     given = options.parse_args()
+    if given.seconds < MOTION_S:
+        options.error(
+            f"--seconds: at least {MOTION_S:.0f}, so that every camera has something to tell"
+        )
     machine = read_machine()
-    with progress("onvif_scale") as step, _cameras(given.cameras):
+    with progress("onvif_scale") as step, running_cameras(given.cameras, MOTION_S):
         run = asyncio.run(_measure(given.cameras, given.seconds, step))
     drivers, worker = (100 * seconds / given.seconds for seconds in run.cpu)
     grown_kb = (run.all_mb - run.first_mb) * _KB / max(given.cameras - 1, 1)
@@ -70,6 +79,8 @@ def main() -> None:
         machine=machine,
         versions=read_versions("onvif-zeep-async", "zeep", "aiohttp"),
         figures=[
+            measured("cameras that a search found", [run.found], "", "higher", given.cameras),
+            measured("the last of them heard after", [run.heard_s], "s", "lower", 2),
             measured(f"{given.cameras} cameras: processor", [drivers + worker], "%", "lower", 10),
             measured("of it the worker", [worker], "%", "lower"),
             measured("a further camera, in the worker", [grown_kb], "KB", "lower", 100),
@@ -98,6 +109,10 @@ async def _measure(count: int, seconds: float, step: Step) -> Run:
         elif isinstance(event, Measurement) and event.point == "reachable":
             heard.add(event.device)
 
+    step("a search")
+    begun_ms = now_ms()
+    found = await discover_cameras(SITE, now_ms, random.Random(0))
+    heard_s = (max((each.evidence[0].observed_ms for each in found), default=0) - begun_ms) / 1000
     events = load_catalog().profiles[ProfileId("onvif-camera")].events
     worker = CameraWorker(random.Random(1))
     cameras = [
@@ -133,6 +148,8 @@ async def _measure(count: int, seconds: float, step: Step) -> Run:
         await asyncio.sleep(seconds)
         after = cpu_s(os.getpid()), cpu_s(worker.pid)
         return Run(
+            found=len(found),
+            heard_s=heard_s,
             described_s=described_s,
             first_mb=first_mb,
             all_mb=tree_rss_mb(worker.pid),
@@ -150,23 +167,6 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DESCRIBED_S_MAX):
         while not condition():  # noqa: ASYNC110 — descriptions announce nothing
             await asyncio.sleep(0.1)
-
-
-@contextmanager
-def _cameras(count: int) -> Iterator[None]:
-    program = str(Path(__file__).with_name("onvif_cameras.py"))
-    with subprocess.Popen(
-        [sys.executable, program, f"--cameras={count}", f"--motion-s={MOTION_S}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        if process.stdin is None or process.stdout is None:
-            raise AssertionError("both are pipes")
-        process.stdout.readline()
-        try:
-            yield
-        finally:
-            process.stdin.close()
 
 
 if __name__ == "__main__":

@@ -287,9 +287,10 @@ def _notes(plan: Plan) -> list[str]:
         ),
         (
             f"Connected: a day of {TAPS_A_DAY:,} taps as they arrive; bytes of TLS records both"
-            " ways, receipts in, without the handshake and what an idle connection passes anyhow,"
-            " which are beside it. Morango's bytes are what its client counts: bodies and headers"
-            " both ways."
+            " ways, receipts in, without the handshake and the question and answer of every 30 s,"
+            " which an idle connection passes as well: both are beside it. A receipt rides on such"
+            " an answer, its own bytes count. Morango's bytes are those that its client counts:"
+            " bodies and headers both ways."
         ),
         f"Memory: peak resident size of each process; Morango's of its longest run. {_disk(plan)}",
         "Not tried here: PostgreSQL at either side, ARM, several clients of Morango at once.",

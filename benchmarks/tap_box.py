@@ -179,7 +179,7 @@ class _Home:
 
 def is_home(node: Node) -> bool:
     """Tell whether the hub has receipted every row as stored and folded."""
-    held = node.peer_cursors(HUB)
+    held = node.peers.cursors(HUB)
     own = [log for log in node.logs() if log.name.origin == node.origin]
     return all(
         log.last_row == log.sealed_row and held.get(log.id) == (log.stored, log.stored)

@@ -42,7 +42,7 @@ from benchmarks.report import (
 from drivers.discovery.candidate import DeviceKind
 from drivers.simulators.card_reader import CardReaderSimulator
 from drivers.simulators.ledger import Ledger, read_ledger
-from edge.control import ask_daemon
+from edge.control_client import ask_daemon
 from edge.pages.actions import Adopt, Discover
 
 HOST = "127.0.0.1"

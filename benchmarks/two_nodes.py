@@ -75,7 +75,7 @@ class TwoNodes(AbstractContextManager["TwoNodes"]):
             brought, _ = caller.receive_answer(answer)
             if not brought.stored and not caller.to_send_bytes():
                 break
-        held = self.school.peer_cursors(HUB)
+        held = self.school.peers.cursors(HUB)
         for log in self.school.logs():
             if log.name.origin == SCHOOL and held.get(log.id) != (log.stored, log.stored):
                 raise RuntimeError(f"the hub holds {held.get(log.id)} of {log.name}, not all")

@@ -10,7 +10,7 @@ from typing import Never
 
 from drivers.codecs.modbus import ExceptionReply, Reply, Request
 from drivers.entities import CommandResult, DeviceId, EventSink, NowMs
-from drivers.errors import DriverError, ProtocolError, SetupError, UnreachableError
+from drivers.errors import DriverError, ProtocolError, SetupError, Trouble, UnreachableError
 from drivers.modbus_actuator import NEVER, ModbusActuator
 from drivers.modbus_device import AdoptedUnit, ModbusUnit
 from drivers.modbus_line import Line, RtuLine, SilentUnitError
@@ -292,13 +292,13 @@ class ModbusBus:
             reply = await self._ask_unit(line, unit, block.request, unit.timeout_s)
         except SilentUnitError as error:
             self.statistics.silent += 1
-            unit.fail(block, str(error), loop.time(), self._rng)
+            unit.fail(block, str(error), Trouble.SILENT, loop.time(), self._rng)
         except ProtocolError as error:
             self.statistics.broken += 1
-            unit.fail(block, str(error), loop.time(), self._rng)
+            unit.fail(block, str(error), Trouble.GARBLED, loop.time(), self._rng)
         except UnreachableError as error:
             self.statistics.silent += 1
-            unit.fail(block, str(error), loop.time(), self._rng)
+            unit.fail(block, str(error), Trouble.LOST, loop.time(), self._rng)
             raise
         else:
             if isinstance(reply, ExceptionReply):
@@ -326,7 +326,7 @@ class ModbusBus:
     def _on_lost(self, reason: str) -> None:
         self._down = reason
         for unit in self._units.values():
-            unit.go_offline(reason)
+            unit.go_offline(reason, Trouble.LOST)
         self._fail_jobs(reason)
 
     def _fail_jobs(self, reason: str) -> None:

@@ -1,22 +1,38 @@
-"""A card reader on a serial port: its repeated frames become one read a presentation."""
+"""A card reader on a serial line or TCP: its repeated frames become one read a presentation."""
 
 import asyncio
 import random
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Never
+from functools import partial
+from types import MappingProxyType
+from typing import Never, Protocol
 
-from drivers.codecs.card_frames import BrokenFrame, CardFrame, CardFrameDecoder
+from drivers.codecs.card_frames import BrokenFrame, CardFrame, CardFrameDecoder, FrameEvent
+from drivers.codecs.card_numbers import card_of_hex
+from drivers.codecs.wiegand import WiegandLineDecoder
 from drivers.entities import CardRead, DeviceId, EventSink, NowMs, Presence
-from drivers.transports.byte_port import LineSettings
-from drivers.transports.serial_port import SerialPort, serve_port
+from drivers.transports.byte_port import BytePort, LineSettings, keep_open
+from drivers.transports.port_address import Place, PortAddress, open_port
 
 PRESENTATION_GAP_S = 2.0
 """A card that was not seen for this long and comes again is presented again."""
 
 CARDS_MAX = 256
 IDLE_S = 60.0
+
+
+class FrameDecoder(Protocol):
+    """Finds cards in what a reader says."""
+
+    def feed(self, data: bytes) -> list[FrameEvent]: ...
+
+
+FORMATS: Mapping[str, Callable[[], FrameDecoder]] = MappingProxyType(
+    {"rdm6300": CardFrameDecoder, "wiegand_uart": WiegandLineDecoder}
+)
+"""How a profile's card event is read."""
 
 
 @dataclass(slots=True)
@@ -44,21 +60,23 @@ class Presentations:
 
 
 class CardReader:
-    """Listens to one RDM6300 for ever; a frame that is not intact is counted and dropped."""
+    """Listens to one reader for ever; a frame that is not intact is counted and dropped."""
 
     def __init__(
         self,
         *,
         device: DeviceId,
-        path: Path,
+        address: PortAddress,
         settings: LineSettings,
+        new_decoder: Callable[[], FrameDecoder],
         now_ms: NowMs,
         sink: EventSink,
         rng: random.Random,
     ) -> None:
         self.device = device
-        self.path = path
         self.settings = settings
+        self._address = address
+        self._new_decoder = new_decoder
         self.statistics = ReaderStatistics()
         self._now_ms = now_ms
         self._sink = sink
@@ -66,20 +84,25 @@ class CardReader:
         self._online: bool | None = None
         self._presentations = Presentations()
 
+    @property
+    def place(self) -> Place:
+        return self._address.place
+
     async def run(self) -> Never:
         """Own the port: open, listen, reopen when it comes back."""
-        await serve_port(self.path, self.settings, self._rng, self._serve, self._on_lost)
+        opening = partial(open_port, self._address, self.settings)
+        await keep_open(opening, self._rng, self._serve, self._on_lost)
 
-    async def _serve(self, port: SerialPort) -> Never:
-        self._announce(online=True, reason=f"{self.path} is open; cards are awaited")
+    async def _serve(self, port: BytePort) -> Never:
+        self._announce(online=True, reason=f"{self.place} is open; cards are awaited")
         loop = asyncio.get_running_loop()
-        decoder = CardFrameDecoder()
+        decoder = self._new_decoder()
         while True:
             data = await port.read(IDLE_S)
             for event in decoder.feed(data):
                 match event:
                     case CardFrame(card=card):
-                        self._take(card, loop.time())
+                        self._take(card_of_hex(card), loop.time())
                     case BrokenFrame():
                         self.statistics.broken += 1
 
@@ -92,7 +115,7 @@ class CardReader:
                     device=self.device,
                     card=card,
                     observed_ms=self._now_ms(),
-                    source=f"serial:{self.path.name}",
+                    source=self._address.source,
                 )
             )
 

@@ -7,6 +7,8 @@ from typing import NewType
 
 from msgspec import Struct
 
+from drivers.errors import Trouble
+
 DeviceId = NewType("DeviceId", str)
 """Stable identity of an adopted device within a school, e.g. ``modbus:bus0:17``."""
 
@@ -47,12 +49,19 @@ class Measurement(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardRead:
-    """One card presented once, however often the reader repeated it."""
+    """One card presented once, however often the reader repeated it.
+
+    ``card`` is canonical (see :mod:`drivers.codecs.card_numbers`). A terminal may tell ``number``
+    instead, its own name of a person, and ``key``, by which the same tap is known when it is told
+    again.
+    """
 
     device: DeviceId
     card: str
     observed_ms: int
     source: str
+    number: str = ""
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +80,16 @@ class InputEdge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """A device or its link came or went; ``reason`` is a sentence for a person."""
+    """A device or its link came or went; ``reason`` is a sentence for a person.
+
+    ``trouble`` says what kind of reason it is, NONE where the driver cannot tell.
+    """
 
     device: DeviceId
     online: bool
     observed_ms: int
     reason: str
+    trouble: Trouble = Trouble.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +103,37 @@ class CommandResult:
     detail: str = ""
 
 
-DeviceEvent = Measurement | CardRead | Presence | CommandResult | InputEdge
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandReading:
+    """What one wristband or chest strap told: ``band`` is its own name for itself.
+
+    ``bpm`` is the heart rate; ``moving`` whether it moves, None when it cannot tell.
+    """
+
+    device: DeviceId
+    band: str
+    bpm: int
+    observed_ms: int
+    source: str
+    moving: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationResult:
+    """One attempt at a fitness-test station, in ``unit``; ``wearer`` is a card, code or number."""
+
+    device: DeviceId
+    station: str
+    wearer: str
+    result: float
+    unit: str
+    observed_ms: int
+    source: str
+
+
+RecordedEvent = Measurement | CardRead | Presence | CommandResult | InputEdge
+SportsEvent = BandReading | StationResult
+DeviceEvent = RecordedEvent | SportsEvent
 EventSink = Callable[[DeviceEvent], None]
 """Takes an event at once and never blocks; the recorder behind it commits in batches."""
 NowMs = Callable[[], int]

@@ -1,5 +1,18 @@
 """Errors of device work, named by what the caller does next."""
 
+from enum import StrEnum
+
+
+class Trouble(StrEnum):
+    """Why a device is away, as far as it decides what a person does about it."""
+
+    NONE = "none"
+    LOST = "lost"  # its cable, port or address is gone
+    SILENT = "silent"  # the line is there, and nothing comes back
+    GARBLED = "garbled"  # something comes back that makes no sense
+    REFUSED = "refused"  # it lets nobody in without the (right) password
+    SETUP = "setup"  # something here keeps the box from asking
+
 
 class DriverError(Exception):
     """Root of the tree; catch a subclass."""
@@ -19,3 +32,16 @@ class ProtocolError(DriverError):
 
 class SetupError(DriverError):
     """The local set-up is wrong (missing port, no permission, port in use): say the remedy."""
+
+
+def trouble_of(error: DriverError) -> Trouble:
+    """Return what an error means for a device that was spoken to."""
+    match error:
+        case RefusedError():
+            return Trouble.REFUSED
+        case ProtocolError():
+            return Trouble.GARBLED
+        case SetupError():
+            return Trouble.SETUP
+        case _:
+            return Trouble.LOST

@@ -8,6 +8,7 @@ from typing import Protocol
 from drivers.codecs.modbus import ExceptionReply, ReadReply, ReadRequest, Reply, Request
 from drivers.codecs.modbus_points import PointValue, decode_point
 from drivers.entities import DeviceId, EventSink, Measurement, NowMs, Presence, Quality
+from drivers.errors import Trouble
 from drivers.input_edges import InputEdges
 from drivers.planner import Block, Cadence, plan_blocks
 from drivers.transports.byte_port import LineSettings
@@ -16,6 +17,11 @@ from firmware_profiles.model import MODBUS, Link, Point, Profile
 
 FAILURES_BEFORE_OFFLINE = 3
 QUARANTINE_S = 10.0
+WATCHFUL_QUARANTINE_S = 2.0
+"""Of a unit whose inputs are watched: a button there is to be heard again soon.
+
+That it still does not answer is reported no oftener than of others.
+"""
 FORGET_S = 5.0
 """A reply later than this is believed lost."""
 BAUD_BEHIND_A_SERVER = 9600
@@ -80,7 +86,10 @@ class ModbusUnit:
         ]
         self._dues = [0.0] * len(self._blocks)
         self._reported: dict[str, tuple[PointValue, float]] = {}
+        self._bad_again_at = [0.0] * len(self._blocks)
         self._edges = InputEdges(adopted.device, adopted.profile.events)
+        is_watched = any(event.format == "edge" for event in adopted.profile.events)
+        self._quarantine_s = WATCHFUL_QUARANTINE_S if is_watched else QUARANTINE_S
         self._periods_s = periods_s
         self._now_ms = now_ms
         self._sink = sink
@@ -88,6 +97,7 @@ class ModbusUnit:
         self._online: bool | None = None
         self._owed: set[tuple[int, int]] = set()
         self._failed_at = 0.0
+        self._troubles: set[Trouble] = set()
         self._note_due()
 
     @property
@@ -160,6 +170,7 @@ class ModbusUnit:
         self._failures = 0
         if self._online is not True:
             self._online = True
+            self._troubles.clear()
             self._announce(f"unit {self.adopted.unit} answers")
             if self.watcher is not None:
                 self.watcher.come()
@@ -171,27 +182,34 @@ class ModbusUnit:
             case _:
                 self._bad(block, "the device answered a read with something else")
 
-    def fail(self, block: Block, reason: str, now: float, rng: random.Random) -> None:
+    def fail(
+        self, block: Block, reason: str, trouble: Trouble, now: float, rng: random.Random
+    ) -> None:
         """Report a failed read; the third in a row takes the unit offline and slows its polls."""
         self._failures += 1
         self._failed_at = now
         if self.watcher is not None:
             self.watcher.doubt()
-        self._bad(block, reason)
+        index = self._blocks.index(block)
+        if self._online is not False or now >= self._bad_again_at[index]:
+            self._bad_again_at[index] = now + QUARANTINE_S * 0.8
+            self._bad(block, reason)
         if self._failures >= FAILURES_BEFORE_OFFLINE:
-            self.go_offline(f"{reason}, {self._failures} times in a row")
-            later = now + QUARANTINE_S * rng.uniform(0.8, 1.2)
+            self.go_offline(f"{reason}, {self._failures} times in a row", trouble)
+            later = now + self._quarantine_s * rng.uniform(0.8, 1.2)
             self._dues = [max(due, later) for due in self._dues]
             self._note_due()
 
-    def go_offline(self, reason: str) -> None:
-        """Announce that the unit cannot be reached; once, until it answers again."""
+    def go_offline(self, reason: str, trouble: Trouble) -> None:
+        """Announce that the unit cannot be reached; once a trouble, until it answers again."""
         if self._online is not False:
             self._online = False
             self._edges.forget()
             if self.watcher is not None:
                 self.watcher.leave()
-            self._announce(reason)
+        if trouble not in self._troubles:
+            self._troubles.add(trouble)
+            self._announce(reason, trouble)
 
     def _note_due(self) -> None:
         self.due_at = min(self._dues, default=float("inf"))
@@ -240,13 +258,14 @@ class ModbusUnit:
             )
         )
 
-    def _announce(self, reason: str) -> None:
+    def _announce(self, reason: str, trouble: Trouble = Trouble.NONE) -> None:
         self._sink(
             Presence(
                 device=self.adopted.device,
                 online=self._online is True,
                 observed_ms=self._now_ms(),
                 reason=reason,
+                trouble=trouble,
             )
         )
 

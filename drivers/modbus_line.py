@@ -4,7 +4,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from drivers.codecs.modbus import Reply, Request, RtuReplyDecoder, encode_rtu
+from drivers.codecs.modbus import Reply, Request
+from drivers.codecs.modbus_rtu import RtuReplyDecoder, encode_rtu
 from drivers.errors import ProtocolError, UnreachableError
 from drivers.transports.byte_port import BytePort, LineSettings
 

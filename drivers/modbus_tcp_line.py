@@ -2,14 +2,8 @@
 
 import asyncio
 
-from drivers.codecs.modbus import (
-    Reply,
-    Request,
-    TcpFrame,
-    TcpFrameDecoder,
-    encode_tcp,
-    read_tcp_reply,
-)
+from drivers.codecs.modbus import Reply, Request
+from drivers.codecs.modbus_tcp import TcpFrame, TcpFrameDecoder, encode_tcp, read_tcp_reply
 from drivers.errors import ProtocolError, UnreachableError
 from drivers.modbus_line import Line, SilentUnitError
 from drivers.transports.byte_port import BytePort

@@ -6,18 +6,14 @@ from contextlib import suppress
 
 import msgspec
 
+from drivers.card_reader import FORMATS
 from drivers.codecs import pjlink
-from drivers.codecs.card_frames import CardFrame, CardFrameDecoder, encode_card_frame
-from drivers.codecs.modbus import (
-    ReadReply,
-    ReadRequest,
-    Reply,
-    encode_reply_rtu,
-    encode_reply_tcp,
-    encode_rtu,
-    encode_tcp,
-)
+from drivers.codecs.card_frames import CardFrame, encode_card_frame
+from drivers.codecs.modbus import ReadReply, ReadRequest, Reply
 from drivers.codecs.modbus_points import decode_point
+from drivers.codecs.modbus_rtu import encode_reply_rtu, encode_rtu
+from drivers.codecs.modbus_tcp import encode_reply_tcp, encode_tcp
+from drivers.codecs.wiegand import encode_line
 from drivers.displays.framed_link import FRAMINGS
 from drivers.displays.profile_words import read_point
 from drivers.entities import Quality
@@ -138,7 +134,8 @@ def _values(
 async def _record_cards(
     profile: Profile, port: BytePort, listen_s: float, source: str
 ) -> list[Vector]:
-    decoder = CardFrameDecoder()
+    event_format = profile.events[0].format
+    decoder = FORMATS[event_format]()
     invented: dict[str, str] = {}
     vectors: list[Vector] = []
     loop = asyncio.get_running_loop()
@@ -146,10 +143,11 @@ async def _record_cards(
     while (remaining_s := until - loop.time()) > 0 and len(vectors) < VECTORS_MAX:
         for event in decoder.feed(await port.read(remaining_s)):
             if isinstance(event, CardFrame) and event.card not in invented:
-                card = f"00{len(invented) + 1:08X}"
+                card = f"{len(invented) + 1:0{len(event.card)}X}"
                 invented[event.card] = card
                 values: dict[str, float | str] = {profile.events[0].id: card}
-                frame = _hex(encode_card_frame(card))
+                encode = encode_card_frame if event_format == "rdm6300" else encode_line
+                frame = _hex(encode(card))
                 vectors.append(_vector(f"card {len(invented)}", "", frame, source, values))
     if not vectors:
         raise ProtocolError(f"no card was presented in {listen_s:.0f} s; present one meanwhile")

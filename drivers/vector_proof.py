@@ -8,22 +8,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
-from drivers.codecs.card_frames import CardFrame, CardFrameDecoder
-from drivers.codecs.modbus import (
-    ReadReply,
-    ReadRequest,
-    Reply,
-    Request,
-    RtuReplyDecoder,
-    TcpFrameDecoder,
-    decode_request_rtu,
-    read_tcp_reply,
-    read_tcp_request,
-)
+from drivers.card_reader import FORMATS
+from drivers.codecs import adms, isapi
+from drivers.codecs.card_frames import CardFrame
+from drivers.codecs.modbus import ReadReply, ReadRequest, Reply, Request
 from drivers.codecs.modbus_commands import encode_command
 from drivers.codecs.modbus_points import WIDTH, decode_point
+from drivers.codecs.modbus_rtu import RtuReplyDecoder, decode_request_rtu
+from drivers.codecs.modbus_tcp import TcpFrameDecoder, read_tcp_reply, read_tcp_request
+from drivers.codecs.text_lines import HeartLine, ResultLine, read_line
 from drivers.displays.exchange_proof import prove_display
 from drivers.displays.framed_link import FRAMINGS
 from drivers.entities import Quality
@@ -130,17 +125,70 @@ def _is_same(found: float | str | None, expected: float | str) -> bool:
     return math.isclose(found, expected, rel_tol=1e-6, abs_tol=1e-6)
 
 
-def _prove_card(_profile: Profile, vector: Vector) -> Iterator[str]:
-    events = CardFrameDecoder().feed(bytes.fromhex(vector.reply))
+def _prove_card(profile: Profile, vector: Vector) -> Iterator[str]:
+    decoders = [FORMATS[event.format]() for event in profile.events if event.format in FORMATS]
+    events = decoders[0].feed(bytes.fromhex(vector.reply)) if decoders else []
     cards = [event.card for event in events if isinstance(event, CardFrame)]
     if cards != list(vector.values.values()):
         yield f"its bytes hold the cards {cards}"
+
+
+def _prove_line(profile: Profile, vector: Vector) -> Iterator[str]:
+    """Hold ``heart_rate = "07: 132"`` or ``fitness_result = "run_50m 1001: 8.25"`` against it."""
+    try:
+        told = read_line(vector.reply.encode(), profile.events)
+    except ProtocolError as error:
+        yield str(error)
+        return
+    match told:
+        case HeartLine():
+            found = {told.event: f"{told.band}: {told.bpm}"}
+        case ResultLine():
+            found = {told.event: f"{told.station} {told.wearer}: {told.result:g}"}
+        case None:
+            found = {}
+    if found != vector.values:
+        yield f"it tells {found}"
 
 
 def _prove_scope(profile: Profile, vector: Vector) -> Iterator[str]:
     scope = unquote(vector.reply)
     if not any(scope.startswith(prefix) for prefix in profile.match.onvif_scopes):
         yield f"{scope} is none of the scopes the profile is known by"
+
+
+def _prove_adms(_profile: Profile, vector: Vector) -> Iterator[str]:
+    query = dict(parse_qsl(vector.request.partition("?")[2]))
+    found: list[tuple[str, float | str]] = []
+    try:
+        match query.get("table", "").upper():
+            case "ATTLOG":
+                punches = adms.read_attlog(vector.reply).punches
+            case "RTLOG":
+                punches = adms.read_rtlog(vector.reply).punches
+            case _:
+                punches = ()
+                users, _ = adms.read_enrolled(vector.reply)
+                found += [("user", f"{user.number} {user.card}".rstrip()) for user in users]
+    except ProtocolError as error:
+        yield str(error)
+        return
+    found += [("tap", f"{one.number or one.card} {one.local.isoformat()}") for one in punches]
+    if dict(found) != vector.values:
+        yield f"its text says {dict(found)}"
+
+
+def _prove_isapi(_profile: Profile, vector: Vector) -> Iterator[str]:
+    try:
+        event = isapi.read_push(vector.request.rpartition(" ")[2], vector.reply.encode())
+    except ProtocolError as error:
+        yield str(error)
+        return
+    found = {}
+    if isinstance(event, isapi.AccessEvent):
+        found = {"tap": f"{event.card} {event.number} {event.at.isoformat()}"}
+    if found != vector.values:
+        yield f"its text says {found}"
 
 
 PROOFS: Mapping[LinkType, Proof] = MappingProxyType(
@@ -151,5 +199,8 @@ PROOFS: Mapping[LinkType, Proof] = MappingProxyType(
         "pjlink": prove_display,
         **dict.fromkeys(FRAMINGS, prove_display),
         "onvif": _prove_scope,
+        "text_lines": _prove_line,
+        "adms": _prove_adms,
+        "isapi": _prove_isapi,
     }
 )

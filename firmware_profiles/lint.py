@@ -11,6 +11,7 @@ from firmware_profiles.model import (
     REGISTERS,
     Command,
     Event,
+    LineFormat,
     LinkType,
     Point,
     Profile,
@@ -20,7 +21,9 @@ from firmware_profiles.model import (
 DISPLAYS: frozenset[LinkType] = frozenset(
     {"pjlink", "samsung_mdc", "ifp_ascii", "lg_serial", "nec_display", "nec_projector"}
 )
-SERIAL: frozenset[LinkType] = frozenset({"modbus_rtu", "card_frames"})
+SERIAL: frozenset[LinkType] = frozenset({"modbus_rtu", "card_frames", "text_lines"})
+_LINE_FIELDS = {"heart_rate": {"band", "bpm"}, "fitness_result": {"station", "wearer", "result"}}
+"""What a line of each capability must tell."""
 PLACES = re.compile(r"\{(?:value|unit)(?::0?[0-9]{0,2}[dxX])?\}")
 _REGISTER_MAX = 0xFFFF
 _BIT_FUNCTIONS = {1, 2}
@@ -241,9 +244,31 @@ def _events(profile: Profile) -> Iterator[Flaw]:
         keys = ("events", str(index))
         if event.format == "edge":
             yield from _edge(event, points, keys)
+        elif (event.format == "line") is not (event.line is not None):
+            fact = f"event {event.id} has a line without the format, or the format without a line"
+            yield Flaw(keys, fact, 'write format = "line" and [events.line] together')
+        elif event.line is not None:
+            yield from _line(event, event.line, keys)
         elif event.point is not None or event.becomes:
             fact = f"event {event.id} is no edge and watches a point"
             yield Flaw(keys, fact, 'set format = "edge", or drop point and becomes')
+
+
+def _line(event: Event, line: LineFormat, keys: tuple[str, ...]) -> Iterator[Flaw]:
+    wanted = _LINE_FIELDS.get(event.capability)
+    if wanted is None:
+        fact = f"capability {event.capability} of {event.id} is told by no line"
+        yield Flaw((*keys, "capability"), fact, f"take one of {', '.join(_LINE_FIELDS)}")
+        return
+    told = {*line.fields, *line.fixed}
+    if missing := sorted(wanted - told):
+        fact = f"event {event.id} does not say where {missing[0]} stands"
+        yield Flaw((*keys, "line"), fact, "name it in fields, or in fixed")
+    if line.style == "separated":
+        columns = [*line.fields.values(), *line.where]
+        if wrong := [each for each in columns if not (each.isascii() and each.isdigit())]:
+            fact = f"{wrong[0]!r} of {event.id} is no column"
+            yield Flaw((*keys, "line"), fact, 'columns are numbers, the first is "1"')
 
 
 def _edge(event: Event, points: dict[str, Point], keys: tuple[str, ...]) -> Iterator[Flaw]:

@@ -271,12 +271,39 @@ class Command(Struct, frozen=True, forbid_unknown_fields=True):
     interlock: Interlock | None = None
 
 
+LineField = Literal["band", "bpm", "moving", "station", "wearer", "result", "unit"]
+
+
+class LineFormat(Struct, frozen=True, forbid_unknown_fields=True):
+    """How one kind of text line is read; other lines are passed over.
+
+    ``json`` lines are objects: ``fields`` name their keys (``a.b`` for a key within a key). Others
+    are divided at ``separator``: ``fields`` name columns, the first is ``"1"``. ``starts`` is what
+    such a line begins with, counted as column 1. ``nmea`` is a sum behind ``*`` at its end
+    (NMEA 0183: exclusive or of what stands between ``$`` and ``*``, two hexadecimal digits).
+    ``where`` are further fields with the text they must have, ``fixed`` our fields that the line
+    does not tell, ``words`` station names as the line has them and as we call them; numbers are
+    multiplied by ``scale``.
+    """
+
+    style: Literal["json", "separated"]
+    fields: dict[LineField, Annotated[str, Meta(min_length=1, max_length=64)]]
+    separator: Annotated[str, Meta(min_length=1, max_length=1)] = ","
+    starts: Annotated[str, Meta(max_length=32)] = ""
+    checksum: Literal["none", "nmea"] = "none"
+    where: dict[str, str] = {}
+    fixed: dict[LineField, Text] = {}
+    words: dict[str, str] = {}
+    scale: dict[LineField, float] = {}
+
+
 class Event(Struct, frozen=True, forbid_unknown_fields=True):
     """Something the device says unasked, or an edge the box sees.
 
     ``format`` names the frame; ``topic`` is an ONVIF topic. An ``edge`` happens when ``point``
     comes to read ``becomes`` (a word of its enum) and still does after ``debounce_ms``; when the
-    box starts, a point that already reads so is an edge as well.
+    box starts, a point that already reads so is an edge as well. A ``line`` has the capability
+    ``heart_rate`` or ``fitness_result``.
     """
 
     id: Slug
@@ -287,6 +314,7 @@ class Event(Struct, frozen=True, forbid_unknown_fields=True):
     point: Slug | None = None
     becomes: Text = ""
     debounce_ms: Milliseconds = 0
+    line: LineFormat | None = None
 
 
 class Firmware(Struct, frozen=True, forbid_unknown_fields=True):

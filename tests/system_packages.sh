@@ -2,7 +2,7 @@
 # Installs the Debian packages that only tests need, where that is possible (root and apt).
 # Elsewhere the tests that need them are skipped with the reason shown.
 set -eu
-packages="chromium libnss3-tools iproute2 prometheus mbpoll ser2net ffmpeg fonts-noto-cjk openssl python3-gi gir1.2-gst-rtsp-server-1.0 \
+packages="chromium libnss3-tools iproute2 prometheus mbpoll ser2net onvif-tools ffmpeg fonts-noto-cjk openssl python3-gi gir1.2-gst-rtsp-server-1.0 \
 gstreamer1.0-rtsp gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
 gstreamer1.0-plugins-ugly gstreamer1.0-libav"
 # Other packages of Node bring npm along, and do not go with Debian's.

@@ -7,10 +7,15 @@ output. It ends when the daemon does.
 import asyncio
 import logging
 import os
+import shutil
 import sys
+import tempfile
 import time
+from pathlib import Path
 
-from drivers.cameras.messages import read_request
+from drivers.cameras import lean_httpx  # noqa: F401 — first, see there
+from drivers.cameras.lean_wsdl import write_lean
+from drivers.cameras.messages import Request, read_request
 from drivers.cameras.worker_tasks import answer_requests
 
 
@@ -25,9 +30,17 @@ async def _main() -> None:
     )
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, replies)
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    await answer_requests(
-        lambda: read_request(requests), writer, now_ms=lambda: time.time_ns() // 1_000_000
-    )
+    with tempfile.TemporaryDirectory(prefix="schoolnode-wsdl-") as folder:
+        wsdl = write_lean(Path(folder))
+
+        async def read() -> Request | None:
+            request = await read_request(requests)
+            if request is None:
+                # First of all: a worker that takes long to say goodbye is killed.
+                shutil.rmtree(folder, ignore_errors=True)
+            return request
+
+        await answer_requests(read, writer, now_ms=lambda: time.time_ns() // 1_000_000, wsdl=wsdl)
 
 
 def main() -> None:

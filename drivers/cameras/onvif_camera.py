@@ -31,7 +31,14 @@ from drivers.entities import (
     Presence,
     Quality,
 )
-from drivers.errors import DriverError, ProtocolError, RefusedError, UnreachableError
+from drivers.errors import (
+    DriverError,
+    ProtocolError,
+    RefusedError,
+    Trouble,
+    UnreachableError,
+    trouble_of,
+)
 from firmware_profiles.model import Event
 
 STATUS_S = 30.0
@@ -87,6 +94,7 @@ class OnvifCamera:
         self._wants_events = any(event.format == "onvif" for event in events)
         self._status_s = status_s
         self._online: bool | None = None
+        self._trouble = Trouble.NONE
         self._turn = asyncio.Lock()
 
     async def run(self) -> Never:
@@ -256,7 +264,7 @@ class OnvifCamera:
         except DriverError as error:
             if self._online:
                 self.lost(Loss.CONTROL, str(error))
-            self._set_presence(online=False, reason=str(error))
+            self._set_presence(online=False, reason=str(error), trouble=trouble_of(error))
             self._measure("reachable", "no", reason=str(error))
             if not is_described:
                 raise
@@ -363,9 +371,10 @@ class OnvifCamera:
         self._sink(result)
         return result
 
-    def _set_presence(self, *, online: bool, reason: str) -> None:
-        changed = self._online is not online
+    def _set_presence(self, *, online: bool, reason: str, trouble: Trouble = Trouble.NONE) -> None:
+        changed = self._online is not online or self._trouble is not trouble
         self._online = online
+        self._trouble = trouble
         if changed:
             self._sink(
                 Presence(
@@ -373,6 +382,7 @@ class OnvifCamera:
                     online=online,
                     observed_ms=self._now_ms(),
                     reason=reason,
+                    trouble=trouble,
                 )
             )
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import TypeVar
 
 import aiohttp
@@ -23,6 +22,7 @@ from zeep.exceptions import Fault
 from zeep.helpers import serialize_object
 from zeep.wsdl.utils import etree_to_string
 
+from drivers.cameras.lean_wsdl import LeanWsdl
 from drivers.cameras.messages import CameraAccess
 from drivers.cameras.pinned_http import fetch, host_of, pin, wrong_password
 from drivers.codecs.guarded_xml import sanitise
@@ -32,7 +32,6 @@ REQUEST_S = 5.0
 REPLY_BYTES_MAX = 512 * 1024
 TEXT_CHARS_MAX = 128
 _HTTP_UNAUTHORISED = 401
-_WSDL = Path(onvif.__file__).parent / "wsdl"
 _UNSIGNED = "unsigned "  # services that carry no token at all
 
 # Second line behind ``sanitise``: zeep's own parser refuses the same.
@@ -100,7 +99,7 @@ class OnvifServices:
     ``offset_ms`` is how far the camera's clock is ahead, None before it was read.
     """
 
-    def __init__(self, access: CameraAccess, http: aiohttp.ClientSession) -> None:
+    def __init__(self, access: CameraAccess, http: aiohttp.ClientSession, wsdl: LeanWsdl) -> None:
         self.host = host_of(access.address)
         self.xaddrs = {"devicemgmt": pin(access.address, self.host, "device service")}
         self.offset_ms: int | None = None
@@ -112,6 +111,7 @@ class OnvifServices:
         )
         self._access = access
         self._http = http
+        self._wsdl = wsdl
         self._services: dict[str, onvif.ONVIFService] = {}
 
     def set_offset(self, offset_ms: int) -> None:
@@ -171,7 +171,7 @@ class OnvifServices:
                 self.xaddrs[name],
                 credentials.user if credentials is not None else None,
                 credentials.password if credentials is not None else None,
-                str(_WSDL / definition["wsdl"]),
+                str(self._wsdl.folder / name / definition["wsdl"]),
                 no_cache=True,
                 dt_diff=timedelta(milliseconds=self.offset_ms or 0),
                 binding_name=f"{{{definition['ns']}}}{definition['binding']}",
@@ -179,7 +179,8 @@ class OnvifServices:
             await service.close()  # its own HTTP session, never used
             middlewares = self.middlewares if signed else ()
             service.transport = _PinnedTransport(self._http, self.host, middlewares)
-            await service.setup()
+            async with self._wsdl.reading:
+                await service.setup()
             self._services[key] = service
         return self._services[key]
 

@@ -9,6 +9,7 @@ import aiohttp
 from onvif.definition import SERVICES
 
 from drivers.cameras.event_watch import EventWatch
+from drivers.cameras.lean_wsdl import LeanWsdl
 from drivers.cameras.messages import (
     SNAPSHOT_BYTES_MAX,
     CameraAccess,
@@ -50,8 +51,10 @@ _log = logging.getLogger(__name__)
 class OnvifSession:
     """One camera, as long as its access stays the same."""
 
-    def __init__(self, access: CameraAccess, http: aiohttp.ClientSession, now_ms: NowMs) -> None:
-        self._services = OnvifServices(access, http)
+    def __init__(
+        self, access: CameraAccess, http: aiohttp.ClientSession, now_ms: NowMs, wsdl: LeanWsdl
+    ) -> None:
+        self._services = OnvifServices(access, http, wsdl)
         self._host = self._services.host
         self._access = access
         self._http = http

@@ -8,6 +8,7 @@ from typing import assert_never
 import aiohttp
 
 from drivers.cameras import messages
+from drivers.cameras.lean_wsdl import LeanWsdl
 from drivers.cameras.onvif_control import OnvifControl
 from drivers.cameras.onvif_session import OnvifSession
 from drivers.entities import NowMs
@@ -26,12 +27,13 @@ async def answer_requests(
     writer: asyncio.StreamWriter,
     *,
     now_ms: NowMs,
+    wsdl: LeanWsdl,
 ) -> None:
     """Answer requests, many at once, until the daemon closes the pipe."""
     slots = asyncio.Semaphore(AT_ONCE_MAX)
     waits = asyncio.Semaphore(WAITING_MAX)
     async with _http() as http:
-        sessions = _Sessions(http, now_ms)
+        sessions = _Sessions(http, now_ms, wsdl)
 
         async def answer(request: messages.Request) -> None:
             try:
@@ -81,9 +83,10 @@ def _http() -> aiohttp.ClientSession:
 class _Sessions:
     """The newest session of each address; a changed password or serial starts a new one."""
 
-    def __init__(self, http: aiohttp.ClientSession, now_ms: NowMs) -> None:
+    def __init__(self, http: aiohttp.ClientSession, now_ms: NowMs, wsdl: LeanWsdl) -> None:
         self._http = http
         self._now_ms = now_ms
+        self._wsdl = wsdl
         self._sessions: OrderedDict[str, tuple[messages.CameraAccess, OnvifSession]] = OrderedDict()
 
     async def answer(self, request: messages.Request) -> messages.Reply:
@@ -117,7 +120,7 @@ class _Sessions:
     def _session(self, access: messages.CameraAccess) -> OnvifSession:
         known = self._sessions.get(access.address)
         if known is None or known[0] != access:
-            known = (access, OnvifSession(access, self._http, self._now_ms))
+            known = (access, OnvifSession(access, self._http, self._now_ms, self._wsdl))
             self._sessions[access.address] = known
         self._sessions.move_to_end(access.address)
         if len(self._sessions) > SESSIONS_MAX:

@@ -1,4 +1,4 @@
-"""Frames of the RDM6300 125 kHz card reader.
+"""Frames of the RDM6300 125 kHz card reader, and what every card reader's frames decode to.
 
 Source: RDM6300 module datasheet (9600 8N1): STX 0x02, ten hexadecimal digits (version byte and
 32-bit tag), two digits of XOR over the five bytes, ETX 0x03; repeated while a card is held.
@@ -14,7 +14,7 @@ _HEX = frozenset(b"0123456789ABCDEFabcdef")
 
 @dataclass(frozen=True, slots=True)
 class CardFrame:
-    """One intact frame; ``card`` is ten upper-case hexadecimal digits."""
+    """One intact frame; ``card``: upper-case hexadecimal digits, ten from an RDM6300."""
 
     card: str
 

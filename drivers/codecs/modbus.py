@@ -1,7 +1,7 @@
-"""Modbus requests and replies in RTU and TCP frames.
+"""Modbus requests and replies, and what of them is the same on every kind of line: the PDU.
 
-Source: MODBUS Application Protocol Specification V1.1b3; MODBUS over Serial Line V1.02 (CRC,
-§6.2.2); MODBUS Messaging on TCP/IP V1.0b (MBAP, §3.1.3). Addresses are zero-based.
+Source: MODBUS Application Protocol Specification V1.1b3. Addresses are zero-based. What carries a
+PDU is in ``modbus_rtu`` and ``modbus_tcp``.
 """
 
 import struct
@@ -15,11 +15,9 @@ BITS_MAX = 2000
 REGISTERS_MAX = 125
 WRITTEN_BITS_MAX = 1968
 WRITTEN_REGISTERS_MAX = 123
-RTU_FRAME_MAX = 256
-RTU_REPLY_MIN = 5
-MBAP_BYTES = 7
 ADDRESS_MAX = 0xFFFF
 ON = 0xFF00
+REQUEST_PDU_MIN = 5
 
 
 class ExceptionCode(IntEnum):
@@ -106,184 +104,8 @@ class ExceptionReply:
 Reply = ReadReply | WriteReply | ExceptionReply
 
 
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ 0xA001 if crc & 1 else crc >> 1
-        table.append(crc)
-    return tuple(table)
-
-
-_CRC_TABLE = _crc_table()
-
-
-def crc16(data: bytes | bytearray) -> bytes:
-    """Return the two CRC bytes in wire order, low byte first."""
-    crc = 0xFFFF
-    for byte in data:
-        crc = (crc >> 8) ^ _CRC_TABLE[(crc ^ byte) & 0xFF]
-    return crc.to_bytes(2, "little")
-
-
-def encode_rtu(request: Request) -> bytes:
-    """Return the RTU frame of a request; ValueError when the standard forbids its numbers."""
-    body = bytes((request.unit,)) + _request_pdu(request)
-    return body + crc16(body)
-
-
-def encode_tcp(request: Request, transaction: int) -> bytes:
-    """Return the TCP frame of a request; ``transaction`` comes back with the reply."""
-    pdu = _request_pdu(request)
-    return struct.pack(">HHHB", transaction, 0, len(pdu) + 1, request.unit) + pdu
-
-
-def encode_reply_rtu(request: Request, reply: Reply) -> bytes:
-    """Return the RTU frame by which a device answers ``request`` with ``reply``."""
-    body = bytes((reply.unit,)) + _reply_pdu(request, reply)
-    return body + crc16(body)
-
-
-class RtuReplyDecoder:
-    """Takes the bytes that follow one request and gives its reply, or an error, once.
-
-    Unit, function, length and CRC must all fit and nothing may follow the frame: whatever else
-    arrives is an error, after which the line has to become quiet before the next request.
-    """
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._buffer = bytearray()
-
-    @property
-    def received(self) -> bytes:
-        """All bytes so far."""
-        return bytes(self._buffer)
-
-    @property
-    def missing(self) -> int:
-        """Bytes to come before the reply can be complete, at least."""
-        buffer = self._buffer
-        shortest = len(buffer) < 2 or buffer[1] & 0x80  # noqa: PLR2004 — unit and function
-        length = RTU_REPLY_MIN if shortest else _reply_pdu_length(self._request) + 3
-        return length - len(buffer)
-
-    def feed(self, data: bytes) -> Reply | None:
-        """Return the reply when it is complete; ProtocolError as soon as it cannot become one."""
-        self._buffer += data
-        buffer, request = self._buffer, self._request
-        if buffer and buffer[0] != request.unit:
-            raise ProtocolError(f"unit {buffer[0]} spoke, unit {request.unit} was asked")
-        if len(buffer) < 2:  # noqa: PLR2004 — unit and function
-            return None
-        refused = buffer[1] == request.function | 0x80
-        if not refused and buffer[1] != request.function:
-            raise ProtocolError(f"function {buffer[1]} came, {request.function} was asked")
-        expected = RTU_REPLY_MIN if refused else _reply_pdu_length(request) + 3
-        if len(buffer) > expected:
-            raise ProtocolError(f"{len(buffer)} bytes came where {expected} make the reply")
-        if len(buffer) < expected:
-            return None
-        if crc16(buffer[:-2]) != buffer[-2:]:
-            raise ProtocolError(f"checksum of {expected} bytes is wrong")
-        return _parse_reply(request, bytes(buffer[1:-2]))
-
-
-@dataclass(frozen=True, slots=True)
-class TcpFrame:
-    """One frame of a Modbus TCP connection, of either direction."""
-
-    transaction: int
-    unit: int
-    pdu: bytes
-
-
-class TcpFrameDecoder:
-    """Takes a connection's bytes and gives its frames; one decoder a connection.
-
-    ProtocolError: the stream is not Modbus TCP, and nothing after it can be understood.
-    """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    @property
-    def pending(self) -> int:
-        """Bytes of a frame that is not complete."""
-        return len(self._buffer)
-
-    def feed(self, data: bytes) -> list[TcpFrame]:
-        """Return the frames that are complete now."""
-        self._buffer += data
-        frames = []
-        while len(self._buffer) >= MBAP_BYTES:
-            transaction, protocol, length, unit = struct.unpack_from(">HHHB", self._buffer)
-            if protocol != 0 or not 3 <= length <= 254:  # noqa: PLR2004 — unit and PDU of 2..253
-                raise ProtocolError(f"no Modbus header: protocol {protocol}, length {length}")
-            if len(self._buffer) < length + 6:
-                break
-            pdu = bytes(self._buffer[MBAP_BYTES : length + 6])
-            del self._buffer[: length + 6]
-            frames.append(TcpFrame(transaction, unit, pdu))
-        return frames
-
-
-def read_tcp_reply(request: Request, frame: TcpFrame) -> Reply:
-    """Return what a frame with the request's transaction says; ProtocolError if it cannot be."""
-    pdu = frame.pdu
-    if frame.unit != request.unit:
-        raise ProtocolError(f"unit {frame.unit} answered, unit {request.unit} was asked")
-    if pdu[0] == request.function | 0x80:
-        expected = 2
-    elif pdu[0] == request.function:
-        expected = _reply_pdu_length(request)
-    else:
-        raise ProtocolError(f"function {pdu[0]} came, {request.function} was asked")
-    if len(pdu) != expected:
-        raise ProtocolError(f"{len(pdu)} bytes came where {expected} make the reply")
-    return _parse_reply(request, pdu)
-
-
-def read_tcp_request(frame: TcpFrame) -> Request:
-    """Return what a client asks; ProtocolError as :func:`decode_request_rtu`."""
-    body = bytes((frame.unit,)) + frame.pdu
-    request = decode_request_rtu(body + crc16(body))
-    if request is None:
-        raise ProtocolError(f"{len(frame.pdu)} bytes are half a request")
-    return request
-
-
-def encode_reply_tcp(request: Request, reply: Reply, transaction: int) -> bytes:
-    """Return the TCP frame by which a device answers ``request`` with ``reply``."""
-    pdu = _reply_pdu(request, reply)
-    return struct.pack(">HHHB", transaction, 0, len(pdu) + 1, reply.unit) + pdu
-
-
-def decode_request_rtu(data: bytes) -> Request | None:
-    """Return the request a device hears, None while it is incomplete.
-
-    ProtocolError: the bytes are no request of functions 1-6, 15 or 16; a device stays silent.
-    """
-    if len(data) > RTU_FRAME_MAX:
-        raise ProtocolError(f"{len(data)} bytes are more than a frame may have")
-    if len(data) < 8:  # noqa: PLR2004 — the shortest request
-        return None
-    function = data[1]
-    if function in {1, 2, 3, 4, 5, 6}:
-        expected = 8
-    elif function in {15, 16}:
-        expected = 9 + data[6]
-    else:
-        raise ProtocolError(f"function {function} is not spoken here")
-    if len(data) < expected:
-        return None
-    if len(data) > expected or crc16(data[: expected - 2]) != data[expected - 2 :]:
-        raise ProtocolError("checksum of the request is wrong")
-    return _parse_request(data[0], data[1 : expected - 2])
-
-
-def _request_pdu(request: Request) -> bytes:
+def request_pdu(request: Request) -> bytes:
+    """Return a request's PDU; ValueError when the standard forbids its numbers."""
     match request:
         case ReadRequest(function=function, address=address, count=count):
             limit = BITS_MAX if function <= 2 else REGISTERS_MAX  # noqa: PLR2004 — 1, 2 read bits
@@ -310,7 +132,22 @@ def _check_span(address: int, count: int, limit: int) -> None:
         raise ValueError(f"registers {address}+{count} end beyond 65535; ask for fewer")
 
 
-def _parse_request(unit: int, pdu: bytes) -> Request:
+def request_pdu_length(pdu: bytes) -> int:
+    """Return how long the request is whose first ``REQUEST_PDU_MIN`` bytes, or more, these are.
+
+    ProtocolError: it is none of functions 1-6, 15 or 16.
+    """
+    match pdu[0]:
+        case 1 | 2 | 3 | 4 | 5 | 6:
+            return REQUEST_PDU_MIN
+        case 15 | 16:
+            return 6 + (pdu[5] if len(pdu) > REQUEST_PDU_MIN else 1)
+        case function:
+            raise ProtocolError(f"function {function} is not spoken here")
+
+
+def parse_request(unit: int, pdu: bytes) -> Request:
+    """Return what a PDU of ``request_pdu_length`` asks; ProtocolError when that cannot be."""
     function, address, word = struct.unpack_from(">BHH", pdu)
     match function:
         case 1 | 2 | 3 | 4:
@@ -333,7 +170,8 @@ def _parse_request(unit: int, pdu: bytes) -> Request:
             return WriteManyRequest(unit=unit, function=16, address=address, values=values)
 
 
-def _reply_pdu_length(request: Request) -> int:
+def reply_pdu_length(request: Request) -> int:
+    """Return how long the reply's PDU is when the request is not refused."""
     match request:
         case ReadRequest(function=1 | 2, count=count):
             return 2 + (count + 7) // 8
@@ -343,7 +181,8 @@ def _reply_pdu_length(request: Request) -> int:
             return 5
 
 
-def _reply_pdu(request: Request, reply: Reply) -> bytes:
+def reply_pdu(request: Request, reply: Reply) -> bytes:
+    """Return the PDU by which a device answers ``request`` with ``reply``."""
     match reply:
         case ExceptionReply(function=function, code=code):
             return bytes((function | 0x80, code))
@@ -353,10 +192,11 @@ def _reply_pdu(request: Request, reply: Reply) -> bytes:
         case ReadReply(function=function, values=values):
             return struct.pack(f">BB{len(values)}H", function, 2 * len(values), *values)
         case WriteReply():
-            return _request_pdu(request)[:5]
+            return request_pdu(request)[:5]
 
 
-def _parse_reply(request: Request, pdu: bytes) -> Reply:
+def parse_reply(request: Request, pdu: bytes) -> Reply:
+    """Return what a reply's whole PDU says; ProtocolError when it cannot be one to ``request``."""
     unit, function = request.unit, request.function
     if pdu[0] & 0x80:
         return ExceptionReply(unit=unit, function=function, code=pdu[1])
@@ -369,7 +209,7 @@ def _parse_reply(request: Request, pdu: bytes) -> Reply:
             registers = struct.unpack(f">{count}H", pdu[2:])
             return ReadReply(unit=unit, function=function, values=registers)
         case _:
-            if pdu != _request_pdu(request)[:5]:
+            if pdu != request_pdu(request)[:5]:
                 raise ProtocolError("the device repeated something else than it was told")
             return WriteReply(unit=unit, function=function)
 

@@ -24,6 +24,7 @@ class Need(StrEnum):
     NOTHING = "nothing"
     PASSWORD = "password"  # noqa: S105 — a word of the user interface, not a secret
     PROFILE = "profile"  # it answers, but no profile fits
+    CHOICE = "choice"  # several models might be it, and nothing it says tells which
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,8 @@ class Candidate:
     ``identity`` is stable over re-addressing (serial number, MAC, ``bus:unit``); ``address`` is
     where it was seen and is enough, with ``profile``, to drive it:
     ``serial:/path?baud=9600&unit=17``,
-    ``pjlink://127.0.2.21:4352``, ``http://127.0.2.31:8000/onvif/device_service``.
+    ``pjlink://127.0.2.21:4352``, ``http://127.0.2.31:8000/onvif/device_service``. ``choices`` are
+    the profiles that might fit, where a person who sees the device has to say which.
     """
 
     identity: str
@@ -53,3 +55,4 @@ class Candidate:
     evidence: tuple[Evidence, ...]
     confidence: float  # 0..1
     needs: Need = Need.NOTHING
+    choices: tuple[str, ...] = ()

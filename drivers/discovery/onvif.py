@@ -14,7 +14,12 @@ import aiohttp
 
 from drivers.cameras.pinned_http import fetch, pin
 from drivers.codecs import ws_discovery
-from drivers.codecs.guarded_xml import ForbiddenXmlError, parse_leniently, parse_strictly
+from drivers.codecs.guarded_xml import (
+    Element,
+    ForbiddenXmlError,
+    parse_leniently,
+    parse_strictly,
+)
 from drivers.codecs.ws_discovery import Hello, ProbeMatches, Target
 from drivers.discovery.candidate import Candidate, DeviceKind, Evidence, Need
 from drivers.discovery.refusals import Refusals
@@ -69,7 +74,7 @@ async def discover_cameras(
     """
     sightings = await _probe(interface, now_ms, rng, gather_s)
     slots = asyncio.Semaphore(ASKED_AT_ONCE_MAX)
-    async with _http(interface) as http, asyncio.TaskGroup() as tasks:
+    async with open_http(interface) as http, asyncio.TaskGroup() as tasks:
 
         async def ask(sighting: _Sighting) -> Candidate:
             async with slots:
@@ -95,7 +100,7 @@ async def listen_for_cameras(
     asked: dict[IPv4Address, float] = {}
     refusals = Refusals("ws-discovery")
     group = multicast_socket(ws_discovery.MULTICAST_GROUP, ws_discovery.PORT, interface.ip)
-    async with open_udp(group) as link, _http(interface) as http:
+    async with open_udp(group) as link, open_http(interface) as http:
         while True:
             datagram = await link.receive()
             if asked.get(datagram.source, 0.0) > loop.time():
@@ -204,7 +209,8 @@ def _own_address(target: Target, source: IPv4Address) -> str:
     raise reason
 
 
-def _http(interface: IPv4Interface) -> aiohttp.ClientSession:
+def open_http(interface: IPv4Interface) -> aiohttp.ClientSession:
+    """Return a session that leaves by one interface and minds no proxy."""
     connector = aiohttp.TCPConnector(local_addr=(str(interface.ip), 0))
     return aiohttp.ClientSession(connector=connector, trust_env=False)
 
@@ -218,7 +224,7 @@ async def _ask(
     needs = Need.NOTHING
     confidence = 0.95
     try:
-        answered = await _device_information(http, sighting.address)
+        answered = await device_information(http, sighting.address)
         if answered is None:
             needs = Need.PASSWORD
             detail = "GetDeviceInformation asks for a password"
@@ -236,7 +242,7 @@ async def _ask(
     )
     serial = facts.get("SerialNumber", "")
     return Candidate(
-        identity=_serial_identity(serial) or _endpoint_identity(target),
+        identity=serial_identity(serial) or _endpoint_identity(target),
         kind=DeviceKind.CAMERA,
         address=sighting.address,
         name=_name(target, facts),
@@ -247,11 +253,22 @@ async def _ask(
     )
 
 
-async def _device_information(http: aiohttp.ClientSession, address: str) -> dict[str, str] | None:
-    """Return what a camera tells strangers, or None when it wants a password first."""
+async def device_information(http: aiohttp.ClientSession, address: str) -> dict[str, str] | None:
+    """Return what a camera tells strangers, or None when it wants a password first.
+
+    Raises DriverError when it is no camera, or does not answer.
+    """
+    told = await ask_device(http, address, "GetDeviceInformation")
+    if told is None:
+        return None
+    return {child.local: text for child in told.children if (text := _text(child.text))}
+
+
+async def ask_device(http: aiohttp.ClientSession, address: str, question: str) -> Element | None:
+    """Return the answer to a question of the device service; None when it wants a password."""
     answer = await fetch(
         http,
-        ("POST", address, _QUESTION),
+        ("POST", address, _QUESTION % question.encode("ascii")),
         content_type=_SOAP,
         size_max=ANSWER_BYTES_MAX,
         timeout_s=ANSWER_S,
@@ -264,17 +281,17 @@ async def _device_information(http: aiohttp.ClientSession, address: str) -> dict
         raise
     except ProtocolError:
         envelope = parse_leniently(answer.body, size_max=ANSWER_BYTES_MAX)
-    told = envelope.first("GetDeviceInformationResponse")
+    told = envelope.first(f"{question}Response")
     if told is None:
         fault = envelope.first("Fault")
         words = " ".join(element.text for element in fault.walk()) if fault is not None else ""
         if "auth" in words.lower():
             return None
-        raise ProtocolError(f"{address}: answers HTTP {answer.status} without device information")
-    return {child.local: text for child in told.children if (text := _text(child.text))}
+        raise ProtocolError(f"{address}: answers HTTP {answer.status} without {question}Response")
+    return told
 
 
-def _serial_identity(serial: str) -> str | None:
+def serial_identity(serial: str) -> str | None:
     """Return an identity by serial number, or None for the placeholders some makers ship."""
     if len(serial) < _SERIAL_CHARS_MIN or len(set(serial)) == 1:
         return None
@@ -320,6 +337,6 @@ def _text(value: str) -> str:
 _QUESTION = (
     b'<?xml version="1.0" encoding="UTF-8"?>'
     b'<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>'
-    b'<GetDeviceInformation xmlns="http://www.onvif.org/ver10/device/wsdl"/>'
+    b'<%s xmlns="http://www.onvif.org/ver10/device/wsdl"/>'
     b"</s:Body></s:Envelope>"
 )

@@ -1,17 +1,15 @@
-"""Finding PJLink displays: the class 2 search, and a polite scan where an admin named a subnet."""
+"""Finding PJLink displays: the class 2 search, and asking one host who it is."""
 
 import asyncio
-import re
-from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from pathlib import Path
+from ipaddress import IPv4Address, IPv4Interface
 
 from drivers.codecs import pjlink
+from drivers.discovery.arp import mac_by_arp
 from drivers.discovery.candidate import Candidate, DeviceKind, Evidence, Need
 from drivers.discovery.refusals import Refusals
 from drivers.displays.pjlink_link import DisplayAccess, PjlinkLink
 from drivers.entities import NowMs
-from drivers.errors import ProtocolError, RefusedError, SetupError, UnreachableError
+from drivers.errors import ProtocolError, RefusedError, UnreachableError
 from drivers.transports.udp import Datagram, open_udp, sending_socket
 
 PROFILE = "pjlink-projector"
@@ -20,56 +18,30 @@ SEARCHES = 2  # datagrams get lost
 CONNECT_S = 1.0
 ANSWER_S = 2.0
 IN_FLIGHT_MAX = 64
-SCAN_HOSTS_MAX = 1024
 DISPLAYS_MAX = 256
 # The limited broadcast leaves by the interface whose address it is sent from, loopback included,
 # and reaches displays whatever netmask they were given.
 _BROADCAST = "255.255.255.255"
-_ARP_TABLE = Path("/proc/net/arp")
-_ARP_LINE = re.compile(r"^(\S+)\s+0x\S+\s+0x2\s+((?:[0-9a-f]{2}:){5}[0-9a-f]{2})\s", re.MULTILINE)
 
 
 async def discover_displays(
-    interface: IPv4Interface,
-    now_ms: NowMs,
-    *,
-    scan: Sequence[IPv4Network] = (),
-    gather_s: float = GATHER_S,
+    interface: IPv4Interface, now_ms: NowMs, *, gather_s: float = GATHER_S
 ) -> list[Candidate]:
-    """Return the displays within ``interface.network``, ordered by address.
+    """Return the displays within ``interface.network`` that answer a search, ordered by address.
 
-    ``scan`` names subnets to try address by address as well: class 1 displays know no search.
-    Nothing but questions is sent, and no password. Raises SetupError when the interface's address
-    is not ours or ``scan`` reaches outside its network.
+    Class 1 displays know no search. Nothing but questions is sent, and no password. Raises
+    SetupError when the interface's address is not ours.
     """
-    hosts = _hosts_to_scan(interface, scan)
     macs = await _search(interface, gather_s)
     slots = asyncio.Semaphore(IN_FLIGHT_MAX)
 
     async def ask(host: IPv4Address) -> Candidate | None:
         async with slots:
-            return await _ask(host, macs.get(host), str(interface.ip), now_ms)
+            return await ask_display(host, macs[host], str(interface.ip), now_ms)
 
     async with asyncio.TaskGroup() as tasks:
-        asked = [tasks.create_task(ask(host)) for host in sorted({*macs, *hosts})]
+        asked = [tasks.create_task(ask(host)) for host in sorted(macs)]
     return [candidate for task in asked if (candidate := task.result()) is not None]
-
-
-def _hosts_to_scan(interface: IPv4Interface, scan: Sequence[IPv4Network]) -> set[IPv4Address]:
-    for network in scan:
-        if not network.subnet_of(interface.network):
-            raise SetupError(
-                f"scan of {network}: not within {interface.network}; name a subnet of it"
-            )
-        if network.num_addresses > SCAN_HOSTS_MAX:
-            raise SetupError(
-                f"scan of {network}: {network.num_addresses} addresses, more than "
-                f"{SCAN_HOSTS_MAX}; name smaller subnets"
-            )
-    hosts = {host for network in scan for host in network.hosts()}
-    if len(hosts) > SCAN_HOSTS_MAX:
-        raise SetupError(f"scan of {len(hosts)} addresses: more than {SCAN_HOSTS_MAX}; name fewer")
-    return hosts - {interface.ip}
 
 
 async def _search(interface: IPv4Interface, gather_s: float) -> dict[IPv4Address, str]:
@@ -101,10 +73,13 @@ def _mac_told(interface: IPv4Interface, answer: Datagram) -> str:
     return pjlink.parse_acknowledgement(lines[0])
 
 
-async def _ask(
+async def ask_display(
     host: IPv4Address, mac: str | None, local_host: str, now_ms: NowMs
 ) -> Candidate | None:
-    """Ask a host who it is; None when no PJLink display answers there."""
+    """Ask a host who it is; None when no PJLink display answers there.
+
+    ``mac`` is what it told in a search, None when it is asked without one.
+    """
     evidence: list[Evidence] = []
     if mac is not None:
         evidence.append(Evidence(method="pjlink search", detail=f"MAC {mac}", observed_ms=now_ms()))
@@ -135,7 +110,7 @@ async def _ask(
         detail = "asks for a password" if needs is Need.PASSWORD else (told or "tells nothing")
     evidence.append(Evidence(method="pjlink greeting", detail=detail[:500], observed_ms=now_ms()))
     if mac is None:
-        mac = await asyncio.to_thread(_mac_by_arp, host)
+        mac = await asyncio.to_thread(mac_by_arp, host)
     name = " ".join(filter(None, (facts.get("INF1"), facts.get("INF2")))) or "PJLink display"
     return Candidate(
         identity=_identity(mac, facts.get("SNUM"), host),
@@ -174,12 +149,3 @@ def _identity(mac: str | None, serial: str | None, host: IPv4Address) -> str:
     if serial:
         return f"pjlink:serial:{serial}"
     return f"pjlink:address:{host}"
-
-
-def _mac_by_arp(host: IPv4Address) -> str | None:
-    """Return what the kernel has just learnt by connecting; None on loopback and beyond routers."""
-    try:
-        table = _ARP_TABLE.read_text(encoding="ascii")
-    except OSError:
-        return None
-    return dict(_ARP_LINE.findall(table)).get(str(host))

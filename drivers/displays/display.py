@@ -22,7 +22,7 @@ from drivers.entities import (
     Outcome,
     Presence,
 )
-from drivers.errors import DriverError, ProtocolError, RefusedError
+from drivers.errors import DriverError, ProtocolError, RefusedError, Trouble, trouble_of
 from firmware_profiles.model import Command, Point, PollClass, Profile
 
 POLL_S: Mapping[PollClass, float] = MappingProxyType({"fast": 2.0, "normal": 10.0, "slow": 60.0})
@@ -76,6 +76,7 @@ class Display:
         self._talk = Conversation(device, profile, now_ms, sink, self.desired, pace.settle_step_s)
         self._online: bool | None = None
         self._reason = ""
+        self._trouble = Trouble.NONE
         self._lost_s: float | None = None
 
     @property
@@ -151,7 +152,7 @@ class Display:
             if worked:
                 self._lost_s = asyncio.get_running_loop().time()
             self.desired.forget_display()
-            self._set_presence(online=False, reason=str(error))
+            self._set_presence(online=False, reason=str(error), trouble=trouble_of(error))
             self._fail_orders(str(error))
             if not worked:
                 raise
@@ -248,9 +249,10 @@ class Display:
             answer(order, self._talk.report(order.command, order.value, Outcome.FAILED, detail))
             raise
 
-    def _set_presence(self, *, online: bool, reason: str) -> None:
-        changed = self._online is not online
+    def _set_presence(self, *, online: bool, reason: str, trouble: Trouble = Trouble.NONE) -> None:
+        changed = self._online is not online or self._trouble is not trouble
         self._online = online
+        self._trouble = trouble
         self._reason = reason
         if changed:
             self._sink(
@@ -259,6 +261,7 @@ class Display:
                     online=online,
                     observed_ms=self._now_ms(),
                     reason=reason,
+                    trouble=trouble,
                 )
             )
 

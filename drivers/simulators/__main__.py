@@ -10,28 +10,39 @@ import random
 import signal
 import time
 from contextlib import AsyncExitStack
+from datetime import timedelta, timezone
 from functools import partial
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
+from drivers.displays.framed_link import FRAMINGS
+from drivers.simulators.adms_terminal import AdmsSimulator, Habits
 from drivers.simulators.card_reader import CardReaderSimulator
+from drivers.simulators.contact_board import PressedButton
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.modbus_rtu import ModbusRtuSimulator, SimulatedUnit
 from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
 from drivers.simulators.onvif_replies import CameraStream
+from drivers.simulators.panel import SimulatedPanel
 from drivers.simulators.pjlink_projector import PjlinkProjector
 from drivers.simulators.profile_unit import ProfileUnit
 from drivers.simulators.rtsp_camera import STREAMS, RtspCamera
+from drivers.simulators.sports_gateway import SportsGatewaySimulator
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import Profile, ProfileId
 
 _log = logging.getLogger(__name__)
 
 RTSP_PORT = 8554
+TERMINAL_PORT = 8085
+"""Where boxes wait for attendance terminals, unless they are configured otherwise."""
 PROBES = (("soil-sen0601",), ("air-485-07d0", "air-xy-md02"), ("light-485-200klx",))
 """What the simulated farm has: one probe of each row."""
 RELAYS = ProfileId("relay-waveshare-rtu-8")
 """What switches its pumps and vents, on the same line."""
+CONTACTS = ProfileId("input-waveshare-io-8")
+"""What has the panic button and the siren, on the same line."""
+BANDS = 8
 
 
 def main() -> None:
@@ -67,9 +78,9 @@ async def _run(options: argparse.Namespace) -> None:
     # What hangs where comes from the seed; what it measures goes on differently at each start, as
     # a probe that was switched off and on does not repeat its values.
     life = len(read_ledger(options.ledgers / "starts.jsonl"))
-    names = ["line-0", "line-1"]
+    names = ["line-0", "line-1", "line-2"]
     rng.shuffle(names)
-    hosts = rng.sample(range(20, 250), 2)
+    hosts = rng.sample(range(20, 250), 3)
     interfaces = [
         IPv4Interface(f"{options.network.network_address + host}/{options.network.prefixlen}")
         for host in hosts
@@ -79,9 +90,13 @@ async def _run(options: argparse.Namespace) -> None:
         # Chance is drawn in the same order whatever parts run, so that a seed means one school.
         bus = partial(_bus, options, names[0], random.Random(rng.random()), values)  # noqa: S311 - seeded
         chances = [random.Random(rng.random()) for _ in range(3)]  # noqa: S311 - seeded
+        panel, port = _panel(options, random.Random(rng.random()))  # noqa: S311 - seeded
         if "serial" in options.parts:
-            tasks.create_task(bus().run())
+            line, contacts = bus()
+            tasks.create_task(line.run())
             tasks.create_task(_reader(options, names[1], values).run())
+            tasks.create_task(_gateway(options, names[2], life).run())
+            tasks.create_task(_button(options, contacts, life).run())
         if "network" in options.parts:
             projector = PjlinkProjector(
                 interfaces[0], Ledger(options.ledgers / "projector.jsonl", _now_ms), chances[0]
@@ -102,6 +117,33 @@ async def _run(options: argparse.Namespace) -> None:
             )
             tasks.create_task(projector.run())
             tasks.create_task(camera.run())
+            tasks.create_task(panel.serve_tcp(str(interfaces[2].ip), port))
+            tasks.create_task(_terminal(options, life).run())
+
+
+def _terminal(options: argparse.Namespace, life: int) -> AdmsSimulator:
+    """Return a terminal that calls the school's box, which is at the first address."""
+    first = options.network.network_address
+    return AdmsSimulator(
+        f"DEMO{options.seed:08}",
+        (str(first + 1), TERMINAL_PORT),
+        Ledger(options.ledgers / "terminal.jsonl", _now_ms),
+        _now_ms,
+        random.Random(f"{options.seed}/{life}/terminal"),  # noqa: S311 - seeded
+        Habits(source=str(first + 251), zone=timezone(timedelta(hours=8))),
+    )
+
+
+def _panel(options: argparse.Namespace, rng: random.Random) -> tuple[SimulatedPanel, int]:
+    """Return the school's panel, of one of the models that listen on the network, and its port."""
+    ports = {
+        profile.id: profile.links[0].port
+        for profile in load_catalog().profiles.values()
+        if profile.links[0].type in FRAMINGS and profile.tested == "simulated"
+    }
+    model, port = rng.choice([(model, port) for model, port in sorted(ports.items()) if port])
+    ledger = Ledger(options.ledgers / "panel.jsonl", _now_ms)
+    return SimulatedPanel(load_catalog().profiles[ProfileId(model)], ledger, rng), port
 
 
 def _reader(options: argparse.Namespace, name: str, values: random.Random) -> CardReaderSimulator:
@@ -112,6 +154,21 @@ def _reader(options: argparse.Namespace, name: str, values: random.Random) -> Ca
         now_ms=_now_ms,
         rng=random.Random(values.random()),  # noqa: S311 - seeded
     )
+
+
+def _gateway(options: argparse.Namespace, name: str, life: int) -> SportsGatewaySimulator:
+    return SportsGatewaySimulator(
+        path=options.lines / name,
+        bands=BANDS,
+        ledger=Ledger(options.ledgers / "bands.jsonl", _now_ms),
+        now_ms=_now_ms,
+        rng=random.Random(f"{options.seed}/{life}/bands"),  # noqa: S311 - seeded
+    )
+
+
+def _button(options: argparse.Namespace, contacts: ProfileUnit, life: int) -> PressedButton:
+    ledger = Ledger(options.ledgers / "button.jsonl", _now_ms)
+    return PressedButton(contacts, ledger, random.Random(f"{options.seed}/{life}/button"))  # noqa: S311 - seeded
 
 
 def _media(stream: RtspCamera) -> CameraMedia:
@@ -130,25 +187,29 @@ def _media(stream: RtspCamera) -> CameraMedia:
 
 def _bus(
     options: argparse.Namespace, name: str, rng: random.Random, values: random.Random
-) -> ModbusRtuSimulator:
+) -> tuple[ModbusRtuSimulator, ProfileUnit]:
+    """Return the line of the roof and the gate, and the contact board on it."""
     probes, relays = _probes(rng), load_catalog().profiles[RELAYS]
+    contacts = load_catalog().profiles[CONTACTS]
     # The two likeliest speeds of each model: what its document calls the factory setting.
     speeds = set.intersection(
-        *(set(probe.link("modbus_rtu").baud[:2]) for probe in (*probes, relays))
+        *(set(probe.link("modbus_rtu").baud[:2]) for probe in (*probes, relays, contacts))
     )
-    *ids, relays_id = rng.sample(range(1, 248), len(probes) + 1)
-    return ModbusRtuSimulator(
+    *ids, relays_id, contacts_id = rng.sample(range(1, 248), len(probes) + 2)
+    board = ProfileUnit(contacts_id, contacts)
+    line = ModbusRtuSimulator(
         path=options.lines / name,
         baud=rng.choice(sorted(speeds)),
         units=[
             SimulatedUnit(unit, probe, random.Random(values.random()))  # noqa: S311 - seeded
             for unit, probe in zip(ids, probes, strict=True)
         ]
-        + [ProfileUnit(relays_id, relays)],
+        + [ProfileUnit(relays_id, relays), board],
         ledger=Ledger(options.ledgers / "bus.jsonl", _now_ms),
         now_ms=_now_ms,
         rng=random.Random(values.random()),  # noqa: S311 - seeded
     )
+    return line, board
 
 
 def _probes(rng: random.Random) -> list[Profile]:

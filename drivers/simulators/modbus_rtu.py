@@ -17,10 +17,9 @@ from drivers.codecs.modbus import (
     Request,
     WriteManyRequest,
     WriteOneRequest,
-    decode_request_rtu,
-    encode_reply_rtu,
 )
 from drivers.codecs.modbus_points import decode_point, encode_raw
+from drivers.codecs.modbus_rtu import decode_request_rtu, encode_reply_rtu
 from drivers.entities import NowMs
 from drivers.errors import ProtocolError
 from drivers.simulators.ledger import Ledger
@@ -191,6 +190,7 @@ class ModbusRtuSimulator:
     empty when the read held no whole point), fault and begun_ms; half a second after its last byte
     ``reply`` with the same and ``heard``: the line was open from the request until then. A good
     value that was never begun is invented; one that was heard and sound and is missing is lost.
+    ``delays_s`` is how much later a unit answers; one whose power is cut, infinity, does not.
     """
 
     def __init__(
@@ -207,6 +207,7 @@ class ModbusRtuSimulator:
         self.link = PtyLink(path)
         self.baud = baud
         self.faults = faults or Faults()
+        self.delays_s: dict[int, float] = {}
         self._units = {unit.unit: unit for unit in units}
         self._ledger = ledger
         self._now_ms = now_ms
@@ -246,7 +247,10 @@ class ModbusRtuSimulator:
         while True:
             request, closings = await queue.get()
             fault = self.faults.draw(self._rng)
-            await asyncio.sleep(8 * byte_s + TURNAROUND_S)
+            delay_s = self.delays_s.get(unit.unit, 0.0)
+            if delay_s == math.inf:
+                continue
+            await asyncio.sleep(8 * byte_s + TURNAROUND_S + delay_s)
             if fault == "late":
                 await asyncio.sleep(self._rng.uniform(*self.faults.late_s))
             reply, values = unit.answer(request, self.baud)

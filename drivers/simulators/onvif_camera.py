@@ -50,7 +50,8 @@ class SimulatedOnvifCamera:
 
     It answers probes only from ``interface.network``: the border of the LAN it stands in. With
     ``credentials`` all but ``_OPEN_OPERATIONS`` needs a token, and the snapshot HTTP Digest.
-    ``clock_offset_ms`` is how far its clock is ahead. The ledger gets one line a request.
+    ``clock_offset_ms`` is how far its clock is ahead, ``delay_s`` how long it thinks about each
+    question. The ledger gets one line a request.
     """
 
     def __init__(
@@ -80,7 +81,9 @@ class SimulatedOnvifCamera:
         self._snapshot = media.snapshot
         self._ledger = ledger
         self._rng = rng
-        self._now_ms: NowMs = lambda: now_ms() + clock_offset_ms
+        self.clock_offset_ms = clock_offset_ms
+        self.delay_s = 0.0
+        self._now_ms: NowMs = lambda: now_ms() + self.clock_offset_ms
         self.events = EventService(self.base, ledger, self._now_ms)
         self._motor = Motor(ledger, self._now_ms)
         self._credentials = credentials
@@ -178,6 +181,7 @@ class SimulatedOnvifCamera:
             has_token=has_token,
             has_authorization="Authorization" in request.headers,
         )
+        await asyncio.sleep(self.delay_s)
         if self._tokens is not None and operation.local not in _OPEN_OPERATIONS:
             try:
                 self._tokens.check(envelope)
@@ -203,6 +207,7 @@ class SimulatedOnvifCamera:
                 camera, self.host, self._interface.network.prefixlen
             ),
             "GetProfiles": lambda: replies.profiles(self._streams, has_ptz=self._has_ptz),
+            "GetProfile": lambda: self._profile(operation.first_text("ProfileToken")),
             "GetVideoSources": lambda: replies.video_sources(self._streams["main"]),
             "GetStreamUri": lambda: self._stream_uri(operation.first_text("ProfileToken")),
             "GetSnapshotUri": lambda: replies.media_uri(
@@ -216,10 +221,17 @@ class SimulatedOnvifCamera:
             raise FaultError("ActionNotSupported", f"{operation.local} is not supported")
         return answer()
 
+    def _profile(self, token: str) -> str:
+        self._stream(token)
+        return replies.profile(self._streams, token, has_ptz=self._has_ptz)
+
     def _stream_uri(self, token: str) -> str:
+        return replies.media_uri("GetStreamUri", self._stream(token).uri)
+
+    def _stream(self, token: str) -> CameraStream:
         if token not in self._streams:
             raise FaultError("NoProfile", "no such profile")
-        return replies.media_uri("GetStreamUri", self._streams[token].uri)
+        return self._streams[token]
 
     async def _answer_snapshot(self, request: web.Request) -> web.Response:
         shown = request.headers.get("Authorization", "")

@@ -162,14 +162,30 @@ def network_interfaces(camera: CameraIdentity, host: str, prefix_length: int) ->
 
 def profiles(streams: dict[str, CameraStream], *, has_ptz: bool = True) -> str:
     """Return GetProfiles; the keys of ``streams`` are the profile tokens, best first."""
+    largest = next(iter(streams.values()))
     listed = "".join(
-        f'<trt:Profiles token="{token}" fixed="true"><tt:Name>{token}</tt:Name>'
-        f"{_video_source(next(iter(streams.values())))}{_audio_source()}"
-        f"{_video_encoder(token, stream)}{_audio_encoder()}{_ptz() if has_ptz else ''}"
-        "</trt:Profiles>"
+        _profile("Profiles", token, stream, largest, has_ptz=has_ptz)
         for token, stream in streams.items()
     )
     return f"<trt:GetProfilesResponse>{listed}</trt:GetProfilesResponse>"
+
+
+def profile(streams: dict[str, CameraStream], token: str, *, has_ptz: bool = True) -> str:
+    """Return GetProfile of one of ``streams``."""
+    largest = next(iter(streams.values()))
+    told = _profile("Profile", token, streams[token], largest, has_ptz=has_ptz)
+    return f"<trt:GetProfileResponse>{told}</trt:GetProfileResponse>"
+
+
+def _profile(
+    element: str, token: str, stream: CameraStream, largest: CameraStream, *, has_ptz: bool
+) -> str:
+    return (
+        f'<trt:{element} token="{token}" fixed="true"><tt:Name>{token}</tt:Name>'
+        f"{_video_source(largest)}{_audio_source()}"
+        f"{_video_encoder(token, stream)}{_audio_encoder()}{_ptz() if has_ptz else ''}"
+        f"</trt:{element}>"
+    )
 
 
 def _video_source(largest: CameraStream) -> str:

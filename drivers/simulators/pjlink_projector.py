@@ -26,7 +26,8 @@ class PjlinkProjector:
 
     It starts in standby on its first source, as after a loss of power. It answers searches only
     from ``interface.network``: the border of the LAN it stands in. The ledger gets one line a
-    greeting, command, refused password and answered search.
+    greeting, command, refused password and answered search. ``garbage`` is the chance, 0 to 1,
+    that random bytes come where an answer belongs.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class PjlinkProjector:
         self.name = name
         self.mac = ":".join(f"{octet:02x}" for octet in (0x02, *rng.randbytes(5)))
         self.serial = f"SN{rng.randrange(10**8):08d}"
+        self.garbage = 0.0
         self._interface = interface
         self._ledger = ledger
         self._rng = rng
@@ -166,7 +168,10 @@ class PjlinkProjector:
                 reply = pjlink.Reply(
                     pjlink_class=command.pjlink_class, name=command.name, parameter=answer
                 )
-                writer.write(pjlink.encode(pjlink.build_reply(reply)))
+                said = pjlink.encode(pjlink.build_reply(reply))
+                if self._rng.random() < self.garbage:
+                    said = self._rng.randbytes(len(said))
+                writer.write(said)
 
     def answer(self, command: pjlink.Command) -> str:
         """Return the parameter by which the projector answers."""

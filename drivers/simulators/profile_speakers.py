@@ -5,16 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from drivers.codecs.modbus import (
-    ExceptionReply,
-    Reply,
-    Request,
-    TcpFrameDecoder,
-    decode_request_rtu,
-    encode_reply_rtu,
-    encode_reply_tcp,
-    read_tcp_request,
-)
+from drivers.codecs.modbus import ExceptionReply, Reply, Request
+from drivers.codecs.modbus_rtu import decode_request_rtu, encode_reply_rtu
+from drivers.codecs.modbus_tcp import TcpFrameDecoder, encode_reply_tcp, read_tcp_request
 from drivers.errors import ProtocolError, SetupError
 from firmware_profiles.model import LinkType, Profile, Vector
 

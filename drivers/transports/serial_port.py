@@ -1,16 +1,13 @@
 """Serial ports: opened, configured and locked by pyserial, then read through the event loop."""
 
 import errno
-import random
 import termios
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Never
 
 import serial
 
 from drivers.errors import SetupError, UnreachableError
-from drivers.transports.byte_port import BytePort, LineSettings, keep_open
+from drivers.transports.byte_port import BytePort, LineSettings
 
 
 class SerialPort(BytePort):
@@ -53,21 +50,6 @@ class SerialPort(BytePort):
 
     def _loss(self, cause: str) -> str:
         return f"{self.path} was unplugged ({cause})" if cause else f"{self.path} was unplugged"
-
-
-async def serve_port(
-    path: Path,
-    settings: LineSettings,
-    rng: random.Random,
-    serve: Callable[[SerialPort], Awaitable[Never]],
-    on_lost: Callable[[str], None],
-) -> Never:
-    """Run ``serve`` on a serial port for ever, as :func:`keep_open`."""
-
-    async def open_port() -> SerialPort:
-        return SerialPort(path, settings)
-
-    await keep_open(open_port, rng, serve, on_lost)
 
 
 def _open(path: Path, settings: LineSettings) -> serial.Serial:

@@ -23,7 +23,7 @@ from drivers.modbus_device import AdoptedUnit, ModbusUnit
 from drivers.modbus_line import RtuLine, SilentUnitError
 from drivers.simulators.modbus_rtu import Faults
 from drivers.simulators.pty_link import PtyLink
-from firmware_profiles.model import Point
+from firmware_profiles.model import Point, ProfileId
 from tests.drivers.serial_bench import (
     AIR,
     FAST_BAUD,
@@ -152,6 +152,19 @@ async def test_a_dead_unit_does_not_starve_the_others(tmp_path: Path) -> None:
     assert not gone.online
     assert gone.reason == "unit 1 did not answer, 3 times in a row"
     assert {p.device for p in bench.presences if p.online} == {u.device for u in bench.adopted()}
+
+
+async def test_a_dead_board_of_buttons_is_asked_again_soon_and_reported_no_oftener(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.modbus_device.WATCHFUL_QUARANTINE_S", 0.02)
+    board = quickened(bundled(ProfileId("input-waveshare-io-8")))
+    bench = Bench(tmp_path, [])
+    bus = bench.bus([AdoptedUnit(device=DeviceId("modbus:bus0:1"), unit=1, profile=board)])
+    async with running(bench.simulator.run(), bus.run()):
+        await until(lambda: bus.statistics.silent >= 20)
+    reported = [m for m in bench.measurements if m.point == "input_1"]
+    assert 1 <= len(reported) <= 4  # the three that took it offline, and one in quarantine
 
 
 async def test_an_unplugged_bus_says_so_and_goes_on_when_it_is_back(tmp_path: Path) -> None:

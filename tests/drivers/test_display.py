@@ -4,7 +4,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 import pytest
@@ -356,20 +356,6 @@ async def test_displays_are_found_in_their_own_network_only(tmp_path: Path) -> N
     assert other.kinds() == ["plugged_in", "unplugged"]
 
 
-async def test_a_named_subnet_is_scanned_for_displays_that_know_no_search(tmp_path: Path) -> None:
-    # A class 1 display: one that cannot hear the search, as it stands in another broadcast domain.
-    site = Site(tmp_path, host="127.0.62.21")
-    interface = IPv4Interface("127.0.62.1/16")
-    site.projector._interface = IPv4Interface("127.0.62.21/32")
-    async with site.plugged_in():
-        scan = [IPv4Network("127.0.62.16/28")]
-        found = await discover_displays(interface, Clock(), scan=scan, gather_s=0.1)
-    (display,) = found
-    assert display.address == "pjlink://127.0.62.21:4352"
-    assert display.identity == f"pjlink:serial:{site.projector.serial}"
-    assert [evidence.method for evidence in display.evidence] == ["pjlink greeting"]
-
-
 async def test_a_display_that_answers_from_outside_the_network_is_refused(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -396,19 +382,6 @@ async def test_discovery_asks_nothing_that_changes_a_display(tmp_path: Path) -> 
     commands = [line for line in read_ledger(site.ledger_path) if line["kind"] == "command"]
     assert commands
     assert {line["parameter"] for line in commands} == {"?"}
-
-
-@pytest.mark.parametrize("network", ["192.0.2.0/28", "127.0.0.0/8", "127.0.60.0/23"])
-async def test_a_scan_outside_the_own_network_is_refused(network: str) -> None:
-    with pytest.raises(SetupError, match="subnet"):
-        await discover_displays(SITE, Clock(), scan=[IPv4Network(network)], gather_s=0.1)
-
-
-async def test_a_scan_of_too_many_addresses_is_refused() -> None:
-    with pytest.raises(SetupError, match="smaller"):
-        await discover_displays(
-            IPv4Interface("127.0.61.1/8"), Clock(), scan=[IPv4Network("127.0.0.0/16")], gather_s=0.1
-        )
 
 
 async def test_an_address_that_is_not_ours_is_a_set_up_error() -> None:

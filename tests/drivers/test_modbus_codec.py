@@ -10,17 +10,21 @@ from drivers.codecs.modbus import (
     ReadRequest,
     Reply,
     Request,
-    RtuReplyDecoder,
-    TcpFrame,
-    TcpFrameDecoder,
     WriteManyRequest,
     WriteOneRequest,
     WriteReply,
+)
+from drivers.codecs.modbus_rtu import (
+    RtuReplyDecoder,
     crc16,
     decode_request_rtu,
     encode_reply_rtu,
-    encode_reply_tcp,
     encode_rtu,
+)
+from drivers.codecs.modbus_tcp import (
+    TcpFrame,
+    TcpFrameDecoder,
+    encode_reply_tcp,
     encode_tcp,
     read_tcp_reply,
     read_tcp_request,

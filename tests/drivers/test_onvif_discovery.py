@@ -239,7 +239,7 @@ async def test_a_redirect_to_another_host_is_not_followed() -> None:
         (b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>', "document type"),
         (b"<x>" + b"y" * 70_000 + b"</x>", "more than"),
         (b"\x00\xff" * 100, "not well-formed"),
-        (b"<x/>", "without device information"),
+        (b"<x/>", "without GetDeviceInformationResponse"),
     ],
 )
 async def test_a_hostile_answer_over_http_costs_only_itself(

@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 
 from drivers.bus import ModbusBus
 from drivers.card_reader import CardReader
-from drivers.codecs.modbus import ReadRequest, crc16
+from drivers.codecs.card_frames import CardFrameDecoder
+from drivers.codecs.card_numbers import card_of_hex
+from drivers.codecs.modbus import ReadRequest
+from drivers.codecs.modbus_rtu import crc16
 from drivers.discovery.candidate import Candidate
-from drivers.discovery.serial_bus import SearchReport, search_bus
+from drivers.discovery.line_search import SearchReport
+from drivers.discovery.serial_bus import search_bus
 from drivers.displays.framed_link import FRAMINGS
 from drivers.displays.pjlink_link import DisplayAccess, PjlinkLink
 from drivers.entities import CardRead, DeviceEvent, DeviceId, Measurement, Outcome, Quality
@@ -33,7 +37,7 @@ from drivers.simulators.profile_speakers import (
 )
 from drivers.simulators.profile_unit import ProfileUnit
 from drivers.transports.port_address import PortAddress, parse_port_address
-from drivers.transports.serial_address import line_settings
+from drivers.transports.serial_address import SerialAddress, line_settings
 from drivers.transports.serial_port import SerialPort
 from drivers.vector_proof import find_broken_vectors
 from firmware_profiles.catalog import load_catalog
@@ -144,7 +148,7 @@ def test_a_search_takes_each_model_for_itself(profile: Profile, tmp_path: Path) 
             port = SerialPort(path, settings)
             try:
                 return await search_bus(
-                    path,
+                    SerialAddress(path=path, baud=settings.baud),
                     RtuLine(port, quiet_s=0.01),
                     list(PROFILES.values()),
                     now_ms,
@@ -254,8 +258,9 @@ def test_a_reader_made_of_its_vectors_is_heard_by_the_driver(tmp_path: Path) -> 
         async with plugged_in(reader, tmp_path, unasked_s=0.05):
             driver = CardReader(
                 device=DeviceId("card:line"),
-                path=tmp_path / "line",
+                address=SerialAddress(path=tmp_path / "line", baud=9600),
                 settings=line_settings(reader, "card_frames", 9600),
+                new_decoder=CardFrameDecoder,
                 now_ms=now_ms,
                 sink=events.append,
                 rng=random.Random(1),
@@ -265,7 +270,7 @@ def test_a_reader_made_of_its_vectors_is_heard_by_the_driver(tmp_path: Path) -> 
 
     asyncio.run(story())
     cards = [event.card for event in events if isinstance(event, CardRead)]
-    assert cards[0] == reader.vectors[0].values["card"]
+    assert cards[0] == card_of_hex(str(reader.vectors[0].values["card"]))
 
 
 @pytest.mark.parametrize(

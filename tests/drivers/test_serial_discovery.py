@@ -6,17 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from drivers.discovery import serial_bus
+from drivers.discovery import line_search, panels, serial_bus
 from drivers.discovery.candidate import Candidate, DeviceKind, Need
-from drivers.discovery.serial_bus import (
-    FoundPort,
-    SearchProgress,
-    SearchReport,
-    find_named_ports,
-    find_ports,
-    search_bus,
-    search_port,
-)
+from drivers.discovery.line_search import SearchProgress, SearchReport
+from drivers.discovery.serial_bus import search_bus, search_port
+from drivers.discovery.serial_ports import FoundPort, find_named_ports, find_ports
 from drivers.entities import Presence
 from drivers.errors import SetupError, UnreachableError
 from drivers.simulators.card_reader import CardReaderSimulator
@@ -48,14 +42,15 @@ TWO_RATES = (57_600, 115_200)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A simulated unit answers in 6 ms; real ones get 40, and 30 of quiet."""
     monkeypatch.setattr(serial_bus, "QUIET_S", 0.01)
-    monkeypatch.setattr(serial_bus, "ALLOWANCE_S", 0.012)
-    monkeypatch.setattr(serial_bus, "LISTEN_S", 0.3)
+    monkeypatch.setattr(line_search, "ALLOWANCE_S", 0.012)
+    monkeypatch.setattr(line_search, "LISTEN_S", 0.3)
+    monkeypatch.setattr(panels, "ANSWER_S", 0.05)
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> int:
     """The range of ids that is searched; all 247 are another test's."""
-    monkeypatch.setattr(serial_bus, "UNIT_MAX", 40)
+    monkeypatch.setattr(line_search, "UNIT_MAX", 40)
     return 40
 
 
@@ -141,7 +136,11 @@ async def test_a_device_no_profile_fits_is_kept_and_asks_for_one(tmp_path: Path,
     assert "Modbus device" in found.name
 
 
-async def test_a_running_bus_is_searched_between_its_polls(tmp_path: Path, few: int) -> None:
+async def test_a_running_bus_is_searched_between_its_polls(
+    tmp_path: Path, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As for a real one: nobody is asked again because this machine was slow.
+    monkeypatch.setattr(line_search, "ALLOWANCE_S", 0.05)
     profiles = farm((115_200,))
     bench = Bench(tmp_path, profiles, seed=9, unit_max=few)
     first, *others = bench.adopted()
@@ -150,7 +149,7 @@ async def test_a_running_bus_is_searched_between_its_polls(tmp_path: Path, few: 
         await until(lambda: bus.statistics.answered >= 3)
         before = bus.statistics.answered
         found = await search_bus(
-            bench.path, bus, profiles, now_ms, Listener().report, skip={first.unit}
+            bus.address, bus, profiles, now_ms, Listener().report, skip={first.unit}
         )
         assert bus.statistics.answered > before + 5
     assert {c.identity for c in found} == {unit.device for unit in others}
@@ -175,6 +174,21 @@ async def test_a_card_reader_is_known_by_listening(tmp_path: Path) -> None:
     assert found.profile == "rdm6300"
     assert parse_serial_address(found.address).baud == 9600
     assert "6F007B3972" not in repr(found)
+
+
+async def test_a_wiegand_reader_is_heard_when_a_card_is_shown(tmp_path: Path) -> None:
+    link = PtyLink(tmp_path / "door0")
+
+    async def show() -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            link.write(b"D507D0\r")
+
+    async with running(show()):
+        port = FoundPort(path=link.path, description="door0")
+        (found,) = await search_port(port, ALL, now_ms, Listener().report)
+    assert (found.kind, found.profile) == (DeviceKind.CARD_READER, "wiegand-converter")
+    assert "D507D0" not in repr(found)
 
 
 async def test_a_card_shown_while_units_are_asked_is_heard_as_well(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import uvloop
 
 from drivers.errors import SetupError, UnreachableError
 from drivers.simulators.pty_link import PtyLink
-from drivers.transports.byte_port import LineSettings
-from drivers.transports.serial_port import SerialPort, serve_port
+from drivers.transports.byte_port import LineSettings, keep_open
+from drivers.transports.serial_port import SerialPort
 from tests.drivers.serial_bench import running, until
 
 Runner = Callable[[Coroutine[None, None, None]], None]
@@ -165,7 +165,10 @@ async def test_a_port_that_comes_back_is_served_again_within_three_seconds(tmp_p
         while True:
             await port.read(60)
 
-    async with running(serve_port(link.path, SETTINGS, random.Random(1), serve, lost.append)):
+    async def open_port() -> SerialPort:
+        return SerialPort(link.path, SETTINGS)
+
+    async with running(keep_open(open_port, random.Random(1), serve, lost.append)):
         await until(lambda: len(served) == 1)
         link.unplug()
         await until(lambda: len(lost) >= 3)

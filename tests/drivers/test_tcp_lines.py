@@ -20,15 +20,8 @@ from pymodbus.datastore import (
 from pymodbus.server import ModbusTcpServer
 
 from drivers.bus import ModbusBus
-from drivers.codecs.modbus import (
-    ReadReply,
-    ReadRequest,
-    Reply,
-    TcpFrame,
-    TcpFrameDecoder,
-    encode_reply_tcp,
-    read_tcp_request,
-)
+from drivers.codecs.modbus import ReadReply, ReadRequest, Reply
+from drivers.codecs.modbus_tcp import TcpFrame, TcpFrameDecoder, encode_reply_tcp, read_tcp_request
 from drivers.entities import DeviceEvent, DeviceId, Measurement, Outcome, Presence, Quality
 from drivers.errors import SetupError, UnreachableError
 from drivers.modbus_device import AdoptedUnit, modbus_settings

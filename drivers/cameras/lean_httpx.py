@@ -1,0 +1,9 @@
+"""Import before anything that imports zeep: leaves out httpx's command line.
+
+That brings rich and click along, which is 5 MB of the worker and a quarter of its start; httpx
+does without where they are not installed.
+"""
+
+import sys
+
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None: not to be had

@@ -1,0 +1,1 @@
+"""Gateways that tell what wristbands and fitness-test stations measure."""

@@ -1,0 +1,1 @@
+"""Attendance terminals: devices that call the box and tell who was seen."""
