@@ -25,16 +25,17 @@ demo: $(VENV)/.ready ## one hub, three schools, simulated devices; ARGS="--for 9
 	@$(BIN)/schoolnode demo $(ARGS)
 
 # The tests mostly wait for processes and lines: files run side by side, each file in order.
-JOBS ?= 3
+JOBS ?= 4
 test: $(VENV)/.ready ## all tests; installs the system packages they need where it can
 	@sh tests/system_packages.sh
 	@$(BIN)/pytest -n $(JOBS) $(ARGS)
 
 # Which chances the soak draws its kills from.
 SEEDS ?= 1 2 3 4 5 6
-soak: $(VENV)/.ready ## kill -9 at random from the first second, for minutes, and a crash at every write of a disk; SEEDS="1 2 3"
+soak: $(VENV)/.ready ## kill -9 at random, a crash at every write of a disk, devices in trouble, for minutes each; SEEDS="1 2 3"
 	@SCHOOLNODE_SOAK_SEEDS="$(SEEDS)" $(BIN)/pytest -s tests/scenarios/test_kill_nine.py
 	@SCHOOLNODE_EVERY_CRASH=1 $(BIN)/pytest -q tests/sync/test_crash_points.py
+	@SCHOOLNODE_CHAOS_SEEDS="$(SEEDS)" $(BIN)/pytest -q tests/drivers/test_fleet_chaos.py
 
 # Target-specific, since soak's SEEDS are chances of another kind; a command line's go before both.
 simulate: SEEDS = 200

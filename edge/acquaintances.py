@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from provisioning.certificates import BoundKeys, read_certificate
 from provisioning.errors import ProvisioningError
 from provisioning.identity import Identity
-from sync.folding.fold import HUB
+from sync.segments.segment import HUB
 from sync.segments.signing import SignerId, signer_id
 
 _log = logging.getLogger(__name__)

@@ -1,8 +1,6 @@
 """The box's data folder, opened: identity, store, vault and the node over them."""
 
-import fcntl
 import os
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,13 +9,15 @@ from pathlib import Path
 
 from edge.acquaintances import Acquaintances
 from edge.config import BoxConfig
-from edge.errors import BoxSetupError
-from provisioning.durable_file import private_folder, read_private, write_private
+from provisioning.durable_file import read_private
 from provisioning.identity import Identity, load_identity
+from provisioning.program_folder import hold_folder, open_code, open_generation
 from sync.node import Node, NodeKeys
 from sync.persons.vault import PersonVault
 from sync.store import connect_readonly, open_store
 
+_STORE_FILE = "box.db"
+_CODE_FILE = "setup-code"
 _CODE_CHARACTERS = 8
 
 
@@ -41,14 +41,14 @@ class BoxStore:
 def open_box(config: BoxConfig, now_ms: Callable[[], int]) -> Iterator[BoxStore]:
     """Open an enrolled box's folder.
 
-    Raises IdentityMissingError when the box is not enrolled, BoxSetupError when another daemon
-    has the folder.
+    Raises IdentityMissingError when the box is not enrolled, SetupError when another daemon has
+    the folder.
     """
     folder = config.folder
     with ExitStack() as stack:
-        stack.enter_context(_only_one(folder))
+        stack.enter_context(hold_folder(folder, "schoolnode daemon"))
         identity = load_identity(folder / "identity")
-        path = folder / "box.db"
+        path = folder / _STORE_FILE
         connection = open_store(path)
         stack.callback(connection.close)
         reader = connect_readonly(path)
@@ -57,7 +57,7 @@ def open_box(config: BoxConfig, now_ms: Callable[[], int]) -> Iterator[BoxStore]
         stack.callback(vault.close)
         acquaintances = Acquaintances(identity, reader)
         keys = NodeKeys(origin=identity.school, signing=identity.signing, sealing=identity.sealing)
-        node = Node(connection, keys, now_ms, os.urandom, acquaintances, _generation(folder))
+        node = Node(connection, keys, now_ms, os.urandom, acquaintances, open_generation(folder))
         yield BoxStore(
             identity=identity,
             node=node,
@@ -69,39 +69,17 @@ def open_box(config: BoxConfig, now_ms: Callable[[], int]) -> Iterator[BoxStore]
         )
 
 
+def make_store(folder: Path) -> None:
+    """Make the store, unless it is there; a daemon need not load, and keep, what that takes."""
+    open_store(folder / _STORE_FILE).close()
+
+
 def setup_code(folder: Path) -> str:
     """Return the code that opens the set-up page, made at the first call."""
-    code = read_setup_code(folder)
-    if code is None:
-        private_folder(folder)
-        code = "".join(secrets.choice("0123456789") for _ in range(_CODE_CHARACTERS))
-        write_private(folder / "setup-code", code.encode())
-    return code
+    return open_code(folder / _CODE_FILE, "0123456789", _CODE_CHARACTERS)
 
 
 def read_setup_code(folder: Path) -> str | None:
     """Return the code that opens the set-up page, None before it is made."""
-    path = folder / "setup-code"
+    path = folder / _CODE_FILE
     return read_private(path).decode() if path.exists() else None
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    private_folder(folder)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BoxSetupError(
-                f"{folder}: another schoolnode daemon runs on this folder; stop it, or name"
-                " another folder in the configuration"
-            ) from error
-        yield
-
-
-def _generation(folder: Path) -> bytes:
-    """Return the marker beside the store; a store restored from elsewhere has another."""
-    path = folder / "generation"
-    if not path.exists():
-        write_private(path, secrets.token_bytes(16))
-    return read_private(path)

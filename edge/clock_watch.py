@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Never
 
 from sync.clock import AHEAD_MS_MAX, PLAUSIBLE_MS, Heard, HybridClock
-from sync.folding.clock_spans import ClockSpans, Trust
+from sync.clock_spans import ClockSpans, Trust
 from sync.writer import Writer
 
 _log = logging.getLogger(__name__)

@@ -83,6 +83,16 @@ class ClassCards(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     names: Literal["full", "masked", "number"] = "full"
 
 
+class TerminalsPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where attendance terminals call, in plain HTTP: at network.interface, unless named.
+
+    Open while a terminal is adopted, and for a quarter of an hour after a search for terminals.
+    """
+
+    port: Port = 8085
+    addresses: tuple[str, ...] = ()
+
+
 class BoxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """See ``docs/box.md``; ``folder`` is relative to the file."""
 
@@ -94,6 +104,7 @@ class BoxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     seal: SealSettings = SealSettings()
     uplink: UplinkSettings = UplinkSettings()
     class_cards: ClassCards = ClassCards()
+    terminals: TerminalsPort = TerminalsPort()
     profiles: Path | None = None
     language: Literal["zh-CN", "en"] = "zh-CN"
     utc_offset_hours: Annotated[float, msgspec.Meta(ge=-12, le=14)] = 8.0

@@ -1,48 +1,32 @@
-"""The command line's way into the running daemon: JSON on a Unix socket in the box's folder.
+"""What the running daemon answers on its socket to `edge.control_client`."""
 
-Whoever may open the folder may command the box; there is no other check here.
-"""
-
-import asyncio
 import socket
 import sqlite3
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import aiohttp
 import msgspec
 from aiohttp import web
 
 from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceId
 from drivers.errors import DriverError
+from edge.control_client import SOCKET, Confirm, Release
 from edge.daemon import Box
-from edge.errors import BoxSetupError, DaemonAwayError
+from edge.errors import BoxSetupError
 from edge.pages.access import Handler
-from edge.pages.actions import Adopt, Command, Discover, Identity
+from edge.pages.actions import Adopt, Command, Discover
+from edge.pages.language import load_languages
+from edge.pages.repair_words import told
 from edge.panels.board_desk import BoardDesk
 from edge.recovery_desk import RecoveryDesk
 from edge.roster_upload import UPLOAD_BYTES_MAX
 from provisioning.errors import ProvisioningError
 from sync.errors import SyncError
 
-SOCKET = "control.sock"
 WHO = "command line"
-ANSWER_S_MAX = 200.0
 _T = TypeVar("_T")
-
-
-class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Gives an adopted device up."""
-
-    device: Identity
-
-
-class Confirm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A partner school's key as two people compared it."""
-
-    fingerprint: str
 
 
 class ControlDesk:
@@ -55,12 +39,15 @@ class ControlDesk:
         app = web.Application(client_max_size=UPLOAD_BYTES_MAX + 1, middlewares=[_tell_errors])
         app.router.add_get("/candidates", self._candidates)
         app.router.add_post("/discover", self._discover)
+        app.router.add_post("/discover/stop", self._stop_discovery)
         app.router.add_post("/adopt", self._adopt)
         app.router.add_post("/release", self._release)
         app.router.add_post("/command", self._command)
         self._box.rosters.add_routes(app)
         BoardDesk(self._box.boards).add_routes(app)
         app.router.add_get("/status", self._status)
+        app.router.add_get("/repairs", self._repairs)
+        app.router.add_get("/diagnostics", self._diagnostics)
         RecoveryDesk(self._box.recovery).add_routes(app)
         app.router.add_get("/partners/{school}", self._partners)
         app.router.add_post("/partners/{school}/confirm", self._confirm)
@@ -76,13 +63,22 @@ class ControlDesk:
 
     async def _discover(self, request: web.Request) -> web.Response:
         wish = await _body(request, Discover)
-        await self._box.discover(wish.kinds or tuple(DeviceKind))
+        await self._box.discover(wish.kinds or tuple(DeviceKind), wish.networks())
         return _json({"started": True})
+
+    async def _stop_discovery(self, _: web.Request) -> web.Response:
+        await self._box.stop_discovery()
+        return _json({"stopped": True})
 
     async def _adopt(self, request: web.Request) -> web.Response:
         wish = await _body(request, Adopt)
         device = await self._box.adopt(
-            wish.identity, room=wish.room, name=wish.name, password=wish.password, who=WHO
+            wish.identity,
+            room=wish.room,
+            name=wish.name,
+            password=wish.password,
+            who=WHO,
+            profile=wish.profile,
         )
         return _json({"device": device})
 
@@ -96,6 +92,22 @@ class ControlDesk:
         return _json(
             await self._box.command(DeviceId(wish.device), wish.command, wish.argument, who=WHO)
         )
+
+    async def _repairs(self, request: web.Request) -> web.Response:
+        """Tell what is wrong now, and what was put aside, in ``?language=``."""
+        language = load_languages().get(request.query.get("language", "en"))
+        if language is None:
+            raise BoxSetupError("there is no such language; ask for en or zh-CN")
+        now_ms, repairs = self._box.now_ms(), self._box.repairs.list()
+        return _json(
+            {
+                "repairs": [told(repair, language, now_ms) for repair in repairs.waiting],
+                "put_aside": [told(repair, language, now_ms) for repair, _ in repairs.shelved],
+            }
+        )
+
+    async def _diagnostics(self, _: web.Request) -> web.Response:
+        return _json({"archive": await self._box.diagnostics()})
 
     async def _partners(self, request: web.Request) -> web.Response:
         return _json({"partners": await self._box.partners_of(_school(request))})
@@ -135,46 +147,6 @@ async def serve_control(stack: AsyncExitStack, box: Box, folder: Path) -> None:
         ) from error
     path.chmod(0o600)
     await web.SockSite(runner, listening).start()
-
-
-def ask_box(folder: Path, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
-    """Ask the running daemon from the command line.
-
-    Raises DaemonAwayError when none answers on ``folder``, BoxSetupError with what it answered.
-    """
-    return asyncio.run(ask_daemon(folder, method, path, body))
-
-
-async def ask_daemon(
-    folder: Path, method: str, path: str, body: bytes | None = None
-) -> dict[str, Any]:
-    """Do the same on the running event loop."""
-    connector = aiohttp.UnixConnector(str(folder / SOCKET))
-    timeout = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
-    try:
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
-            http.request(method, f"http://box{path}", data=body) as response,
-        ):
-            content = await response.read()
-    except aiohttp.ClientConnectorError as error:
-        raise DaemonAwayError(
-            f"no daemon runs on {folder}; start it: schoolnode edge run"
-        ) from error
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise DaemonAwayError(
-            f"the daemon on {folder} did not answer ({error}); try again"
-        ) from error
-    try:
-        answer = msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BoxSetupError(
-            f"the daemon on {folder} answers {response.status} in no form this version knows; stop"
-            " it and start it again"
-        ) from error
-    if response.status >= 400:  # noqa: PLR2004 - HTTP's own border
-        raise BoxSetupError(str(answer["error"]))
-    return answer
 
 
 @web.middleware

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from edge.config import load_config
-from edge.control import ask_box
+from edge.control_client import ask_box
 from edge.courier_desk import Trip
 from edge.errors import BoxSetupError
 from edge.terminal import print_json, say, tell, terminal_language

@@ -7,7 +7,6 @@ import os
 import random
 import secrets
 import sqlite3
-import ssl
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -18,15 +17,25 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import timedelta, timezone, tzinfo
+from ipaddress import IPv4Network
 from typing import Never
 
-from aiohttp import web
+import msgspec
 
-from drivers.discovery.candidate import Candidate, DeviceKind, Need
-from drivers.entities import CommandResult, DeviceEvent, DeviceId, Measurement, Quality
-from drivers.errors import DriverError, SetupError
+from drivers.discovery.candidate import Candidate, DeviceKind
+from drivers.entities import (
+    BandReading,
+    CardRead,
+    CommandResult,
+    DeviceEvent,
+    DeviceId,
+    Measurement,
+    Quality,
+    StationResult,
+)
+from drivers.errors import DriverError, SetupError, Trouble
+from drivers.terminals.office import TapOffice
 from edge.announce import BoxPages, announce, is_served_at, page_names
 from edge.attendance.register import Register
 from edge.attendance.rules import MINUTE_MS, Rules
@@ -36,11 +45,15 @@ from edge.certificates import Certificates
 from edge.changes import Changes
 from edge.class_cards.office import CardOffice, NamePolicy
 from edge.clock_watch import BoxClock, ClockLight, ClockWatch, boot_ms, read_boot
+from edge.condition import ConditionReader
 from edge.config import BoxConfig
 from edge.courier_desk import CourierDesk
 from edge.devices.adopted import AdoptedDevice
 from edge.devices.fleet import Fleet
-from edge.errors import BoxSetupError
+from edge.diagnostics import build_archive, look
+from edge.farm.farm_memory import FarmClock
+from edge.farm.farm_office import FarmOffice
+from edge.farm.keeper import FarmKeeper
 from edge.finder import Finder
 from edge.hub_recovery import HttpRecoveryHub
 from edge.key_desk import KeyDesk
@@ -64,11 +77,19 @@ from edge.pages.box_view import (
 from edge.pages.trust import build_trust_app
 from edge.panels.board_office import BoardOffice
 from edge.panels.plan import PlanFile
+from edge.pushes.calls import Calls
+from edge.pushes.push_port import PushPort
 from edge.recorder import Recorder
 from edge.recovery_office import RecoveryOffice
+from edge.repair_desk import RepairDesk
+from edge.repairs import Undriven
 from edge.roster import Difference, Roster
 from edge.roster_desk import RosterDesk
+from edge.safety.card_covers import CardCovers
+from edge.safety.circuit_board import CircuitBoard
+from edge.safety.safety_office import SafetyOffice
 from edge.sealed_count import SealedCount
+from edge.sports.sports_office import SportsOffice
 from edge.supervision import keep_running
 from edge.sync_desk import SyncDesk
 from edge.sync_standing import SyncStanding
@@ -77,8 +98,9 @@ from edge.thinning import is_far_behind
 from edge.uplink import Uplink, UplinkState
 from firmware_profiles.catalog import load_catalog
 from provisioning.scrape_token import METRICS_PATH, open_scrape_token
+from provisioning.serving import serve_app
+from sync.clock_spans import ClockSpans, Trust
 from sync.errors import SyncError
-from sync.folding.clock_spans import ClockSpans, Trust
 from sync.history.bounding import HistoryPolicy
 from sync.history.tending import keep_bounded
 from sync.logs.oplog import Row
@@ -96,6 +118,10 @@ STALE_MS = 60_000
 FOLLOW_EVERY_S = 10.0
 SEEK_EVERY_S = 60.0
 """How often devices of the network that are gone are looked for at other addresses."""
+SPEAKING = frozenset(
+    {DeviceKind.SPORTS_GATEWAY, DeviceKind.CARD_READER, DeviceKind.ATTENDANCE_TERMINAL}
+)
+"""Kinds that speak when somebody comes: silence is no fault of theirs."""
 MOVING = frozenset({DeviceKind.CAMERA, DeviceKind.BLACKBOARD})
 """Kinds that keep their identity when a router gives them another address."""
 
@@ -106,7 +132,7 @@ Serve = Callable[[AsyncExitStack, "Box"], Coroutine[None, None, None]]
 async def run_box(config: BoxConfig, now_ms: NowMs, rng: random.Random, control: Serve) -> Never:
     """Serve until cancelled; ``control`` opens a further way in.
 
-    Raises BoxSetupError when the box cannot start as configured.
+    Raises SetupError when the box cannot start as configured.
     """
     # The writer ends before its store is closed: what was asked for is still written.
     clock = BoxClock(now_ms)
@@ -159,7 +185,12 @@ class Box:
             store, self._roster, writer, lambda: self._changes.tell(Change.SYNC)
         )
         self._notebook = Notebook(config.folder / "notebook.json")
-        self._fleet = Fleet(catalog, self._notebook, now_ms, self._take, rng)
+        office = TapOffice(
+            deliver=self._deliver_taps,
+            people=self._roster.cards_by_number,
+            zone=self.timezone,
+        )
+        self._fleet = Fleet(catalog, self._notebook, now_ms, self._take, rng, office)
         self._camera_desk = CameraDesk(self._fleet.cameras, now_ms, rng)
         self.boards = BoardOffice(
             PlanFile(config.folder / "boards.json"),
@@ -190,6 +221,51 @@ class Box:
             changed=self._changes.tell,
             names=NamePolicy(config.class_cards.names),
         )
+        self.sports = SportsOffice(
+            store.identity.school,
+            self._record,
+            self.connect,
+            person_of=lambda wearer: (
+                self._roster.person_numbered(wearer) or self._roster.person_of(wearer)
+            ),
+            now_ms=now_ms,
+            changed=self._changes.tell,
+        )
+        self.safety = SafetyOffice(
+            store.identity.school,
+            self._record,
+            self.connect,
+            self._fleet,
+            CardCovers(store.identity.school, self.connect, self._cards, now_ms),
+            CircuitBoard(
+                self.timezone, lambda: self.clock_watch.light().trust is not Trust.UNKNOWN
+            ),
+            now_ms=now_ms,
+            changed=self._changes.tell,
+        )
+        self.farm = FarmOffice(
+            config.folder,
+            self._fleet,
+            FarmKeeper(
+                config.folder / "farm.json",
+                store.identity.school,
+                self._fleet,
+                self._record,
+                self.connect,
+                clock=FarmClock(
+                    now_ms=now_ms,
+                    boot_ms=boot_ms,
+                    boot=read_boot(),
+                    zone=self.timezone,
+                    is_known=lambda: self.clock_watch.light().trust is not Trust.UNKNOWN,
+                ),
+                changed=lambda: self._changes.tell(Change.FARM),
+            ),
+            self._record,
+            now_ms=now_ms,
+            draw=lambda: secrets.token_hex(16),
+            changed=lambda: self._changes.tell(Change.FARM),
+        )
         self._recorder = Recorder(
             store.node,
             writer,
@@ -201,6 +277,23 @@ class Box:
             tapped=self._note_tapped,
         )
         self._finder = Finder(config, catalog, self._fleet, now_ms, rng, self._changes.tell)
+        calls = Calls(self._fleet.terminals, self._finder.note, now_ms)
+        self._push_port = PushPort(
+            config,
+            self._fleet.terminals,
+            calls,
+            is_clock_known=lambda: self.clock_watch.light().trust is not Trust.UNKNOWN,
+        )
+        self._condition = ConditionReader(
+            self, self._fleet, self._recorder, self._finder, catalog, config.folder
+        )
+        self.repairs = RepairDesk(
+            config.folder / "repairs.json",
+            self._condition.read,
+            self._record,
+            now_ms,
+            self._changes.tell,
+        )
         self._lessons = Lessons(
             store,
             writer,
@@ -250,6 +343,8 @@ class Box:
         """Take up the people and the devices of the store, at the start or once restored."""
         await self.recovery.load()
         await self._writer.call(self._roster.load)
+        await self.safety.load()
+        await self.sports.load()
         for row in await self._writer.call(self._read_devices):
             if row["device"] in self._fleet.devices:
                 continue
@@ -266,6 +361,10 @@ class Box:
                 )
             except (SetupError, ValueError) as error:
                 _log.error("%s is not driven: %s", row["name"], error)
+                undriven = Undriven(
+                    device=DeviceId(row["device"]), name=row["name"], reason=str(error)
+                )
+                self._condition.undriven[undriven.device] = undriven
 
     async def serve(self, stack: AsyncExitStack) -> None:
         """Open the pages' ports; their servers end with ``stack``."""
@@ -282,11 +381,16 @@ class Box:
             "devices": self._fleet.run,
             "boards together": self.boards.run,
             "recording": self._recorder.run,
+            "safety": self.safety.run,
+            "sports": self.sports.run,
+            "the farm": self.farm.keeper.run,
             "attendance": self._register.run,
             "class cards": self._cards.run,
             "discovery": self._finder.run,
+            "calls of terminals": self._push_port.run,
             "listening for cameras": self._finder.listen,
             "listening for services": self._finder.listen_to_services,
+            "serial ports plugged in": self._finder.watch_ports,
             "announcing the box": self._announce,
             "following devices": self._keep_following,
             "lessons": self._lessons.run,
@@ -306,6 +410,9 @@ class Box:
 
     async def write_all(self) -> None:
         """Write what is still in memory, at the end."""
+        await self.safety.flush()
+        await self.sports.flush()
+        await self.farm.keeper.close()
         await self._recorder.flush()
 
     async def _announce(self) -> None:
@@ -365,6 +472,9 @@ class Box:
     async def _record(self, rows: Mapping[str, Sequence[Row]]) -> None:
         await self._writer.call(self._store.node.record_all, rows)
 
+    async def _deliver_taps(self, taps: Sequence[CardRead]) -> None:
+        await self._recorder.deliver(taps)
+
     def _note_tapped(self, taps: Mapping[int, str | None]) -> None:
         self._cards.note_rooms({room for room in taps.values() if room})
         self._register.note(*taps)
@@ -375,24 +485,49 @@ class Box:
     def check_setup_code(self, code: str) -> bool:
         return hmac.compare_digest(code.strip().encode(), self._store.setup_code.encode())
 
+    async def diagnostics(self) -> bytes:
+        """Return what a supporter may see, as an archive."""
+        seen, secrets = look(self, self._config), await self._writer.call(self._secrets)
+        return await asyncio.to_thread(build_archive, seen, self.connect, secrets)
+
+    def _secrets(self) -> set[str]:
+        """Gather what must be found in nothing that leaves."""
+        folder, school = self._config.folder, self.school
+        teachers = self._store.reader.execute(
+            "SELECT teacher FROM timetable_slot WHERE school = ?"
+            " UNION SELECT teacher FROM lesson WHERE school = ?",
+            (school, school),
+        )
+        secrets = {row[0] for row in teachers if row[0]}
+        secrets |= {self._store.setup_code, open_scrape_token(folder, os.urandom)}
+        return secrets | self._notebook.passwords() | self._roster.private_words()
+
     def candidates(self) -> Sequence[Candidate]:
         return self._finder.candidates()
 
     def discovery_progress(self) -> DiscoveryProgress:
         return self._finder.progress
 
-    async def discover(self, kinds: Collection[DeviceKind] | None) -> None:
-        self._finder.start(kinds)
+    async def discover(
+        self, kinds: Collection[DeviceKind] | None, networks: Sequence[IPv4Network] = ()
+    ) -> None:
+        self._finder.start(kinds, networks)
+
+    async def stop_discovery(self) -> None:
+        self._finder.stop()
 
     async def adopt(
-        self, identity: str, *, room: str | None, name: str, password: str | None, who: str
+        self,
+        identity: str,
+        *,
+        room: str | None,
+        name: str,
+        password: str | None,
+        who: str,
+        profile: str | None = None,
     ) -> DeviceId:
         """Adopt a candidate: drive it from now on and remember it."""
-        candidate = self._finder.candidate(identity)
-        if candidate.profile is None or candidate.needs is Need.PROFILE:
-            raise SetupError(
-                f"no profile fits {candidate.name}; add one to the profiles folder and search again"
-            )
+        candidate, model = self._finder.adoptable(identity, profile)
         device = DeviceId(candidate.identity)
         if device in self._fleet.devices:
             raise SetupError(f"{device} is adopted already")
@@ -400,7 +535,7 @@ class Box:
             device=device,
             kind=candidate.kind,
             name=name,
-            profile=candidate.profile,
+            profile=model,
             address=candidate.address,
             room=room,
         )
@@ -417,7 +552,7 @@ class Box:
             "device": device,
             "kind": candidate.kind.value,
             "name": name,
-            "profile": candidate.profile,
+            "profile": model,
             "address": candidate.address,
             "room": room,
             "evidence": evidence[:1000],
@@ -440,7 +575,8 @@ class Box:
 
     async def release(self, device: DeviceId, *, who: str) -> None:
         """Give an adopted device up: drive it no more, forget its password; its rows stay."""
-        if device not in self._fleet.devices:
+        is_driven = device in self._fleet.devices
+        if not is_driven and device not in self._condition.undriven:
             raise SetupError(f"{device} is not adopted; the set-up page lists what is")
         now_ms = self._now_ms()
         audit: Row = {"at_ms": now_ms, "who": who, "action": "release", "subject": device}
@@ -448,8 +584,10 @@ class Box:
         await self._writer.call(
             self._store.node.record_all, {"device": [gone], "audit_entry": [audit]}
         )
-        await self._fleet.remove(device)
+        if is_driven:
+            await self._fleet.remove(device)
         self._recorder.forget(device)
+        self._condition.undriven.pop(device, None)
         _log.info("%s released %s", who, device)
         self._changes.tell(Change.DEVICES)
         self._changes.tell(Change.CANDIDATES)
@@ -528,10 +666,16 @@ class Box:
         return await self.rosters.take(content, "program", even_older=False)
 
     def _take(self, event: DeviceEvent) -> None:
+        self.farm.keeper.take(event)  # by the machine's own clock, known or not
         is_doubtful = self.clock_watch.light().trust is Trust.UNKNOWN
         if is_doubtful and isinstance(event, Measurement) and event.quality is Quality.GOOD:
-            event = replace(event, quality=Quality.UNCERTAIN, reason="clock not known")
+            event = msgspec.structs.replace(
+                event, quality=Quality.UNCERTAIN, reason="clock not known"
+            )
         self._recorder.take(event)
+        self.safety.take(event)
+        if isinstance(event, BandReading | StationResult):
+            self.sports.take(event)
 
     def _device_light(self, adopted: AdoptedDevice) -> DeviceLight:
         recorder = self._recorder
@@ -539,11 +683,11 @@ class Box:
         heard_ms = recorder.last_heard_ms.get(adopted.device)
         state, sign, evidence_ms, detail = Light.UNKNOWN, Sign.NEVER, None, ""
         if presence is not None and not presence.online:
-            state, sign, evidence_ms = Light.BAD, Sign.LINK_LOST, presence.observed_ms
+            state, sign, evidence_ms = Light.BAD, _sign(presence.trouble), presence.observed_ms
             detail = presence.reason
         elif heard_ms is not None:
             fresh = self._now_ms() - heard_ms < STALE_MS
-            spoke = adopted.kind is DeviceKind.CARD_READER
+            spoke = adopted.kind in SPEAKING
             state = Light.GOOD if fresh or spoke else Light.WARN
             sign, evidence_ms = (Sign.SPOKE if spoke else Sign.ANSWERED), heard_ms
         elif presence is not None:
@@ -567,6 +711,8 @@ class Box:
         if imported.tables & {"timetable_slot", "lesson", "lesson_party", "notice", "school"}:
             self._lessons.note_schedule()
             self._changes.tell(Change.SCHEDULE)
+        if "alarm_answer" in imported.tables:
+            self.safety.note_answers()
         if "roster_offer" in imported.tables:
             self.rosters.note_offer()
 
@@ -579,7 +725,9 @@ class Box:
             now_s = asyncio.get_running_loop().time()
             if gone and now_s - searched_s > SEEK_EVERY_S:
                 searched_s = now_s
-                await self._finder.search({adopted.kind for adopted in gone})
+                await self._finder.seek(
+                    {adopted.kind for adopted in gone}, self._config.network.scan
+                )
             for adopted in gone:
                 address = self._finder.seen_at(adopted.device)
                 if address is not None and address != adopted.address:
@@ -627,8 +775,14 @@ class Box:
             self._lanes = await self._writer.call(
                 read_lanes, self._store.node, self._store.reader, self._sealed
             )
+            self.repairs.tidy()
             self._changes.tell(Change.SYNC)
             await asyncio.sleep(STATUS_EVERY_S)
+
+
+def _sign(trouble: Trouble) -> Sign:
+    signs = {Trouble.REFUSED: Sign.REFUSED, Trouble.SILENT: Sign.SILENT}
+    return signs.get(trouble, Sign.LINK_LOST)
 
 
 def attendance_rules(config: BoxConfig) -> Rules:
@@ -646,25 +800,3 @@ def _call_soon(
     """Tell of a change from any thread; one that logs at the very end is not heard any more."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(tell, change)
-
-
-async def serve_app(
-    stack: AsyncExitStack,
-    app: web.Application,
-    addresses: Sequence[str],
-    port: int,
-    context: ssl.SSLContext | None,
-) -> None:
-    """Serve on every address; raises BoxSetupError with the remedy when a port is taken."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    for address in addresses:
-        try:
-            await web.TCPSite(runner, address, port, ssl_context=context).start()
-        except OSError as error:
-            raise BoxSetupError(
-                f"{address}:{port} cannot be served"
-                f" ({os.strerror(error.errno or 0)}); stop the program that has"
-                " it, or change the port in the configuration"
-            ) from error

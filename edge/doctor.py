@@ -7,29 +7,30 @@ import sqlite3
 import stat
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
 
-from drivers.discovery.serial_bus import find_named_ports, find_ports
+import msgspec
+
+from drivers.discovery.serial_ports import find_named_ports, find_ports
 from edge.box_store import read_setup_code
 from edge.clock_watch import read_boot
 from edge.config import BoxConfig
-from edge.control import SOCKET
+from edge.control_client import SOCKET, ask_box
+from edge.errors import DaemonAwayError
+from edge.pages.box_view import Light
+from edge.pages.language import Language, Say
+from edge.pages.repair_words import ToldRepair
+from edge.repairs import RepairKind
 from firmware_profiles.catalog import load_catalog
 from provisioning.errors import ProvisioningError
 from provisioning.identity import load_identity
 from sync.clock import PLAUSIBLE_MS
-from sync.folding.clock_spans import Trust
+from sync.clock_spans import Trust
 from sync.persons.vault import lacks_recovery
 from sync.store import connect_readonly
 
 DISK_FREE_MIN = 1024**3
 DAY_MS = 24 * 3600 * 1000
-
-
-class Say(Protocol):
-    """Says a sentence in some language; see ``edge.pages.language.Language.say``."""
-
-    def __call__(self, message: str, /, **facts: object) -> str: ...
+_EXAMINED = frozenset({RepairKind.BOX_CLOCK, RepairKind.DISK_FULL, RepairKind.PROFILE_FAULT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,28 @@ def examine(config: BoxConfig, now_ms: int, say: Say) -> list[Finding]:
         *_recovery(config, say),
         *_ports(config, say),
         _profiles(config, say),
+    ]
+
+
+def examine_running(config: BoxConfig, language: Language) -> list[Finding]:
+    """Return the running box's own repairs list; nothing where no daemon runs.
+
+    What :func:`examine` looks at by itself is left out.
+    """
+    try:
+        answer = ask_box(config.folder, "GET", f"/repairs?language={language.code}")
+    except DaemonAwayError:
+        return []
+    repairs = msgspec.convert(answer["repairs"], list[ToldRepair])
+    return [
+        Finding(
+            what=repair.name or language.say("to do"),
+            fine=repair.state is Light.UNKNOWN,
+            fact=repair.wrong,
+            remedy=repair.remedy,
+        )
+        for repair in repairs
+        if repair.kind not in _EXAMINED
     ]
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.config import load_config
-from edge.control import ask_box
+from edge.control_client import ask_box
 from edge.key_desk import Closing, Decision, Opening, Rotation, SealedGroup
 from edge.terminal import moment, print_json, say, tell, terminal_language, who_word
 from sync.keys.recipients import TEXT_MAX

@@ -11,9 +11,9 @@ from edge.clock_watch import ClockLight
 from edge.pages.box_view import DeviceLight, LaneLight, Light, LinkState, SyncLights
 from edge.sync_standing import SyncStanding
 from edge.uplink import UplinkState
+from sync.clock_spans import Trust
 from sync.exchange.holdings import HeldLane
 from sync.exposition import Family, Sample, count, labelled, one, seconds
-from sync.folding.clock_spans import Trust
 from sync.schema.model import GROUPS, Group, Lane
 from sync.segments.segment import HUB
 

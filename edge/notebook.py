@@ -1,4 +1,4 @@
-"""What the box must remember of its devices and never sends: passwords and people's wishes."""
+"""What the box must remember of its devices and never sends: passwords, wishes, what they told."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from provisioning.durable_file import read_private, write_private
 class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     password: str | None = None
     wishes: dict[str, str] = {}
+    facts: dict[str, str] = {}
 
 
 class Notebook:
@@ -32,9 +33,20 @@ class Notebook:
     def password(self, device: DeviceId) -> str | None:
         return self._note(device).password
 
+    def passwords(self) -> set[str]:
+        """Return every password, as it was entered."""
+        return {note.password for note in self._notes.values() if note.password}
+
     def wishes(self, device: DeviceId) -> Mapping[str, str]:
         """Return what people want the device to be, by command."""
         return self._note(device).wishes
+
+    def facts(self, device: DeviceId) -> Mapping[str, str]:
+        """Return what a driver must know of the device after a restart."""
+        return self._note(device).facts
+
+    async def keep_facts(self, device: DeviceId, facts: Mapping[str, str]) -> None:
+        await self._change(device, lambda note: msgspec.structs.replace(note, facts=dict(facts)))
 
     async def keep_password(self, device: DeviceId, password: str | None) -> None:
         await self._change(device, lambda note: msgspec.structs.replace(note, password=password))

@@ -8,8 +8,8 @@ import typer
 
 from drivers.entities import Outcome
 from edge.config import load_config
-from edge.control import ask_box
-from edge.panels.board_desk import ForgetDaily, TellBoards, TellDaily, UnlockBoard
+from edge.control_client import ask_box
+from edge.panels.wishes import ForgetDaily, TellBoards, TellDaily, UnlockBoard
 from edge.terminal import moment, print_json, say, tell, terminal_language
 
 panels_app = typer.Typer(help=say("Blackboards, panels and projectors together."))

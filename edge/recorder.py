@@ -4,10 +4,11 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Never, assert_never
 
 from drivers.entities import (
+    BandReading,
     CardRead,
     CommandResult,
     DeviceEvent,
@@ -16,7 +17,10 @@ from drivers.entities import (
     Measurement,
     Presence,
     Quality,
+    RecordedEvent,
+    StationResult,
 )
+from drivers.errors import UnreachableError
 from edge.pages.box_view import Change
 from edge.roster import Roster
 from edge.thinning import Gap, Gaps, is_kept, note_left_out, take_gap
@@ -68,8 +72,8 @@ class Recorder:
         self._is_far_behind = is_far_behind
         self._tapped = tapped
         self._gaps: dict[DeviceId, Gap] = {}
-        self._waiting: deque[DeviceEvent] = deque()
-        self._disk_fails = False
+        self._waiting: deque[RecordedEvent] = deque()
+        self.disk_fails = False
         self._wake = asyncio.Event()
         self._recorded: dict[_Place, Measurement] = {}
         self.latest: dict[tuple[DeviceId, str], Measurement] = {}
@@ -79,7 +83,10 @@ class Recorder:
         self.dropped = 0
 
     def take(self, event: DeviceEvent) -> None:
-        """Accept one event; never blocks."""
+        """Accept one event; never blocks. What bands and stations tell is the lessons' own."""
+        if isinstance(event, BandReading | StationResult):
+            self.last_heard_ms[event.device] = event.observed_ms
+            return
         self._waiting.append(event)
         self._drop_beyond_the_limit()
         match event:
@@ -115,13 +122,13 @@ class Recorder:
             try:
                 await self.flush()
             except sqlite3.Error as error:
-                if not self._disk_fails:
+                if not self.disk_fails:
                     _log.error(
                         "the disk takes no rows (%s); %d wait in memory: free some space",
                         error,
                         len(self._waiting),
                     )
-                self._disk_fails = True
+                self.disk_fails = True
                 await asyncio.sleep(DISK_RETRY_S)
 
     async def flush(self) -> None:
@@ -141,18 +148,27 @@ class Recorder:
             self._waiting.extendleft(reversed(events))
             self._drop_beyond_the_limit()
             raise
-        self._disk_fails = False
+        self.disk_fails = False
         self._recorded.update(recorded)
         self._gaps = gaps
         if "card_tap" in rows:
-            self._tapped(
-                {
-                    each.observed_ms: self._room_of(each.device)
-                    for each in events
-                    if isinstance(each, CardRead)
-                }
+            self._tell_tapped([each for each in events if isinstance(each, CardRead)])
+
+    async def deliver(self, taps: Sequence[CardRead]) -> None:
+        """Write taps of a device that keeps them until they are durable, as they are on return.
+
+        What was delivered before adds nothing. Raises UnreachableError when the disk does not take
+        them: the device is to tell them again.
+        """
+        try:
+            await self._writer.call(
+                self._record, {"card_tap": [self._tap_row(tap) for tap in taps]}
             )
-            self._changed(Change.TAPS)
+        except sqlite3.Error as error:
+            raise UnreachableError(f"the disk takes no taps ({error}); free some space") from error
+        for tap in taps:
+            self.last_heard_ms[tap.device] = tap.observed_ms
+        self._tell_tapped(taps)
 
     def forget(self, device: DeviceId) -> None:
         """Drop what is remembered of a device that is no longer adopted."""
@@ -162,6 +178,10 @@ class Recorder:
         self.presence.pop(device, None)
         self.last_command.pop(device, None)
         self.last_heard_ms.pop(device, None)
+
+    def _tell_tapped(self, taps: Sequence[CardRead]) -> None:
+        self._tapped({tap.observed_ms: self._room_of(tap.device) for tap in taps})
+        self._changed(Change.TAPS)
 
     def _record(self, rows: Mapping[str, list[Row]]) -> None:
         """Write rows in one step; a row that no table can hold is left out alone."""
@@ -177,7 +197,7 @@ class Recorder:
 
     def _rows(
         self,
-        events: list[DeviceEvent],
+        events: list[RecordedEvent],
         recorded: dict[_Place, Measurement],
         gaps: Gaps,
     ) -> dict[str, list[Row]]:
@@ -224,14 +244,18 @@ class Recorder:
         return rows
 
     def _tap_row(self, tap: CardRead) -> Row:
-        person = self._roster.person_of(tap.card)
-        return {
+        person = self._roster.person_of(tap.card) if tap.card else None
+        if person is None and tap.number:
+            person = self._roster.person_numbered(tap.number)
+        shown = tap.card or f"number {tap.number}"
+        row: Row = {
             "at_ms": tap.observed_ms,
             "device": tap.device,
             "person": person,
             "room": self._room_of(tap.device),
-            "card": tap.card if person is None else None,
+            "card": shown if person is None else None,
         }
+        return row if tap.key is None else {**row, "device_key": tap.key}
 
     def _last_recorded(
         self, recorded: Mapping[_Place, Measurement], key: _Place

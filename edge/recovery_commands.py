@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from edge.config import load_config
-from edge.control import ask_box
+from edge.control_client import ask_box
 from edge.erasure_scan import find_in_files
 from edge.errors import BoxSetupError
 from edge.recovery_desk import CodeTyped, Forget, Restore

@@ -59,7 +59,7 @@ class RecoveryOffice:
         self._reader = store.reader
         self._writer = writer
         self._random_bytes = random_bytes
-        self.keeper = VaultKeeper(store, writer, hub, now_ms, random_bytes)
+        self.keeper = VaultKeeper(store, writer, hub, now_ms, random_bytes, roster.forget)
         self.erasures = Erasures(store, roster, writer, self.keeper, now_ms)
         self.restore = SchoolRestore(store, writer, hub, now_ms, wake, restored)
 
@@ -93,16 +93,18 @@ class RecoveryOffice:
 
     def _take_code(self, code: RecoveryCode, who: str) -> None:
         public = code.key().public_key()
-        fresh = self._node.confirm_recipient(
+        fresh = self._node.keys.confirm(
             RecipientKind.RECOVERY, public.public_bytes_raw(), NAME, who
         )
         self._vault.seal_to(public)
         for former in self._recovery_keys():
             if former.id != fresh and former.standing is not Standing.REVOKED:
-                self._node.revoke_recipient(former.id, who)
+                self._node.keys.revoke(former.id, who)
 
     def _recovery_keys(self) -> list[Recipient]:
-        return [each for each in self._node.recipients() if each.kind is RecipientKind.RECOVERY]
+        return [
+            each for each in self._node.keys.recipients() if each.kind is RecipientKind.RECOVERY
+        ]
 
     def _standing(self) -> RecoveryStanding:
         present, stored = self._vault.recovery, self._vault.stored

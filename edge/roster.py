@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from drivers.codecs.card_numbers import canonical_card
+from edge.card_book import CardBook
 from sync.errors import ForgedError
 from sync.logs.oplog import Row
 from sync.node import Node
@@ -12,6 +14,9 @@ from sync.rosters.people import Pupil, StaffMember
 from sync.rosters.sealed import RosterPeople
 
 EXAMPLES_MAX = 10
+TERMINAL_NUMBERS_FROM = 900_000_000
+"""A terminal knows person 17 as 900000017: nine digits are what the oldest take."""
+TERMINAL_DIGITS_MAX = 10
 _CELLS = ("name", "card", "code")
 
 
@@ -65,7 +70,7 @@ class Roster:
         self._vault = vault
         self._reader = reader
         self._people: dict[int, _Known] = {}
-        self._cards: dict[str, int] = {}
+        self._cards = CardBook()
         self._codes: dict[str, int] = {}
 
     def load(self) -> None:
@@ -87,10 +92,37 @@ class Roster:
             self._remember(person, _Known(*opened))
 
     def person_of(self, card: str) -> int | None:
-        return self._cards.get(card)
+        """Return whose card it is, whichever way the number is written."""
+        return self._cards.person_of(card)
+
+    def person_numbered(self, number: str) -> int | None:
+        """Return who has a number on an attendance terminal: by code, else as the box numbers."""
+        coded = self._codes.get(number)
+        is_number = number.isascii() and number.isdecimal() and len(number) <= TERMINAL_DIGITS_MAX
+        if coded is not None or not is_number:
+            return coded
+        person = int(number) - TERMINAL_NUMBERS_FROM
+        return person if person in self._people else None
+
+    def cards_by_number(self) -> dict[str, str]:
+        """Return what a terminal is to know of everyone with a card: number and card, no name."""
+        return {
+            str(TERMINAL_NUMBERS_FROM + person): canonical_card(known.card)
+            for person, known in self._people.items()
+            if known.card and str(TERMINAL_NUMBERS_FROM + person) not in self._codes
+        }
 
     def names(self, persons: Collection[int]) -> dict[int, str]:
         return {person: self._people[person].name for person in persons if person in self._people}
+
+    def private_words(self) -> set[str]:
+        """Return every name, card and code: what must be found in nothing that leaves."""
+        return {
+            word
+            for known in self._people.values()
+            for word in (known.name, known.card, known.code)
+            if word
+        }
 
     def find(self, name: str) -> list[int]:
         """Return the ordinals of everyone of that name."""
@@ -99,9 +131,9 @@ class Roster:
     def forget(self, person: int) -> None:
         """Drop what memory holds of a person whose key is destroyed."""
         self._people.pop(person, None)
-        for table in (self._cards, self._codes):
-            for text in [text for text, each in table.items() if each == person]:
-                del table[text]
+        self._cards.drop_person(person)
+        for code in [code for code, each in self._codes.items() if each == person]:
+            del self._codes[code]
 
     def __len__(self) -> int:
         return len(self._people)
@@ -152,7 +184,7 @@ class Roster:
             }
         )
         for person in bereft:
-            del self._cards[self._people[person].card]
+            self._cards.drop(self._people[person].card)
             self._people[person].card = ""
         for person, pupil in altered.items():
             before = self._people[person]
@@ -168,7 +200,7 @@ class Roster:
         persons = [self._codes.get(pupil.code) for pupil in pupils]
         claimed = {person for person in persons if person is not None}
         for place, pupil in enumerate(pupils):
-            person = self._cards.get(pupil.card)
+            person = self._cards.holder(pupil.card)
             if persons[place] is not None or person is None or person in claimed:
                 continue
             known = self._people[person]
@@ -197,7 +229,7 @@ class Roster:
         holders = {
             holder
             for each in matches
-            if (holder := self._cards.get(each.pupil.card)) not in {None, each.person}
+            if (holder := self._cards.holder(each.pupil.card)) not in {None, each.person}
         }
         return {holder for holder in holders - own if holder is not None}
 
@@ -261,7 +293,7 @@ class Roster:
     def _remember(self, person: int, known: _Known) -> None:
         self._people[person] = known
         if known.card:
-            self._cards[known.card] = person
+            self._cards.put(known.card, person)
         if known.code:
             self._codes[known.code] = person
 

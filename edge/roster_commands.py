@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.config import load_config
-from edge.control import ask_box
+from edge.control_client import ask_box
 from edge.errors import BoxSetupError
 from edge.roster_upload import UPLOAD_BYTES_MAX
 from edge.terminal import moment, print_json, say, tell

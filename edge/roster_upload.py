@@ -6,6 +6,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from drivers.codecs.card_numbers import canonical_card
 from edge.errors import BoxSetupError
 from provisioning.identity import Identity
 from sync.errors import SyncError
@@ -164,7 +165,8 @@ class _Taken:
             case Pupil():
                 self._pupils.append(made)
                 keys = [(self._codes, made.code, Fault.CODE_TWICE)]
-                keys.append((self._cards, made.card, Fault.CARD_TWICE))
+                # One card may be written in several ways; it is one card.
+                keys.append((self._cards, canonical_card(made.card), Fault.CARD_TWICE))
             case StaffMember():
                 self._staff.append(made)
                 keys = [(self._codes, made.code, Fault.CODE_TWICE)]

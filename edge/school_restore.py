@@ -24,7 +24,7 @@ from sync.errors import (
     StaleBackupError,
     SyncError,
 )
-from sync.keys.recipients import fingerprint
+from sync.keys.recipients import RecipientKind, fingerprint
 from sync.persons.restore import (
     LogHeld,
     SchoolPicture,
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 LOOK_EVERY_S = 2.0
 STILL_S_MAX = 1800.0
 """A hub that gives nothing further for so long is not waited for."""
-COMPARED_TIMES_MAX = 30
+COMPARE_S_MAX = 60.0
 _Answer = TypeVar("_Answer")
 
 
@@ -166,7 +166,7 @@ class SchoolRestore:
         """Take over the keys and fold all that they open, some at a time."""
         taken = 1
         while taken:
-            taken = await self._writer.call(self._node.take_over, recovery)
+            taken = await self._writer.call(self._node.keys.take_over, recovery)
             self.report.keys += taken
             while folded := await self._writer.call(self._node.open_waiting):
                 self.report.folded += folded
@@ -247,7 +247,7 @@ class SchoolRestore:
         # A code that opens not all was replaced by another: it reads nothing further.
         if not self.report.unopened and not self._is_revoked(public):
             raw = public.public_bytes_raw()
-            node.confirm_recipient("recovery", raw, "recovery code", wish.who)
+            node.keys.confirm(RecipientKind.RECOVERY, raw, "recovery code", wish.who)
         cursor = self._reader.cursor()
         self._vault.take(known_persons(cursor, node.origin))
         now_ms = self._now_ms()
@@ -297,8 +297,10 @@ class SchoolRestore:
         return tuple(box for (box,) in rows)
 
     async def _compare(self) -> None:
-        """Compare tables with the hub's at a moment when both hold the same; try some times."""
-        for _ in range(0 if self.report.unopened else COMPARED_TIMES_MAX):
+        """Compare tables with the hub's at a moment when both hold the same; try for a while."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + COMPARE_S_MAX
+        while not self.report.unopened and loop.time() < end_s:
             await self._writer.call(self._node.seal_all)
             self._wake()
             await asyncio.sleep(LOOK_EVERY_S)

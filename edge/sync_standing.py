@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from sync.exchange.holdings import HeldLane, read_held_of_others
-from sync.folding.set_aside import ParkedRows, Quarantined
 from sync.history.bounding import CheckpointState
 from sync.history.checkpoint import read_checkpoints
+from sync.intake.set_aside import ParkedRows, Quarantined
 from sync.keys.recipients import Standing
 from sync.node import Node
 from sync.segments.segment import HUB

@@ -8,10 +8,10 @@ from edge.pages.box_view import LaneLight, LinkState, SyncLights
 from edge.sealed_count import SEGMENTS_A_LOOK, SealedCount
 from edge.uplink import HEARTBEAT_S, UplinkState
 from sync.clock import Stamp, wall_ms
-from sync.folding.fold import HUB
+from sync.logs.stored_segments import read_segment
 from sync.node import LogState, Node
 from sync.schema.model import Lane
-from sync.segments.segment import Header, parse_segment
+from sync.segments.segment import HUB, Header
 
 SILENT_MS = int(2 * HEARTBEAT_S * 1000) + 5_000
 """A hub that answered nothing for longer is not shown as connected, whatever the socket says."""
@@ -26,7 +26,7 @@ def read_lanes(
     segment sealed, of the last receipt, and of the oldest row that waits. ``sealed`` counts on, at
     most SEGMENTS_A_LOOK segments a call; until it is through, what is sealed only is not known.
     """
-    cursors = node.peer_cursors(HUB)
+    cursors = node.peers.cursors(HUB)
     told_ms = dict(
         reader.execute("SELECT log, told_ms FROM peer_cursor WHERE peer = ?", (HUB,)).fetchall()
     )
@@ -142,10 +142,8 @@ def _row_at(reader: sqlite3.Connection, log: LogState, seq: int) -> int:
 
 
 def _header_of(reader: sqlite3.Connection, log_id: int, seq: int) -> Header | None:
-    found = reader.execute(
-        "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log_id, seq)
-    ).fetchone()
-    return parse_segment(found[0]).header if found else None
+    segment = read_segment(reader.cursor(), log_id, seq)
+    return segment.header if segment else None
 
 
 def _latest(moments: Iterable[int | None]) -> int | None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from edge.metering import Hold
 from edge.pages.box_view import LinkState
 from edge.pages.language import Language
-from sync.folding.clock_spans import Trust
+from sync.clock_spans import Trust
 from sync.schema.model import Group, Lane
 from sync.segments.segment import HUB
 

@@ -22,8 +22,8 @@ from edge.supervision import apart
 from provisioning.identity import Identity
 from sync.errors import MalformedError
 from sync.exchange.conversation import HEARTBEAT_MS, Conversation
+from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX, Message
 from sync.exchange.pacing import Pace
-from sync.exchange.session import CREDIT_BYTES, FIRST_BYTES_MAX, Message
 from sync.logs.sealer import ROWS_A_SEGMENT_MAX, URGENT
 from sync.node import Imported, Node, SealPolicy
 from sync.schema.model import Lane

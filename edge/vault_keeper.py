@@ -14,7 +14,7 @@ from edge.errors import BoxSetupError, HubAwayError
 from edge.hub_recovery import RecoveryHub
 from sync.errors import SyncError
 from sync.logs.oplog import Row
-from sync.persons.restore import erased_persons
+from sync.persons.restore import erased_persons, forgotten_here
 from sync.persons.vault import Erasing, StoredBackup, VaultContents
 from sync.persons.vault_backup import ShelfState, VaultReceipt, backup_digest, seal_backup
 from sync.segments.sealing import RandomBytes
@@ -64,7 +64,9 @@ class VaultKeeper:
         hub: RecoveryHub,
         now_ms: Callable[[], int],
         random_bytes: RandomBytes,
+        forgotten: Callable[[int], None],
     ) -> None:
+        """``forgotten`` hears of persons whose keys are destroyed here, in the store's thread."""
         self._node = store.node
         self._vault = store.vault
         self._reader = store.reader
@@ -72,7 +74,9 @@ class VaultKeeper:
         self._hub = hub
         self._now_ms = now_ms
         self._random_bytes = random_bytes
+        self._forgotten = forgotten
         self._one_at_a_time = asyncio.Lock()
+        self._heeded = (-1, -1)
         self.detail = ""
 
     async def run(self) -> Never:
@@ -126,7 +130,10 @@ class VaultKeeper:
         is_held = stored is not None and state.digest == stored.digest
         if is_held and not due.is_due:
             return
-        share = await self._hub.share_after(max(due.passed, state.generation - 1, 0))
+        # What this vault does not know to be there may hold forgotten keys under the hub's share:
+        # the vault was set back, or the hub's last answer was lost.
+        known = state.generation - 1 if is_held or not state.digest else state.generation
+        share = await self._hub.share_after(max(due.passed, known, 0))
         backup = seal_backup(
             self._node.origin,
             due.contents,
@@ -148,6 +155,7 @@ class VaultKeeper:
 
     def _look(self) -> _Due:
         vault = self._vault
+        self._heed_erasures()
         return _Due(
             vault.recovery,
             vault.contents(),
@@ -155,6 +163,21 @@ class VaultKeeper:
             vault.generation_passed,
             tuple(vault.erasing()),
         )
+
+    def _heed_erasures(self) -> None:
+        """Destroy keys once more that came back with a copy of this box from before that."""
+        (erasures,) = self._reader.execute("SELECT count(*) FROM erasure").fetchone()
+        if self._heeded == (erasures, self._vault.number):
+            return
+        node = self._node
+        writer = (node.origin, node.incarnation, node.signer)
+        again = forgotten_here(self._reader.cursor(), writer, frozenset(self._vault.persons()))
+        for person, asked_ms in again.items():
+            self._vault.forget(person, asked_ms, "erased before this box was set back")
+            self._forgotten(person)
+        if again:
+            _log.warning("forgotten again, whose keys came with an older copy: %d", len(again))
+        self._heeded = (erasures, self._vault.number)
 
     def _note_hub(self, state: ShelfState) -> None:
         """See whether the hub was restored from a backup that holds forgotten persons' keys."""

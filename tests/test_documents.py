@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import typer.main
 
-from edge.__main__ import app as box_app
+from edge.command_line import app as box_app
 from edge.config import BoxConfig
 from edge.config import load_config as load_box_config
 from edge.demo.plan import DemoConfig, load_demo_config

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Never
 
+from drivers.codecs.card_numbers import canonical_card
 from edge.attendance.rules import Status
 from edge.class_cards.messages import Messages
 from edge.class_cards.screens import Record, Screen, Screens
@@ -111,7 +112,7 @@ class CardOffice:
         rows: list[Row] = []
         for tap in taken:
             card = canonical_card(tap.card)
-            person = self._person_of(card)
+            person = self._person_of(tap.card)
             rows.append(
                 {
                     "at_ms": tap.at_ms if tap.at_ms <= now_ms + AHEAD_MS else now_ms,
@@ -202,11 +203,6 @@ class CardOffice:
         audit: Row = {"at_ms": self._now_ms(), "who": who, "action": action, "subject": subject}
         await self._record({table: [row], "audit_entry": [audit]})
         self._changed(Change.SCHEDULE)
-
-
-def canonical_card(text: str) -> str:
-    """Return a card number as the roster has it: without spaces, in capitals."""
-    return "".join(text.split()).upper()
 
 
 def week_of(at_ms: int, zone: tzinfo) -> str:

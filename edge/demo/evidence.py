@@ -13,8 +13,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from drivers.codecs.card_numbers import canonical_card
 from drivers.planner import plan_blocks
 from drivers.simulators.ledger import read_ledger
+from edge.class_cards.messages import EMERGENCY_MS
 from edge.demo.plan import DemoPlan, SchoolPlan, roster
 from edge.lesson.recording import recorded_takes
 from firmware_profiles.catalog import load_catalog
@@ -43,14 +45,17 @@ class Account:
 
 
 def account_for_taps(hub: Path, school: SchoolPlan, random_bytes: RandomBytes) -> Account:
-    """Hold the card reader's ledger against the hub's taps.
+    """Hold the ledgers of card reader and terminal against the hub's taps.
 
-    A tap the reader could not deliver whole (its line was closed on it) may be missing and may be
-    there; one it delivered must be there once.
+    A tap the reader could not deliver whole (its line was closed on it), or that the terminal has
+    no acknowledgement of, may be missing and may be there; others must be there once.
     """
     lines = read_ledger(school.ledgers / "cards.jsonl")
-    begun = Counter(str(line["card"]) for line in lines if line["kind"] == "tap_begun")
-    heard = Counter(str(line["card"]) for line in lines if line["kind"] == "tap" and line["heard"])
+    begun = _cards(line for line in lines if line["kind"] == "tap_begun")
+    heard = _cards(line for line in lines if line["kind"] == "tap" and line["heard"])
+    punched = read_ledger(school.ledgers / "terminal.jsonl")
+    begun += _cards(line for line in punched if line["kind"] == "punch")
+    heard += _cards(line for line in punched if line["kind"] == "punched")
     cards = _cards_by_person(school, random_bytes)
     with closing(connect_readonly(hub)) as store:
         rows = store.execute(
@@ -248,6 +253,92 @@ def read_recording(folder: Path, lesson: str) -> Recorded:
     )
 
 
+def terminals_heard(hub: Path) -> int:
+    """Return from how many schools' calling terminals the hub has taps of known pupils."""
+    with closing(connect_readonly(hub)) as store:
+        (count,) = store.execute(
+            "SELECT count(DISTINCT school) FROM card_tap"
+            " WHERE device LIKE 'adms:%' AND person IS NOT NULL"
+        ).fetchone()
+    return int(count)
+
+
+def panels_on(hub: Path) -> int:
+    """Return from how many schools the hub knows a framed panel's order that was read back.
+
+    Not how many are on now: one whose power was cut a moment ago is still warming up.
+    """
+    with closing(connect_readonly(hub)) as store:
+        (count,) = store.execute(
+            "SELECT count(DISTINCT d.school) FROM device d"
+            " JOIN device_event e ON e.school = d.school AND e.device = d.device"
+            " WHERE d.kind = 'blackboard' AND d.profile <> 'pjlink-projector'"
+            " AND e.event = 'command power on: verified'"
+        ).fetchone()
+    return int(count)
+
+
+def roofs_watered(hub: Path) -> int:
+    """Return in how many schools a farm rule switched a pump on and off again, both read back."""
+    with closing(connect_readonly(hub)) as store:
+        (count,) = store.execute(
+            "SELECT count(*) FROM (SELECT school FROM farm_action"
+            " WHERE outcome = 'verified' AND rule <> 'hand' GROUP BY school"
+            " HAVING sum(command LIKE '% on') > 0 AND sum(command LIKE '% off') > 0)"
+        ).fetchone()
+    return int(count)
+
+
+def camera_was_turned(school: SchoolPlan) -> bool:
+    """Tell whether the camera itself noted a kept position, a turn and the return, in order."""
+    noted = [str(line["kind"]) for line in read_ledger(school.ledgers / "camera.jsonl")]
+    steps = iter(noted)
+    return all(step in steps for step in ("preset_set", "move", "stop", "preset"))
+
+
+def emergencies_at_hub(hub: Path) -> dict[int, int]:
+    """Return by school how many ms a class card took to show an emergency that was lifted again."""
+    with closing(connect_readonly(hub)) as store:
+        rows = store.execute(
+            "SELECT m.school, min(r.after_ms) FROM card_message m"
+            " JOIN card_receipt r ON r.school = m.school AND r.message = m.message"
+            " JOIN card_screen s ON s.school = r.school AND s.screen = r.screen"
+            " WHERE m.kind = 'emergency' AND s.deleted = 0 AND m.until_ms - m.from_ms < ?"
+            " GROUP BY m.school",
+            (EMERGENCY_MS,),
+        ).fetchall()
+    return {row[0]: row[1] for row in rows}
+
+
+def drills_at_hub(hub: Path) -> int:
+    """Count schools that held a drill in which a button was pressed and a siren sounded."""
+    with closing(connect_readonly(hub)) as store:
+        (count,) = store.execute(
+            "SELECT count(DISTINCT drill.school) FROM drill WHERE EXISTS (SELECT 1 FROM alarm"
+            " JOIN alarm_step AS step ON step.school = alarm.school"
+            " AND step.incident = alarm.incident AND step.step = 'siren_on'"
+            " WHERE alarm.school = drill.school AND alarm.drill = 1 AND alarm.alarm = 'panic')"
+        ).fetchone()
+    return int(count)
+
+
+def exercise_lessons_at_hub(hub: Path) -> int:
+    """Count schools of which the hub has a lesson with bands, and its figures."""
+    with closing(connect_readonly(hub)) as store:
+        (count,) = store.execute(
+            "SELECT count(DISTINCT school) FROM exercise_session WHERE ends_ms IS NOT NULL"
+            " AND density IS NOT NULL AND intensity_bpm IS NOT NULL"
+        ).fetchone()
+    return int(count)
+
+
+def heart_rates_at_hub(hub: Path) -> int:
+    """Count heart rates that the hub can read: none, they stay in the schools."""
+    with closing(connect_readonly(hub)) as store:
+        (count,) = store.execute("SELECT count(*) FROM heart_rate").fetchone()
+    return int(count)
+
+
 def devices_at_hub(hub: Path) -> Counter[str]:
     """Return how many devices of each kind the hub knows as adopted."""
     with closing(connect_readonly(hub)) as store:
@@ -263,6 +354,10 @@ def _tables(store: sqlite3.Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
+def _cards(lines: Iterable[dict[str, object]]) -> Counter[str]:
+    return Counter(canonical_card(str(line["card"])) for line in lines)
+
+
 def _cards_by_person(school: SchoolPlan, random_bytes: RandomBytes) -> dict[int, str]:
     """Open the school's sealed card numbers with the school's own vault."""
     folder = school.folder / "data"
@@ -272,7 +367,10 @@ def _cards_by_person(school: SchoolPlan, random_bytes: RandomBytes) -> dict[int,
             rows = store.execute(
                 "SELECT person, card FROM person WHERE school = ?", (school.number,)
             ).fetchall()
-        return {row["person"]: vault.open(row["person"], "card", row["card"]) for row in rows}
+        return {
+            row["person"]: canonical_card(vault.open(row["person"], "card", row["card"]))
+            for row in rows
+        }
     finally:
         vault.close()
 

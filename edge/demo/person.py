@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from edge.control import Confirm, ask_daemon
-from edge.demo.plan import DemoPlan, SchoolPlan
+from edge.control_client import Confirm, ask_daemon
+from edge.demo.card_screen import CardScreen, open_pages, send_form
+from edge.demo.plan import NETWORK, DemoPlan, SchoolPlan
 from edge.errors import BoxSetupError, DaemonAwayError
 from edge.pages.actions import Adopt, Command, Discover
 from provisioning.identity import load_identity
@@ -27,13 +28,21 @@ _LOOK_EVERY_S = 0.25
 _NAMES = {
     "camera": "教室摄像机",
     "blackboard": "教室投影",
+    "panel": "多功能厅 一体机",
     "card_reader": "门口读卡器",
+    "attendance_terminal": "门口考勤机",
     "soil": "屋顶农场 土壤",
     "air": "屋顶农场 空气",
     "light": "屋顶农场 光照",
     "farm_actuator": "屋顶农场 继电器",
+    "safety_input": "门卫室 报警模块",
+    "sports_gateway": "操场 手环网关",
 }
 """What this person calls things."""
+HALL = "多功能厅"
+POSITION = "讲台"
+ALARM = "演示 请按老师的指示行动"
+ALARM_EN = "Demonstration: do as your teacher says"
 _ON_THE_ROOF = {"farm_sensor", "farm_actuator"}
 
 
@@ -74,9 +83,11 @@ async def adopt_what_is_found(school: SchoolPlan, expected: int) -> Counter[str]
     found and what it was looking for, but not what was adopted.
     """
     kinds: dict[str, str] = {}
+    # Panels answer no search: the person names the subnet that they are in.
+    wish = Discover(scan=str(school.network) if NETWORK in school.simulated else "")
     async with asyncio.timeout(DISCOVERY_S_MAX):
         while len((await _ask(school, "GET", "/status"))["devices"]) < expected:
-            await _ask(school, "POST", "/discover", msgspec.json.encode(Discover()))
+            await _ask(school, "POST", "/discover", msgspec.json.encode(wish))
             searching = True
             while searching:
                 await asyncio.sleep(_LOOK_EVERY_S)
@@ -96,13 +107,56 @@ async def try_relays(school: SchoolPlan) -> None:
     """
     devices = (await _ask(school, "GET", "/status"))["devices"]
     for board in [each["device"] for each in devices if each["kind"] == "farm_actuator"]:
-        async for attempt in _patiently(BoxSetupError):
-            with attempt:
-                for word in ("on", "off"):
-                    wish = Command(device=board, command="relay_1", argument=word)
-                    told = await _ask(school, "POST", "/command", msgspec.json.encode(wish))
-                    if told["outcome"] != "verified":
-                        raise BoxSetupError(f"{board}: relay_1 {word}: {told['detail']}")
+        for word in ("on", "off"):
+            await _command(school, board, "relay_1", word, "verified")
+
+
+async def try_panel(school: SchoolPlan) -> None:
+    """Switch the panel that speaks in frames on and see it done; BoxSetupError when it is not."""
+    devices = (await _ask(school, "GET", "/status"))["devices"]
+    for panel in [each["device"] for each in devices if each["device"].startswith("panel:")]:
+        await _command(school, panel, "power", "on", "verified")
+
+
+async def try_terminal(school: SchoolPlan) -> None:
+    """Have the roster's cards put on the terminal that calls, and set its clock.
+
+    BoxSetupError when it does not obey.
+    """
+    devices = (await _ask(school, "GET", "/status"))["devices"]
+    for terminal in [each["device"] for each in devices if each["device"].startswith("adms:")]:
+        await _command(school, terminal, "people", "here", "sent")
+        await _command(school, terminal, "set_time", "", "acknowledged")
+
+
+async def try_camera(school: SchoolPlan) -> None:
+    """Keep where the camera looks, turn it, turn it back; BoxSetupError when it does not."""
+    devices = (await _ask(school, "GET", "/status"))["devices"]
+    for camera in [each["device"] for each in devices if each["kind"] == "camera"]:
+        await _command(school, camera, "keep_preset", POSITION, "verified")
+        await _command(school, camera, "move", "left", "acknowledged")
+        await _command(school, camera, "preset", POSITION, "acknowledged")
+
+
+async def try_class_card(school: SchoolPlan, setup_code: str) -> None:
+    """Pair a class card, cover it with an emergency, and lift that; all by the pages.
+
+    BoxSetupError when the card is not paired, covered or uncovered.
+    """
+    url = f"https://{school.address}:{school.pages_port}"
+    root = school.folder / "data" / "identity" / "root.pem"
+    async with open_pages(url, root) as office, open_pages(url, root) as door:
+        await send_form(office, "/setup/session", code=setup_code)
+        screen = CardScreen(door)
+        code = await screen.show_code()
+        await send_form(office, "/office/pair", code=code, room=school.room, name="教室门口")
+        await screen.become_paired()
+        async with screen.listening() as stream:
+            await send_form(office, "/office/emergency", text_zh=ALARM, text_en=ALARM_EN)
+            message = await stream.covered()
+            await screen.paint(message)
+            await send_form(office, "/office/lift", message=message)
+            await stream.uncovered()
 
 
 async def confirm_partners(plan: DemoPlan, flagship: SchoolPlan) -> None:
@@ -165,14 +219,29 @@ async def status(school: SchoolPlan) -> dict[str, Any]:
     return await ask_daemon(school.folder / "data", "GET", "/status")
 
 
+async def _command(
+    school: SchoolPlan, device: str, command: str, argument: str, expected: str
+) -> None:
+    """Tell a device something, again until it is there, and see that it got that far."""
+    async for attempt in _patiently(BoxSetupError):
+        with attempt:
+            wish = Command(device=device, command=command, argument=argument or None)
+            told = await _ask(school, "POST", "/command", msgspec.json.encode(wish))
+            if told["outcome"] != expected:
+                raise BoxSetupError(f"{device}: {command} {argument}: {told['detail']}")
+
+
 async def _adopt(school: SchoolPlan, candidate: dict[str, Any]) -> None:
     family = candidate["kind"]
     if family == "farm_sensor":
         family = candidate["profile"].partition("-")[0]
+    room = None if candidate["kind"] in _ON_THE_ROOF else school.room
+    if candidate["identity"].startswith("panel:"):
+        family, room = "panel", HALL
     wish = Adopt(
         identity=candidate["identity"],
         name=_NAMES.get(family, candidate["name"][:80]),
-        room=None if candidate["kind"] in _ON_THE_ROOF else school.room,
+        room=room,
     )
     try:
         await ask_daemon(school.folder / "data", "POST", "/adopt", msgspec.json.encode(wish))

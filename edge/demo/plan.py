@@ -24,7 +24,7 @@ _GIVEN = "子涵雨桐浩宇欣怡梓轩诗琪俊杰思远佳宁博文晓彤天�
 
 SERIAL = "serial"
 NETWORK = "network"
-DEVICES = {SERIAL: 5, NETWORK: 2}
+DEVICES = {SERIAL: 7, NETWORK: 4}
 """How many devices are simulated on a school's serial lines and on its network."""
 
 
@@ -251,7 +251,8 @@ def roster(school: SchoolPlan) -> list[tuple[str, str]]:
     while len(names) < PUPILS_A_SCHOOL:
         names.setdefault(rng.choice(_SURNAMES) + "".join(rng.sample(_GIVEN, 2)))
     cards = rng.sample(range(1, 2**32), len(names))
-    return [(name, f"{card:010X}") for name, card in zip(names, cards, strict=True)]
+    # With a letter in front, none can be taken for the decimal number that is printed on a card.
+    return [(name, f"0A{card:08X}") for name, card in zip(names, cards, strict=True)]
 
 
 def _with_lan(address: str, lan_address: IPv4Address | None) -> list[str]:

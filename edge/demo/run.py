@@ -18,10 +18,12 @@ from rich.console import Console
 from drivers.simulators.ledger import read_ledger
 from edge.box_store import setup_code
 from edge.demo import evidence, person
+from edge.demo.duties import try_bands, try_button
 from edge.demo.link import Link
 from edge.demo.plan import (
     BOX_PORT,
     DEVICES,
+    NETWORK,
     SERIAL,
     DemoConfig,
     DemoPlan,
@@ -31,6 +33,7 @@ from edge.demo.plan import (
 )
 from edge.demo.processes import Processes
 from edge.demo.progress import DemoProgress, ProgressView, SchoolProgress
+from edge.demo.roof import try_roof
 from edge.errors import BoxSetupError
 
 START_S_MAX = 150.0
@@ -188,6 +191,7 @@ class Demo:
         await self.processes.stop()
         hub = self._plan.hub_config.parent / "hub.db"
         taps, readings = evidence.Account(0, 0, 0), evidence.Account(0, 0, 0)
+        networked = [school for school in simulated if NETWORK in school.simulated]
         wired = [school for school in simulated if SERIAL in school.simulated]
         for school in wired:
             taps += evidence.account_for_taps(hub, school, os.urandom)
@@ -204,6 +208,14 @@ class Demo:
             "adopted": dict(evidence.devices_at_hub(hub)),
             "readings_stored": readings.stored,
             "taps_stored": taps.stored,
+            "panels_on": evidence.panels_on(hub),
+            "terminals_heard": evidence.terminals_heard(hub),
+            "roofs_watered": evidence.roofs_watered(hub),
+            "cameras_turned": sum(evidence.camera_was_turned(school) for school in networked),
+            "emergency_shown_ms": evidence.emergencies_at_hub(hub),
+            "drills_held": evidence.drills_at_hub(hub),
+            "exercise_lessons": evidence.exercise_lessons_at_hub(hub),
+            "heart_rates_at_hub": evidence.heart_rates_at_hub(hub),
             "rows_folded_at_hub": rows,
             "rows_lost": taps.lost + readings.lost,
             "rows_doubled": taps.doubled + readings.doubled,
@@ -220,7 +232,9 @@ class Demo:
             "lesson_playing_after_s": self._playing_s,
         }
         expected = sum(_devices_expected(school) for school in self._plan.schools)
-        observed["failed"] = _failures(observed, len(self._plan.schools), expected, len(wired))
+        observed["failed"] = _failures(
+            observed, len(self._plan.schools), expected, len(wired), len(networked)
+        )
         return observed
 
     async def _start_hub(self, stack: AsyncExitStack) -> None:
@@ -262,8 +276,16 @@ class Demo:
         expected = _devices_expected(school)
         found = await person.adopt_what_is_found(school, expected)
         self._discovered += found
-        seen.step = "tries the relays"
-        await person.try_relays(school)
+        seen.step = "tries what it adopted"
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(person.try_relays(school))
+            tasks.create_task(try_roof(school, seen.setup_code))
+            tasks.create_task(person.try_panel(school))
+            tasks.create_task(person.try_camera(school))
+            tasks.create_task(person.try_terminal(school))
+            tasks.create_task(person.try_class_card(school, seen.setup_code))
+            tasks.create_task(try_bands(school, seen.setup_code))
+            tasks.create_task(try_button(school, seen.setup_code))
         seen.step = "at work"
         self._progress.note(f"{school.name_en}: enrolled, {found.total()} devices adopted.")
 
@@ -376,15 +398,27 @@ def _devices_expected(school: SchoolPlan) -> int:
     return sum(count if part in school.simulated else 1 for part, count in DEVICES.items())
 
 
-def _failures(observed: dict[str, object], schools: int, devices: int, wired: int) -> list[str]:
+def _failures(
+    observed: dict[str, object], schools: int, devices: int, wired: int, networked: int
+) -> list[str]:
     """Return which steps were not really observed."""
     adopted = observed["adopted"]
     assert isinstance(adopted, dict)
+    covered = observed["emergency_shown_ms"]
+    assert isinstance(covered, dict)
     checks = {
         "enrolled": observed["enrolled"] == schools,
         "adopted": sum(adopted.values()) >= devices,
         "readings_stored": not wired or observed["readings_stored"] != 0,
         "taps_stored": not wired or observed["taps_stored"] != 0,
+        "panels_on": observed["panels_on"] == networked,
+        "terminals_heard": observed["terminals_heard"] == networked,
+        "roofs_watered": observed["roofs_watered"] == wired,
+        "cameras_turned": observed["cameras_turned"] == networked,
+        "emergency_shown_ms": len(covered) == schools,
+        "drills_held": observed["drills_held"] == wired,
+        "exercise_lessons": observed["exercise_lessons"] == wired,
+        "heart_rates_at_hub": observed["heart_rates_at_hub"] == 0,
         "rows_lost": observed["rows_lost"] == 0,
         "rows_doubled": observed["rows_doubled"] == 0,
         "plaintext_names_at_hub": observed["plaintext_names_at_hub"] == 0,

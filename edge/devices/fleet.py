@@ -9,12 +9,15 @@ from typing import Never
 
 from drivers.entities import CommandResult, DeviceId, EventSink, NowMs
 from drivers.errors import DriverError, SetupError
+from drivers.terminals.office import TapOffice
 from edge.devices.adopted import AdoptedDevice, Group
 from edge.devices.buses import Buses
 from edge.devices.cameras import Cameras
 from edge.devices.displays import Displays
+from edge.devices.line_gateways import LineGateways
 from edge.devices.programs import Ports, Programs
 from edge.devices.readers import Readers
+from edge.devices.terminals import Terminals
 from edge.notebook import Notebook
 from edge.pages.box_view import CommandChoice
 from firmware_profiles.catalog import Catalog
@@ -35,6 +38,7 @@ class Fleet:
         now_ms: NowMs,
         sink: EventSink,
         rng: random.Random,
+        office: TapOffice | None = None,
     ) -> None:
         self._catalog = catalog
         self._notebook = notebook
@@ -42,11 +46,14 @@ class Fleet:
         self.ports = Ports()
         self.buses = Buses(self._programs, self.ports, notebook, now_ms, sink, rng)
         self.cameras = Cameras(self._programs, notebook, now_ms, sink, rng)
+        self.terminals = Terminals(self._programs, notebook, now_ms, sink, rng, office)
         groups: tuple[Group, ...] = (
             self.buses,
             self.cameras,
             Readers(self._programs, self.ports, now_ms, sink, rng),
+            LineGateways(self._programs, self.ports, now_ms, sink, rng),
             Displays(self._programs, self.ports, notebook, now_ms, sink, rng),
+            self.terminals,
         )
         self._groups = {link: group for group in groups for link in group.link_types}
         self._devices: dict[DeviceId, AdoptedDevice] = {}
@@ -65,6 +72,12 @@ class Fleet:
     def room_of(self, device: DeviceId) -> str | None:
         adopted = self._devices.get(device)
         return adopted.room if adopted else None
+
+    def profile_of(self, device: DeviceId) -> Profile:
+        """Return an adopted device's profile; raises SetupError when it is not adopted."""
+        if device not in self._devices:
+            raise SetupError(f"{device} is not adopted; the set-up page lists what is")
+        return self._profile(self._devices[device].profile)
 
     def commands_of(self, device: DeviceId) -> tuple[CommandChoice, ...]:
         """Return what an adopted device can be told."""

@@ -1,10 +1,12 @@
-"""Card readers on serial ports of their own."""
+"""Card readers, each on a serial line of its own, here or behind a serial server."""
 
 import random
 
-from drivers.card_reader import CardReader
+from drivers.card_reader import FORMATS, CardReader
 from drivers.entities import DeviceId, EventSink, NowMs
-from drivers.transports.serial_address import line_settings, parse_serial_address
+from drivers.errors import SetupError
+from drivers.transports.port_address import parse_port_address
+from drivers.transports.serial_address import line_settings
 from edge.devices.adopted import AdoptedDevice, Group
 from edge.devices.programs import Ports, Programs
 from firmware_profiles.model import Profile
@@ -26,12 +28,17 @@ class Readers(Group):
         self._readers: dict[DeviceId, CardReader] = {}
 
     def add(self, adopted: AdoptedDevice, profile: Profile) -> None:
-        address = parse_serial_address(adopted.address)
-        self._ports.take(address.path, adopted.device)
+        formats = [FORMATS[event.format] for event in profile.events if event.format in FORMATS]
+        if not formats:
+            raise SetupError(f"{profile.id} says no format of cards; correct the profile")
+        address = parse_port_address(adopted.address)
+        baud = address.baud or profile.link("card_frames").baud[0]
+        self._ports.take(address.place, adopted.device)
         reader = CardReader(
             device=adopted.device,
-            path=address.path,
-            settings=line_settings(profile, "card_frames", address.baud),
+            address=address,
+            settings=line_settings(profile, "card_frames", baud),
+            new_decoder=formats[0],
             now_ms=self._now_ms,
             sink=self._sink,
             rng=self._rng,
@@ -43,4 +50,4 @@ class Readers(Group):
         reader = self._readers.pop(device, None)
         if reader is not None:
             await self._programs.stop(device)
-            self._ports.free(reader.path, device)
+            self._ports.free(reader.place, device)

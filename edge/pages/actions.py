@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import IPv4Network
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -10,17 +11,20 @@ from drivers.discovery.candidate import DeviceKind
 from drivers.entities import CommandResult, DeviceId
 from drivers.errors import DriverError, ProtocolError, RefusedError, SetupError, UnreachableError
 from edge.pages.box_view import BoxView
+from edge.repair_desk import DAYS_MAX
 
 T = TypeVar("T")
 
 ADOPT_S_MAX = 60
 COMMAND_S_MAX = 180  # a projector may take 90 s to warm up, and is read back afterwards
 DISCOVER_S_MAX = 10
+SCAN_CHARS_MAX = 200
 
 PRINTABLE = r"\A[^\x00-\x1f\x7f]+\Z"  # "$" would let a line end by
 Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=PRINTABLE)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=PRINTABLE)]
+RepairKey = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=PRINTABLE)]
 Secret = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
@@ -29,14 +33,33 @@ class Adopt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name
     room: Word | None = None
     password: Secret | None = None
+    profile: Word | None = None
 
 
 class Dismiss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identity: Identity
 
 
+class Shelve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Puts a repair aside for ``days``; without them until it comes again."""
+
+    key: RepairKey
+    days: Annotated[int, msgspec.Meta(ge=1, le=DAYS_MAX)] | None = None
+
+
+class Unshelve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    key: RepairKey
+
+
 class Discover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``scan``: subnets to try address by address, e.g. ``10.1.2.0/24``, joined by spaces."""
+
     kinds: Annotated[tuple[DeviceKind, ...], msgspec.Meta(max_length=16)] = ()
+    scan: Annotated[str, msgspec.Meta(max_length=SCAN_CHARS_MAX)] = ""
+
+    def networks(self) -> tuple[IPv4Network, ...]:
+        """Raise SetupError when one is no subnet."""
+        return tuple(_network(text) for text in self.scan.replace(",", " ").split())
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,13 +85,24 @@ class Actions:
         self._view = view
 
     async def discover(self, wish: Discover) -> None:
-        await bounded(self._view.discover(wish.kinds or None), DISCOVER_S_MAX)
+        async def start() -> None:
+            await self._view.discover(wish.kinds or None, wish.networks())
+
+        await bounded(start(), DISCOVER_S_MAX)
+
+    async def stop_discovery(self) -> None:
+        await bounded(self._view.stop_discovery(), DISCOVER_S_MAX)
 
     async def adopt(self, wish: Adopt, who: str) -> DeviceId:
         self._check_candidate(wish.identity)
         return await bounded(
             self._view.adopt(
-                wish.identity, room=wish.room, name=wish.name, password=wish.password, who=who
+                wish.identity,
+                room=wish.room,
+                name=wish.name,
+                password=wish.password,
+                who=who,
+                profile=wish.profile,
             ),
             ADOPT_S_MAX,
         )
@@ -94,11 +128,24 @@ class Actions:
             self._view.command(light.device, wish.command, wish.argument, who=who), COMMAND_S_MAX
         )
 
+    async def shelve(self, wish: Shelve, who: str) -> None:
+        await bounded(self._view.repairs.shelve(wish.key, wish.days, who), ADOPT_S_MAX)
+
+    async def unshelve(self, wish: Unshelve, who: str) -> None:
+        await bounded(self._view.repairs.unshelve(wish.key, who), ADOPT_S_MAX)
+
     def _check_candidate(self, identity: str) -> None:
         if all(candidate.identity != identity for candidate in self._view.candidates()):
             raise ActionError(
                 404, "unknown", f"{identity} is not among the devices found; search again"
             )
+
+
+def _network(text: str) -> IPv4Network:
+    try:
+        return IPv4Network(text)
+    except ValueError as error:
+        raise SetupError(f"{text!r} is no subnet ({error}); write like 10.1.2.0/24") from error
 
 
 def explain(error: ActionError, _: Callable[[str], str]) -> str:

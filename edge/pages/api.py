@@ -9,19 +9,12 @@ from aiohttp import web
 
 from drivers.entities import DeviceId
 from drivers.errors import DriverError
-from edge.pages.access import (
-    SetupSessions,
-    TooManyAttemptsError,
-    WrongCodeError,
-    address_of,
-    clear_session_cookie,
-    session_token,
-    set_session_cookie,
-)
+from edge.pages.access import SetupSessions, address_of, session_token
 from edge.pages.actions import ActionError, Actions, Adopt, Command, Discover, Dismiss
 from edge.pages.box_view import BoxView, DeviceLight, LaneLight, values_shown
 from edge.pages.language import clock_time
 from edge.pages.streams import Streams, tell_names
+from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
 
 SNAPSHOTS_AT_ONCE = 4
 SNAPSHOT_S_MAX = 8
@@ -156,13 +149,13 @@ class Api:
                 text=str(error), headers={"Retry-After": str(error.retry_s)}
             ) from error
         response = _json({"opened": True})
-        set_session_cookie(response, token)
+        self._sessions.give_cookie(response, token)
         return response
 
     async def close_session(self, request: web.Request) -> web.Response:
         self._sessions.close(session_token(request))
         response = _json({"opened": False})
-        clear_session_cookie(response)
+        self._sessions.take_cookie(response)
         return response
 
     async def discover(self, request: web.Request) -> web.Response:

@@ -16,12 +16,17 @@ from edge.pages.box_view import BoxView
 from edge.pages.cameras import CamerasPage
 from edge.pages.class_card import ClassCardPage
 from edge.pages.classroom import ClassroomPage
+from edge.pages.farm import FarmPage
+from edge.pages.farm_class import FarmClassPage
+from edge.pages.farm_desk import FarmDesk
 from edge.pages.headers import add_security_headers
 from edge.pages.office import OfficePage
 from edge.pages.rendering import Renderer
 from edge.pages.rooms import Rooms
+from edge.pages.safety import SafetyPage
 from edge.pages.screens import ScreenPages
 from edge.pages.setup import SetupPage
+from edge.pages.sports import SportsPage
 from edge.pages.streams import Streams
 from edge.pages.trust import TrustPage
 
@@ -41,6 +46,7 @@ def build_pages(view: BoxView) -> web.Application:
     actions = Actions(view)
     streams = Streams()
     api = Api(view, sessions, actions, streams)
+    farm = FarmDesk(view, renderer, sessions)
 
     app = web.Application(
         client_max_size=BODY_BYTES_MAX, middlewares=[_tell_errors(renderer), same_origin]
@@ -54,6 +60,10 @@ def build_pages(view: BoxView) -> web.Application:
         ScreenPages(view, renderer),
         OfficePage(view, renderer, sessions),
         BoardsPage(view, renderer, sessions),
+        FarmPage(farm),
+        FarmClassPage(farm),
+        SafetyPage(view, renderer, sessions),
+        SportsPage(view, renderer, sessions),
         ClassroomPage(view, renderer, rooms),
         CamerasPage(view, renderer, sessions, actions),
         TrustPage(view, renderer),

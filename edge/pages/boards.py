@@ -15,8 +15,7 @@ from edge.pages.box_view import BoxView, CommandChoice
 from edge.pages.forms import read_form
 from edge.pages.queries import Room, read_rooms
 from edge.pages.rendering import Renderer
-from edge.panels.board_office import UNLOCK_MINUTES_MAX
-from edge.panels.plan import Clock, Daily, Pattern, Word
+from edge.panels.plan import UNLOCK_MINUTES_MAX, Clock, Daily, Pattern, Word
 
 RUNS_SHOWN = 5
 Act = Callable[[web.Request, str], Awaitable[None]]

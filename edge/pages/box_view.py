@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Protocol
 
 from drivers.discovery.candidate import Candidate, DeviceKind
@@ -19,7 +20,11 @@ from sync.schema.model import Lane
 if TYPE_CHECKING:
     from edge.cameras.camera_desk import CameraDesk  # whose groups offer CommandChoices
     from edge.class_cards.office import CardOffice  # whose parts tell of changes by this module
+    from edge.farm.farm_office import FarmOffice
     from edge.panels.board_office import BoardOffice
+    from edge.repair_desk import RepairDesk
+    from edge.safety.safety_office import SafetyOffice
+    from edge.sports.sports_office import SportsOffice
 
 
 class Light(StrEnum):
@@ -54,6 +59,9 @@ class Change(StrEnum):
     TAPS = "taps"
     EMERGENCY = "emergency"  # put over the class cards, or lifted
     RECEIPTS = "receipts"  # a screen was paired or revoked, or had painted an emergency
+    SPORTS = "sports"  # a heart rate, a lesson with bands, a fitness result
+    SAFETY = "safety"  # a circuit, an alarm or a drill
+    FARM = "farm"  # a rule's standing, an output, a decision, or what was entered
     LOG = "log"
 
 
@@ -271,18 +279,54 @@ class BoxView(Protocol):
         ...
 
     @property
+    def safety(self) -> "SafetyOffice":
+        """Alarms, circuits and drills; raises :class:`edge.safety.incidents.NotNowError`."""
+        ...
+
+    @property
+    def farm(self) -> "FarmOffice":
+        """Rules, plots and the grow log; raises DriverError and :class:`sqlite3.Error`."""
+        ...
+
+    @property
+    def sports(self) -> "SportsOffice":
+        """Lessons with bands, fitness results; :class:`edge.safety.incidents.NotNowError`."""
+        ...
+
+    @property
     def cameras(self) -> "CameraDesk":
         """Live pictures, and hands on cameras; raises :class:`drivers.errors.DriverError`."""
         ...
 
+    @property
+    def repairs(self) -> "RepairDesk":
+        """What is wrong now; putting aside raises :class:`drivers.errors.DriverError`."""
+        ...
+
     def candidates(self) -> Sequence[Candidate]: ...
     def discovery_progress(self) -> DiscoveryProgress: ...
-    async def discover(self, kinds: Collection[DeviceKind] | None) -> None:
-        """Start a run, or join the one that is running; returns before it ends."""
+    async def discover(
+        self, kinds: Collection[DeviceKind] | None, networks: Sequence[IPv4Network] = ()
+    ) -> None:
+        """Start a run, or join the one that is running; returns before it ends.
+
+        ``networks`` are tried address by address.
+        """
+        ...
+
+    async def stop_discovery(self) -> None:
+        """End the run that goes on; what it found stays."""
         ...
 
     async def adopt(
-        self, identity: str, *, room: str | None, name: str, password: str | None, who: str
+        self,
+        identity: str,
+        *,
+        room: str | None,
+        name: str,
+        password: str | None,
+        who: str,
+        profile: str | None = None,
     ) -> DeviceId: ...
     async def dismiss(self, identity: str, *, who: str) -> None: ...
     async def command(
@@ -309,6 +353,10 @@ class BoxView(Protocol):
 
     def offered_pupils(self) -> int | None:
         """Return how many pupils stand in a roster that the district proposes; None for none."""
+        ...
+
+    async def diagnostics(self) -> bytes:
+        """Return an archive of what a supporter may see."""
         ...
 
     def log_lines(self, after: int) -> Iterable[LogLine]:

@@ -1,5 +1,6 @@
 """Posted forms, read strictly."""
 
+from collections.abc import Collection
 from typing import TypeVar
 
 import msgspec
@@ -11,17 +12,24 @@ FIELDS_MAX = 16
 T = TypeVar("T")
 
 
-async def read_form(request: web.Request, shape: type[T]) -> T:
-    """Read a posted form as ``shape``; empty fields count as left out.
+async def read_form(
+    request: web.Request,
+    shape: type[T],
+    *,
+    fields_max: int = FIELDS_MAX,
+    lists: Collection[str] = ("kinds",),
+) -> T:
+    """Read a posted form as ``shape``; empty fields count as left out, ``lists`` have many values.
 
     Raises ActionError for what does not fit.
     """
     posted = await request.post()
-    if len(posted) > FIELDS_MAX:
-        raise ActionError(413, "invalid", f"more than {FIELDS_MAX} fields")
+    if len(posted) > fields_max:
+        raise ActionError(413, "invalid", f"more than {fields_max} fields")
     fields: dict[str, object] = {key: value for key, value in posted.items() if value != ""}
-    if "kinds" in fields:
-        fields["kinds"] = posted.getall("kinds")
+    for name in lists:
+        if name in fields:
+            fields[name] = posted.getall(name)
     try:
         return msgspec.convert(fields, shape, strict=False)
     except msgspec.ValidationError as error:

@@ -6,6 +6,7 @@ from datetime import date, datetime, tzinfo
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from typing import Protocol
 
 from aiohttp import web
 from babel import Locale
@@ -31,6 +32,12 @@ AGE_STEPS = (  # an age counts in a unit until it reaches the limit
 )
 SIZE_STEPS = (("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000))
 DAY_MS = 24 * 3_600 * SECOND_MS
+
+
+class Say(Protocol):
+    """Says a sentence in some language; see :meth:`Language.say`."""
+
+    def __call__(self, message: str, /, **facts: object) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ PAIRING_S = 600
 TAPS_AT_ONCE = 100
 
 Key = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z-]{8,64}\Z")]
-Card = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z ]{4,32}\Z")]
+Card = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z ,:-]{4,32}\Z")]
 Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 52)]
 
 

@@ -1,6 +1,7 @@
 """The setup page: what needs doing, what was found, what is adopted, what waits to go home."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,15 +10,7 @@ from aiohttp import web
 
 from drivers.discovery.candidate import DeviceKind
 from drivers.entities import Measurement
-from edge.pages.access import (
-    SetupSessions,
-    TooManyAttemptsError,
-    WrongCodeError,
-    address_of,
-    clear_session_cookie,
-    session_token,
-    set_session_cookie,
-)
+from edge.pages.access import SetupSessions, address_of, session_token
 from edge.pages.actions import (
     ActionError,
     Actions,
@@ -25,30 +18,40 @@ from edge.pages.actions import (
     Command,
     Discover,
     Dismiss,
+    Shelve,
+    Unshelve,
     explain,
 )
-from edge.pages.box_view import BoxView, DeviceLight, Light, LinkState, values_shown
+from edge.pages.box_view import BoxView, DeviceLight, Light, values_shown
 from edge.pages.forms import read_form
 from edge.pages.queries import Room, read_rooms
 from edge.pages.rendering import Renderer
+from edge.pages.repair_words import wrong_and_remedy
+from edge.repairs import Repair
+from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
 
 LOG_LINES_SHOWN = 200
+DIAGNOSTICS_S_MAX = 60
 SAID = ("adopted", "dismissed", "searching", "done")
-PAGES_WITH_CODE = frozenset({"/office", "/boards"})
+PAGES_WITH_CODE = frozenset(
+    {"/safety", "/sports", "/office", "/boards", "/farm", "/farm/experiments", "/farm/log"}
+)
 KIND_ORDER = tuple(DeviceKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One line of what needs doing now; ``target`` is where on the page it is done.
+    """One line of what needs doing now; ``target`` is where on the pages it is done.
 
-    ``light`` is the device that it concerns, if one.
+    ``light`` is the device that it concerns, if one; ``says_what``: its text says what is wrong.
     """
 
+    key: str
     state: Light
     text: str
     target: str
     light: DeviceLight | None = None
+    says_what: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +80,13 @@ class SetupPage:
             web.post("/setup/session", self.open_session),
             web.post("/setup/session/close", self.close_session),
             web.post("/setup/discover", self.discover),
+            web.post("/setup/discover/stop", self.stop_discovery),
             web.post("/setup/adopt", self.adopt),
             web.post("/setup/dismiss", self.dismiss),
             web.post("/setup/command", self.command),
+            web.post("/setup/shelve", self.shelve),
+            web.get("/setup/diagnostics.zip", self.diagnostics),
+            web.post("/setup/unshelve", self.unshelve),
         ]
 
     async def show(self, request: web.Request) -> web.Response:
@@ -103,19 +110,26 @@ class SetupPage:
             return response
         asked = str((await request.post()).get("next", ""))
         answer = web.HTTPSeeOther(asked if asked in PAGES_WITH_CODE else "/")
-        set_session_cookie(answer, token)
+        self._sessions.give_cookie(answer, token)
         raise answer
 
     async def close_session(self, request: web.Request) -> web.Response:
         self._sessions.close(session_token(request))
         answer = web.HTTPSeeOther("/")
-        clear_session_cookie(answer)
+        self._sessions.take_cookie(answer)
         raise answer
 
     async def discover(self, request: web.Request) -> web.Response:
         async def act() -> str:
             await self._actions.discover(await read_form(request, Discover))
             return "/?said=searching#found"
+
+        return await self._act(request, act)
+
+    async def stop_discovery(self, request: web.Request) -> web.Response:
+        async def act() -> str:
+            await self._actions.stop_discovery()
+            return "/#found"
 
         return await self._act(request, act)
 
@@ -137,6 +151,38 @@ class SetupPage:
         async def act() -> str:
             await self._actions.command(await read_form(request, Command), _who(request))
             return "/?said=done#devices"
+
+        return await self._act(request, act)
+
+    async def diagnostics(self, request: web.Request) -> web.Response:
+        """Send what a supporter may see, to who has the setup code."""
+        if not self._sessions.knows(session_token(request)):
+            raise web.HTTPForbidden(text="enter the setup code on the set-up page first")
+        try:
+            async with asyncio.timeout(DIAGNOSTICS_S_MAX):
+                archive = await self._view.diagnostics()
+        except (sqlite3.Error, TimeoutError) as error:
+            raise web.HTTPServiceUnavailable(text=f"not ready: {error}") from error
+        return web.Response(
+            body=archive,
+            content_type="application/zip",
+            headers={
+                "Cache-Control": "no-store",
+                "Content-Disposition": 'attachment; filename="schoolnode-diagnostics.zip"',
+            },
+        )
+
+    async def shelve(self, request: web.Request) -> web.Response:
+        async def act() -> str:
+            await self._actions.shelve(await read_form(request, Shelve), _who(request))
+            return "/#tasks"
+
+        return await self._act(request, act)
+
+    async def unshelve(self, request: web.Request) -> web.Response:
+        async def act() -> str:
+            await self._actions.unshelve(await read_form(request, Unshelve), _who(request))
+            return "/#tasks"
 
         return await self._act(request, act)
 
@@ -162,13 +208,17 @@ class SetupPage:
             key=lambda light: (KIND_ORDER.index(light.kind), light.name, light.device),
         )
         signed_in = self._sessions.knows(session_token(request))
+        repairs = view.repairs.list(has_rooms=bool(rooms))
         return self._renderer.page(
             request,
             "setup.html",
             {
                 "signed_in": signed_in,
                 "message": message,
-                "tasks": self._tasks(request, rooms),
+                "tasks": [self._task(request, repair) for repair in repairs.waiting],
+                "shelved": [
+                    (self._task(request, repair), told) for repair, told in repairs.shelved
+                ],
                 "candidates": view.candidates() if signed_in else (),
                 "candidate_count": len(view.candidates()),
                 "progress": view.discovery_progress(),
@@ -188,76 +238,18 @@ class SetupPage:
         with closing(self._view.connect()) as connection:
             return read_rooms(connection, self._view.school)
 
-    def _tasks(self, request: web.Request, rooms: list[Room]) -> list[Task]:
-        """List what a person should do, worst first; empty only when all is known to be well."""
+    def _task(self, request: web.Request, repair: Repair) -> Task:
         language = self._renderer.language(request)
-        _, ngettext = language.translations.gettext, language.translations.ngettext
-        view = self._view
-        lights = view.device_lights()
-        tasks = [
-            Task(
-                state=light.state,
-                text=language.words.remedies[light.sign],
-                light=light,
-                target=f"#device-{light.device}",
-            )
-            for light in lights
-            if light.state in {Light.BAD, Light.WARN}
-        ]
-        if view.sync_lights().link is LinkState.UNENROLLED:
-            text = _("This box belongs to no district yet: run “schoolnode claim CODE” on it.")
-            tasks.append(Task(state=Light.WARN, text=text, target="#sync"))
-        standing = view.sync_standing()
-        if standing and standing.recovery and not standing.recovery.has_code:
-            text = _(
-                "There is no recovery code: a lost box would take all names with it. Run"
-                " “schoolnode recovery new” on the box."
-            )
-            tasks.append(Task(state=Light.WARN, text=text, target="#standing"))
-        undecided = view.undecided_keys()
-        if undecided:
-            text = ngettext(
-                "{n} key waits for your decision whether it may read the school's data: run"
-                " “schoolnode keys recipients” on the box.",
-                "{n} keys wait for your decision whether they may read the school's data: run"
-                " “schoolnode keys recipients” on the box.",
-                undecided,
-            ).replace("{n}", language.number(undecided))
-            tasks.append(Task(state=Light.WARN, text=text, target="#sync"))
-        offered = view.offered_pupils()
-        if offered is not None:
-            text = ngettext(
-                "The district proposes a roster of {n} pupil. Look at it and take it:"
-                " “schoolnode roster import”, run on the box.",
-                "The district proposes a roster of {n} pupils. Look at it and take it:"
-                " “schoolnode roster import”, run on the box.",
-                offered,
-            ).replace("{n}", language.number(offered))
-            tasks.append(Task(state=Light.WARN, text=text, target="#sync"))
-        found = len(view.candidates())
-        if found:
-            text = ngettext(
-                "{n} device was found and waits to be adopted.",
-                "{n} devices were found and wait to be adopted.",
-                found,
-            ).replace("{n}", language.number(found))
-            tasks.append(Task(state=Light.WARN, text=text, target="#found"))
-        elif not lights:
-            text = _("No device is adopted yet: search for devices.")
-            tasks.append(Task(state=Light.UNKNOWN, text=text, target="#found"))
-        unknown = sum(light.state is Light.UNKNOWN for light in lights)
-        if unknown:
-            text = ngettext(
-                "{n} device has not been heard from yet.",
-                "{n} devices have not been heard from yet.",
-                unknown,
-            ).replace("{n}", language.number(unknown))
-            tasks.append(Task(state=Light.UNKNOWN, text=text, target="#devices"))
-        if not rooms:
-            text = _("No room is known yet: name one when you adopt a device.")
-            tasks.append(Task(state=Light.UNKNOWN, text=text, target="#found"))
-        rank = (Light.BAD, Light.WARN, Light.UNKNOWN)
-        return sorted(tasks, key=lambda task: rank.index(task.state))
+        wrong, remedy = wrong_and_remedy(repair, language)
+        between = "" if language.locale.language == "zh" else " "
+        return Task(
+            key=repair.key,
+            state=repair.state,
+            text=between.join(filter(None, (wrong, remedy))),
+            target=repair.target,
+            light=repair.light,
+            says_what=bool(wrong),
+        )
 
     def _said(self, request: web.Request, said: str) -> Message:
         _ = self._renderer.language(request).translations.gettext

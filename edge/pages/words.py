@@ -13,8 +13,8 @@ from edge.attendance.rules import Status
 from edge.lesson.status import Cause
 from edge.metering import Hold
 from edge.pages.box_view import LessonState, Light, LinkState, Sign
+from sync.clock_spans import Trust
 from sync.errors import Reason, parse_reason
-from sync.folding.clock_spans import Trust
 from sync.schema.model import Group, Lane
 
 
@@ -23,7 +23,6 @@ class Words:
     kinds: Mapping[DeviceKind, str]
     lights: Mapping[Light, str]
     signs: Mapping[Sign, str]
-    remedies: Mapping[Sign, str]
     outcomes: Mapping[Outcome, str]
     qualities: Mapping[Quality, str]
     needs: Mapping[Need, str]
@@ -145,14 +144,6 @@ def build_words(_: Callable[[str], str]) -> Words:
             Sign.LINK_LOST: _("cable, port or address gone for"),
             Sign.NEVER: _("nothing heard from it yet"),
         },
-        remedies={
-            Sign.ANSWERED: _("Check its power and cable."),
-            Sign.SPOKE: _("Check its power and cable."),
-            Sign.SILENT: _("Check its power and cable."),
-            Sign.REFUSED: _("Check its password, then adopt it again."),
-            Sign.LINK_LOST: _("Check its power, plug and address."),
-            Sign.NEVER: _("Check its power and cable."),
-        },
         outcomes={
             Outcome.SENT: _("sent"),
             Outcome.ACKNOWLEDGED: _("acknowledged"),
@@ -168,6 +159,7 @@ def build_words(_: Callable[[str], str]) -> Words:
             Need.NOTHING: _("ready to adopt"),
             Need.PASSWORD: _("needs password"),
             Need.PROFILE: _("no profile fits"),
+            Need.CHOICE: _("say which model it is"),
         },
         lesson_states={
             LessonState.SCHEDULED: _("scheduled"),
@@ -252,8 +244,10 @@ def build_words(_: Callable[[str], str]) -> Words:
             "pjlink search": _("answered the search"),
             "pjlink greeting": _("greeting"),
             "modbus read": _("reading"),
+            "panel answer": _("answer"),
             "profile": _("profile"),
             "serial listen": _("heard on the line"),
+            "called the box": _("called the box"),
         },
         points={
             "soil_moisture": _("soil moisture"),
@@ -342,6 +336,10 @@ def build_words(_: Callable[[str], str]) -> Words:
             "relays": _("all relays"),
             "output": _("output"),
             "outputs": _("all outputs"),
+            "people": _("cards of the roster"),
+            "set_time": _("set its clock"),
+            "fetch_records": _("fetch its records"),
+            "reboot": _("restart it"),
         },
         values={
             "on": _("on"),
@@ -369,6 +367,8 @@ def build_words(_: Callable[[str], str]) -> Words:
             "wireless": _("wireless screen"),
             "network": _("network"),
             "whiteboard": _("whiteboard"),
+            "here": _("on the device"),
+            "gone": _("not on the device"),
             **_SOCKETS,
         },
         faults=(_("fan"), _("lamp"), _("heat"), _("cover"), _("filter"), _("other")),

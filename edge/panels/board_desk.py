@@ -1,42 +1,18 @@
 """The command line's way to the boards, on the box's socket."""
 
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
 from drivers.entities import DeviceId
 from edge.errors import BoxSetupError
-from edge.pages.actions import Identity
-from edge.panels.board_office import UNLOCK_MINUTES_MAX, BoardOffice, GroupRun
-from edge.panels.plan import PATTERNS_MAX, Clock, Daily, Pattern, Word
+from edge.panels.board_office import BoardOffice, GroupRun
+from edge.panels.plan import Daily
+from edge.panels.wishes import ForgetDaily, TellBoards, TellDaily, UnlockBoard
 
 WHO = "command line"
 T = TypeVar("T")
-Rooms = Annotated[tuple[Pattern, ...], msgspec.Meta(max_length=PATTERNS_MAX)]
-
-
-class TellBoards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    command: Word
-    argument: Word
-    rooms: Rooms = ()
-
-
-class UnlockBoard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    device: Identity
-    minutes: Annotated[int, msgspec.Meta(ge=1, le=UNLOCK_MINUTES_MAX)]
-
-
-class TellDaily(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: Word
-    at: Clock
-    command: Word
-    argument: Word
-    rooms: Rooms = ()
-
-
-class ForgetDaily(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: Word
 
 
 class BoardDesk:

@@ -15,7 +15,7 @@ from drivers.discovery.candidate import DeviceKind
 from drivers.entities import CommandResult, DeviceId, NowMs, Outcome
 from drivers.errors import DriverError, SetupError
 from edge.devices.fleet import Fleet
-from edge.panels.plan import Daily, PlanFile, is_room_of
+from edge.panels.plan import UNLOCK_MINUTES_MAX, Daily, PlanFile, is_room_of
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ BOARD_S_MAX = 180.0  # a projector may take 90 s to warm up, and is read back af
 AT_ONCE_MAX = 16
 RUNS_WAITING_MAX = 8
 RUNS_KEPT = 20
-UNLOCK_MINUTES_MAX = 24 * 60
 LATE_MAX = timedelta(minutes=15)
 """How long after its time a daily order is still done by a box that was off."""
 LOCK = "lock"

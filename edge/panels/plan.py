@@ -14,6 +14,7 @@ from provisioning.durable_file import read_private, write_private
 
 DAILIES_MAX = 32
 PATTERNS_MAX = 64
+UNLOCK_MINUTES_MAX = 24 * 60
 Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Clock = Annotated[str, msgspec.Meta(pattern=r"\A([01][0-9]|2[0-3]):[0-5][0-9]\Z")]

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from edge.config import BoxConfig, PagesPort
-from edge.control import ask_daemon, serve_control
+from edge.control import serve_control
+from edge.control_client import ask_daemon
 from edge.daemon import Box, run_box
 from tests.edge.school import box_config
 from tests.hub.running_hub import HOST, Clock, free_port, until_served

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.clock_watch import BoxClock, ClockWatch, boot_ms, read_boot
-from sync.folding.clock_spans import ClockSpans, Trust
+from sync.clock_spans import ClockSpans, Trust
 from sync.logs.oplog import Row
 from sync.writer import Writer
 from tests.sync.district import District

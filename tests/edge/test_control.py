@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from edge.control import SOCKET, ask_box, ask_daemon
+from edge.control_client import SOCKET, ask_box, ask_daemon
 from edge.errors import BoxSetupError, DaemonAwayError
 from edge.roster_upload import UPLOAD_BYTES_MAX
 from tests.edge.running_box import RunningBox, daemon_config, running_box

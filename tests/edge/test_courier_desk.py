@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from edge.__main__ import app as box_app
+from edge.command_line import app as box_app
 from edge.errors import BoxSetupError
 from hub.__main__ import app as hub_app
 from hub.server import open_hub
@@ -141,7 +141,7 @@ async def test_a_box_that_was_revoked_is_neither_heard_nor_answered_by_stick(
         await courier(box, "export", stick)
     with open_hub(hub.config, hub.now_ms) as parts:
         (enrolled,) = parts.registry.boxes()
-        before = parts.node.peer_cursors(17)
+        before = parts.node.peers.cursors(17)
     revoke(hub, enrolled.binding.box)
     done = at_the_hub(tmp_path, "import", str(stick), "--json")
     assert done.exit_code == 1
@@ -152,7 +152,7 @@ async def test_a_box_that_was_revoked_is_neither_heard_nor_answered_by_stick(
     assert hub.rows("SELECT * FROM card_tap") == []
     assert not (stick / FOLDER / file_name(0, 17, 1)).exists()
     with open_hub(hub.config, hub.now_ms) as parts:
-        assert parts.node.peer_cursors(17) == before
+        assert parts.node.peers.cursors(17) == before
 
 
 def test_a_hub_writes_for_enrolled_schools_only(

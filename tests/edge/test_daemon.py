@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from drivers.codecs.card_numbers import card_of_hex
 from drivers.entities import DeviceId
 from drivers.errors import SetupError
 from drivers.simulators.card_reader import CardReaderSimulator
@@ -20,6 +21,7 @@ from edge.config import BoxConfig
 from edge.daemon import Box, run_box
 from edge.errors import BoxSetupError
 from edge.pages.actions import Adopt, Discover
+from provisioning import errors as provisioning_errors
 from provisioning.tls import pages_context
 from sync.store import connect_readonly
 from tests.drivers.serial_bench import now_ms, running, until
@@ -118,7 +120,7 @@ async def test_a_reader_is_adopted_taps_are_kept_and_both_outlive_the_daemon(
     taps = school.rows("SELECT person, card, room FROM card_tap")
     assert {(person is None, card) for person, card, _ in taps} == {
         (False, None),
-        (True, CARDS[1]),
+        (True, card_of_hex(CARDS[1])),
     }
     assert {room for *_, room in taps} == {"101"}
 
@@ -194,7 +196,7 @@ async def test_a_fault_of_one_part_is_logged_and_the_box_goes_on(
 
 async def test_a_second_daemon_on_the_folder_is_refused(school: School) -> None:
     async with school.box():
-        with pytest.raises(BoxSetupError, match="another schoolnode daemon runs"):
+        with pytest.raises(provisioning_errors.SetupError, match="another schoolnode daemon runs"):
             await run_box(school.config, school.clock, random.Random(1), no_further_way_in)
 
 
@@ -203,7 +205,9 @@ async def test_a_taken_port_is_named_with_the_remedy(school: School) -> None:
     async with taken:
         with pytest.raises(ExceptionGroup) as group:
             await run_box(school.config, school.clock, random.Random(1), no_further_way_in)
-    assert group.group_contains(BoxSetupError, match="change the port in the configuration")
+    assert group.group_contains(
+        provisioning_errors.SetupError, match="change the port in the configuration"
+    )
 
 
 async def test_a_renewed_page_certificate_is_served_without_a_restart(

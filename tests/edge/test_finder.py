@@ -1,11 +1,13 @@
 import asyncio
 import random
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
 from drivers.codecs.card_frames import encode_card_frame
+from drivers.discovery import line_search
 from drivers.discovery.candidate import Candidate, DeviceKind
 from drivers.entities import DeviceEvent
 from drivers.errors import SetupError
@@ -99,8 +101,8 @@ async def test_a_search_that_fails_is_over_and_the_next_one_may_begin(
 
 async def test_what_announces_itself_again_is_seen_at_its_new_address(search: Search) -> None:
     finder = search.finder
-    finder._add(CAMERA)
-    finder._add(replace(CAMERA, address="http://127.122.3.22:8000/onvif/device_service"))
+    finder.note(CAMERA)
+    finder.note(replace(CAMERA, address="http://127.122.3.22:8000/onvif/device_service"))
     assert finder.seen_at(CAMERA.identity) == "http://127.122.3.22:8000/onvif/device_service"
     assert len(finder.candidates()) == 1
 
@@ -108,14 +110,96 @@ async def test_what_announces_itself_again_is_seen_at_its_new_address(search: Se
 async def test_the_inbox_is_bounded(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finder_module, "CANDIDATES_MAX", 2)
     for number in range(5):
-        search.finder._add(replace(CAMERA, identity=f"onvif:serial:SIM{number}"))
+        search.finder.note(replace(CAMERA, identity=f"onvif:serial:SIM{number}"))
     assert len(search.finder.candidates()) == 2
 
 
 async def test_what_was_put_aside_is_gone_until_it_is_found_again(search: Search) -> None:
-    search.finder._add(CAMERA)
+    search.finder.note(CAMERA)
     search.finder.dismiss(CAMERA.identity)
     with pytest.raises(SetupError, match="search again"):
         search.finder.candidate(CAMERA.identity)
-    search.finder._add(CAMERA)
+    search.finder.note(CAMERA)
     assert search.finder.candidate(CAMERA.identity) == CAMERA
+
+
+async def test_a_search_that_is_stopped_ends_with_what_it_found(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def endless(*_: object, **__: object) -> list[Candidate]:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody wakes it")
+
+    monkeypatch.setattr(finder_module, "discover_cameras", endless)
+    finder = search.finder
+    async with running(finder.run()):
+        finder.note(CAMERA)
+        finder.start({DeviceKind.CAMERA})
+        await begun.wait()
+        finder.stop()
+        await until(lambda: finder.progress.finished_ms is not None)
+        assert finder.candidates() == [CAMERA]
+        begun.clear()
+        finder.start({DeviceKind.CAMERA})  # the next one may begin
+        await begun.wait()
+
+
+async def test_a_subnet_that_is_not_the_schools_is_refused_before_anything_is_sent(
+    search: Search,
+) -> None:
+    with pytest.raises(SetupError, match="private"):
+        search.finder.start(None, [IPv4Network("8.8.8.0/28")])
+    assert not search.finder.progress.running
+
+
+async def test_a_port_that_is_plugged_in_is_listened_to_and_waits_to_be_searched(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finder_module, "PORTS_EVERY_S", 0.02)
+    monkeypatch.setattr(line_search, "LISTEN_S", 0.05)
+    finder = search.finder
+    async with running(finder.watch_ports()):
+        await until(lambda: finder._plugged is not None)
+        link = PtyLink(tmp_path / "lines" / "gate")
+        await until(lambda: bool(finder.fresh_ports()))
+        assert [port.path.name for port in finder.fresh_ports()] == ["gate"]
+        link.unplug()
+        await until(lambda: not finder.fresh_ports())
+    assert finder.candidates() == []
+
+
+async def test_of_several_models_a_person_must_choose_one_that_fits(search: Search) -> None:
+    found = replace(CAMERA, profile=None, choices=("benq-ifp", "viewsonic-viewboard"))
+    search.finder.note(found)
+    with pytest.raises(SetupError, match="benq-ifp, viewsonic-viewboard"):
+        search.finder.adoptable(CAMERA.identity, None)
+    with pytest.raises(SetupError, match="say which"):
+        search.finder.adoptable(CAMERA.identity, "soil-sen0601")
+    candidate, model = search.finder.adoptable(CAMERA.identity, "benq-ifp")
+    assert (candidate.kind, model) == (DeviceKind.BLACKBOARD, "benq-ifp")
+    search.finder.note(replace(CAMERA, profile=None))
+    with pytest.raises(SetupError, match="no profile fits"):
+        search.finder.adoptable(CAMERA.identity, None)
+
+
+async def test_what_is_listened_to_and_found_is_not_opened_again_by_a_search(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finder_module, "PORTS_EVERY_S", 0.02)
+    finder = search.finder
+    async with running(finder.watch_ports(), finder.run()):
+        await until(lambda: finder._plugged is not None)
+        link = PtyLink(tmp_path / "lines" / "gate")
+        await until(lambda: link.is_open)
+        finder.start({DeviceKind.CARD_READER})  # while the port is listened to
+        await until(lambda: finder.progress.running)
+        closings = link.closings
+        while not finder.candidates():
+            link.write(encode_card_frame("6F007B3972"))
+            await asyncio.sleep(0.05)
+        await until(lambda: finder.progress.finished_ms is not None)
+        await until(lambda: not link.is_open)
+        assert link.closings == closings + 1

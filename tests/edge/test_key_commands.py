@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from typer.testing import CliRunner, Result
 
-from edge.control import ask_daemon
+from edge.control_client import ask_daemon
 from edge.errors import BoxSetupError
 from edge.key_commands import keys_app
 from sync.keys.recipients import fingerprint

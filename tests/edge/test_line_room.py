@@ -107,6 +107,22 @@ def test_a_line_that_is_handed_little_keeps_its_rate() -> None:
     assert line.room.bytes_a_s >= 400_000
 
 
+def test_a_line_that_was_idle_within_a_round_trip_keeps_its_rate() -> None:
+    line = MadeLine(12_500_000, 0.3, known_bytes_a_s=400_000)
+    line.carry(100, 0.1)
+    line.carry(1_000_000, 0.4)
+    assert 0 < line.acked_bytes < 200
+    assert line.room.bytes_a_s == 400_000
+
+
+def test_a_line_that_was_idle_is_measured_again_once_more_waits() -> None:
+    line = MadeLine(3_750, 0.3, known_bytes_a_s=60_000)
+    for second in range(1, 5):
+        line.carry(100, float(second))
+    line.carry(1_000_000, 60.0)
+    assert line.room.bytes_a_s == pytest.approx(3_750, rel=0.2)
+
+
 def test_after_a_cut_the_line_is_soon_as_busy_as_before() -> None:
     line = MadeLine(3_750, 0.7, known_bytes_a_s=1_200)
     line.carry(1_000_000, 20.0)

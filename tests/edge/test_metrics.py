@@ -15,9 +15,9 @@ from edge.sync_standing import CheckpointFigure, KeyFigures, SyncStanding
 from edge.sync_words import show_status
 from edge.uplink import UplinkState
 from provisioning.scrape_token import FILE
+from sync.clock_spans import Trust
 from sync.exchange.holdings import HeldLane, SealedOnly
 from sync.exposition import SERIES_MAX, count, expose
-from sync.folding.clock_spans import Trust
 from sync.schema.model import Group, Lane
 from tests.edge.running_box import RunningBox, daemon_config, running_box
 from tests.edge.school import enrol

@@ -10,7 +10,7 @@ from aiohttp import web
 from typer.testing import CliRunner, Result
 
 from drivers.errors import DriverError
-from edge.control import SOCKET
+from edge.control_client import SOCKET
 from edge.errors import BoxSetupError
 from edge.pages.access import Handler
 from edge.panel_commands import panels_app

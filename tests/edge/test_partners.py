@@ -137,5 +137,5 @@ def test_a_revoked_partner_is_given_no_lesson_though_its_certificate_holds(
     with box.opened() as store:
         partners = partners_of(store, tmp_path)
         partners.confirm(18, partners.of(18)[0].fingerprint, "head")
-        store.node.revoke_recipient(partners.of(18)[0].recipient, "head")
+        store.node.keys.revoke(partners.of(18)[0].recipient, "head")
         assert partners.confirmed_keys(18) == []

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edge import recovery_commands, school_restore, vault_keeper
-from edge.__main__ import app
+from edge.command_line import app
 from edge.recovery_page import recovery_sheet
 from sync.persons.recovery import RecoveryCode, parse_recovery_code
 from sync.persons.vault import read_person_key

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
-from shutil import copytree, rmtree
+from shutil import copytree, ignore_patterns, rmtree
 from typing import Any
 
 import pytest
@@ -20,7 +20,6 @@ from hub.vault_shelf import VaultShelf
 from provisioning.identity import load_identity
 from provisioning.tls import box_client_context
 from sync.errors import ForgedError
-from sync.folding.fold import digest_tables
 from sync.keys.recipients import Standing
 from sync.logs.oplog import Row
 from sync.persons.recovery import RecoveryCode, parse_recovery_code
@@ -29,6 +28,7 @@ from sync.persons.vault_backup import VaultReceipt, open_backup
 from sync.schema.model import Group
 from sync.segments.sealing import recipient_id
 from sync.store import connect_readonly
+from sync.tables.digests import digest_tables
 from tests.edge.running_box import RunningBox, daemon_config, running_box
 from tests.hub.running_hub import DAY_MS, RunningHub, revoke, running_hub, until
 
@@ -355,6 +355,37 @@ async def test_a_live_box_mends_a_hub_that_was_set_back(tmp_path: Path) -> None:
         )
 
 
+async def test_a_box_that_is_set_back_with_its_vault_forgets_again(tmp_path: Path) -> None:
+    """The whole folder comes from a copy of the disk: no marker beside the store tells it."""
+    async with running_hub(tmp_path / "hub") as hub:
+        async with a_school(hub, tmp_path / "box") as box:
+            code = await live_a_while(hub, box)
+        copytree(tmp_path / "box", tmp_path / "image", ignore=ignore_patterns("*.sock"))
+        async with a_school(hub, tmp_path / "box") as box:
+            proof = await forget(box, "张伟")
+            await until(
+                lambda: hub.rows("SELECT complete_ms FROM erasure WHERE complete_ms > 0") != []
+            )
+        rmtree(tmp_path / "box")
+        copytree(tmp_path / "image", tmp_path / "box")
+        async with a_school(hub, tmp_path / "box") as box:
+            assert names(box) == {"张伟", "王芳", "李娜"}
+            # What it adds before it hears of the erasure may bring the key to the hub again: then
+            # the day moves.
+            await box.box.import_roster(f"{ROSTER}赵敏,0A00000004,三\n".encode())
+            await until(lambda: names(box) == {"王芳", "李娜", "赵敏"})
+            await box.box.recovery.keeper.bring_up_to_date()
+            (told,) = (await box.ask("GET", "/forget"))["erasures"]
+            assert not told["waits"]
+            assert told["complete_ms"] >= proof["complete_ms"]
+            assert proof["person"] not in box.box._store.vault.persons()
+        copy = VaultShelf(tmp_path / "hub" / "vaults", 30, hub.now_ms, os.urandom).copy(17)
+        assert copy is not None
+        opened = open_backup(copy.backup, 17, parse_recovery_code(code).key(), copy.share)
+        assert proof["person"] in opened.forgotten
+        assert len(opened.keys) == 3
+
+
 async def test_forgetting_while_the_hub_is_away_is_finished_when_it_is_back(
     tmp_path: Path,
 ) -> None:
@@ -486,7 +517,7 @@ async def test_a_code_that_was_replaced_is_not_made_good_again(tmp_path: Path) -
             assert report["unopened"] > 0
             assert not report["equal"]
             identity = recipient_id(parse_recovery_code(old).key().public_key())
-            known = await spare.box._writer.call(spare.box._store.node.recipients)
+            known = await spare.box._writer.call(spare.box._store.node.keys.recipients)
             assert Standing.CONFIRMED not in {
                 each.standing for each in known if each.id == identity
             }

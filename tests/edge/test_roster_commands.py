@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from edge.__main__ import app
+from edge.command_line import app
 from edge.errors import BoxSetupError
 from edge.roster_upload import UPLOAD_BYTES_MAX
 from provisioning.identity import load_identity

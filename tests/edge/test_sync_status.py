@@ -50,7 +50,7 @@ def acknowledge(store: BoxStore, lane: Lane, segments: int) -> None:
     held = holding_of(log)
     head = parse_segment(wire).header_digest[: len(held.head)]
     holding = type(held)(log.name, segments, segments, head, frozen=False)
-    store.node.note_holdings(0, [holding], complete=False)
+    store.node.peers.note_holdings(0, [holding], complete=False)
 
 
 def test_what_waits_is_as_old_as_its_oldest_row(box: Box, store: BoxStore) -> None:
@@ -129,7 +129,7 @@ def test_what_the_hub_stores_and_cannot_read_is_not_known_until_it_was_counted(
 
     assert looks[0] is None
     assert looks[-1] == (SealedOnly(group=Group.IDENTITY, segments=3),)
-    store.node.release(Group.IDENTITY, "headteacher")
+    store.node.keys.release(Group.IDENTITY, "headteacher")
     assert control(store, sealed).sealed_only == ()
 
 

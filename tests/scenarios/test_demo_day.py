@@ -25,9 +25,24 @@ def test_nothing_that_should_be_observed_was_not(day: dict[str, Any]) -> None:
 
 def test_three_boxes_enrolled_and_everything_found_was_adopted(day: dict[str, Any]) -> None:
     assert day["enrolled"] == 3
-    every = {"farm_sensor": 9, "farm_actuator": 3, "card_reader": 3, "camera": 3, "blackboard": 3}
+    every = {
+        "farm_sensor": 9,
+        "farm_actuator": 3,
+        "card_reader": 3,
+        "attendance_terminal": 3,
+        "camera": 3,
+        "blackboard": 6,
+        "safety_input": 3,
+        "sports_gateway": 3,
+    }
     assert day["discovered"] == every
     assert day["adopted"] == every
+
+
+def test_panels_cameras_and_class_cards_did_what_they_were_told(day: dict[str, Any]) -> None:
+    assert day["panels_on"] == day["cameras_turned"] == 3
+    assert set(day["emergency_shown_ms"]) == {"1", "2", "3"}
+    assert all(0 <= ms < 20_000 for ms in day["emergency_shown_ms"].values())
 
 
 def test_every_row_the_devices_sent_is_at_the_hub_once(day: dict[str, Any]) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from edge.box_store import open_box
 from edge.config import load_config
-from sync.logs.row_check import Row
 from sync.store import connect_readonly
+from sync.tables.row_check import Row
 from tests.scenarios.small_district import SmallDistrict, claim
 
 HOME_S_MAX = 45.0

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import Error as BrowserError
 
 from drivers.simulators.clock_picture import read_clock
+from edge.demo.plan import DEVICES
 from tests.scenarios.browsing import (
     OpenedPage,
     address,
@@ -231,7 +232,7 @@ def test_staff_see_every_device_at_work_on_the_set_up_page(pages: Pages, languag
     page.goto(address(pages.schools[1], "/"))
     page.fill("input[name=code]", code)
     page.click("#sign-in button")
-    expect(page.locator("#devices article")).to_have_count(7)
+    expect(page.locator("#devices article")).to_have_count(sum(DEVICES.values()))
     expect(page.locator("#devices article .light.bad")).to_have_count(0)
     pages.take_picture(page, f"setup-{language}")
     assert opened.complaints == []

@@ -41,7 +41,12 @@ def test_a_package_is_imported_from_this_tree(package: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "programs", [("edge.__main__", "drivers.cameras.__main__"), ("hub.__main__",)], ids=" ".join
+    "programs",
+    [
+        ("edge.command_line", "edge.daemon_process", "drivers.cameras.__main__"),
+        ("hub.__main__",),
+    ],
+    ids=" ".join,
 )
 def test_a_program_starts_without_encoders_and_loads_nothing_copyleft(
     programs: tuple[str, ...],

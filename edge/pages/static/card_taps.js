@@ -6,7 +6,7 @@
   var KEPT_MAX = 5000;
   var RETRY_MS = 5000;
   var TYPED_MS = 100; // a reader types faster than this from sign to sign; nobody else does
-  var CARD = /^[0-9A-Za-z]{4,32}$/;
+  var CARD = /^[0-9A-Za-z][0-9A-Za-z ,:-]{3,31}$/; // what the digits mean, the box decides
   var waiting = document.getElementById("waiting");
   var opening = open();
   var sending = false;

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from ipaddress import IPv4Network
 from itertools import count
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -18,15 +19,19 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from drivers.codecs.card_numbers import canonical_card
 from drivers.discovery.candidate import Candidate, DeviceKind, Evidence, Need
 from drivers.entities import CommandResult, DeviceEvent, DeviceId, Measurement, Outcome, Quality
-from drivers.errors import DriverError
+from drivers.errors import DriverError, Trouble
 from edge.cameras.camera_desk import CameraDesk
 from edge.class_cards.office import CardOffice
 from edge.clock_watch import ClockLight
 from edge.devices.cameras import Cameras
 from edge.devices.fleet import Fleet
 from edge.devices.programs import Programs
+from edge.farm.farm_memory import FarmClock
+from edge.farm.farm_office import FarmOffice
+from edge.farm.keeper import FarmKeeper
 from edge.lesson.status import Cause
 from edge.notebook import Notebook
 from edge.pages.box_view import (
@@ -47,6 +52,12 @@ from edge.pages.box_view import (
 )
 from edge.panels.board_office import BoardOffice
 from edge.panels.plan import PlanFile
+from edge.repair_desk import RepairDesk
+from edge.repairs import Condition
+from edge.safety.card_covers import CardCovers
+from edge.safety.circuit_board import CircuitBoard
+from edge.safety.safety_office import SafetyOffice
+from edge.sports.sports_office import SportsOffice
 from edge.sync_standing import (
     CheckpointFigure,
     KeyFigures,
@@ -54,9 +65,9 @@ from edge.sync_standing import (
     SyncStanding,
 )
 from firmware_profiles.catalog import load_catalog
+from sync.clock_spans import Trust
 from sync.exchange.holdings import HeldLane, SealedOnly
-from sync.folding.clock_spans import Trust
-from sync.folding.set_aside import ParkedRows
+from sync.intake.set_aside import ParkedRows
 from sync.logs.oplog import Row
 from sync.schema import BY_NAME, TABLES
 from sync.schema.model import Group, Kind, Lane
@@ -158,6 +169,10 @@ class SimulatedBox:
             changed=lambda: self.tell(Change.DEVICES),
         )
         self.clock = ClockLight(trust=Trust.SET, added_ms=0, hub_offset_ms=None)
+        self.troubles: dict[DeviceId, Trouble] = {}
+        self.repairs = RepairDesk(
+            path.parent / "repairs.json", self.condition, self.record, self.now_ms, self.tell
+        )
         self.refusal: DriverError | None = None
         self.told: list[tuple[str, ...]] = []
         self.picture = JPEG
@@ -170,11 +185,69 @@ class SimulatedBox:
         self.cards = CardOffice(
             path.parent,
             self.record,
-            person_of=self.cards_of.get,
+            person_of=lambda card: self.cards_of.get(canonical_card(card)),
             judge=lambda *moments: self.judged.extend(moments),
             now_ms=self.now_ms,
             draw=lambda: hashlib.sha256(f"secret {next(secrets)}".encode()).hexdigest(),
             changed=self.tell,
+        )
+        self.sports = SportsOffice(
+            SCHOOL,
+            self.record,
+            self.connect,
+            person_of=self.cards_of.get,
+            now_ms=self.now_ms,
+            changed=self.tell,
+        )
+        self.safety = SafetyOffice(
+            SCHOOL,
+            self.record,
+            self.connect,
+            self.fleet,
+            CardCovers(SCHOOL, self.connect, self.cards, self.now_ms),
+            CircuitBoard(ZONE, lambda: True),
+            now_ms=self.now_ms,
+            changed=self.tell,
+        )
+
+        self.farm = FarmOffice(
+            path.parent,
+            self.fleet,
+            FarmKeeper(
+                path.parent / "farm.json",
+                SCHOOL,
+                self.fleet,
+                self.record,
+                self.connect,
+                clock=FarmClock(
+                    now_ms=self.now_ms,
+                    boot_ms=self.now_ms,
+                    boot="simulated",
+                    zone=ZONE,
+                    is_known=lambda: True,
+                ),
+                changed=lambda: self.tell(Change.FARM),
+            ),
+            self.record,
+            now_ms=self.now_ms,
+            draw=lambda: hashlib.sha256(f"farm {next(secrets)}".encode()).hexdigest(),
+            changed=lambda: self.tell(Change.FARM),
+        )
+
+    def condition(self) -> Condition:
+        return Condition(
+            now_ms=self.clock_ms,
+            since_ms=NOW_MS - DAY_MS,
+            lights=self.lights,
+            values=self.values,
+            candidates=self.found,
+            clock=self.clock,
+            link=self.sync.link,
+            standing=self.standing,
+            undecided=self.undecided,
+            offered=self.offered,
+            screens=self.cards.screens.all(),
+            troubles=self.troubles,
         )
 
     async def record(self, rows_by_table: Mapping[str, Sequence[Row]]) -> None:
@@ -251,16 +324,30 @@ class SimulatedBox:
     def discovery_progress(self) -> DiscoveryProgress:
         return self.progress
 
-    async def discover(self, kinds: Collection[DeviceKind] | None) -> None:
-        self._do("discover", *sorted(kinds or ()))
+    async def discover(
+        self, kinds: Collection[DeviceKind] | None, networks: Sequence[IPv4Network] = ()
+    ) -> None:
+        self._do("discover", *sorted(kinds or ()), *map(str, networks))
         self.progress = DiscoveryProgress(
             running=True, step="bus0 4800 baud", done=61, total=247, started_ms=self.clock_ms
         )
 
+    async def stop_discovery(self) -> None:
+        self._do("stop discovery")
+        self.progress = DiscoveryProgress(running=False)
+
     async def adopt(
-        self, identity: str, *, room: str | None, name: str, password: str | None, who: str
+        self,
+        identity: str,
+        *,
+        room: str | None,
+        name: str,
+        password: str | None,
+        who: str,
+        profile: str | None = None,
     ) -> DeviceId:
-        self._do("adopt", identity, room or "", name, password or "", who)
+        chosen = (profile,) if profile else ()
+        self._do("adopt", identity, room or "", name, password or "", who, *chosen)
         candidate = next(one for one in self.found if one.identity == identity)
         self.found.remove(candidate)
         self.lights.append(
@@ -311,6 +398,10 @@ class SimulatedBox:
 
     def clock_light(self) -> ClockLight:
         return self.clock
+
+    async def diagnostics(self) -> bytes:
+        self._do("diagnostics")
+        return b"PK"
 
     def log_lines(self, after: int) -> Iterable[LogLine]:
         return [line for line in self.lines if line.number > after]

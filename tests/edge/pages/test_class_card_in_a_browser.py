@@ -113,11 +113,15 @@ async def test_a_wedge_reader_and_the_players_bridge_tap_cards_and_slow_typing_d
     await expect(page.locator(".taps li").first).to_contain_text("李明")
     assert await page.evaluate("schoolnode.tap('6f007b3972')") is True
     assert await page.evaluate("schoolnode.tap('<b>')") is False
+    await page.keyboard.type("188,48059")  # facility and number: 0xBCBBBB
+    await page.keyboard.press("Enter")
     await page.keyboard.type("12345", delay=150)
     await page.keyboard.press("Enter")
     assert await page.evaluate("schoolnode.tap('AABBCCDD')") is True
-    taps = await until_taps(box, 3)
-    assert {card for _, card in taps} == {None, "6F007B3972", "AABBCCDD"}
+    taps = await until_taps(box, 4)
+    assert {card for _, card in taps} == {
+        None, "0008075634", f"{0xBCBBBB:010}", f"{0xAABBCCDD:010}",
+    }  # fmt: skip
     assert complaints == []
 
 
@@ -137,7 +141,7 @@ async def test_taps_of_a_cut_network_survive_a_reload_and_come_once(
     await page.context.set_offline(False)
     taps = await until_taps(box, 2)
     await expect(page.locator("#waiting")).to_be_hidden()
-    assert [card for _, card in taps] == ["AABBCC01", "AABBCC02"]
+    assert [card for _, card in taps] == [f"{0xAABBCC01:010}", f"{0xAABBCC02:010}"]
     assert all(abs(at_ms - NOW_MS) < 10 * MINUTE_MS for at_ms, _ in taps)
 
 

@@ -19,8 +19,8 @@ from edge.lesson.status import Cause
 from edge.metering import Hold
 from edge.pages import box_view
 from edge.pages.language import CATALOGUES, LANGUAGES, choose_language, load_languages
+from sync.clock_spans import Trust
 from sync.errors import Reason
-from sync.folding.clock_spans import Trust
 from sync.schema.model import Lane
 from tests.edge.pages.conftest import Client
 
@@ -102,7 +102,6 @@ def test_every_state_a_page_can_show_has_a_word(code: str) -> None:
         (box_view.LessonState, words.lesson_states),
         (box_view.LinkState, words.links),
         (Lane, words.lanes),
-        (box_view.Sign, words.remedies),
         (Reason, words.reasons),
         (Hold, words.holds),
         (Trust, words.clock_trust),

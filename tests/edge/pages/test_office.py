@@ -248,7 +248,7 @@ async def test_taps_kept_by_a_screen_count_once_however_often_they_are_delivered
     staff: Client, box: SimulatedBox
 ) -> None:
     await pair(staff)
-    box.cards_of["6F007B3972"] = 902
+    box.cards_of["0008075634"] = 902
     taps = [
         {"key": "a" * 32, "card": "6f007b3972", "at_ms": NOW_MS - 2 * DAY_MS},
         {"key": "b" * 32, "card": "00AABBCC", "at_ms": NOW_MS + DAY_MS},
@@ -264,7 +264,7 @@ async def test_taps_kept_by_a_screen_count_once_however_often_they_are_delivered
         ).fetchall()
     assert [tuple(row) for row in rows] == [
         (NOW_MS - 2 * DAY_MS, 902, "r301", None),
-        (NOW_MS, None, "r301", "00AABBCC"),
+        (NOW_MS, None, "r301", f"{0x00AABBCC:010}"),
     ]
 
 

@@ -8,22 +8,13 @@ import pytest
 from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
 
+from drivers.discovery.candidate import Need
 from drivers.entities import CommandResult, DeviceId, Outcome
 from drivers.errors import ProtocolError, RefusedError, SetupError, UnreachableError
-from edge.pages.access import (
-    ATTEMPT_WINDOW_S,
-    ATTEMPTS_PER_ADDRESS,
-    ATTEMPTS_TOGETHER,
-    SESSION_COOKIE,
-    SESSION_IDLE_S,
-    SESSION_S,
-    Attempts,
-    SetupSessions,
-    TooManyAttemptsError,
-    WrongCodeError,
-)
+from edge.pages.access import SESSION_COOKIE
 from edge.pages.app import build_pages
 from edge.pages.box_view import Light, Sign
+from provisioning.code_sessions import ATTEMPT_WINDOW_S, ATTEMPTS_PER_ADDRESS
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.simulated_box import (
     SETUP_CODE,
@@ -135,52 +126,6 @@ async def test_guessing_is_slowed_even_for_the_right_code(client: Client) -> Non
     answer = await client.post("/setup/session", data={"code": SETUP_CODE})
     assert answer.status == 429
     assert 0 < int(answer.headers["Retry-After"]) <= ATTEMPT_WINDOW_S + 1
-
-
-def test_one_guesser_does_not_lock_out_the_next_address() -> None:
-    attempts = Attempts(lambda: 100.0)
-    for _ in range(ATTEMPTS_PER_ADDRESS):
-        attempts.count("10.0.0.9")
-    with pytest.raises(TooManyAttemptsError):
-        attempts.count("10.0.0.9")
-    attempts.count("10.0.0.10")
-
-
-def test_many_addresses_together_are_slowed_too_and_the_window_passes() -> None:
-    now_s = 0.0
-    attempts = Attempts(lambda: now_s)
-    for address in range(ATTEMPTS_TOGETHER):
-        attempts.count(f"10.0.0.{address}")
-    with pytest.raises(TooManyAttemptsError):
-        attempts.count("10.0.1.1")
-    now_s = ATTEMPT_WINDOW_S + 1
-    attempts.count("10.0.0.1")
-
-
-@pytest.mark.parametrize(("step_s", "open_s"), [(SESSION_IDLE_S - 1, SESSION_S), (60, SESSION_S)])
-async def test_a_session_ends_however_busy_it_is(
-    box: SimulatedBox, step_s: int, open_s: int
-) -> None:
-    now_s = 0.0
-    sessions = SetupSessions(box.check_setup_code, lambda: now_s)
-    token = sessions.open(SETUP_CODE, "10.0.0.9")
-    assert sessions.knows(token)
-    while now_s + step_s <= open_s:
-        now_s += step_s
-        assert sessions.knows(token)
-    now_s = open_s + 1
-    assert not sessions.knows(token)
-
-
-def test_an_idle_session_ends_and_a_wrong_code_never_opens_one(box: SimulatedBox) -> None:
-    now_s = 0.0
-    sessions = SetupSessions(box.check_setup_code, lambda: now_s)
-    token = sessions.open(SETUP_CODE, "10.0.0.9")
-    now_s = SESSION_IDLE_S + 1
-    assert not sessions.knows(token)
-    with pytest.raises(WrongCodeError):
-        sessions.open("x" * 10_000, "10.0.0.9")
-    assert not sessions.knows("")
 
 
 @pytest.mark.parametrize(
@@ -439,3 +384,56 @@ async def test_a_moment_is_told_as_past_and_a_span_as_lasting(
     assert "last answer 7 s ago" in re.sub(r"<[^>]*>", "", await read(client))
     box.lights = [replace(light, sign=Sign.SILENT)]
     assert re.search(r"no answer for 7 s(?! ago)", re.sub(r"<[^>]*>", "", await read(client)))
+
+
+async def test_only_who_has_the_code_puts_a_repair_aside(box: SimulatedBox, client: Client) -> None:
+    box.lights = [replace(box.lights[0], state=Light.BAD, sign=Sign.LINK_LOST)]
+    key = f"away:{box.lights[0].device}"
+    assert key not in await read(client)
+    refused = await client.post("/setup/shelve", data={"key": key, "days": "7"})
+    assert refused.status == 403
+    assert len(box.repairs.list().shelved) == 0
+
+
+async def test_a_repair_is_put_aside_and_taken_up_again(box: SimulatedBox, staff: Client) -> None:
+    box.lights = [replace(box.lights[0], state=Light.BAD, sign=Sign.LINK_LOST, name="Gate reader")]
+    key = f"away:{box.lights[0].device}"
+    assert key in await read(staff)
+    answer = await staff.post("/setup/shelve", data={"key": key, "days": "7"})
+    assert answer.status == 200
+    page = await answer.text()
+    assert "To do later" in page
+    assert f'value="{key}"><button class="quiet push"' in page
+    assert "Gate reader" not in page.split("To do later")[0]
+    await staff.post("/setup/unshelve", data={"key": key})
+    assert "To do later" not in await read(staff)
+
+
+async def test_a_subnet_is_searched_only_when_somebody_names_one(
+    box: SimulatedBox, staff: Client
+) -> None:
+    await staff.post("/setup/discover", data={"scan": ""})
+    await staff.post("/setup/discover", data={"scan": "10.1.2.0/28, 10.1.3.0/30"})
+    assert [told for told in box.told if told[0] == "discover"] == [
+        ("discover",),
+        ("discover", "10.1.2.0/28", "10.1.3.0/30"),
+    ]
+    refused = await staff.post("/setup/discover", data={"scan": "10.1.2.7/28"})
+    assert refused.status == 409
+    assert "is no subnet" in await refused.text()
+    await staff.post("/setup/discover/stop")
+    assert ("stop discovery",) in box.told
+
+
+async def test_a_person_says_which_of_several_models_it_is(
+    box: SimulatedBox, staff: Client
+) -> None:
+    found = replace(
+        box.found[0], needs=Need.CHOICE, profile=None, choices=("benq-ifp", "viewsonic-viewboard")
+    )
+    box.found = [found]
+    page = await read(staff)
+    assert '<option value="viewsonic-viewboard">' in page
+    form = {"identity": found.identity, "name": "Panel", "profile": "viewsonic-viewboard"}
+    await staff.post("/setup/adopt", data=form)
+    assert box.told[-1][-1] == "viewsonic-viewboard"

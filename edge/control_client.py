@@ -1,0 +1,70 @@
+"""The command line's way into the running daemon: JSON on a Unix socket in the box's folder.
+
+Whoever may open the folder may command the box; there is no other check here. It loads nothing of
+the daemon, which costs most of a second that a question need not wait for.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from edge.errors import BoxSetupError, DaemonAwayError
+from edge.pages.actions import Identity
+
+SOCKET = "control.sock"
+ANSWER_S_MAX = 200.0
+
+
+class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Gives an adopted device up."""
+
+    device: Identity
+
+
+class Confirm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A partner school's key as two people compared it."""
+
+    fingerprint: str
+
+
+def ask_box(folder: Path, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+    """Ask the running daemon from the command line.
+
+    Raises DaemonAwayError when none answers on ``folder``, BoxSetupError with what it answered.
+    """
+    return asyncio.run(ask_daemon(folder, method, path, body))
+
+
+async def ask_daemon(
+    folder: Path, method: str, path: str, body: bytes | None = None
+) -> dict[str, Any]:
+    """Do the same on the running event loop."""
+    connector = aiohttp.UnixConnector(str(folder / SOCKET))
+    timeout = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
+            http.request(method, f"http://box{path}", data=body) as response,
+        ):
+            content = await response.read()
+    except aiohttp.ClientConnectorError as error:
+        raise DaemonAwayError(
+            f"no daemon runs on {folder}; start it: schoolnode edge run"
+        ) from error
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise DaemonAwayError(
+            f"the daemon on {folder} did not answer ({error}); try again"
+        ) from error
+    try:
+        answer = msgspec.json.decode(content, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BoxSetupError(
+            f"the daemon on {folder} answers {response.status} in no form this version knows; stop"
+            " it and start it again"
+        ) from error
+    if response.status >= 400:  # noqa: PLR2004 - HTTP's own border
+        raise BoxSetupError(str(answer["error"]))
+    return answer

@@ -1,0 +1,1 @@
+"""The rooftop farm: rules that water it, experiments, the grow log, and their charts."""

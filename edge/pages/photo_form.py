@@ -1,0 +1,48 @@
+"""A posted form that may bring a photo: read part by part, each within its bound."""
+
+from typing import TypeVar
+
+import msgspec
+from aiohttp import BodyPartReader, web
+
+from edge.farm.photos import PHOTO_BYTES_MAX
+from edge.pages.actions import ActionError
+from edge.pages.forms import FIELDS_MAX
+
+FIELD_BYTES_MAX = 4_096
+T = TypeVar("T")
+
+
+async def read_photo_form(request: web.Request, shape: type[T]) -> tuple[T, bytes | None]:
+    """Read a form that may bring a photo; raises ActionError for what does not fit."""
+    fields: dict[str, str] = {}
+    photo = None
+    try:
+        reader = await request.multipart()
+        for _ in range(FIELDS_MAX):
+            part = await reader.next()
+            if part is None:
+                break
+            if not isinstance(part, BodyPartReader) or part.name is None:
+                raise ActionError(400, "invalid", "the form cannot be read; reload the page")
+            is_photo = part.name == "photo"
+            content = await _read_part(part, PHOTO_BYTES_MAX if is_photo else FIELD_BYTES_MAX)
+            if is_photo:
+                photo = content or None
+            elif content:
+                fields[part.name] = content.decode()
+        else:
+            raise ActionError(413, "invalid", f"more than {FIELDS_MAX} fields")
+        return msgspec.convert(fields, shape, strict=False), photo
+    except (ValueError, AssertionError) as error:
+        # aiohttp: bodies that are no multipart; msgspec's and codecs' errors are ValueErrors too.
+        raise ActionError(400, "invalid", str(error)) from error
+
+
+async def _read_part(part: BodyPartReader, bytes_max: int) -> bytes:
+    content = bytearray()
+    while chunk := await part.read_chunk():
+        content += chunk
+        if len(content) > bytes_max:
+            raise ActionError(413, "invalid", f"{part.name} has more than {bytes_max} bytes")
+    return bytes(content)

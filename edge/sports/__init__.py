@@ -1,0 +1,1 @@
+"""Exercise sessions with wristbands, and fitness tests."""
