@@ -75,13 +75,13 @@ class VaultShelf:
     def share_after(self, school: int, after: int) -> VaultShare:
         """Return a share of a generation greater than ``after``: the current one, or a new one.
 
-        A new one stays pending, and is what is returned again, until a backup under it is stored.
+        A new one stays pending until a backup under it is stored, or another takes its place: it
+        is given out once, since a backup under it, with keys forgotten since, may have been sent.
         Raises ForgedError for a generation that no box has seen.
         """
         shares = self._shares(school)
-        for held in (shares.current, shares.pending):
-            if held is not None and held.generation > after:
-                return held
+        if shares.current is not None and shares.current.generation > after:
+            return shares.current
         former = max(held.generation if held else 0 for held in (shares.current, shares.pending))
         if after > former + STEP_MAX:
             raise ForgedError(f"share {after} is far above share {former}, the last of this school")

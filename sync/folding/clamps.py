@@ -56,6 +56,11 @@ class Clamps:
         floor = self.floor(seq + 1)
         return floor + _ROOM if floor and seq not in self.tops else floor
 
+    def first_stamp(self, header: Header) -> int:
+        """Return a stamp that none of a segment's rows is below, as they count."""
+        ceiling = self.tops.get(header.seq, header.first_stamp)
+        return max(min(header.first_stamp, ceiling), self.floor(header.seq))
+
     def last_stamp(self, header: Header) -> int:
         """Return a stamp that none of a segment's rows exceeds, as they count."""
         ceiling = self.tops.get(header.seq)
@@ -64,11 +69,12 @@ class Clamps:
         return max(own, floor + _ROOM if floor else 0)
 
 
-def clamp_moment(clock: HybridClock, header: Header, log_stamp: int) -> int | None:
+def clamp_moment(clock: HybridClock, header: Header, reached: int) -> int | None:
     """Return the moment (Unix ms) to which the hub clamps a segment that arrives, if it does.
 
-    ``log_stamp`` is the log's greatest stamp as it counts so far; each clamp of a log is later
-    than the last. A hub whose own clock was never set, or was set back, believes its schools.
+    ``reached`` is the greatest stamp, as it counts so far, of the origin's logs of this audience
+    and lane; each clamp is later than the last, in a new incarnation too. A hub whose own clock was
+    never set, or was set back, believes its schools.
     """
     now_ms = clock.now_ms()
     if now_ms < PLAUSIBLE_MS:
@@ -77,7 +83,7 @@ def clamp_moment(clock: HybridClock, header: Header, log_stamp: int) -> int | No
     present_ms = wall_ms(clock.last) if is_set_back else now_ms
     if wall_ms(Stamp(header.last_stamp)) - present_ms <= AHEAD_MS_MAX:
         return None
-    return max(now_ms, wall_ms(Stamp(log_stamp)) + 1)
+    return max(now_ms, wall_ms(Stamp(reached)) + 1)
 
 
 def clamped_stamp(moment_ms: int) -> int:

@@ -170,10 +170,13 @@ class Refold:
             segment = read_segment(self._cursor, log.id, seq)
             if segment is None:
                 continue
+            header, clamps = segment.header, told.clamps if told else None
+            first = clamps.first_stamp(header) if clamps else header.first_stamp
+            last = clamps.last_stamp(header) if clamps else header.last_stamp
             # At one stamp the origin decides, or the row: bounds are among what may win now.
-            if segment.header.last_stamp < low:
+            if last < low:
                 return
-            if segment.header.first_stamp <= high:
+            if first <= high:
                 self._fold_states(log, segment, told)
 
     def _fold_states(self, log: LogState, segment: Segment, told: Told | None) -> None:

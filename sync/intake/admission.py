@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sync.clock import HybridClock, Stamp
 from sync.errors import ForgedError, ForkError, KeyMissingError
-from sync.folding.clamps import clamp_moment, clamped_stamp
+from sync.folding.clamps import clamp_moment, clamped_stamp, read_clamps
 from sync.history.horizon import ended, evicted
 from sync.history.snapshot_part import may_be_hollow
 from sync.intake.granting import Grants
 from sync.intake.own_rows import make_room
 from sync.keys.keyring import Keyring
-from sync.logs.log_state import LogState, find_log, log_id_of
+from sync.logs.log_state import LogState, find_log, log_id_of, read_logs
 from sync.logs.oplog import Row
 from sync.logs.pending_writes import forget_writes
 from sync.logs.stored_segments import read_segment, store_wire
@@ -94,7 +94,7 @@ class Admission:
             present, now_ms = self._own[1], self._clock.now_ms()
             make_room(self._cursor, self._keyring, log, segment, present, now_ms)
         log_id = log_id_of(self._cursor, name)
-        last_stamp = self._observe(segment, log.last_stamp if log else 0)
+        last_stamp = self._observe(segment)
         store_wire(self._cursor, log_id, header.seq, segment.wire)
         self._cursor.execute(
             "UPDATE log SET stored = ?, head = ?, last_row = max(last_row, ?), sealed_row = ?,"
@@ -174,7 +174,7 @@ class Admission:
         )
         return ForkError(f"{name} is frozen: {reason}; its origin opens a new incarnation")
 
-    def _observe(self, segment: Segment, log_stamp: int) -> int:
+    def _observe(self, segment: Segment) -> int:
         """Take a segment's stamps into account; return the greatest that counts for its log.
 
         At the hub, stamps from the future are clamped before anything is folded or passed on. Not
@@ -189,7 +189,7 @@ class Admission:
             return header.last_stamp
         if self._record_clamp is None or header.log.origin == HUB or segment.is_hollow:
             return 0
-        moment_ms = clamp_moment(self._clock, header, log_stamp)
+        moment_ms = clamp_moment(self._clock, header, self._reached(header.log))
         if moment_ms is None:
             return 0
         row: Row = {
@@ -200,6 +200,22 @@ class Admission:
         }
         self._record_clamp(row, header.log.audience)
         return clamped_stamp(moment_ms)
+
+    def _reached(self, name: LogName) -> int:
+        """Return a stamp that none exceeds in the logs of this origin, audience and lane.
+
+        A new incarnation clamped below the former would lose against what it was written over.
+        """
+        logs = read_logs(
+            self._cursor,
+            "WHERE origin = ? AND audience = ? AND lane = ?",
+            name.origin,
+            name.audience,
+            name.lane,
+        )
+        clamps = [(log, read_clamps(self._cursor, log.id, log.name)) for log in logs]
+        lifted = [clamped.reached(log.stored) for log, clamped in clamps if clamped is not None]
+        return max([0, *lifted, *(log.last_stamp for log in logs)])
 
 
 def _check_bodies(segment: Segment) -> None:

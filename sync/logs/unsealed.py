@@ -61,7 +61,7 @@ def collect(
 ) -> Batch | None:
     """Return up to ``rows_max`` unsealed rows of a log, oldest first, or None.
 
-    ``stamp`` is the clock's present stamp: the upper end of the batch's range.
+    ``stamp`` is the clock's present stamp: the batch's range reaches up to it at least.
     """
     (sealed_row, last_stamp) = cursor.execute(
         "SELECT sealed_row, last_stamp FROM log WHERE id = ?", (log_id,)
@@ -81,16 +81,18 @@ def collect(
     batches.sort(key=lambda each: each.first_row)
     if not found and not batches:
         return None
-    last_stamp = max(stamp, last_stamp)
+    # What was clamped, and taken back since, may have stamps that the clock has yet to reach.
+    issued = max(stamp, last_stamp)
     whole = _sealed_as_it_stands(batches, found, sealed_row, rows_max)
     if whole is not None:
+        stamps = _stamps(whole)
         return Batch(
             tables={group: [columns] for group, columns in whole.groups.items()},
             counts={whole.table.number: whole.count},
             first_row=whole.first_row,
             last_row=whole.last_row,
-            first_stamp=_first_stamp(whole, stamp),
-            last_stamp=last_stamp,
+            first_stamp=min([stamp, *stamps]),
+            last_stamp=max([issued, *stamps]),
         )
     found += _by_table(batches, sealed_row)
     numbers = sorted(chain.from_iterable(waiting.rows for waiting in found))
@@ -117,7 +119,7 @@ def collect(
         first_row=numbers[0],
         last_row=last_row,
         first_stamp=min(max(min(stamps, default=stamp), 1), stamp),
-        last_stamp=last_stamp,
+        last_stamp=max([issued, *stamps]),
     )
 
 
@@ -182,13 +184,13 @@ def _sealed_as_it_stands(
     return first if is_first and is_full and fits else None
 
 
-def _first_stamp(batch: WaitingBatch, stamp: int) -> int:
-    """Return the least stamp of a batch's rows; events have none but ``stamp``, the present one."""
+def _stamps(batch: WaitingBatch) -> list[int]:
+    """Return the stamps of a batch's rows; events have none."""
     columns = dict(batch.groups[batch.table.primary_group].columns)
     if HLC_FIELD not in columns:
-        return stamp
+        return []
     stamps = decode_column(columns[HLC_FIELD], batch.count)
-    return min(stamp, *(each for each in stamps if isinstance(each, int)))
+    return [each for each in stamps if isinstance(each, int)]
 
 
 def _by_table(batches: Iterable[Waiting | WaitingBatch], sealed_row: int) -> list[Waiting]:

@@ -19,7 +19,7 @@ FIRST_SEEDS = {
     "eviction_that_is_not_heeded": 2,
     "stick_that_anybody_signed": 3,
     "share_that_outlives_an_erasure": 9,
-    "vault_that_hears_of_no_erasure": 23,
+    "vault_that_hears_of_no_erasure": 50,
     "salt_from_the_position": 12,
 }
 """Where to begin with bugs that need what few seeds have."""

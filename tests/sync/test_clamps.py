@@ -262,6 +262,46 @@ def test_a_write_of_the_same_stamp_wins_once_its_rival_is_clamped(district: Dist
     assert [subject for subject, _ in district.rows(17, SLOT)] == ["maths"]
 
 
+def test_what_a_new_incarnation_writes_is_clamped_above_the_former(district: District) -> None:
+    backup = district.back_up(17)
+    district.skew = {0: 3_600_000, 17: YEAR_MS}
+    district.nodes[17].record("room", [{"room": "r1", "name": "former"}])
+    district.exchange(17)
+    district.skew[0] = 0
+    box = district.restore(17, backup, b"second")
+    box.record("room", [{"room": "r1", "name": "latter"}])
+    for _ in range(3):
+        district.exchange(17)
+    for origin in (0, 17):
+        assert district.rows(origin, "SELECT name FROM room") == [("latter",)]
+    agree(district, 0, 17)
+
+
+def test_what_lost_against_a_write_that_is_clamped_wins_by_its_own_clamped_stamp(
+    district: District,
+) -> None:
+    backup = district.back_up(17)
+    district.skew[17] = YEAR_MS + 60_000
+    district.nodes[17].record("room", [{"room": "r1", "name": "former"}])
+    district.exchange(17)
+    clamped_ms = district.now - 60_000
+    district.skew[17] = YEAR_MS
+    box = district.restore(17, backup, b"second")
+    box.record("room", [{"room": "r1", "name": "latter"}])
+    district.exchange(17)
+    assert district.rows(17, "SELECT name FROM room") == [("latter",)]
+    log = str(LogName(17, box.incarnation, "s17", Lane.CONTROL))
+    clamped = district.rows(0, f"SELECT clamped_seq FROM clock_clamp WHERE clamped_log = '{log}'")  # noqa: S608 - a log's name
+    said: list[Row] = [
+        {"at_ms": 1, "clamped_log": log, "clamped_seq": int(str(seq)), "clamped_ms": clamped_ms}
+        for (seq,) in clamped
+    ]
+    district.nodes[0].record("clock_clamp", said, audience="s17")
+    for _ in range(3):
+        district.exchange(17)
+    assert district.rows(17, "SELECT name FROM room") == [("former",)]
+
+
 def test_a_hub_that_lies_about_the_moment_cannot_reorder_a_log(district: District) -> None:
     school, hub = district.nodes[17], district.nodes[0]
     for name in ("first", "second", "third"):

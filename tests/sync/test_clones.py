@@ -390,3 +390,20 @@ def test_a_state_of_a_clock_that_was_ahead_counts_alike_after_a_copy_took_it_bac
     for copy in (district, other):
         assert copy.digests(17)["room"] == district.digests(0)["room"]
     other.nodes[17].close()
+
+
+def test_rows_above_a_clock_that_came_back_are_sealed_so_that_they_apply(
+    district: District,
+) -> None:
+    """As those that were clamped at the hub's moment, and then taken back."""
+    box = district.nodes[17]
+    district.exchange(17)
+    box.record("room", [{"room": "r1", "name": "clamped"}, {"room": "r2", "name": "beside it"}])
+    with box.transaction() as cursor:
+        cursor.execute("UPDATE room SET hlc = hlc + (60000 << 16) WHERE room = 'r1'")
+    district.exchange(17)
+    assert district.nodes[0].parked() == []
+    assert district.rows(0, "SELECT name FROM room ORDER BY 1") == [("beside it",), ("clamped",)]
+    box.record("room", [{"room": "r1", "name": "later"}])
+    district.exchange(17)
+    assert district.rows(0, "SELECT name FROM room WHERE room = 'r1'") == [("later",)]
