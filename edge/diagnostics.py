@@ -93,15 +93,12 @@ def look(view: BoxView, config: BoxConfig) -> Seen:
                 "profile": each.profile,
                 "needs": each.needs,
                 "confidence": each.confidence,
-                "evidence": [f"{e.method}: {e.detail}"[:TEXT_CHARS_MAX] for e in each.evidence],
+                "evidence": [f"{e.method}: {e.detail}" for e in each.evidence],
             }
             for each in found
         ],
         sync={"lights": view.sync_lights(), "standing": view.sync_standing()},
-        log=[
-            f"{moment(line.at_ms)} {line.level} {line.source} {line.text[:TEXT_CHARS_MAX]}"
-            for line in lines
-        ],
+        log=[f"{moment(line.at_ms)} {line.level} {line.source} {line.text}" for line in lines],
         kept=[each for light in lights for each in (light.device, light.address)]
         + [each.identity for each in found],
     )
@@ -123,7 +120,7 @@ def build_archive(
         "sync.json": _json(redaction, _without_keys(msgspec.to_builtins(seen.sync))),
         "tables.json": _json(redaction, _row_counts(connect)),
     }
-    log = redaction.redacted(list(seen.log))
+    log = _cut(redaction.redacted(list(seen.log)))
     assert isinstance(log, list)
     files["log.txt"] = "\n".join(map(str, log)).encode()
     files["README.txt"] = "\n\n".join(
@@ -200,9 +197,8 @@ def _device(light: DeviceLight, values: Sequence[Measurement]) -> Mapping[str, o
         "state": light.state,
         "sign": light.sign,
         "evidence": moment(light.evidence_ms),
-        "detail": light.detail[:TEXT_CHARS_MAX],
-        "last_command": command
-        and f"{command.command}: {command.outcome} {command.detail}"[:TEXT_CHARS_MAX],
+        "detail": light.detail,
+        "last_command": command and f"{command.command}: {command.outcome} {command.detail}",
         "values": [
             {
                 "point": value.point,
@@ -210,7 +206,7 @@ def _device(light: DeviceLight, values: Sequence[Measurement]) -> Mapping[str, o
                 "unit": value.unit,
                 "quality": value.quality,
                 "observed": moment(value.observed_ms),
-                "reason": value.reason[:TEXT_CHARS_MAX],
+                "reason": value.reason,
             }
             for value in values
             if value.point not in ADDRESS_POINTS
@@ -245,6 +241,19 @@ def _without_keys(value: object) -> object:
             return value
 
 
+def _cut(value: object) -> object:
+    """Shorten texts that are clean: half a password or card is found by nobody."""
+    match value:
+        case str():
+            return value[:TEXT_CHARS_MAX]
+        case dict():
+            return {key: _cut(each) for key, each in value.items()}
+        case list():
+            return [_cut(each) for each in value]
+        case _:
+            return value
+
+
 def _json(redaction: Redaction, value: object) -> bytes:
-    cleaned = redaction.redacted(msgspec.to_builtins(value))
+    cleaned = _cut(redaction.redacted(msgspec.to_builtins(value)))
     return msgspec.json.format(msgspec.json.encode(cleaned), indent=1)

@@ -1,4 +1,4 @@
-"""Errors of the box's own set-up; each message names the thing, the fact and the remedy."""
+"""Errors of the box's own; each message names the thing, the fact and the remedy."""
 
 
 class BoxSetupError(Exception):
@@ -11,3 +11,7 @@ class DaemonAwayError(BoxSetupError):
 
 class HubAwayError(BoxSetupError):
     """The hub does not answer, or not as a hub of this version would: try again later."""
+
+
+class NotNowError(Exception):
+    """What a person asked does not fit what stands: look at the page again."""

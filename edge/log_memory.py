@@ -8,7 +8,7 @@ from typing import Self
 from edge.pages.box_view import LogLine
 
 LINES_MAX = 500
-_TEXT_MAX = 500
+_TEXT_MAX = 1000
 
 
 class LogMemory(logging.Handler):

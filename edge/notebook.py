@@ -9,8 +9,7 @@ import msgspec
 from drivers.entities import DeviceId
 from drivers.errors import SetupError
 from edge.errors import BoxSetupError
-from provisioning import errors
-from provisioning.durable_file import read_private, write_private
+from edge.private_file import PrivateFile
 
 
 class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,8 +25,9 @@ class Notebook:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._notes = _read(path) if path.exists() else {}
+        self._file = PrivateFile(path)
+        self._notes = _read(self._file)
+        self._is_written = True
         self._turn = asyncio.Lock()
 
     def password(self, device: DeviceId) -> str | None:
@@ -62,24 +62,33 @@ class Notebook:
 
     async def _change(self, device: DeviceId, change: Callable[[_Note], _Note]) -> None:
         async with self._turn:
-            notes = {**self._notes, device: change(self._note(device))}
-            if notes[device] == _Note():
-                del notes[device]
+            before, note = self._notes, self._note(device)
+            changed = change(note)
             # Compared as bytes: the order in which wishes were made is part of them.
-            content = msgspec.json.encode(notes)
-            if content == msgspec.json.encode(self._notes):
+            is_news = msgspec.json.encode(changed) != msgspec.json.encode(note)
+            if self._is_written and not is_news:
                 return
+            notes = {**before, device: changed}
+            if changed == _Note():
+                del notes[device]
+            # Before the disk has it: who is cancelled meanwhile has asked for it all the same.
+            self._notes, self._is_written = notes, False
             try:
-                await asyncio.to_thread(write_private, self._path, content)
-            except errors.SetupError as error:
-                raise SetupError(str(error)) from error
-            self._notes = notes
+                await self._file.write(msgspec.json.encode(notes))
+            except SetupError:
+                self._notes = before
+                raise
+            self._is_written = True
 
 
-def _read(path: Path) -> dict[str, _Note]:
+def _read(file: PrivateFile) -> dict[str, _Note]:
+    content = file.read()
+    if content is None:
+        return {}
     try:
-        return msgspec.json.decode(read_private(path), type=dict[str, _Note])
+        return msgspec.json.decode(content, type=dict[str, _Note])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BoxSetupError(
-            f"{path}: {error}; restore it, or move it away and enter the devices' passwords again"
+            f"{file.path}: {error}; restore it, or move it away and enter the devices' passwords"
+            " again"
         ) from error

@@ -6,7 +6,7 @@ from collections.abc import Collection
 GONE = "[redacted]"
 WORD_CHARS_MIN = 2
 """A shorter one would be found in every sentence."""
-_IN_URL = re.compile(r"(?<=://)[^/\s@\"']+(?=@)")
+_IN_URL = re.compile(r"(?<=://)[^/\s\"']+(?=@)")
 # Card, telephone and identity numbers, keys and digests: digits or hexadecimal, standing alone.
 _NUMBER = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8,}[Xx]?(?![0-9A-Za-z])")
 
@@ -23,7 +23,7 @@ class Redaction:
         self._words = sorted(
             (word for word in known if len(word) >= WORD_CHARS_MIN), key=len, reverse=True
         )
-        self._kept = "\n".join(kept).lower()
+        self._kept = {number.lower() for text in kept for number in _NUMBER.findall(text)}
 
     def redacted(self, value: object) -> object:
         """Return a value as JSON has it, made again without them; numbers and moments stay."""

@@ -200,7 +200,8 @@ def read_school(
 ) -> SchoolDetail | None:
     """Return one school with its devices and the newest value of each point, None if unknown.
 
-    Points are found among the newest :data:`READINGS_MAX` readings.
+    Points are found among the newest :data:`READINGS_MAX` readings. A point whose values are words
+    has a reading only for each time that it gave none; it is left out once a word came after it.
     """
     found = [
         now for now in read_district(connection, midnight_ms, now_ms) if now.school.school == school
@@ -214,11 +215,17 @@ def read_school(
     )
     # SQLite takes the bare columns from the row that holds max(at_ms).
     readings = connection.execute(
-        """SELECT device, point, value, unit, quality, source, reason, max(at_ms) AS at_ms
-             FROM (SELECT * FROM reading WHERE school = ? AND at_ms <= ?
-                    ORDER BY at_ms DESC LIMIT ?)
-            GROUP BY device, point ORDER BY device, point""",
-        (school, now_ms + CLOCK_SLACK_MS, READINGS_MAX),
+        """SELECT * FROM (
+                SELECT device, point, value, unit, quality, source, reason, max(at_ms) AS at_ms
+                  FROM (SELECT * FROM reading WHERE school = ? AND at_ms <= ?
+                         ORDER BY at_ms DESC LIMIT ?)
+                 GROUP BY device, point) AS newest
+            WHERE NOT EXISTS (SELECT 1 FROM device_state AS word
+                               WHERE word.school = ? AND word.deleted = 0
+                                 AND word.device = newest.device AND word.point = newest.point
+                                 AND word.observed_ms >= newest.at_ms)
+            ORDER BY device, point""",
+        (school, now_ms + CLOCK_SLACK_MS, READINGS_MAX, school),
     )
     return SchoolDetail(
         now=found[0],

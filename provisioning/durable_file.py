@@ -59,23 +59,23 @@ def remove_durably(path: Path) -> None:
     _sync_folder(path.parent)
 
 
-def read_private(path: Path) -> bytes:
+def read_private(path: Path, bytes_max: int = FILE_BYTES_MAX) -> bytes:
     """Return the bytes of ``path``.
 
-    Raises IdentityDamagedError when it is missing, over 64 KiB, or open to other users.
+    Raises IdentityDamagedError when it is missing, over ``bytes_max``, or open to other users.
     """
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = file.read(FILE_BYTES_MAX + 1)
+            content = file.read(bytes_max + 1)
     except OSError as error:
         raise IdentityDamagedError(
             f"{path}: cannot be read ({error.strerror}); restore the folder from its backup"
         ) from error
     if mode & OTHERS:
         raise IdentityDamagedError(f"{path}: is open to other users; run chmod 600 {path}")
-    if len(content) > FILE_BYTES_MAX:
-        raise IdentityDamagedError(f"{path}: is larger than any identity file; restore it")
+    if len(content) > bytes_max:
+        raise IdentityDamagedError(f"{path}: is larger than any such file; restore it")
     return content
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from drivers.codecs.card_numbers import canonical_card, card_of_hex
+from drivers.codecs.card_numbers import PRINTED_DIGITS, canonical_card, card_of_hex
 from drivers.errors import ProtocolError
 
 RECORDS_MAX = 10_000
@@ -217,9 +217,11 @@ def write_commands(commands: Sequence[tuple[int, str]]) -> str:
 def put_user(number: str, card: str) -> str:
     """Return the command that lets a terminal know a card; ``number`` stands for the person.
 
-    The name is left empty: what a terminal shows and sends in clear is no name.
+    ``card`` is a canonical number. The name is left empty: what a terminal shows and sends in
+    clear is no name.
     """
-    digits = card if card.isdecimal() else str(int(card, 16))
+    # A long number is hexadecimal, also where it happens to have no letter.
+    digits = str(int(card, 16)) if len(card) > PRINTED_DIGITS else card
     return (
         f"DATA UPDATE USERINFO PIN={number}\tName=\tPri=0\tPasswd=\tCard={digits}"
         "\tGrp=1\tTZ=0000000000000000"
@@ -311,7 +313,7 @@ def _rtlog_line(line: str) -> Punch | None:
 
 def _lines(text: str) -> Iterator[str]:
     lines = text.split("\n", RECORDS_MAX)
-    if len(lines) > RECORDS_MAX:
+    if len(lines) > RECORDS_MAX and lines[-1].strip("\r\0 "):
         raise ProtocolError(f"more than {RECORDS_MAX} records in one push; refused")
     for line in lines:
         tidied = line[:LINE_CHARS_MAX].strip("\r\0 ")

@@ -20,6 +20,7 @@ is 213,02000); Priority 1 Design WIE232-A; what Wiegand 26 leaves out no convers
 import re
 
 NUMBER_BITS = 32
+PRINTED_DIGITS = 10
 WIEGAND_26_MASK = 0xFFFFFF
 DIGITS_MAX = 20
 _MASK = (1 << NUMBER_BITS) - 1
@@ -27,6 +28,7 @@ _LONG_BITS_MAX = 64
 _PAIR = re.compile(r"([0-9]{1,3})[ ,]{1,2}([0-9]{5})\Z")
 _HEX = re.compile(r"[0-9A-F]+\Z")
 _DECIMAL = re.compile(r"[0-9]+\Z")
+_CANONICAL = re.compile(r"(?:[0-9]{10}|[0-9A-F]{14}|[0-9A-F]{16})\Z")
 _SEPARATORS = str.maketrans("", "", " :-\t")
 _HEX_DIGITS = frozenset({6, 8, 10, 14, 16})
 _PAIR_DIGITS = 8
@@ -49,6 +51,11 @@ def write_number(number: int) -> str:
     if number <= _MASK:
         return f"{number:010}"
     return f"{number:014X}" if number >> _LONG_HEX_BITS == 0 else f"{number:016X}"
+
+
+def is_number(card: str) -> bool:
+    """Tell whether a canonical form is a number: ten decimal digits, or hexadecimal above that."""
+    return _CANONICAL.match(card) is not None
 
 
 def readings(text: str) -> tuple[int, ...]:

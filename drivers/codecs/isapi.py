@@ -231,7 +231,10 @@ def _read_alert(text: bytes) -> _Alert | None:
     controller = None
     if inner is not None:
         texts = {element.local: element.text.strip() for element in inner.walk()}
-        controller = msgspec.convert(texts, type=_Controller)
+        try:
+            controller = msgspec.convert(texts, type=_Controller)
+        except msgspec.ValidationError:
+            return None
     return _Alert(
         date_time=root.first_text("dateTime"),
         mac_address=root.first_text("macAddress"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Never
@@ -17,6 +18,8 @@ from drivers.terminals.reports import CLOCK_POINT, Reports
 from drivers.terminals.roster_sync import RosterSync
 from drivers.terminals.tap_keys import TapKeys
 from drivers.terminals.tap_times import KEPT_DAYS, TerminalClock
+
+_log = logging.getLogger(__name__)
 
 DELAY_S = 5
 """How often a terminal is to ask for commands."""
@@ -71,6 +74,7 @@ class AdmsTerminal:
         self._heard_s: float | None = None
         self._info = adms.Info()
         self._were_missing = 0
+        self._tells_nonsense = False
 
     async def answer(self, push: Push) -> str:
         """Return what a push is answered.
@@ -78,8 +82,8 @@ class AdmsTerminal:
         Raises RefusedError for one that is not the terminal's, ProtocolError for one that cannot be
         read, UnreachableError or SetupError when it cannot be kept: the terminal sends it again.
         """
+        self.check(push)
         now_s = asyncio.get_running_loop().time()
-        self._check(push, now_s)
         self._note_heard(push, now_s)
         text = "OK"
         match push.endpoint:
@@ -145,7 +149,9 @@ class AdmsTerminal:
                     " the server address it is set to",
                 )
 
-    def _check(self, push: Push, now_s: float) -> None:
+    def check(self, push: Push) -> None:
+        """Raise RefusedError for a push that is not the terminal's; its body is not looked at."""
+        now_s = asyncio.get_running_loop().time()
         key = push.parameter("pushcommkey")
         begins = push.endpoint == "cdata" and bool(push.parameter("options"))
         named = self._key is not None and hmac.compare_digest(key.encode(), self._key.encode())
@@ -189,6 +195,9 @@ class AdmsTerminal:
         if table in {"ATTLOG", "RTLOG"}:
             found = adms.read_attlog(text) if table == "ATTLOG" else adms.read_rtlog(text)
             await self._deliver(found.punches)
+            if found.refused and not self._tells_nonsense:
+                self._tells_nonsense = True
+                _log.warning("%s sends lines that are no records; they are lost", self.serial)
             stamp = push.parameter("Stamp")
             if stamp.isascii() and stamp.isalnum() and len(stamp) <= STAMP_CHARS_MAX:
                 self._stamp = stamp

@@ -79,6 +79,8 @@ class IsapiTerminal:
         self._reports.presence(online=True, reason=f"{self.mac} calls from {address}")
         if isinstance(event, isapi.AccessEvent):
             await self._deliver([event])
+            if self._last is None:  # what it does not push from now on is fetched
+                await self._note_fetched([event])
 
     async def order(self, command: str, argument: str) -> CommandResult:
         """Carry out a command; raises SetupError for one that terminals do not take."""
@@ -157,13 +159,15 @@ class IsapiTerminal:
     async def _fetch(self, client: IsapiClient) -> None:
         """Ask for events since the last one, by the terminal's clock."""
         now = self._local(self._now_ms()) + timedelta(seconds=self._offset_s)
-        if self._last is None:
+        if self._last is None or self._last > now:  # its clock was set back
             self._last = now  # what happened before it was adopted is not the box's
             await self._remember()
         since, position = self._last - OVERLAP, 0
+        until = now + timedelta(seconds=CLOCK_OFF_S)  # later ones were told by a clock since set
+        fetched: list[isapi.AccessEvent] = []
         search_id = self._keys.name("search", now.isoformat())
         for _ in range(PAGES_MAX):
-            asked = isapi.search(search_id, position, since, now + timedelta(days=1))
+            asked = isapi.search(search_id, position, since, until)
             try:
                 page = isapi.read_page(await client.ask("POST", _SEARCH, asked))
             except ProtocolError as error:
@@ -173,9 +177,11 @@ class IsapiTerminal:
                 return
             self._can_search = True
             await self._deliver(page.events)
+            fetched += page.events
             position += page.size
             if page.is_last:
-                return
+                break
+        await self._note_fetched(fetched)
 
     async def _deliver(self, events: Sequence[isapi.AccessEvent]) -> None:
         if not events:
@@ -198,6 +204,11 @@ class IsapiTerminal:
         ]
         if reads:
             await self._office.deliver(reads)
+
+    async def _note_fetched(self, events: Sequence[isapi.AccessEvent]) -> None:
+        """Go on after these next time. A push tells nothing of what was missed before it."""
+        if not events:
+            return
         newest = max(self._aware(event.at) for event in events)
         ends = self._local(self._now_ms()) + timedelta(seconds=self._offset_s)
         if self._last is None or self._last < newest <= ends + OVERLAP:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from drivers.codecs.adms import delete_user, put_user
+from drivers.codecs.card_numbers import is_number
 from drivers.terminals.orders import Orders
 
 USERS_MAX = 5_000
@@ -65,7 +66,8 @@ class RosterSync:
     def _wanted(self) -> Mapping[str, str]:
         if not self.is_wanted:
             return {}
-        people = self._people()
+        # A card that is no number fits no terminal.
+        people = {number: card for number, card in self._people().items() if is_number(card)}
         return dict(sorted(people.items())[:USERS_MAX])
 
     def _note(

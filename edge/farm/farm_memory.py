@@ -1,7 +1,5 @@
 """The clocks that the farm goes by, and what it remembers of its outputs through a restart."""
 
-import asyncio
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -9,11 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from drivers.errors import SetupError
 from edge.errors import BoxSetupError
 from edge.farm.engine import Kept
-from provisioning import errors
-from provisioning.durable_file import read_private, write_private
+from edge.private_file import PrivateFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +40,8 @@ class FarmMemory:
     """One 0600 file, replaced whole and durably."""
 
     def __init__(self, path: Path, clock: FarmClock) -> None:
-        self._path = path
+        self._file = PrivateFile(path)
         self._clock = clock
-        self._turn = threading.Lock()
-        self._asked = self._written = 0
 
     async def keep(self, kept: Kept) -> None:
         """Write it down; raises SetupError when the disk refuses."""
@@ -57,34 +51,24 @@ class FarmMemory:
             boot_ms=self._clock.boot_ms(),
             kept=kept,
         )
-        self._asked += 1
-        try:
-            await asyncio.to_thread(self._write, self._asked, msgspec.json.encode(content))
-        except errors.SetupError as error:
-            raise SetupError(str(error)) from error
+        await self._file.write(msgspec.json.encode(content))
 
     def read(self) -> tuple[Kept, float] | None:
         """Return what was kept last, and how many seconds ago by the surest clock; None at first.
 
         Raises BoxSetupError for a file that is not ours.
         """
-        if not self._path.exists():
+        content = self._file.read()
+        if content is None:
             return None
         try:
-            kept = msgspec.json.decode(read_private(self._path), type=_KeptFarm)
+            kept = msgspec.json.decode(content, type=_KeptFarm)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BoxSetupError(
-                f"{self._path}: {error}; restore it, or move it away: today's watering is then"
+                f"{self._file.path}: {error}; restore it, or move it away: today's watering is then"
                 " counted from nothing"
             ) from error
         passed_ms = self._clock.now_ms() - kept.at_ms
         if kept.boot == self._clock.boot:
             passed_ms = self._clock.boot_ms() - kept.boot_ms
         return kept.kept, max(0, passed_ms) / 1_000
-
-    def _write(self, number: int, content: bytes) -> None:
-        """Write unless something newer is written: a thread outlives who was waiting for it."""
-        with self._turn:
-            if number > self._written:
-                write_private(self._path, content)
-                self._written = number

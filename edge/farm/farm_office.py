@@ -8,6 +8,7 @@ from pathlib import Path
 from drivers.errors import SetupError
 from edge.devices.fleet import Fleet
 from edge.farm.experiment import Experiment, experiment_row
+from edge.farm.farm_rows import PLOTS_MAX, RULES_MAX
 from edge.farm.keeper import FarmKeeper, Record
 from edge.farm.photos import PhotoError, PhotoShelf
 from edge.farm.rule import Output, Rule, RuleError, check_rule, write_rule
@@ -62,6 +63,8 @@ class FarmOffice:
         unknown = [device for device in devices if device not in self.fleet.devices]
         if unknown:
             raise SetupError(f"{unknown[0]} is not adopted; the set-up page lists what is")
+        if plot is None and len(self.keeper.plots) >= PLOTS_MAX:
+            raise SetupError(f"{PLOTS_MAX} plots are entered already; remove one first")
         made = plot or self._name("plot")
         row: Row = {
             "plot": made,
@@ -86,6 +89,8 @@ class FarmOffice:
     async def enter_rule(self, name: str | None, plot: str, rule: Rule, who: str) -> str:
         """Enter a rule, a new one without ``name``; it drives from now on."""
         self.check(rule)
+        if name is None and len(self.keeper.rules) >= RULES_MAX:
+            raise SetupError(f"{RULES_MAX} rules are entered already; remove one first")
         made = name or self._name("rule")
         row: Row = {"rule": made, "plot": plot, "definition": write_rule(rule), "enabled": 1}
         await self._enter("farm_rule", row, "enter rule", made, who)

@@ -84,6 +84,7 @@ class FarmKeeper:
         self._watched: frozenset[tuple[str, str]] = frozenset()
         self._wake = asyncio.Event()
         self._loaded_s: float | None = None
+        self._reads = self._applied = 0
         self._kept_s = 0.0
         self._school_days: frozenset[str] = frozenset()
         self.plots: tuple[Plot, ...] = ()
@@ -126,7 +127,12 @@ class FarmKeeper:
     async def reload(self) -> None:
         """Go by what the store says of plots, rules and lessons from now on."""
         now_ms = self._clock.now_ms()
+        self._reads += 1
+        number = self._reads
         read = await asyncio.to_thread(self._read, now_ms)
+        if number < self._applied:
+            return  # one that began later is done: this one may have missed what was entered
+        self._applied = number
         self.plots, self.rules, self._school_days = read
         self._engine.set_rules(
             {each.name: each.rule for each in self.rules if each.is_enabled and each.rule}

@@ -280,7 +280,7 @@ class BoxView(Protocol):
 
     @property
     def safety(self) -> "SafetyOffice":
-        """Alarms, circuits and drills; raises :class:`edge.safety.incidents.NotNowError`."""
+        """Alarms, circuits and drills; raises :class:`edge.errors.NotNowError`."""
         ...
 
     @property
@@ -290,7 +290,7 @@ class BoxView(Protocol):
 
     @property
     def sports(self) -> "SportsOffice":
-        """Lessons with bands, fitness results; :class:`edge.safety.incidents.NotNowError`."""
+        """Lessons with bands, fitness results; :class:`edge.errors.NotNowError`."""
         ...
 
     @property

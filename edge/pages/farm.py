@@ -22,6 +22,7 @@ from edge.pages.farm_desk import FarmDesk, Refusal
 from edge.pages.farm_words import condition_of, days_of, sentence_of, window_of
 from edge.pages.forms import read_form
 from edge.pages.language import Language
+from provisioning.posted_form import read_posted
 
 ACTIONS_SHOWN = 40
 OVERRIDE_MINUTES = 5
@@ -70,7 +71,7 @@ class FarmPage:
 
     async def _enter_or_try(self, request: web.Request) -> web.StreamResponse:
         """Enter a rule, or show what it would have done; nothing is written then."""
-        posted = await request.post()
+        posted = await read_posted(request)
         if posted.get("act") == "try":
             return await self._try(request)
         return await self._desk.acting(self._enter_rule, self._edit)(request)

@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from edge.pages.actions import ActionError
+from provisioning.posted_form import read_posted
 
 FIELDS_MAX = 16
 T = TypeVar("T")
@@ -23,7 +24,7 @@ async def read_form(
 
     Raises ActionError for what does not fit.
     """
-    posted = await request.post()
+    posted = await read_posted(request)
     if len(posted) > fields_max:
         raise ActionError(413, "invalid", f"more than {fields_max} fields")
     fields: dict[str, object] = {key: value for key, value in posted.items() if value != ""}

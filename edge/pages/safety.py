@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from drivers.errors import SetupError
+from edge.errors import NotNowError
 from edge.pages import safety_forms as forms
 from edge.pages.access import SetupSessions, address_of, session_token
 from edge.pages.actions import COMMAND_S_MAX, ActionError, bounded, explain
@@ -17,7 +18,7 @@ from edge.pages.queries import Room, read_rooms
 from edge.pages.rendering import Renderer
 from edge.pages.safety_words import safety_words
 from edge.safety.circuits import CircuitKind, Effect
-from edge.safety.incidents import DRILL, MARKED, Incident, NotNowError
+from edge.safety.incidents import DRILL, MARKED, Incident
 from edge.safety.safety_rows import read_past
 
 Act = Callable[[web.Request, str], Awaitable[None]]

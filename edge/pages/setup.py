@@ -29,6 +29,7 @@ from edge.pages.rendering import Renderer
 from edge.pages.repair_words import wrong_and_remedy
 from edge.repairs import Repair
 from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
+from provisioning.posted_form import read_posted
 
 LOG_LINES_SHOWN = 200
 DIAGNOSTICS_S_MAX = 60
@@ -94,7 +95,7 @@ class SetupPage:
         return await self._page(request, self._said(request, said) if said in SAID else None)
 
     async def open_session(self, request: web.Request) -> web.Response:
-        code = str((await request.post()).get("code", ""))
+        code = str((await read_posted(request)).get("code", ""))
         _ = self._renderer.language(request).translations.gettext
         try:
             token = self._sessions.open(code, address_of(request))
@@ -108,7 +109,7 @@ class SetupPage:
             response = await self._page(request, Message(state=Light.BAD, text=text), status=429)
             response.headers["Retry-After"] = str(error.retry_s)
             return response
-        asked = str((await request.post()).get("next", ""))
+        asked = str((await read_posted(request)).get("next", ""))
         answer = web.HTTPSeeOther(asked if asked in PAGES_WITH_CODE else "/")
         self._sessions.give_cookie(answer, token)
         raise answer

@@ -1,6 +1,7 @@
 """The PE teacher's page: a lesson with bands as it goes on, and fitness results."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from aiohttp import web
 from aiohttp.web_request import FileField
 
 from edge.attendance.register import day_of, span_of
+from edge.errors import NotNowError
 from edge.pages.access import SetupSessions, session_token
 from edge.pages.actions import ActionError, Identity, Name, Word, explain
 from edge.pages.box_view import BoxView
@@ -18,7 +20,6 @@ from edge.pages.card_queries import read_groups
 from edge.pages.forms import read_form
 from edge.pages.rendering import Renderer
 from edge.pages.sports_words import station_words, unit_words
-from edge.safety.incidents import NotNowError
 from edge.sports.exercise import Exercise
 from edge.sports.fitness import STATIONS, Attempt, ResultError, best_of
 from edge.sports.load import (
@@ -37,8 +38,10 @@ from edge.sports.sports_rows import (
     read_sessions,
     read_worn,
 )
+from provisioning.posted_form import read_posted
 
 BAND_FIELD = "band_"
+_PERSON = re.compile(r"[0-9]{1,9}\Z")
 REFUSED_SHOWN = 10
 Act = Callable[[web.Request], Awaitable[str]]
 """Does what a form asks; returns what is to be said of it, empty for nothing."""
@@ -93,7 +96,7 @@ class SportsPage:
         return await self._page(request, None)
 
     async def _begin(self, request: web.Request) -> str:
-        posted = await request.post()
+        posted = await read_posted(request)
         if len(posted) > PUPILS_MAX + 8:
             raise ActionError(413, "invalid", f"more than {PUPILS_MAX} pupils")
         worn: dict[str, int] = {}
@@ -103,7 +106,7 @@ class SportsPage:
             if not key.startswith(BAND_FIELD):
                 if value != "":
                     fields[key] = value
-            elif isinstance(value, str) and value.strip() and person.isdecimal():
+            elif isinstance(value, str) and value.strip() and _PERSON.match(person):
                 band = value.strip()[:32]
                 if band in worn:
                     raise ActionError(400, "invalid", f"band {band} is given twice")
@@ -121,7 +124,7 @@ class SportsPage:
         return ""
 
     async def _take_list(self, request: web.Request) -> str:
-        posted = await request.post()
+        posted = await read_posted(request)
         listed, file = posted.get("list", ""), posted.get("file", "")
         if isinstance(file, FileField) and file.filename:
             content = await asyncio.to_thread(file.file.read)

@@ -1,6 +1,7 @@
 """What boards are to be told later; survives a restart in a file of the box's folder."""
 
 import asyncio
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +10,7 @@ import msgspec
 
 from drivers.errors import SetupError
 from edge.errors import BoxSetupError
-from provisioning import errors
-from provisioning.durable_file import read_private, write_private
+from edge.private_file import PrivateFile
 
 DAILIES_MAX = 32
 PATTERNS_MAX = 64
@@ -56,37 +56,51 @@ class PlanFile:
     """One 0600 file, replaced whole and durably; what changes it raises SetupError."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = PrivateFile(path)
         self._turn = asyncio.Lock()
-        self.plan = _read(path) if path.exists() else Plan()
+        self.plan = _read(self._file)
 
     async def relock(self, device: str, at_ms: int | None) -> None:
         """Lock a device again at ``at_ms``, or no more when None."""
-        kept = tuple(entry for entry in self.plan.relocks if entry.device != device)
         added = () if at_ms is None else (Relock(device=device, at_ms=at_ms),)
-        await self._keep(msgspec.structs.replace(self.plan, relocks=kept + added))
+
+        def change(plan: Plan) -> Plan:
+            kept = tuple(entry for entry in plan.relocks if entry.device != device)
+            return msgspec.structs.replace(plan, relocks=kept + added)
+
+        await self._change(change)
 
     async def daily(self, name: str, entry: Daily | None) -> None:
         """Put a daily order in the place of the one of this name, or take it away."""
-        kept = tuple(daily for daily in self.plan.dailies if daily.name != name)
-        dailies = kept if entry is None else (*kept, entry)
-        if len(dailies) > DAILIES_MAX:
-            raise SetupError(f"more than {DAILIES_MAX} daily orders; remove one first")
-        await self._keep(msgspec.structs.replace(self.plan, dailies=dailies))
 
-    async def _keep(self, plan: Plan) -> None:
+        def change(plan: Plan) -> Plan:
+            kept = tuple(daily for daily in plan.dailies if daily.name != name)
+            dailies = kept if entry is None else (*kept, entry)
+            if len(dailies) > DAILIES_MAX:
+                raise SetupError(f"more than {DAILIES_MAX} daily orders; remove one first")
+            return msgspec.structs.replace(plan, dailies=dailies)
+
+        await self._change(change)
+
+    async def _change(self, change: Callable[[Plan], Plan]) -> None:
         async with self._turn:
+            before = self.plan
+            # Before the disk has it: who is cancelled meanwhile has asked for it all the same.
+            self.plan = change(before)
             try:
-                await asyncio.to_thread(write_private, self._path, msgspec.json.encode(plan))
-            except errors.SetupError as error:
-                raise SetupError(str(error)) from error
-            self.plan = plan
+                await self._file.write(msgspec.json.encode(self.plan))
+            except SetupError:
+                self.plan = before
+                raise
 
 
-def _read(path: Path) -> Plan:
+def _read(file: PrivateFile) -> Plan:
+    content = file.read()
+    if content is None:
+        return Plan()
     try:
-        return msgspec.json.decode(read_private(path), type=Plan)
+        return msgspec.json.decode(content, type=Plan)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BoxSetupError(
-            f"{path}: {error}; restore it, or move it away and enter the boards' times again"
+            f"{file.path}: {error}; restore it, or move it away and enter the boards' times again"
         ) from error

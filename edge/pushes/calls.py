@@ -5,7 +5,9 @@ Nothing is read of a stranger beyond what names it, and nothing is written.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from ipaddress import ip_address
@@ -28,6 +30,7 @@ BODY_S_MAX = 20.0
 EVENT_BYTES_MAX = 64 * 1024
 """An ISAPI event stands before its picture: more is not read of anybody."""
 UNDER_WAY_MAX = 16
+UNDER_WAY_PER_ADDRESS = 4
 PARAMETERS_MAX = 32
 TOLD_MAX = 64
 ADMS_PROFILE = "zkteco-adms"
@@ -53,7 +56,7 @@ class Calls:
         self._allowances = Allowances()
         self._strangers = Strangers()
         self._told: set[str] = set()
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -78,13 +81,14 @@ class Calls:
             )
             # A refusal is no acknowledgement: it keeps its records until it is adopted.
             raise RefusedError(f"{serial} waits to be adopted")
-        body = None if request.method == "GET" else await _read(request, BODY_BYTES_MAX)
         push = Push(
             endpoint=request.match_info["endpoint"].removesuffix(".aspx"),
             address=address,
             query=dict(list(request.query.items())[:PARAMETERS_MAX]),
-            body=body,
         )
+        if request.method != "GET":
+            terminal.check(push)  # nothing is read of who is not the terminal
+            push = replace(push, body=await _read(request, BODY_BYTES_MAX))
         return await terminal.answer(push)
 
     async def _answer_isapi(self, request: web.Request, address: str) -> str:
@@ -113,7 +117,7 @@ class Calls:
         refusal = self._refusal(request, address)
         if refusal is not None:
             return self._answer(*refusal)
-        self._under_way += 1
+        self._under_way[address] += 1
         try:
             return self._answer(await answer(request, address))
         except tuple(kind for kind, _, _ in _STATUS) as error:
@@ -121,7 +125,7 @@ class Calls:
             status, text = next((s, t) for kind, s, t in _STATUS if isinstance(error, kind))
             return self._answer(text, status)
         finally:
-            self._under_way -= 1
+            self._under_way -= Counter((address,))  # forgets who has none left
 
     def _refusal(self, request: web.Request, address: str) -> tuple[str, int] | None:
         """Return what is answered to who is not listened to at all."""
@@ -129,7 +133,8 @@ class Calls:
             return "terminals of the school's network only", 403
         if not self._allowances.take(address, asyncio.get_running_loop().time()):
             return "slow down", 429
-        if self._under_way >= UNDER_WAY_MAX:
+        of_address = self._under_way[address]
+        if self._under_way.total() >= UNDER_WAY_MAX or of_address >= UNDER_WAY_PER_ADDRESS:
             return "come again", 503
         if (request.content_length or 0) > BODY_BYTES_MAX:
             return "too much at once", 413
@@ -186,14 +191,17 @@ async def _read(request: web.Request, size_max: int) -> bytes:
 
 
 async def _read_begin(request: web.Request, size: int) -> bytes:
-    """Return at most the first ``size`` bytes of a body."""
+    """Return at most the first ``size`` bytes of a body; ProtocolError when it breaks off."""
     body = bytearray()
-    async with asyncio.timeout(BODY_S_MAX):
-        while len(body) < size:
-            chunk = await request.content.read(size - len(body))
-            if not chunk:
-                break
-            body += chunk
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            while len(body) < size:
+                chunk = await request.content.read(size - len(body))
+                if not chunk:
+                    break
+                body += chunk
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise ProtocolError("a body broke off, or is not what its header says") from error
     return bytes(body)
 
 

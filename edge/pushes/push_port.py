@@ -12,20 +12,43 @@ from collections.abc import Callable
 from typing import Never
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from edge.config import BoxConfig
 from edge.devices.terminals import Terminals
 from edge.pushes.calls import BODY_BYTES_MAX, Calls
 
 _log = logging.getLogger(__name__)
+_http_log = logging.getLogger("edge.pushes.http")
 
 CONNECTIONS_MAX = 128
 CONNECTIONS_PER_ADDRESS = 8
 KEEP_ALIVE_S = 20.0
 LINGER_S = 0.5
 """How long a body that nobody reads may go on coming."""
+NO_HTTP_TOLD_MAX = 16
 _LOOK_S = 0.5
 _AGAIN_S = 10.0
+
+
+class BriefLog(logging.Filter):
+    """Tells of what is no HTTP without quoting it, and a few times only.
+
+    It comes before any other limit, and a communication key may stand in it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = NO_HTTP_TOLD_MAX
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError | web.RequestPayloadError):
+            return True
+        self._left -= 1
+        record.msg = f"{record.msg}: it is no HTTP ({type(error).__name__})"
+        record.exc_info = None
+        return self._left >= 0
 
 
 class _Refusal(asyncio.Protocol):
@@ -72,11 +95,14 @@ class PushPort:
         runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_http_log,
             shutdown_timeout=2.0,
             keepalive_timeout=KEEP_ALIVE_S,
             lingering_time=LINGER_S,
         )
         await runner.setup()
+        brief = BriefLog()
+        _http_log.addFilter(brief)
         servers: list[asyncio.Server] = []
         try:
             servers += [await self._listen(runner, address) for address in self._addresses]
@@ -98,6 +124,7 @@ class PushPort:
             for server in servers:
                 server.close()
             await runner.cleanup()
+            _http_log.removeFilter(brief)
 
     def _is_wanted(self) -> bool:
         return self._terminals.wants_calls and self._is_clock_known()

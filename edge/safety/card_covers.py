@@ -48,21 +48,24 @@ class CardCovers:
         covered = incident.first(Step.CARDS_COVERED)
         if covered is None:
             return
-        message = find_message(self._connect, self._school, covered.detail, self._now_ms())
-        if message is not None:
-            try:
+        try:
+            message = find_message(self._connect, self._school, covered.detail, self._now_ms())
+            if message is not None:
                 await self._cards.messages.withdraw(message, who or WHO)
-            except sqlite3.Error as error:
-                _log.warning("%s still covers the cards: %s", message.message, error)
+        except sqlite3.Error as error:
+            _log.warning("%s still covers the cards: %s", covered.detail, error)
 
     async def drill_row(self, drill: Incident, who: str, now_ms: int) -> Row:
         """Return what a drill that ends now came to."""
         covered = drill.first(Step.CARDS_COVERED)
         painted, slowest_ms = 0, None
         if covered is not None:
-            painted, slowest_ms = await asyncio.to_thread(
-                self._read_painted, covered.detail, drill.at_ms
-            )
+            try:
+                painted, slowest_ms = await asyncio.to_thread(
+                    self._read_painted, covered.detail, drill.at_ms
+                )
+            except sqlite3.Error as error:
+                _log.warning("how many cards confirmed %s is not known: %s", drill.place, error)
         return {
             "at_ms": drill.at_ms,
             "alarm": drill.place,

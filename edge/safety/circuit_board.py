@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
 from drivers.entities import DeviceEvent, DeviceId, Measurement, Presence, Quality
+from edge.errors import NotNowError
 from edge.safety.circuits import Circuit, CircuitState, CircuitWatch
-from edge.safety.incidents import NotNowError
 from edge.safety.safety_rows import Tested
 from sync.logs.oplog import Row
 

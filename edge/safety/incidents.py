@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from edge.errors import NotNowError
 from edge.safety.circuits import Effect
 from sync.logs.oplog import Row
 
@@ -39,10 +40,6 @@ class Step(StrEnum):
 
 MARKED = (Step.LEFT, Step.ASSEMBLED, Step.COUNTED, Step.NOTE)
 """Steps that people mark."""
-
-
-class NotNowError(Exception):
-    """What was asked does not fit what stands; the message says fact and remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

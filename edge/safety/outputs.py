@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from drivers.entities import DeviceId, Outcome
@@ -53,15 +53,29 @@ class Outputs:
         output = self._outputs.get(circuit.circuit)
         return output is not None and output.is_on
 
-    async def settle(self, circuits: Collection[Circuit], wanted: Collection[str]) -> None:
-        """Make each circuit of ``wanted`` sound and every other one silent."""
-        async with asyncio.TaskGroup() as tasks:
-            for circuit in circuits:
+    def note_lost(self, circuits: Iterable[Circuit]) -> None:
+        """Take that the outputs' device is away: it makes them safe, and is told anew when back."""
+        for circuit in circuits:
+            self._of(circuit).is_on = False
+
+    def forget(self, name: str) -> None:
+        """Know no more of an output: what is still on is not held, and is made safe."""
+        self._outputs.pop(name, None)
+
+    def settle(
+        self, circuits: Iterable[Circuit], wanted: Collection[str], tasks: asyncio.TaskGroup
+    ) -> None:
+        """Begin to make each circuit of ``wanted`` sound and every other one silent.
+
+        One that is being told already is left for the next time.
+        """
+        for circuit in circuits:
+            if not self._of(circuit).turn.locked():
                 tasks.create_task(self.settle_one(circuit, is_wanted=circuit.circuit in wanted))
 
     async def settle_one(self, circuit: Circuit, *, is_wanted: bool) -> None:
         """Make one output sound or be silent; what fails is tried again after a while."""
-        output = self._outputs.setdefault(circuit.circuit, _Output())
+        output = self._of(circuit)
         async with output.turn:
             now = asyncio.get_running_loop().time()
             if output.is_on is is_wanted:
@@ -81,6 +95,9 @@ class Outputs:
                     self._hold(circuit, output, now)
             if not failure or is_news:
                 await self._told(circuit, is_wanted, failure)
+
+    def _of(self, circuit: Circuit) -> _Output:
+        return self._outputs.setdefault(circuit.circuit, _Output())
 
     def _hold(self, circuit: Circuit, output: _Output, now: float) -> None:
         output.renewed_at = now

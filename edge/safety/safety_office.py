@@ -6,18 +6,20 @@ seconds at most.
 
 import asyncio
 import logging
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import partial
 from typing import Never
 
-from drivers.entities import DeviceEvent, DeviceId, NowMs
+from drivers.entities import DeviceEvent, DeviceId, NowMs, Presence
 from drivers.errors import SetupError
+from edge.books import Books
 from edge.class_cards.screens import Record
 from edge.devices.fleet import Fleet
+from edge.errors import NotNowError
 from edge.pages.box_view import Change
-from edge.safety.books import Books
 from edge.safety.card_covers import CardCovers
 from edge.safety.circuit_board import TEST_MINUTES_MAX, CircuitBoard, CircuitView, Turn
 from edge.safety.circuits import Circuit, CircuitKind, CircuitState, Effect
@@ -26,7 +28,6 @@ from edge.safety.incidents import (
     DRILL_MINUTES_MAX,
     MARKED,
     Incident,
-    NotNowError,
     Rows,
     Standing,
     Step,
@@ -74,6 +75,7 @@ class SafetyOffice:
         self._standing = Standing()
         self._sounding = Sounding()
         self._late: set[str] = set()
+        self._drill_until: float | None = None
         self._handled: set[str] = set()
         self._turns: deque[Turn] = deque(maxlen=TURNS_MAX)
         self._wake = asyncio.Event()
@@ -104,6 +106,9 @@ class SafetyOffice:
         )
 
     def drill(self) -> Incident | None:
+        """Return the drill that is on; a clock that is set back makes it no longer."""
+        if self._drill_until is not None and _now() >= self._drill_until:
+            return None
         return self._standing.drill(self._now_ms())
 
     async def load(self) -> None:
@@ -114,17 +119,27 @@ class SafetyOffice:
         self._standing = Standing({each.incident: each for each in kept.standing})
         for each in kept.standing:
             self._sounding.begin(each.incident, now - max(0, now_ms - each.at_ms) / 1000)
+            if each.ends_ms is not None:
+                left_ms = min(each.ends_ms - max(now_ms, each.at_ms), DRILL_MINUTES_MAX * 60_000)
+                self._drill_until = now + left_ms / 1000
         self._changed(Change.SAFETY)
 
     def take(self, event: DeviceEvent) -> None:
         """Hear what a device reports; never blocks."""
+        if isinstance(event, Presence) and not event.online:
+            self.outputs.note_lost(
+                each
+                for each in self.board.circuits
+                if each.is_output and each.device == event.device
+            )
         self._note_turns(self.board.take(event, _now(), self._now_ms()))
 
     async def run(self) -> Never:
         """Raise, sound and cover until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._books.run())
-            tasks.create_task(self._keep_effects())
+            tasks.create_task(self._keep_outputs())
+            tasks.create_task(self._keep_covers())
             while True:
                 try:
                     async with asyncio.timeout(TICK_S):
@@ -149,6 +164,7 @@ class SafetyOffice:
         await self._silence(known)
         await self._books.write({"safety_circuit": [circuit_row(circuit)], **audit})
         self.board.put(circuit, _now())
+        self.outputs.forget(circuit.circuit)
         self._handled.discard(circuit.circuit)
         self._changed(Change.SAFETY)
 
@@ -164,6 +180,7 @@ class SafetyOffice:
         await self._silence(known)
         await self._books.write({**rows, **self._audit(who, "remove circuit", name)})
         self.board.drop(name)
+        self.outputs.forget(name)
         self._changed(Change.SAFETY)
 
     async def acknowledge(self, name: str, who: str) -> None:
@@ -215,6 +232,7 @@ class SafetyOffice:
             effects=chosen,
             is_durable=False,
         )
+        self._drill_until = _now() + minutes * 60
         await self._raise(incident, "", " ".join([str(minutes), *sorted(chosen)]), who)
 
     async def begin_test(self, names: Iterable[str], minutes: int, who: str) -> None:
@@ -260,17 +278,23 @@ class SafetyOffice:
             await self._activate(turn)
         if self._answers_due:
             self._answers_due = False
-            self._standing.answer(await asyncio.to_thread(self._read_answers))
+            try:
+                self._standing.answer(await asyncio.to_thread(self._read_answers))
+            except sqlite3.Error as error:
+                _log.warning("what the district has seen is not known yet: %s", error)
             self._changed(Change.SAFETY)
-        now_ms = self._now_ms()
         for each in list(self._standing.incidents.values()):
-            if each.ends_ms is not None and now_ms >= each.ends_ms:
+            if each.kind == DRILL and each is not self.drill():
+                # Nobody ended it: an input that still reads active is no part of it any more.
+                self._handled -= {of.circuit for of in self._standing.incidents.values()}
                 await self.close(each.incident, "")
 
     async def _take_turn(self, turn: Turn) -> None:
         name = turn.circuit.circuit
         incident = self._standing.of_circuit(name)
         if turn.state is CircuitState.ACTIVE:
+            if name not in self._handled:
+                await self._note_trial(turn.circuit)
             await self._activate(turn)
             return
         self._handled.discard(name)
@@ -291,11 +315,8 @@ class SafetyOffice:
             return
         self._handled.add(name)
         self._changed(Change.SAFETY)
-        trier = self.board.end_trial(name)
         standing = self._standing.of_circuit(name)
-        if trier is not None:
-            await self._note_tested(name, trier)
-        elif circuit.kind is CircuitKind.BELL:
+        if circuit.kind is CircuitKind.BELL:
             self._sounding.ring(name, _now())
         elif standing is None:
             incident = Incident(
@@ -311,6 +332,15 @@ class SafetyOffice:
             await self._raise(incident, circuit.device, turn.reason, "")
         elif not _is_active(standing):
             await self._note(standing.incident, Step.AGAIN)
+
+    async def _note_trial(self, circuit: Circuit) -> None:
+        """Take a turn for a test when a person tries the input; at any hour, also of a door."""
+        name = circuit.circuit
+        trier = self.board.end_trial(name)
+        if trier is not None:
+            if self.board.is_guarded(circuit, self._now_ms()):
+                self._handled.add(name)
+            await self._note_tested(name, trier)
 
     async def _raise(self, incident: Incident, device: str, detail: str, who: str) -> None:
         name = incident.incident
@@ -368,12 +398,17 @@ class SafetyOffice:
         if self.board.get(name) is not None:
             await self._books.write({"circuit_state": [self.board.state_row(name, self._now_ms())]})
 
-    async def _keep_effects(self) -> Never:
+    async def _keep_outputs(self) -> Never:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                circuits = self.board.circuits
+                wanted = self._sounding.wanted(circuits, self.incidents(), _now())
+                self.outputs.settle((each for each in circuits if each.is_output), wanted, tasks)
+                await asyncio.sleep(TICK_S)
+        raise AssertionError("outputs are kept until that is cancelled")
+
+    async def _keep_covers(self) -> Never:
         while True:
-            circuits = self.board.circuits
-            wanted = self._sounding.wanted(circuits, self.incidents(), _now())
-            outputs = [each for each in circuits if each.is_output]
-            await self.outputs.settle(outputs, wanted)
             for each in self.incidents():
                 message = await self._covers.cover(each)
                 if message is not None:

@@ -1,5 +1,6 @@
 """What the store holds of the school's safety: circuits, what stands, and what was."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,9 +49,9 @@ def read_kept(connection: sqlite3.Connection, school: int) -> Kept:
         connection,
         school,
         circuits,
-        "AND NOT EXISTS (SELECT 1 FROM alarm_step AS step WHERE step.school = alarm.school"
-        " AND step.at_ms >= alarm.at_ms - 3600000 AND step.incident = alarm.incident"
-        " AND step.step = 'closed')",
+        # By name, not by time: the clock may have been set back between alarm and all-clear.
+        "AND (school, incident) NOT IN (SELECT school, incident FROM alarm_step"
+        " WHERE step = 'closed' AND incident IS NOT NULL)",
         STANDING_MAX,
     )
     return Kept(circuits=circuits, tested=tested, standing=tuple(standing))
@@ -147,15 +148,14 @@ def _read_incidents(
     ][::-1]
     if not alarms:
         return []
-    names = {row["incident"] for row in alarms}
+    names = json.dumps(sorted({row["incident"] for row in alarms}))
     steps = [
         dict(row)
         for row in connection.execute(
-            "SELECT incident, step, at_ms, who, detail FROM alarm_step"
-            " WHERE school = ? AND at_ms >= ? ORDER BY at_ms, log, row",
-            (school, min(row["at_ms"] for row in alarms) - 3_600_000),
+            "SELECT incident, step, at_ms, who, detail FROM alarm_step WHERE school = ?"
+            " AND incident IN (SELECT value FROM json_each(?)) ORDER BY at_ms, log, row",
+            (school, names),
         )
-        if row["incident"] in names
     ]
     effects = {each.circuit: each.effects for each in circuits}
     found = assemble(alarms, steps, effects)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Never
 
 from drivers.entities import BandReading, NowMs, SportsEvent, StationResult
+from edge.books import Books
 from edge.class_cards.screens import Record
+from edge.errors import NotNowError
 from edge.pages.box_view import Change
-from edge.safety.books import Books
-from edge.safety.incidents import NotNowError
 from edge.sports.exercise import Exercise
 from edge.sports.fitness import ListedResult, ResultError, judge, read_list
 from edge.sports.sports_rows import (
@@ -109,7 +109,8 @@ class SportsOffice:
                 self._enter_waiting()
                 now_ms = self._now_ms()
                 for each in self.exercises():
-                    if now_ms - each.starts_ms >= OPEN_MS_MAX:
+                    is_over = now_ms - each.starts_ms >= OPEN_MS_MAX
+                    if is_over and each.session in self._open:  # nobody ended it meanwhile
                         await self.end(each.session)
         raise AssertionError("the sports office's tasks run until they are cancelled")
 

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from hub.lesson.timetable import Row
 from hub.pages.hub_view import HubView
+from provisioning.posted_form import read_posted
 
 FIELDS_MAX = 8
 PRINTABLE = r"\A[^\x00-\x1f\x7f]+\Z"
@@ -31,7 +32,7 @@ class AlarmPages:
     async def answer(self, request: web.Request) -> web.Response:
         """Tell the school that its alarm was seen; it stays the school's to end."""
         school = int(request.match_info["school"])
-        fields = dict(await request.post())
+        fields = dict(await read_posted(request))
         if len(fields) > FIELDS_MAX:
             raise web.HTTPRequestEntityTooLarge(FIELDS_MAX, len(fields))
         try:

@@ -24,6 +24,7 @@ from hub.pages.schedule_form import (
     text,
 )
 from hub.pages.scheduling import Scheduling
+from provisioning.posted_form import read_posted
 
 T = TypeVar("T")
 
@@ -104,7 +105,7 @@ class LessonPages:
 
     async def schedule(self, request: web.Request) -> web.Response:
         """Schedule what the form says, or give the form back with what is in the way."""
-        fields = await request.post()
+        fields = await read_posted(request)
         typed = read_form(fields)
         if "more" in fields:
             room = RECEIVERS_MAX - len(typed.receivers)
@@ -139,7 +140,7 @@ class LessonPages:
         return await self._plan_json(request, plan)
 
     async def move(self, request: web.Request) -> web.Response:
-        fields = await request.post()
+        fields = await read_posted(request)
         day, starts, ends = (text(fields.get(name, "")) for name in ("day", "starts", "ends"))
         starts_ms, ends_ms = moment_of(day, starts), moment_of(day, ends)
         if starts_ms is None or ends_ms is None:
@@ -159,7 +160,7 @@ class LessonPages:
         return await self._plan_json(request, plan)
 
     async def swap(self, request: web.Request) -> web.Response:
-        fields = await request.post()
+        fields = await read_posted(request)
         other = text(fields.get("other", ""))
         lesson = request.match_info["lesson"]
         return await self._change(

@@ -6,6 +6,7 @@ from hub.locale.sentence import Sentence
 from hub.pages.access import Sessions, safe_next
 from hub.pages.page_writer import PageWriter
 from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
+from provisioning.posted_form import read_posted
 
 
 class SessionPages:
@@ -24,7 +25,7 @@ class SessionPages:
         return await self._form(request, safe_next(request.query.get("next", "/")))
 
     async def open(self, request: web.Request) -> web.Response:
-        fields = await request.post()
+        fields = await read_posted(request)
         target = safe_next(str(fields.get("next", "/")))
         try:
             token = self._sessions.open(str(fields.get("code", "")), request.remote or "unknown")

@@ -115,6 +115,14 @@ def test_a_terminal_is_told_to_push_at_once_and_no_templates() -> None:
     )
 
 
+def test_a_full_push_is_read_and_its_last_line_feed_is_no_record() -> None:
+    assert adms.read_attlog("1\t2026-11-22 08:00:00\n" * adms.RECORDS_MAX).refused == 0
+
+
+def test_a_long_card_is_told_as_its_number_even_where_no_digit_is_a_letter() -> None:
+    assert f"Card={0x04112233445566}\t" in adms.put_user("900000017", "04112233445566")
+
+
 def test_a_user_is_put_without_a_name() -> None:
     text = adms.put_user("900000017", "0008075634")
     assert "\tName=\t" in text

@@ -290,3 +290,25 @@ def test_numbers_are_packed_as_ranges_and_nonsense_unpacks_to_nothing() -> None:
     assert unpack_numbers(pack_numbers(reversed(numbers))) == numbers
     assert unpack_numbers("x,-,3-1,²") == []
     assert len(unpack_numbers("1-999999999")) == 20_000
+
+
+async def test_a_card_that_is_no_number_is_left_out_and_holds_nobody_up() -> None:
+    school = School(people={"900000017": "LOST-CARD", "900000018": "0006547886"})
+    one = terminal(school)
+    await begin(one)
+    one.want_people("here")
+    told = await one.answer(call("getrequest"))
+    assert "PIN=900000018" in told
+    assert "PIN=900000017" not in told
+
+
+async def test_lines_that_are_no_records_are_told_once_and_not_quoted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    school = School()
+    one = terminal(school)
+    for _ in range(3):
+        assert await one.answer(attlog("1001\tyesterday\n" + line("1002", 1, school))) == "OK: 2"
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert SERIAL in warning
+    assert "1001" not in warning

@@ -179,3 +179,13 @@ def test_arbitrary_bodies_raise_nothing_but_a_protocol_error(body: bytes) -> Non
             read(body)
         except ProtocolError:
             continue
+
+
+def test_an_event_with_a_text_that_is_too_long_is_refused() -> None:
+    told = f"<cardNo>{'1' * 5000}</cardNo>"
+    body = (
+        "<EventNotificationAlert><AccessControllerEvent>"
+        f"{told}</AccessControllerEvent></EventNotificationAlert>"
+    )
+    with pytest.raises(ProtocolError):
+        isapi.read_push("application/xml", body.encode())

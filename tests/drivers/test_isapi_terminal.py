@@ -75,6 +75,36 @@ async def test_what_was_not_pushed_is_fetched_and_counts_once() -> None:
         assert cards == {"0008075634", *(event.card for event in missed)}
 
 
+async def test_a_push_after_a_cut_does_not_hide_what_was_missed_before_it() -> None:
+    school = School()
+    async with simulated(school) as device:
+        async with running(terminal(school, device).run()):
+            await until(lambda: school.presence() == [True])
+        school.now_ms += 3_600_000
+        missed = device.swipe("0000000100", ago_s=1800)
+        await terminal(school, device, None).take(pushed(device.swipe("0008075634")), HOST)
+        async with running(terminal(school, device).run()):
+            await until(lambda: len(school.taps) == 2)
+        assert missed.card in {card for _, card, _ in school.seen()}
+
+
+async def test_a_clock_that_was_set_back_hides_nothing_that_follows() -> None:
+    school = School()
+    async with simulated(school) as device:
+        async with running(terminal(school, device).run()):
+            await until(lambda: school.presence() == [True])
+        device.clock_off_s = 7200.0
+        device.swipe("0000000100")
+        async with running(terminal(school, device).run()):
+            await until(lambda: school.presence() == [True, True])
+        assert abs(device.clock_off_s) < 2
+        school.now_ms += 600_000
+        device.swipe("0000000200")
+        async with running(terminal(school, device).run()):
+            await until(lambda: len(school.taps) == 2)
+        assert school.seen() == [("", "0000000100", 600), ("", "0000000200", 0)]
+
+
 async def test_a_wrong_clock_is_measured_its_events_are_put_right_and_it_is_set() -> None:
     school = School()
     async with simulated(school) as device:

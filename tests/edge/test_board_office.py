@@ -217,3 +217,14 @@ async def test_a_damaged_plan_says_its_remedy(tmp_path: Path) -> None:
     path.chmod(0o600)
     with pytest.raises(BoxSetupError, match="move it away"):
         PlanFile(path)
+
+
+async def test_plans_that_are_changed_at_once_leave_every_change(tmp_path: Path) -> None:
+    plan = PlanFile(tmp_path / "boards.json")
+    await asyncio.gather(*(plan.relock(f"board:{number}", number) for number in range(8)))
+    again = PlanFile(tmp_path / "boards.json")
+    assert {entry.device for entry in again.plan.relocks} == {f"board:{n}" for n in range(8)}
+    await asyncio.gather(again.relock("board:0", None), again.relock("board:1", 99))
+    kept = {entry.device: entry.at_ms for entry in PlanFile(tmp_path / "boards.json").plan.relocks}
+    assert "board:0" not in kept
+    assert kept["board:1"] == 99

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from drivers.discovery.candidate import Candidate, DeviceKind, Evidence
 from edge.control_client import ask_daemon
-from edge.diagnostics import ARCHIVE_BYTES_MAX, build_archive, look
+from edge.diagnostics import ARCHIVE_BYTES_MAX, TEXT_CHARS_MAX, build_archive, look
 from edge.doctor import examine_running
 from edge.pages.actions import Adopt
 from edge.pages.language import load_language
@@ -28,7 +28,7 @@ from tests.provisioning.district import make_district
 PUPIL, CARD, CODE = "慕容金丝雀", "0A3CD41F77", "20261234"
 PASSWORD = "Kanarien:v0gel"
 UNKNOWN_CARD = "0097531864"
-CANARIES = (PUPIL, CARD, CODE, PASSWORD, "v0gel", UNKNOWN_CARD)
+CANARIES = (PUPIL, CARD, CODE, PASSWORD, "v0gel", "Kanari", UNKNOWN_CARD)
 ENCODINGS = ("utf-8", "gb18030", "utf-16-le", "unicode-escape")
 DISPLAY = Candidate(
     identity="pjlink:02:00:00:00:00:07",
@@ -80,6 +80,7 @@ async def lived_in(box: RunningBox) -> None:
     await box.ask("POST", "/adopt", wish)
     log = logging.getLogger("edge.test")
     log.warning("the reader heard %s and %s; %s came in", CARD, UNKNOWN_CARD, PUPIL)
+    log.warning("%s %s stands where a line is cut", "." * (TEXT_CHARS_MAX - 7), PASSWORD)
     log.warning("http://%s@10.1.2.3/ refuses; %s has %s", PASSWORD, CODE, UNKNOWN_CARD)
 
 
@@ -142,6 +143,16 @@ def test_numbers_by_which_devices_are_known_stay_and_others_go() -> None:
     )
     assert redaction.redacted("rtsp://admin:pw@10.1.2.3/live") == f"rtsp://{GONE}@10.1.2.3/live"
     assert redaction.redacted({"n": 1_795_000_000_000}) == {"n": 1_795_000_000_000}
+
+
+def test_a_card_whose_digits_are_in_a_devices_number_goes() -> None:
+    redaction = Redaction((), kept=["adms:10097531864"])
+    assert redaction.redacted("10097531864 heard 0097531864") == f"10097531864 heard {GONE}"
+
+
+def test_a_password_with_an_at_sign_is_gone_from_an_address_as_a_whole() -> None:
+    told = Redaction(()).redacted("rtsp://admin:p@ssw0rd@10.1.2.3/live")
+    assert told == f"rtsp://{GONE}@10.1.2.3/live"
 
 
 def test_a_short_english_name_takes_nothing_out_of_other_words() -> None:

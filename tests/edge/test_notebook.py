@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from drivers.entities import DeviceId
 from drivers.errors import SetupError
 from edge.errors import BoxSetupError
 from edge.notebook import Notebook
+from provisioning.durable_file import write_private
 
 BOARD = DeviceId("pjlink:02:00:00:00:00:01")
 CAMERA = DeviceId("onvif:serial:SIM1")
@@ -92,3 +94,44 @@ def test_a_damaged_notebook_names_what_to_do(path: Path) -> None:
     path.write_text('{"x": {"password": 7}}')
     with pytest.raises(BoxSetupError, match="enter the devices' passwords again"):
         Notebook(path)
+
+
+async def test_a_change_whose_caller_is_cancelled_is_neither_lost_nor_written_over_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slow(target: Path, content: bytes) -> None:
+        if not begun.is_set():
+            begun.set()
+            goes_on.wait(10)
+        write_private(target, content)
+
+    monkeypatch.setattr("edge.private_file.write_private", slow)
+    notebook = Notebook(path)
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(notebook.keep_password(BOARD, "x"))
+        await asyncio.to_thread(begun.wait, 10)
+        first.cancel()
+        await asyncio.wait([first])
+        second = tasks.create_task(notebook.keep_password(CAMERA, "y"))
+        await asyncio.sleep(0)  # the second waits for the disk, which still has the first
+        goes_on.set()
+        await second
+    again = Notebook(path)
+    assert (again.password(BOARD), again.password(CAMERA)) == ("x", "y")
+    assert list(path.parent.iterdir()) == [path]
+
+
+async def test_a_school_of_many_devices_can_be_read_again(path: Path) -> None:
+    notebook = Notebook(path)
+    for number in range(12):
+        await notebook.keep_facts(DeviceId(f"adms:{number}"), {"people": "x" * 8_000})
+    assert Notebook(path).facts(DeviceId("adms:0")) == {"people": "x" * 8_000}
+
+
+async def test_more_than_can_be_read_again_is_refused(path: Path) -> None:
+    notebook = Notebook(path)
+    with pytest.raises(SetupError, match="larger than 1 MiB"):
+        await notebook.keep_facts(BOARD, {"people": "x" * 2_000_000})
+    assert not notebook.facts(BOARD)

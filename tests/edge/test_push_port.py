@@ -24,9 +24,9 @@ from edge.devices.adopted import AdoptedDevice
 from edge.devices.fleet import Fleet
 from edge.notebook import Notebook
 from edge.pages.actions import Adopt
-from edge.pushes.calls import Calls
+from edge.pushes.calls import UNDER_WAY_PER_ADDRESS, Calls
 from edge.pushes.limits import REQUESTS_AT_ONCE, STRANGERS_MAX, STRANGERS_PER_ADDRESS
-from edge.pushes.push_port import CONNECTIONS_PER_ADDRESS, PushPort
+from edge.pushes.push_port import CONNECTIONS_PER_ADDRESS, NO_HTTP_TOLD_MAX, PushPort
 from firmware_profiles.catalog import load_catalog
 from tests.drivers.serial_bench import now_ms, running, until
 from tests.drivers.terminal_bench import ZONE, School
@@ -55,7 +55,7 @@ class Door:
         """Send one request's bytes and return the whole answer."""
         reader, writer = await asyncio.open_connection(BOX, self.port, local_addr=(source, 0))
         try:
-            writer.write(head.encode() + body)
+            writer.write(head.encode("latin-1") + body)
             async with asyncio.timeout(10):
                 return await reader.read()
         finally:
@@ -187,6 +187,55 @@ async def test_a_flood_is_told_to_slow_down_and_harms_nobody_else(tmp_path: Path
         flood = await asyncio.gather(*(door.call("ping", source=OTHER) for _ in range(40)))
         assert 429 in {*statuses, *(status for status, _ in flood)}
         assert (await door.call("ping"))[0] == 200
+
+
+async def test_nothing_is_read_of_who_claims_a_terminals_number(tmp_path: Path) -> None:
+    async with opened(tmp_path) as door:
+        await door.call("cdata")
+        door.adopt()
+        assert (await door.call("ping"))[0] == 200
+        head = f"POST /iclock/cdata?SN={SERIAL}&table=ATTLOG HTTP/1.0\r\nContent-Length: 99\r\n\r\n"
+        answer = await door.send(head, source=OTHER)  # and the body never comes
+        assert answer.split()[1] == b"403"
+
+
+async def test_one_address_does_not_take_everybodys_turn(tmp_path: Path) -> None:
+    async with opened(tmp_path) as door:
+        door.adopt()
+        head = f"POST /isapi HTTP/1.0\r\nHost: {BOX}\r\nContent-Length: 99\r\n\r\n"
+        slow = [
+            asyncio.ensure_future(door.send(head, source=OTHER))
+            for _ in range(UNDER_WAY_PER_ADDRESS + 1)
+        ]
+        (first,), waiting = await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
+        assert first.result().split()[1] == b"503"
+        assert (await door.call("ping"))[0] == 200
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "headers", "body"),
+    [
+        ("GET /iclock/cdata?SN=X&pushcommkey=Swing-low\xff HTTP/1.0", "", b""),
+        (f"POST /iclock/cdata?SN={SERIAL}&table=ATTLOG HTTP/1.0",
+         "Content-Encoding: gzip\r\nContent-Length: 9\r\n", b"Swing-low"),
+        (f"POST /iclock/cdata?SN={SERIAL}&table=ATTLOG HTTP/1.1",
+         "Host: x\r\nTransfer-Encoding: chunked\r\n", b"Swing-low\r\n"),
+    ],
+)  # fmt: skip
+async def test_what_is_no_http_fills_no_log_and_is_not_quoted_there(
+    tmp_path: Path, request_line: str, headers: str, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path) as door:
+        door.adopt()
+        for _ in range(NO_HTTP_TOLD_MAX + 4):
+            answer = await door.send(f"{request_line}\r\n{headers}\r\n", body)
+            assert answer.split()[1] == b"400"
+    assert 1 <= len(caplog.records) <= NO_HTTP_TOLD_MAX + 1
+    assert "Swing-low" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_connections_that_say_nothing_are_hung_up_and_a_terminal_is_heard(

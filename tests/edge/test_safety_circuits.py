@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.entities import DeviceId
+from edge.errors import NotNowError
 from edge.metering import parse_night
 from edge.safety.circuits import (
     DIFFER_S,
@@ -24,7 +25,6 @@ from edge.safety.incidents import (
     DRILL,
     STEPS_MAX,
     Incident,
-    NotNowError,
     Standing,
     Step,
     assemble,

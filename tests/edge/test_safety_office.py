@@ -19,17 +19,19 @@ from drivers.errors import SetupError
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.modbus_rtu import Faults, ModbusRtuSimulator
 from drivers.simulators.profile_unit import ProfileUnit
+from edge.books import Books
 from edge.box_store import BoxStore
 from edge.class_cards.office import CardOffice
 from edge.devices.adopted import AdoptedDevice
 from edge.devices.fleet import Fleet
+from edge.errors import NotNowError
 from edge.metering import parse_night
 from edge.notebook import Notebook
 from edge.pages.box_view import Change
 from edge.safety.card_covers import CardCovers
 from edge.safety.circuit_board import CircuitBoard
 from edge.safety.circuits import Circuit, CircuitKind, CircuitState, Effect
-from edge.safety.incidents import DRILL, Incident, NotNowError, Step
+from edge.safety.incidents import DRILL, Incident, Step
 from edge.safety.safety_office import SafetyOffice
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import ProfileId
@@ -84,6 +86,7 @@ class School:
     events: list[DeviceEvent] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     refuses: bool = False
+    is_unreadable: bool = False
     hour: int | None = None
     disk: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -155,6 +158,8 @@ class School:
         self.office.take(event)
 
     def connect(self) -> sqlite3.Connection:
+        if self.is_unreadable:
+            raise sqlite3.OperationalError("disk I/O error")
         return connect_readonly(self.store.path)
 
     async def record(self, rows: Mapping[str, Sequence[Row]]) -> None:
@@ -249,7 +254,7 @@ async def test_a_pressed_button_is_on_the_disk_shown_and_sounds_until_a_person_c
 async def test_nothing_is_shown_nor_sounds_before_it_is_on_the_disk(
     school: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.safety.books.WAIT_S", 60.0)
+    monkeypatch.setattr("edge.books.WAIT_S", 60.0)
     async with school.open(PANIC, SIREN):
         school.disk.clear()
         school.set("input_1", "closed")
@@ -282,7 +287,7 @@ async def test_an_alarm_outlives_the_box_and_is_raised_once(school: School) -> N
 async def test_a_power_cut_before_the_disk_had_it_raises_what_is_still_pressed_once(
     school: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.safety.books.WAIT_S", 60.0)
+    monkeypatch.setattr("edge.books.WAIT_S", 60.0)
     async with school.open(PANIC):
         school.disk.clear()
         school.set("input_1", "closed")
@@ -320,6 +325,46 @@ async def test_a_disk_that_refuses_delays_an_alarm_and_does_not_silence_it(
         await until(lambda: school.standing[0].is_durable)
         await until(lambda: not school.office.is_behind)
     assert school.steps()[0] == "raised"
+
+
+async def test_a_disk_that_hangs_delays_many_alarms_no_longer_than_one(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.books.WAIT_S", 0.2)
+    books = Books(school.record)
+    async with running(books.run()), asyncio.timeout(20):  # one after the other takes 60 s
+        school.disk.clear()
+        for number in range(300):
+            row: Row = {"at_ms": number, "alarm": "panic", "incident": f"gate:{number}"}
+            assert not await books.write({"alarm": [row]})
+        assert books.is_behind
+        school.disk.set()
+        await until(lambda: not books.is_behind)
+    assert school.rows("SELECT count(*) FROM alarm") == [(300,)]
+
+
+async def test_a_disk_that_refuses_at_the_end_keeps_the_box_from_nothing_else(
+    school: School, caplog: pytest.LogCaptureFixture
+) -> None:
+    books = Books(school.record)
+    school.refuses = True
+    books.enter({"alarm": [{"at_ms": 1, "alarm": "panic", "incident": "gate:1"}]})
+    await books.flush()
+    assert "1 changes are lost" in caplog.text
+
+
+async def test_a_siren_whose_board_was_away_sounds_again_while_the_alarm_stands(
+    school: School,
+) -> None:
+    async with school.open(PANIC, SIREN):
+        school.set("input_1", "closed")
+        await until(lambda: "siren_on" in school.steps())
+        school.simulator.link.unplug()
+        await until(lambda: not school.is_here)
+        school.set("output_1", "off")  # it lost its power
+        school.simulator.link.plug()
+        await until(lambda: school.is_here)
+        await until(lambda: school.reads("output_1") == "on")
 
 
 async def test_a_cut_line_is_trouble_that_the_hub_hears_of_and_leaves_the_alarm_standing(
@@ -364,6 +409,23 @@ async def test_a_door_is_an_alarm_in_its_hours_also_when_it_was_left_open(school
         school.hour = 22
         await until(lambda: bool(school.standing))
     assert school.rows("SELECT alarm FROM alarm") == [("door",)]
+
+
+async def test_a_door_is_tried_by_day_too_and_being_open_is_no_trial(school: School) -> None:
+    school.hour = 12
+    async with school.open(DOOR):
+        school.set("input_3", "closed")
+        await until(lambda: school.state("lab") is CircuitState.ACTIVE)
+        await school.office.begin_test(["lab"], 5, "李老师")
+        (view,) = school.office.circuits()
+        school.set("input_3", "open")
+        await until(lambda: school.state("lab") is CircuitState.NORMAL)
+        assert view.is_in_test
+        assert view.tested is None
+        school.set("input_3", "closed")
+        await until(lambda: school.rows("SELECT tested_by FROM circuit_state") == [("李老师",)])
+        school.hour = 22
+        await until(lambda: bool(school.standing))
 
 
 async def test_trying_a_button_is_noted_and_no_alarm_and_the_next_press_is_one(
@@ -452,6 +514,69 @@ async def test_a_real_alarm_in_a_drill_is_made_real_and_outlives_the_drill(
         await school.office.close(drill.incident, "王校长")
         assert [each.incident for each in school.standing] == [alarm.incident]
     assert school.rows("SELECT drill FROM alarm WHERE alarm = 'panic' ORDER BY row") == [(1,), (0,)]
+
+
+async def test_a_drill_ends_on_the_disk_also_while_the_store_cannot_be_read(
+    school: School,
+) -> None:
+    async with school.open():
+        await school.office.begin_drill("演练", 20, [Effect.CARDS], "王校长")
+        await until(lambda: "cards_covered" in school.steps())
+        school.is_unreadable = True
+        school.office.note_answers()
+        await school.office.close(school.standing[0].incident, "王校长")
+        school.is_unreadable = False
+        assert "closed" in school.steps()
+        assert school.rows("SELECT alarm, led_by FROM drill") == [("演练", "王校长")]
+
+
+async def test_a_clock_that_is_set_back_makes_no_drill_longer(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with school.open(PANIC):
+        await school.office.begin_drill("演练", 1, [], "王校长")
+        school.hour = 0
+        later = asyncio.get_running_loop().time() + 61
+        monkeypatch.setattr("edge.safety.safety_office._now", lambda: later)
+        await until(lambda: school.office.drill() is None)
+        await until(lambda: school.standing == [])
+    assert school.rows("SELECT count(*) FROM drill") == [(1,)]
+
+
+async def test_what_is_still_pressed_when_a_forgotten_drill_is_over_is_an_alarm(
+    school: School,
+) -> None:
+    school.hour = 12
+    async with school.open(PANIC):
+        await school.office.begin_drill("演练", 20, [], "王校长")
+        school.set("input_1", "closed")
+        await until(lambda: len(school.standing) == 2)
+        school.hour = 13
+        await until(lambda: [each.is_drill for each in school.standing] == [False])
+    assert school.rows("SELECT drill FROM alarm WHERE alarm = 'panic' ORDER BY row") == [(1,), (0,)]
+
+
+async def test_an_alarm_that_was_ended_by_a_clock_set_back_does_not_stand_again(
+    school: School,
+) -> None:
+    async with school.open(PANIC):
+        school.hour = 23
+        school.set("input_1", "closed")
+        await until(lambda: bool(school.standing))
+        name = school.standing[0].incident
+        school.set("input_1", "open")
+        await until(lambda: school.state("gate") is CircuitState.NORMAL)
+        school.hour = 0
+        await school.office.acknowledge(name, "李老师")
+        school.start_anew()
+        await school.office.load()
+        assert [each.is_acknowledged for each in school.standing] == [True]
+        await school.record(
+            {"alarm_step": [{"at_ms": school.now_ms(), "incident": name, "step": "closed"}]}
+        )
+    school.start_anew()
+    await school.office.load()
+    assert school.standing == []
 
 
 async def test_the_districts_answer_stands_beside_the_alarm(school: School) -> None:

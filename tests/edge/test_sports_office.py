@@ -9,8 +9,8 @@ import pytest
 
 from drivers.entities import BandReading, DeviceId, StationResult
 from edge.box_store import BoxStore
+from edge.errors import NotNowError
 from edge.pages.box_view import Change
-from edge.safety.incidents import NotNowError
 from edge.sports.fitness import STATIONS, Attempt, ResultError, best_of, judge, read_list
 from edge.sports.sports_office import SportsOffice
 from sync.logs.oplog import Row

@@ -1,5 +1,11 @@
 """The keeper over a real simulated relay board: switched, verified, written down, never left on."""
 
+import asyncio
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -9,9 +15,12 @@ from drivers.entities import CommandResult, Quality
 from drivers.errors import SetupError
 from edge.errors import BoxSetupError
 from edge.farm import keeper
+from edge.farm.farm_office import FarmOffice
+from edge.farm.farm_rows import PLOTS_MAX, RULES_MAX
 from edge.farm.rule import Limits, Output, RuleId
 from edge.farm.world import Seen
-from tests.drivers.serial_bench import running, until
+from sync.logs.oplog import Row
+from tests.drivers.serial_bench import now_ms, running, until
 from tests.edge.farm.garden import Garden
 from tests.edge.farm.rules import PUMP, tank_empty, watering
 
@@ -161,3 +170,61 @@ async def test_a_board_that_is_gone_counts_as_unknown_and_is_told_off_once(
     assert [each.command for each in failed if each.detail == "the device is away"] == [
         "relay_1 off"
     ]
+
+
+async def test_a_rule_that_is_switched_off_while_the_rules_are_read_stays_off(
+    garden: Garden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_read, goes_on = threading.Event(), threading.Event()
+
+    class Slow(sqlite3.Connection):
+        def close(self) -> None:
+            has_read.set()
+            goes_on.wait(10)
+            super().close()
+
+    connections = iter(
+        [sqlite3.connect(garden.folder / "box.sqlite", factory=Slow, check_same_thread=False)]
+    )
+    connect = garden.box.connect
+    monkeypatch.setattr(garden.box, "connect", lambda: next(connections, None) or connect())
+    garden.restart()
+    garden.write_rule(watering())
+    async with asyncio.TaskGroup() as tasks:
+        early = tasks.create_task(garden.keeper.reload())
+        await asyncio.to_thread(has_read.wait, 10)
+        garden.box.insert("farm_rule", rule="r0", plot="p1", definition="{}", enabled=0)
+        await garden.keeper.reload()
+        goes_on.set()
+        await early
+    assert [each.name for each in garden.keeper.rules] == ["r0", "r1"]
+
+
+async def test_what_would_not_be_read_again_is_not_entered(garden: Garden) -> None:
+    entered: list[str] = []
+    numbers = count()
+
+    async def record(rows: Mapping[str, Sequence[Row]]) -> None:
+        entered.extend(rows)
+
+    office = FarmOffice(
+        garden.folder,
+        garden.fleet,
+        garden.keeper,
+        record,
+        now_ms=now_ms,
+        draw=lambda: hashlib.sha256(str(next(numbers)).encode()).hexdigest(),
+        changed=lambda: None,
+    )
+    for number in range(RULES_MAX):
+        garden.write_rule(watering(), f"r{number}")
+    for number in range(PLOTS_MAX):
+        garden.box.insert("farm_plot", plot=f"p{number}", name="x", devices="")
+    await garden.keeper.reload()
+    with pytest.raises(SetupError, match="64 rules"):
+        await office.enter_rule(None, "p1", watering(), "test")
+    with pytest.raises(SetupError, match="64 plots"):
+        await office.enter_plot(None, "Bed", "", "", [], "test")
+    assert entered == []
+    await office.enter_rule("r1", "p1", watering(), "test")
+    assert entered == ["farm_rule", "audit_entry"]

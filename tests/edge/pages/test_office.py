@@ -194,6 +194,8 @@ async def test_the_card_counts_who_is_here_late_and_absent(
     assert "here 2" in taps
     assert "late 1" in taps
     assert "awaited 1" in taps
+    chinese = await client.get("/class-card/taps?room=r301", headers={"Accept-Language": "zh-CN"})
+    assert "已到 2" in await chinese.text()
 
 
 async def test_leave_correction_and_health_are_entered_and_judged_again(

@@ -91,6 +91,7 @@ async def test_what_does_not_fit_is_refused_with_a_sentence(
     cases: list[tuple[str, dict[str, str], int]] = [
         ("begin", {**LESSON, "band_901": ""}, 409),
         ("begin", {**LESSON, "band_902": "7"}, 400),
+        ("begin", {**LESSON, "band_901": "", f"band_{'9' * 5_000}": "7"}, 409),
         ("begin", {**LESSON, "alarm_bpm": "20"}, 400),
         ("begin", {"group": "g3c1", "band_901": "7"}, 400),
         ("end", {"session": "gone"}, 409),

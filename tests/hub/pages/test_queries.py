@@ -142,6 +142,25 @@ def test_a_school_shows_the_newest_value_of_each_point(
     assert read_school(connection, 99, MIDNIGHT, NOW) is None
 
 
+def test_a_point_of_words_is_without_an_answer_only_until_its_next_word(
+    hub: PaperHub, connection: sqlite3.Connection
+) -> None:
+    fill(hub)
+    door: Row = {"school": 2, "device": "modbus:bus0:17", "point": "input_1"}
+    missed: Row = {"value": None, "quality": "bad", "reason": "no answer"}
+
+    def points() -> list[str]:
+        detail = read_school(connection, 2, MIDNIGHT, NOW)
+        assert detail is not None
+        return [reading.point for reading in detail.readings]
+
+    hub.record("device_state", [door | {"value": "open", "observed_ms": NOW - 9 * SECOND}])
+    hub.record("reading", [door | missed | {"at_ms": NOW - 3 * SECOND}])
+    assert points() == ["input_1", "soil_moisture"]
+    hub.record("device_state", [door | {"value": "open", "observed_ms": NOW - 2 * SECOND}])
+    assert points() == ["soil_moisture"]
+
+
 def test_lessons_of_a_day_come_with_their_parties_and_what_each_has_on_record(
     hub: PaperHub, connection: sqlite3.Connection
 ) -> None:
@@ -233,5 +252,5 @@ def test_figures_of_a_district_never_walk_through_whole_tables(hub: PaperHub) ->
     read_school(watched, 2, MIDNIGHT, NOW)
     watched.close()
 
-    small = ("school", "device", "(subquery")
+    small = ("school", "device", "(subquery", "newest")
     assert [step for step in walked if not step.removeprefix("SCAN ").startswith(small)] == []
