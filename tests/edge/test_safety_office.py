@@ -540,7 +540,7 @@ async def test_a_clock_that_is_set_back_makes_no_drill_longer(
         monkeypatch.setattr("edge.safety.safety_office._now", lambda: later)
         await until(lambda: school.office.drill() is None)
         await until(lambda: school.standing == [])
-    assert school.rows("SELECT count(*) FROM drill") == [(1,)]
+    await until(lambda: school.rows("SELECT count(*) FROM drill") == [(1,)])
 
 
 async def test_what_is_still_pressed_when_a_forgotten_drill_is_over_is_an_alarm(
