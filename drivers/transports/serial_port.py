@@ -9,6 +9,8 @@ import serial
 from drivers.errors import SetupError, UnreachableError
 from drivers.transports.byte_port import BytePort, LineSettings
 
+_GONE = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV})
+
 
 class SerialPort(BytePort):
     """An open, exclusively locked serial port."""
@@ -39,7 +41,11 @@ class SerialPort(BytePort):
                 }
             )
         except (serial.SerialException, OSError, termios.error) as error:
-            self._lost = f"{self.path} does not take {settings.baud} baud ({error})"
+            # pyserial keeps the number of what happened only as the cause.
+            happened = error.__context__ or error
+            is_gone = happened.args[:1] and happened.args[0] in _GONE
+            refused = f"{self.path} does not take {settings.baud} baud ({error})"
+            self._lost = self._loss(str(error)) if is_gone else refused
             self._fail("")
             raise UnreachableError(self._lost) from error
         self.settings = settings
@@ -82,7 +88,7 @@ def _open_error(path: Path, error: OSError | termios.error) -> SetupError | Unre
             )
         case errno.EAGAIN | errno.EBUSY:
             return SetupError(f"{path} is in use by another program; stop that program")
-        case errno.EIO | errno.ENXIO | errno.ENODEV:
+        case number if number in _GONE:
             return UnreachableError(f"{path} does not respond; unplug the adapter and plug it in")
         case _:
             return SetupError(f"{path} is no usable serial port ({error}); correct the port")

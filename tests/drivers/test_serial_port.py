@@ -52,6 +52,15 @@ def test_bytes_pass_both_ways(tmp_path: Path, run: Runner) -> None:
     run(story())
 
 
+async def test_a_port_that_is_gone_when_its_speed_is_changed_was_unplugged(tmp_path: Path) -> None:
+    link = PtyLink(tmp_path / "bus0")
+    port = SerialPort(link.path, SETTINGS)
+    link.unplug()
+    with pytest.raises(UnreachableError, match="was unplugged"):
+        port.set_baud(LineSettings(baud=4800))
+    port.close()
+
+
 def test_the_device_sees_the_configured_speed(tmp_path: Path) -> None:
     async def story() -> None:
         link = PtyLink(tmp_path / "bus0")
