@@ -241,6 +241,8 @@ class TakeStore:
 
     def close(self) -> None:
         self.sync()
+        # An fsync that goes on in a thread has a descriptor of its own, and would keep the lock.
+        fcntl.flock(self._log, fcntl.LOCK_UN)
         os.close(self._log)
         os.close(self._index)
 

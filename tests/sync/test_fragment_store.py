@@ -50,6 +50,18 @@ def content(store: TakeStore) -> dict[tuple[Stream, int], bytes | None]:
     }
 
 
+def test_a_take_closed_while_it_is_made_durable_can_be_opened_at_once(tmp_path: Path) -> None:
+    store = TakeStore(tmp_path, LESSON, TAKE)
+    store.append(fragment(0))
+    pending = store.begin_sync()
+    assert pending is not None
+    store.close()
+    again = TakeStore(tmp_path, LESSON, TAKE)
+    assert again.has(PICTURE, 0)
+    again.close()
+    pending.wait()
+
+
 def test_what_was_synced_is_there_after_reopening(tmp_path: Path) -> None:
     store = TakeStore(tmp_path, LESSON, TAKE)
     records = [fragment(number) for number in (0, 1, 2, 7)]
