@@ -53,12 +53,13 @@ class PtyLink:
         """Tear the line: the other side sees a hang-up, the name is gone."""
         if self._master < 0:
             return
+        # The name first: a terminal's number is given anew at once, to any process of the machine.
+        with suppress(FileNotFoundError):
+            self.path.unlink()
         asyncio.get_running_loop().remove_reader(self._master)
         os.close(self._master)
         self._master = -1
         self._note_away()
-        with suppress(FileNotFoundError):
-            self.path.unlink()
         self._changed.set()
 
     @property
