@@ -21,7 +21,7 @@ def tell(**facts: object) -> None:
 
 def echo() -> None:
     """Send back all that comes by TCP and UDP; tells how each connection ended."""
-    datagrams = socket.socket(type=socket.SOCK_DGRAM)
+    datagrams = roomy_socket()
     datagrams.bind(HUB)
     threading.Thread(target=echo_datagrams, args=(datagrams,), daemon=True).start()
     with socket.create_server(HUB) as listener:
@@ -29,6 +29,13 @@ def echo() -> None:
         while True:
             connection, _ = listener.accept()
             threading.Thread(target=echo_stream, args=(connection,), daemon=True).start()
+
+
+def roomy_socket() -> socket.socket:
+    """Return a UDP socket in which a whole flood can wait: the link is tested, not its buffer."""
+    datagrams = socket.socket(type=socket.SOCK_DGRAM)
+    datagrams.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM_BYTES)
+    return datagrams
 
 
 def echo_datagrams(datagrams: socket.socket) -> None:
@@ -64,10 +71,8 @@ def ping(times: int) -> None:
 def flood(times: int) -> None:
     """Send datagrams without waiting; tell how many came back."""
     came_back = 0
-    with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+    with roomy_socket() as datagrams:
         datagrams.connect(HUB)
-        # Answers wait here until all is sent; the link is tested, not this buffer.
-        datagrams.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM_BYTES)
         for _ in range(times):
             datagrams.send(bytes(DATAGRAM_BYTES))
             time.sleep(0.0002)
