@@ -1,16 +1,13 @@
 """Prometheus's own linter as the judge of what is exposed."""
 
-import shutil
 import subprocess
 
-from tests.system_needs import give_up
+from tests.system_needs import need
 
 
 def check_with_promtool(exposition: bytes) -> None:
     """Fail at any remark; where promtool is missing, skip or fail as the system says."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        give_up("promtool is not installed; run: apt install prometheus")
+    promtool = need("promtool", "prometheus")
     done = subprocess.run(
         [promtool, "check", "metrics"], input=exposition, capture_output=True, check=False
     )

@@ -8,9 +8,9 @@ import pytest
 from benchmarks.arrivals import Tap, draw_taps
 from benchmarks.both_sides import hold_against, last_edits, push_taps
 from benchmarks.morango import TUNED
-from benchmarks.peer_environment import PeerMissingError, peer_python
+from benchmarks.peer_environment import peer_python
 from benchmarks.swaps import draw_edits
-from tests.system_needs import give_up
+from tests.system_needs import need_peer
 
 
 def test_rows_are_held_against_what_was_drawn() -> None:
@@ -29,10 +29,7 @@ def test_a_slot_holds_its_last_edit_and_each_is_edited_once() -> None:
 
 @pytest.mark.timeout(600)
 def test_morango_brings_rows_home(tmp_path: Path) -> None:
-    try:
-        peer_python("morango")
-    except PeerMissingError as error:
-        give_up(str(error))
+    need_peer(peer_python, "morango")
     pushed = push_taps(tmp_path / "taps", TUNED, draw_taps(3, 60))
     assert (pushed.lost, pushed.doubled) == (0, 0)
     assert min(pushed.wall_s, pushed.cpu_s, pushed.sent_bytes) > 0

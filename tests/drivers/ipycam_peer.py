@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,9 +11,9 @@ from contextlib import contextmanager
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-from benchmarks.peer_environment import PeerMissingError, peer_python
+from benchmarks.peer_environment import peer_python
 from drivers.codecs.digest import Credentials
-from tests.system_needs import give_up
+from tests.system_needs import need, need_peer
 
 SITE = IPv4Interface("127.0.0.1/24")
 """ipycam answers from the address the kernel prefers for loopback."""
@@ -23,12 +22,8 @@ STARTED_S_MAX = 30.0
 
 def ipycam_python() -> Path:
     """Return the interpreter of ipycam's environment; skips, or fails in CI, without one."""
-    if shutil.which("ffmpeg") is None:
-        give_up("ffmpeg is missing; run: apt install ffmpeg")
-    try:
-        return peer_python("ipycam")
-    except PeerMissingError as error:
-        give_up(str(error))
+    need("ffmpeg", "ffmpeg")
+    return need_peer(peer_python, "ipycam")
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 import asyncio
-import os
 import random
-import shutil
 from asyncio.subprocess import PIPE, STDOUT
 from itertools import pairwise
 from pathlib import Path
@@ -20,14 +18,10 @@ from drivers.simulators.ledger import read_ledger
 from drivers.simulators.modbus_rtu import Ramp, SimulatedUnit, draw_bus
 from firmware_profiles.model import Profile, ProfileId
 from tests.drivers.serial_bench import AIR, LIGHT, SOIL, Bench, bundled, running, until
+from tests.system_needs import need
 
 MODBUS = [bundled(name) for name in (SOIL, AIR, LIGHT, ProfileId("air-xy-md02"))]
 FARM = [bundled(name) for name in (SOIL, AIR, LIGHT)]
-
-needs_mbpoll = pytest.mark.skipif(
-    shutil.which("mbpoll") is None and os.environ.get("CI") != "true",
-    reason="mbpoll is not installed; apt install mbpoll",
-)
 
 
 @pytest.mark.parametrize("profile", MODBUS, ids=lambda p: p.id)
@@ -82,14 +76,13 @@ def test_drawn_buses_differ_by_seed_and_repeat_with_it() -> None:
 async def mbpoll(path: Path, unit: int, *arguments: str) -> tuple[int, str]:
     command = ("-m", "rtu", "-a", str(unit), "-0", "-b", "9600", "-P", "none", "-1", "-o", "1")
     process = await asyncio.create_subprocess_exec(
-        "mbpoll", *command, *arguments, str(path), stdout=PIPE, stderr=STDOUT
+        need("mbpoll", "mbpoll"), *command, *arguments, str(path), stdout=PIPE, stderr=STDOUT
     )
     assert process.stdout is not None
     output = await process.stdout.read()
     return await process.wait(), output.decode()
 
 
-@needs_mbpoll
 async def test_mbpoll_reads_what_the_ledger_says(tmp_path: Path) -> None:
     bench = Bench(tmp_path, FARM, baud=9600)
     soil, _, light = (unit.unit for unit in bench.units)

@@ -2,29 +2,24 @@
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
-from benchmarks.peer_environment import PeerMissingError, peer_node
+from benchmarks.peer_environment import peer_node
 from drivers.simulators.onvif_events import MOTION_TOPIC
 from drivers.simulators.onvif_motor import PRESETS
 from tests.drivers.camera_bench import ADOPTED, HOST, Camera
-from tests.system_needs import give_up
+from tests.system_needs import need, need_peer
 
 
 @pytest.mark.timeout(300)  # the environment is built once
 async def test_another_client_signs_in_turns_the_simulated_camera_and_hears_its_events(
     tmp_path: Path,
 ) -> None:
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        give_up("node and npm are missing; run: apt install nodejs npm")
-    try:
-        home = await asyncio.to_thread(peer_node, "npm_onvif")
-    except PeerMissingError as error:
-        give_up(str(error))
+    node = need("node", "nodejs")
+    need("npm", "npm")
+    home = await asyncio.to_thread(need_peer, peer_node, "npm_onvif")
     camera = Camera(tmp_path)
     async with camera.plugged_in():
         client = await asyncio.create_subprocess_exec(

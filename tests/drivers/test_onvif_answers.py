@@ -16,13 +16,13 @@ from onvif.transport import AsyncSafeTransport
 from zeep import Client, Settings
 from zeep.helpers import serialize_object
 
-from benchmarks.peer_environment import PEERS, PeerMissingError, peer_python
+from benchmarks.peer_environment import PEERS, peer_python
 from drivers.cameras.lean_wsdl import OPERATIONS as OPERATIONS_KEPT
 from drivers.cameras.lean_wsdl import write_lean
 from drivers.simulators import onvif_replies
 from drivers.simulators.onvif_events import MOTION_TOPIC
 from tests.drivers.camera_bench import Camera
-from tests.system_needs import give_up
+from tests.system_needs import need_peer
 
 WSDL = Path(onvif.__file__).parent / "wsdl"
 EMPTY = {
@@ -93,10 +93,7 @@ async def test_the_simulated_camera_answers_by_the_wsdl_read_strictly(
 async def test_every_answer_is_valid_by_onvifs_own_schemas(
     answers: list[tuple[str, str, bytes]],
 ) -> None:
-    try:
-        python = peer_python("xmlschema")
-    except PeerMissingError as error:
-        give_up(str(error))
+    python = need_peer(peer_python, "xmlschema")
     (nodes,) = (body for _, operation, body in answers if operation == "GetNodes")
     broken = nodes.replace(b"<tt:HomeSupported>true</tt:HomeSupported>", b"")
     told = [*answers, ("ptz", "broken GetNodes", broken)]

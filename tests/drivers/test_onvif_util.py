@@ -3,13 +3,12 @@
 import asyncio
 import json
 import re
-import shutil
 import sys
 from pathlib import Path
 
 from drivers.simulators.ledger import read_ledger
 from tests.drivers.onvif_util_session import LOCKED, OPEN
-from tests.system_needs import give_up
+from tests.system_needs import give_up, need
 
 NETWORK = (
     "ip link set lo up && ip route add 239.255.255.250/32 dev lo src 127.0.0.1 || exit 77; "
@@ -20,8 +19,7 @@ NETWORK = (
 async def test_another_client_finds_signs_in_to_and_sets_the_simulated_cameras(
     tmp_path: Path,
 ) -> None:
-    if shutil.which("onvif-util") is None:
-        give_up("onvif-util is missing; run: apt install onvif-tools")
+    need("onvif-util", "onvif-tools")
     session = (sys.executable, "-m", "tests.drivers.onvif_util_session", str(tmp_path))
     program = await asyncio.create_subprocess_exec(
         *("unshare", "--map-root-user", "--net", "sh", "-c", NETWORK, "sh", *session),

@@ -1,6 +1,5 @@
 import asyncio
 import random
-import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.live_encoder import snapshot_jpeg
 from drivers.simulators.rtsp_camera import STREAMS, RtspCamera
 from drivers.simulators.rtsp_responder import RtspResponder
-from tests.system_needs import give_up
+from tests.system_needs import need
 
 ADMIN = Credentials(user="admin", password="secret 密码")
 
@@ -58,9 +57,7 @@ async def packets(stream: RtspStream, count: int) -> list[TrackPacket]:
 async def test_ffmpeg_plays_picture_and_sound_over_tcp_with_a_password(
     camera: RtspCamera, tmp_path: Path
 ) -> None:
-    if shutil.which("ffmpeg") is None:
-        reason = "ffmpeg is not installed; run: apt install ffmpeg"
-        give_up(reason)
+    need("ffmpeg", "ffmpeg")
     path = tmp_path / "recorded.mkv"
     address = camera.url("sub").replace("rtsp://", "rtsp://admin:secret%20密码@")
     ffmpeg = await asyncio.create_subprocess_exec(

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peer_environment import PeerMissingError, peer_python
+from benchmarks.peer_environment import peer_python
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.panel import SimulatedPanel
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import ProfileId
 from tests.drivers.serial_bench import now_ms, running, until
-from tests.system_needs import give_up
+from tests.system_needs import need_peer
 
 PORT = 21_515
 CLIENT = f"""
@@ -50,10 +50,7 @@ asyncio.run(main())
 
 @pytest.mark.timeout(300)
 async def test_an_independent_client_drives_the_simulated_panel(tmp_path: Path) -> None:
-    try:
-        python = await asyncio.to_thread(peer_python, "samsung_mdc")
-    except PeerMissingError as error:
-        give_up(str(error))
+    python = await asyncio.to_thread(need_peer, peer_python, "samsung_mdc")
     profile = load_catalog().profiles[ProfileId("samsung-mdc")]
     ledger = tmp_path / "panel.jsonl"
     panel = SimulatedPanel(profile, Ledger(ledger, now_ms), random.Random(1), warm_up_s=0.1)

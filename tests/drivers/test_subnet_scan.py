@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import shutil
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,7 +26,7 @@ from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import Profile, ProfileId
 from tests.drivers.serial_bench import SOIL, Bench, bundled, now_ms, quickened, running
 from tests.loopback import own_address
-from tests.system_needs import give_up
+from tests.system_needs import need
 
 CATALOG = load_catalog()
 PROFILES = list(CATALOG.profiles.values())
@@ -138,9 +137,7 @@ async def test_the_line_behind_a_serial_server_is_searched_as_one_of_this_machin
 
 
 async def test_a_line_behind_ser2net_is_searched_like_one_of_this_machine(tmp_path: Path) -> None:
-    ser2net = shutil.which("ser2net") or shutil.which("/usr/sbin/ser2net")
-    if ser2net is None:
-        give_up("ser2net is missing; run: apt install ser2net")
+    ser2net = need("ser2net", "ser2net")
     bench = Bench(tmp_path, [quickened(bundled(SOIL))], unit_max=12)
     host = own_address("41.10")
     settings = tmp_path / "ser2net.yaml"

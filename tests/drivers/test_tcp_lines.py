@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import shutil
 import socket
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Sequence
@@ -34,7 +33,7 @@ from drivers.transports.tcp_port import TcpPort
 from firmware_profiles.model import Profile, ProfileId
 from tests.drivers.relay_bench import DEVICE, UNIT
 from tests.drivers.serial_bench import SOIL, Bench, bundled, now_ms, quickened, running, until
-from tests.system_needs import give_up
+from tests.system_needs import need
 
 HOST = "127.0.0.1"
 WAVESHARE = bundled(ProfileId("relay-waveshare-eth-8"))
@@ -118,9 +117,7 @@ async def test_a_device_that_was_switched_off_is_dialled_until_it_is_back() -> N
 
 
 async def test_a_serial_server_carries_the_frames_of_its_line(tmp_path: Path) -> None:
-    ser2net = shutil.which("ser2net") or shutil.which("/usr/sbin/ser2net")
-    if ser2net is None:
-        give_up("ser2net is missing; run: apt install ser2net")
+    ser2net = need("ser2net", "ser2net")
     bench = Bench(tmp_path, [quickened(bundled(SOIL), timeout_ms=1000)])
     port = free_port()
     settings = tmp_path / "ser2net.yaml"
@@ -192,8 +189,7 @@ async def test_a_pymodbus_client_commands_our_simulated_board() -> None:
 
 
 async def test_mbpoll_writes_and_reads_our_simulated_board() -> None:
-    if shutil.which("mbpoll") is None:
-        give_up("mbpoll is missing; run: apt install mbpoll")
+    need("mbpoll", "mbpoll")
     async with simulated(WAVESHARE) as port:
         common = ["-m", "tcp", "-p", str(port), "-a", str(UNIT), "-0", "-1", "-t", "0", "-r", "3"]
         for words in ([HOST, "1"], ["-c", "1", HOST]):

@@ -1,6 +1,5 @@
 import asyncio
 import random
-import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +20,7 @@ from drivers.simulators.rtsp_responder import RtspResponder
 from edge.demo.lesson_viewer import LessonViewer
 from edge.lesson.capture import capture, choose_media
 from edge.lesson.take import CaptureEvent, CaptureSink, MediaFragment, MediaGap, TakeInit
-from tests.system_needs import give_up
+from tests.system_needs import give_up, need
 
 ADMIN = Credentials(user="admin", password="secret")
 GSTREAMER = Path(__file__).with_name("gstreamer_camera.py")
@@ -153,11 +152,9 @@ async def gstreamer_camera(password: str, sound: str = SOUND) -> AsyncIterator[s
     known = await asyncio.to_thread(
         subprocess.run, ["/usr/bin/python3", "-c", probe], capture_output=True, check=False
     )
-    if known.returncode or shutil.which("ffprobe") is None:
-        reason = (
-            "GStreamer or ffprobe is missing; run: apt install gir1.2-gst-rtsp-server-1.0 ffmpeg"
-        )
-        give_up(reason)
+    if known.returncode:
+        give_up("GStreamer is missing; run: apt install gir1.2-gst-rtsp-server-1.0")
+    need("ffprobe", "ffmpeg")
     server = await asyncio.create_subprocess_exec(
         *("/usr/bin/python3", str(GSTREAMER), PICTURE, sound, password),
         stdout=asyncio.subprocess.PIPE,

@@ -1,8 +1,6 @@
 """Chromium plays what the fan-out sends: frames advance and sound is decoded, without a touch."""
 
 import asyncio
-import os
-import shutil
 import struct
 import subprocess
 import time
@@ -19,16 +17,12 @@ from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.fan_out import FanOut
 from edge.lesson.status import Cause, LessonStatus, Phase
 from sync.lessons.fragment_log import Kind, TakeId
+from tests.chromium import ARGUMENTS, SOUND_UNTOUCHED, need_chromium
+from tests.system_needs import need
 
 STATIC = Path(__file__).parents[2] / "edge" / "pages" / "static"
-CHROMIUM = "/usr/bin/chromium"
 PICTURE, SOUND = 1, 2
 SECONDS = 12
-
-pytestmark = pytest.mark.skipif(
-    not (Path(CHROMIUM).exists() and shutil.which("ffmpeg")) and os.environ.get("CI") != "true",
-    reason="needs Debian's chromium and ffmpeg: apt install chromium ffmpeg",
-)
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>classroom</title>
 <link rel="stylesheet" href="/static/classroom.css">
@@ -76,7 +70,7 @@ def encode(path: Path, *arguments: str) -> Track:
     """Make a fragmented MP4 of one track by ffmpeg and take it apart."""
     subprocess.run(
         [
-            "ffmpeg",
+            need("ffmpeg", "ffmpeg"),
             "-loglevel",
             "error",
             "-f",
@@ -260,20 +254,16 @@ OpenPage = Callable[[], Awaitable[Page]]
 
 @pytest.fixture
 async def open_page(tmp_path: Path) -> AsyncIterator[OpenPage]:
+    path = need_chromium()
     async with async_playwright() as playwright:
         opened: list[BrowserContext] = []
 
         async def open_one() -> Page:
             context = await playwright.chromium.launch_persistent_context(
                 str(tmp_path / "profile"),
-                executable_path=CHROMIUM,
+                executable_path=path,
                 headless=True,
-                args=[
-                    "--no-sandbox",
-                    "--disable-gpu",
-                    "--autoplay-policy=no-user-gesture-required",
-                    "--disable-background-networking",
-                ],
+                args=[*ARGUMENTS, SOUND_UNTOUCHED],
             )
             opened.append(context)
             return context.pages[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peer_environment import PeerMissingError, peer_python
+from benchmarks.peer_environment import peer_python
 from drivers.entities import Outcome
 from drivers.simulators.adms_terminal import AdmsSimulator, Habits
 from drivers.simulators.ledger import Ledger
@@ -19,7 +19,7 @@ from tests.drivers.serial_bench import now_ms
 from tests.drivers.terminal_bench import ZONE
 from tests.edge.test_push_port import BOX, OTHER, SERIAL, TERMINAL, Door, opened
 from tests.hub.running_hub import free_port
-from tests.system_needs import give_up
+from tests.system_needs import need_peer
 
 # What the peer's simulator expects of Django's test client, over real HTTP from its own address.
 DEVICE = """
@@ -97,10 +97,7 @@ for line in sys.stdin:
 
 
 async def python() -> Path:
-    try:
-        return await asyncio.to_thread(peer_python, "fingerprint_attendance")
-    except PeerMissingError as error:
-        give_up(str(error))
+    return await asyncio.to_thread(need_peer, peer_python, "fingerprint_attendance")
 
 
 @asynccontextmanager

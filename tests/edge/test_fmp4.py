@@ -1,6 +1,5 @@
 import io
 import json
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ from edge.lesson.fmp4 import (
     fragment,
     video_init,
 )
-from tests.system_needs import give_up
+from tests.system_needs import need
 
 SHAPE = StreamShape(width=320, height=180, frame_rate=25, bit_rate=300_000)
 # x264's parameter sets of 322x182 Main and 1920x1080 High: FFmpeg 5.1, -s SIZE -profile:v PROFILE.
@@ -116,9 +115,7 @@ def test_sound_decodes_end_to_end(tracks: dict[int, bytes]) -> None:
 
 
 def test_ffprobe_reads_both_without_a_warning(tracks: dict[int, bytes], tmp_path: Path) -> None:
-    if shutil.which("ffprobe") is None:
-        reason = "ffprobe is not installed; run: apt install ffmpeg"
-        give_up(reason)
+    need("ffprobe", "ffmpeg")
     entries = "stream=codec_name,profile,width,height,sample_rate,channels,nb_read_packets"
     options = ["-v", "warning", "-count_packets", "-show_entries", entries, "-of", "json"]
     found = {}

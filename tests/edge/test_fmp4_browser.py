@@ -6,22 +6,12 @@ import random
 import time
 from pathlib import Path
 
-import pytest
-from playwright.async_api import async_playwright
-
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.rtsp_camera import RtspCamera
 from edge.lesson.capture import capture
 from edge.lesson.take import CaptureEvent, MediaGap, TakeInit
-from tests.system_needs import give_up
+from tests.chromium import SOUND_UNTOUCHED, running_chromium
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--autoplay-policy=no-user-gesture-required",
-    "--disable-background-networking",
-]
 PAGE = "<video id=t1 muted></video><audio id=t2></audio>"
 PLAY = """
 async ([id, mime, parts]) => {
@@ -77,31 +67,15 @@ async def two_seconds(folder: Path) -> dict[int, tuple[str, list[str]]]:
     return tracks
 
 
-@pytest.fixture
-def chromium() -> str:
-    if not CHROMIUM.exists():
-        reason = "Chromium is not installed; run: apt install chromium"
-        give_up(reason)
-    return str(CHROMIUM)
-
-
-async def test_chromium_plays_picture_and_sound_through_media_source(
-    chromium: str, tmp_path: Path
-) -> None:
-    tracks = await two_seconds(tmp_path)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=chromium, args=ARGUMENTS, timeout=40_000
-        )
-        try:
-            page = await browser.new_page()
-            await page.set_content(PAGE)
-            seen = {
-                track: await page.evaluate(PLAY, [f"t{track}", mime, parts])
-                for track, (mime, parts) in tracks.items()
-            }
-        finally:
-            await browser.close()
+async def test_chromium_plays_picture_and_sound_through_media_source(tmp_path: Path) -> None:
+    async with running_chromium(SOUND_UNTOUCHED) as browser:
+        page = await browser.new_page()
+        await page.set_content(PAGE)
+        tracks = await two_seconds(tmp_path)
+        seen = {
+            track: await page.evaluate(PLAY, [f"t{track}", mime, parts])
+            for track, (mime, parts) in tracks.items()
+        }
     for facts in seen.values():
         assert facts["error"] is None
         assert facts["ranges"] == 1

@@ -1,6 +1,5 @@
 """OpenSSL's own program is the second opinion on every chain here."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from provisioning.box_keys import new_box_keys
 from provisioning.errors import IdentityDamagedError, ImpostorError, ProtocolError, SetupError
 from provisioning.server_names import hub_names
 from provisioning.trust import DistrictTrust, pem, read_trust
-from tests.system_needs import give_up
+from tests.system_needs import need
 
 NOW_MS = 1_790_000_000_000
 NOW_S = str(NOW_MS // 1000)
@@ -49,12 +48,10 @@ def openssl_verify(
     folder: Path, trust: DistrictTrust, issuer: x509.Certificate, leaf: x509.Certificate, *use: str
 ) -> str:
     """Return what ``openssl verify`` says of a chain."""
-    if shutil.which("openssl") is None:
-        reason = "needs the program openssl"
-        give_up(reason)
+    openssl = need("openssl", "openssl")
     for name, certificate in (("root", trust.root), ("issuer", issuer), ("leaf", leaf)):
         (folder / f"{name}.pem").write_bytes(pem(certificate))
-    command = ["openssl", "verify", "-x509_strict", "-attime", NOW_S, *use]
+    command = [openssl, "verify", "-x509_strict", "-attime", NOW_S, *use]
     files = ["-CAfile", "root.pem", "-untrusted", "issuer.pem", "leaf.pem"]
     done = subprocess.run(
         command + files, cwd=folder, capture_output=True, text=True, check=False, timeout=20

@@ -1,7 +1,6 @@
 """Chromium as a school has it: told once of the district's root, and of nothing else."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,26 +10,20 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.system_needs import give_up
+from tests.chromium import ARGUMENTS, SOUND_UNTOUCHED, need_chromium
+from tests.system_needs import need
 
-CHROMIUM = shutil.which("chromium")
-CERTUTIL = shutil.which("certutil")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    # What a panel in a classroom is started with: sound without a touch.
-    "--autoplay-policy=no-user-gesture-required",
-]
 NAVIGATION_MS_MAX = 20_000
 
 
 def require_chromium() -> None:
     """Skip where Chromium or certutil is missing; fail in continuous integration."""
-    if CHROMIUM is not None and CERTUTIL is not None:
-        return
-    reason = "needs Debian's chromium and certutil: apt install chromium libnss3-tools"
-    give_up(reason)
+    need_chromium()
+    _certutil()
+
+
+def _certutil() -> str:
+    return need("certutil", "libnss3-tools")
 
 
 @contextmanager
@@ -38,8 +31,8 @@ def chromium(home: Path) -> Iterator[Browser]:
     """Run Chromium with its own home, whose certificate store it trusts beside its built-in one."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=ARGUMENTS,
+            executable_path=need_chromium(),
+            args=[*ARGUMENTS, SOUND_UNTOUCHED],
             env={**os.environ, "HOME": str(home)},
         )
         try:
@@ -50,13 +43,13 @@ def chromium(home: Path) -> Iterator[Browser]:
 
 def trust_root(home: Path, root_pem: Path) -> None:
     """Import a district's root as the page /trust tells people to do."""
-    assert CERTUTIL is not None
+    certutil = _certutil()
     store = home / ".pki" / "nssdb"
     store.mkdir(parents=True)
     database = f"sql:{store}"
-    subprocess.run([CERTUTIL, "-d", database, "-N", "--empty-password"], check=True)
+    subprocess.run([certutil, "-d", database, "-N", "--empty-password"], check=True)
     add = ["-A", "-t", "C,,", "-n", "district", "-i", str(root_pem)]
-    subprocess.run([CERTUTIL, "-d", database, *add], check=True)
+    subprocess.run([certutil, "-d", database, *add], check=True)
 
 
 @dataclass

@@ -1,37 +1,24 @@
 """The pages in Chromium: both languages, live changes, offline, and a lesson without a touch."""
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from drivers.entities import CommandResult, DeviceId, Outcome
 from edge.lesson.fan_out import FanOut
 from edge.lesson.status import Cause, LessonStatus, Phase
 from edge.pages.app import build_pages
 from edge.pages.box_view import Change, LessonState, Light, Sign
+from tests.chromium import SOUND_UNTOUCHED, running_chromium
 from tests.edge.pages.simulated_box import NOW_MS, SETUP_CODE, SimulatedBox, as_view
 from tests.hub.running_hub import until
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--autoplay-policy=no-user-gesture-required",
-]
 DAY_MS = 24 * 3_600 * 1_000
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and os.environ.get("CI") != "true",
-    reason="Chromium is missing; run: apt install chromium",
-)
 
 
 @pytest.fixture
@@ -51,10 +38,8 @@ async def server(box: SimulatedBox, fan_out: FanOut) -> AsyncIterator[TestServer
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with running_chromium(SOUND_UNTOUCHED) as browser:
         yield browser
-        await browser.close()
 
 
 async def open_page(browser: Browser, language: str) -> tuple[Page, list[str]]:

@@ -1,30 +1,21 @@
 """The cameras' page in Chromium: live pictures, and a pad for mouse, touch and keyboard."""
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from edge.pages.app import build_pages
+from tests.chromium import running_chromium
 from tests.drivers.camera_bench import HOST, until
 from tests.edge.pages.camera_room import RTSP_PORT, CameraRoom, camera_room
 from tests.edge.pages.simulated_box import SETUP_CODE, SimulatedBox, as_view
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
 FRAMES = "document.querySelector('.camera video').getVideoPlaybackQuality().totalVideoFrames"
 SOME_FRAMES = 5
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and os.environ.get("CI") != "true",
-    reason="Chromium is missing; run: apt install chromium",
-)
 
 
 @pytest.fixture
@@ -42,8 +33,7 @@ async def test_a_camera_is_seen_live_and_turned_by_mouse_and_keyboard(
 ) -> None:
     server = TestServer(build_pages(as_view(room.box)))
     await server.start_server()
-    async with room.pictures.serving(HOST, RTSP_PORT), async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with room.pictures.serving(HOST, RTSP_PORT), running_chromium() as browser:
         context = await browser.new_context(
             locale=language, viewport={"width": 1280, "height": 800}
         )
@@ -63,7 +53,6 @@ async def test_a_camera_is_seen_live_and_turned_by_mouse_and_keyboard(
         await hold_a_key(page, room)
         await context.set_offline(offline=True)
         assert complaints == []
-        await browser.close()
     await server.close()
     assert not room.control.lines("move_timed_out")
 

@@ -6,23 +6,16 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from edge.attendance.rules import MINUTE_MS
 from edge.class_cards.messages import MessageKind
 from edge.pages.app import build_pages
 from edge.pages.assets import STATIC
+from tests.chromium import SOUND_UNTOUCHED, running_chromium
 from tests.drivers.serial_bench import until
 from tests.edge.pages.simulated_box import DAY_MS, NOW_MS, SimulatedBox, as_view
-from tests.edge.pages.test_browser import (
-    ARGUMENTS,
-    CHROMIUM,
-    open_page,
-    pytestmark,
-    wait_until_kept,
-)
-
-__all__ = ["pytestmark"]  # these tests need Chromium as those do
+from tests.edge.pages.test_browser import open_page, wait_until_kept
 
 
 @pytest.fixture
@@ -36,10 +29,8 @@ async def server(box: SimulatedBox) -> AsyncIterator[TestServer]:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with running_chromium(SOUND_UNTOUCHED) as browser:
         yield browser
-        await browser.close()
 
 
 async def open_screen(

@@ -1,35 +1,24 @@
 """The pages in a real browser: both languages, live without reloading, honest when cut off."""
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
 import pytest
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from hub.pages.app import build_pages
+from tests.chromium import running_chromium
 from tests.hub.pages.paper_hub import ADMIN_CODE, MINUTE, PaperHub, fill
-
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-needs_chromium = pytest.mark.skipif(
-    shutil.which(CHROMIUM) is None and os.environ.get("CI") != "true",
-    reason="Chromium is not installed; run: apt install chromium",
-)
 
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await chromium.new_page(viewport={"width": 1366, "height": 800})
+    async with running_chromium() as browser:
+        page = await browser.new_page(viewport={"width": 1366, "height": 800})
         page.set_default_timeout(15_000)
         yield page
-        await chromium.close()
 
 
 @pytest.fixture
@@ -40,7 +29,6 @@ async def server(hub: PaperHub) -> AsyncIterator[TestServer]:
     await server.close()
 
 
-@needs_chromium
 @pytest.mark.parametrize(
     ("language", "words"),
     [
