@@ -6,12 +6,9 @@ over HTTPS. Measured when every camera has been described and every bus was read
 """
 
 import asyncio
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,6 +30,7 @@ from benchmarks.report import (
     read_machine,
     read_versions,
 )
+from benchmarks.running_box import RunningBox, running_box, write_box_config
 from drivers.entities import DeviceId
 from edge.box_store import open_box
 from edge.config import load_config
@@ -40,12 +38,10 @@ from edge.control_client import ask_daemon
 from edge.notebook import Notebook
 from sync.logs.oplog import Row
 
-HOST = "127.0.0.1"
 BUSES = 8
 GOAL_MB = 150.0
 MOTION_S = 30.0
 SETTLE_S = 20.0
-_START_S_MAX = 60.0
 _WELL_S_MAX = 400.0
 
 
@@ -57,13 +53,6 @@ class Window:
     worker_mb: float
     shared_once_mb: float
     cpu: tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    folder: Path
-    port: int
-    pid: int
 
 
 def main() -> None:
@@ -106,13 +95,13 @@ def main() -> None:
     publish(report, as_json=given.json)
 
 
-async def _measure(box: Box, cameras: int, cards: int, seconds: float, step: Step) -> Window:
+async def _measure(box: RunningBox, cameras: int, cards: int, seconds: float, step: Step) -> Window:
     devices = cameras + BUSES * len(UNITS)
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False, limit=0)) as http,
         asyncio.TaskGroup() as tasks,
     ):
-        listening = [tasks.create_task(_listen(http, box.port, f"{n}")) for n in range(cards)]
+        listening = [tasks.create_task(box.listen(http, f"{n}")) for n in range(cards)]
         step(f"{devices} devices answer")
         async with asyncio.timeout(_WELL_S_MAX):
             while await _answering(box.folder) < devices:  # noqa: ASYNC110 — a box announces none
@@ -141,16 +130,6 @@ async def _answering(folder: Path) -> int:
     return sum(each["state"] == "good" for each in status["devices"])
 
 
-async def _listen(http: aiohttp.ClientSession, port: int, room: str) -> None:
-    async with http.get(
-        f"https://{HOST}:{port}/class-card/stream",
-        params={"room": room},
-        timeout=aiohttp.ClientTimeout(),
-    ) as stream:
-        async for _ in stream.content:
-            pass
-
-
 @contextmanager
 def _running_buses(lines: Path) -> Iterator[None]:
     program = str(Path(__file__).with_name("quiet_buses.py"))
@@ -166,42 +145,16 @@ def _running_buses(lines: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _running_box(folder: Path, cameras: int) -> Iterator[Box]:
+def _running_box(folder: Path, cameras: int) -> Iterator[RunningBox]:
     with running_hub(folder / "hub") as hub:
         path = hub.enrol(1, folder / "box")
-    port = _free_port()
-    path.write_text(
-        f"""folder = "data"
-[network]
-interface = "127.101.12.1/24"
-[pages]
-addresses = ["{HOST}"]
-port = {port}
-plain_port = {_free_port()}
-[serial]
-usb = false
-"""
-    )
+    write_box_config(path, "127.101.12.1/24")
     config = load_config(path)
     asyncio.run(_adopt(config.folder, cameras))
     with open_box(config, now_ms) as store:
         store.node.record("device", list(_rows(folder / "lines", cameras)))
-    with (folder / "box.log").open("wb") as log:
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "edge", "edge", "run", f"--config={path}"],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        deadline = time.monotonic() + _START_S_MAX
-        while not _is_served(port):
-            if daemon.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the box does not run: {(folder / 'box.log').read_text()}")
-            time.sleep(0.1)
-        yield Box(folder=config.folder, port=port, pid=daemon.pid)
-    finally:
-        daemon.send_signal(signal.SIGINT)
-        daemon.wait(20)
+    with running_box(path) as box:
+        yield box
 
 
 async def _adopt(folder: Path, cameras: int) -> None:
@@ -233,20 +186,6 @@ def _row(device: str, kind: str, profile: str, address: str) -> Row:
         "adopted_ms": now_ms(),
         "adopted_by": "benchmark",
     }
-
-
-def _is_served(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), 1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The interpreter of a program that is not ours, in an environment of its own.
+"""Programs that are not ours, each in an environment of its own.
 
-``peers/<name>/requirements.lock`` says what is in it, with hashes; it is built once for each lock
-under the user's cache.
+A lock in ``peers/<name>`` says what is in it, with hashes; it is built once for each lock under the
+user's cache.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 PEERS = Path(__file__).with_name("peers")
@@ -24,22 +25,13 @@ def peer_python(name: str) -> Path:
     Raises PeerMissingError.
     """
     lock = PEERS / name / "requirements.lock"
-    cache = Path.home() / ".cache" / "schoolnode-peers"
-    home = cache / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
-    if not home.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix="building-", dir=cache))
-        install = ["install", "--quiet", "--require-hashes", "-r", str(lock)]
-        try:
-            subprocess.run([sys.executable, "-m", "venv", building], check=True)
-            subprocess.run([building / "bin" / "pip", *install], check=True)
-            building.rename(home)
-        except (OSError, subprocess.CalledProcessError) as error:
-            shutil.rmtree(building)
-            # Another run may have been quicker.
-            if not home.exists():
-                raise PeerMissingError(f"{name} cannot be installed: {error}") from error
-    return home / "bin" / "python"
+    install = ["install", "--quiet", "--require-hashes", "-r", str(lock)]
+
+    def build(home: Path) -> None:
+        subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        subprocess.run([home / "bin" / "pip", *install], check=True)
+
+    return _built(name, [lock], build) / "bin" / "python"
 
 
 def peer_node(name: str) -> Path:
@@ -47,19 +39,27 @@ def peer_node(name: str) -> Path:
 
     Raises PeerMissingError.
     """
-    lock = PEERS / name / "package-lock.json"
-    sources = [lock, lock.with_name("package.json"), *lock.parent.glob("*.js")]
+    sources = [*(PEERS / name).glob("*.js"), *(PEERS / name).glob("package*.json")]
+    install = ["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
+
+    def build(home: Path) -> None:
+        for path in sources:
+            shutil.copy(path, home)
+        subprocess.run(install, cwd=home, check=True)
+
+    return _built(name, sources, build)
+
+
+def _built(name: str, sources: Iterable[Path], build: Callable[[Path], None]) -> Path:
+    """Return the folder that ``build`` filled, once for each state of the sources."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources)))
     cache = Path.home() / ".cache" / "schoolnode-peers"
     home = cache / f"{name}-{digest.hexdigest()[:12]}"
     if not home.exists():
         cache.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix="building-", dir=cache))
-        install = ["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
         try:
-            for path in sources:
-                shutil.copy(path, building)
-            subprocess.run(install, cwd=building, check=True)
+            build(building)
             building.rename(home)
         except (OSError, subprocess.CalledProcessError) as error:
             shutil.rmtree(building)

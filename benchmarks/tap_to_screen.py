@@ -9,11 +9,7 @@ Further screens only listen, as a school's others do.
 import asyncio
 import random
 import re
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from bisect import bisect_left
@@ -39,19 +35,20 @@ from benchmarks.report import (
     read_machine,
     read_versions,
 )
+from benchmarks.running_box import START_S_MAX, RunningBox, running_box, write_box_config
 from drivers.discovery.candidate import DeviceKind
 from drivers.simulators.card_reader import CardReaderSimulator
 from drivers.simulators.ledger import Ledger, read_ledger
 from edge.control_client import ask_daemon
 from edge.pages.actions import Adopt, Discover
 
-HOST = "127.0.0.1"
 ROOM = "301"
+LINE = "gate"
+"""The reader's line, beside the box's configuration."""
 CARDS = [f"6F{number:08X}" for number in range(60)]
 PAUSE_S = (0.5, 1.0)
 GOAL_TAP_MS = 300.0
 GOAL_EMERGENCY_MS = 1000.0
-_START_S_MAX = 60.0
 _AFTER_S = 2.0
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -71,17 +68,6 @@ class Window:
     taps: Sequence[float]
     emergencies: Sequence[float]
     lost: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningBox:
-    folder: Path
-    line: Path
-    origin: str
-
-    @property
-    def setup_code(self) -> str:
-        return (self.folder / "setup-code").read_text()
 
 
 def main() -> None:
@@ -155,7 +141,7 @@ async def _measure(
 ) -> Window:
     ledger = box.folder / "cards.jsonl"
     reader = CardReaderSimulator(
-        path=box.line,
+        path=box.folder.with_name(LINE),
         cards=CARDS,
         ledger=Ledger(ledger, _now_ms),
         now_ms=_now_ms,
@@ -175,7 +161,7 @@ async def _measure(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False, limit=0))
         )
         for _ in range(listeners):
-            await stack.enter_async_context(_running(_listen(http, box)))
+            await stack.enter_async_context(_running(box.listen(http, ROOM)))
         await asyncio.sleep(_AFTER_S)
         for page in pages:
             await page.evaluate(WATCH)
@@ -213,11 +199,11 @@ async def _raise_emergency(box: RunningBox, pages: Sequence[Page]) -> list[float
     """Cover the screens from the office's page; return after how many ms each had painted it."""
     office = await pages[0].context.new_page()
     await office.goto(f"{box.origin}/office")
-    await office.fill("#sign-in input[name=code]", box.setup_code)
+    await office.fill("#sign-in input[name=code]", _setup_code(box))
     await office.click("#sign-in button")
     await office.fill("form[action='/office/emergency'] input[name=text_zh]", "立即到操场集合")
     await office.click("form[action='/office/emergency'] button")
-    async with asyncio.timeout(_START_S_MAX):
+    async with asyncio.timeout(START_S_MAX):
         while True:
             receipts = await asyncio.to_thread(_read_receipts, box)
             if len(receipts) >= len(pages):
@@ -239,29 +225,21 @@ async def _open_screen(browser: Browser, box: RunningBox) -> Page:
     code = re.sub(r"\s", "", await page.locator(".code").text_content() or "")
     desk = await (await browser.new_context(ignore_https_errors=True)).new_page()
     await desk.goto(f"{box.origin}/office")
-    await desk.fill("#sign-in input[name=code]", box.setup_code)
+    await desk.fill("#sign-in input[name=code]", _setup_code(box))
     await desk.click("#sign-in button")
     await desk.fill("form[action='/office/pair'] input[name=code]", code)
     await desk.select_option("form[action='/office/pair'] select[name=room]", ROOM)
     await desk.click("form[action='/office/pair'] button")
     await desk.wait_for_url("**said=done*")
     await desk.context.close()
-    await page.wait_for_url("**/class-card", timeout=_START_S_MAX * 1000)
+    await page.wait_for_url("**/class-card", timeout=START_S_MAX * 1000)
     return page
-
-
-async def _listen(http: aiohttp.ClientSession, box: RunningBox) -> None:
-    async with http.get(
-        f"{box.origin}/class-card/stream", params={"room": ROOM}, timeout=aiohttp.ClientTimeout()
-    ) as stream:
-        async for _ in stream.content:
-            pass
 
 
 async def _adopt(box: RunningBox) -> None:
     """Find the reader by listening to its line, and hang it at the room's door."""
     await _ask(box, "POST", "/discover", Discover(kinds=(DeviceKind.CARD_READER,)))
-    async with asyncio.timeout(_START_S_MAX):
+    async with asyncio.timeout(START_S_MAX):
         while True:
             found = (await _ask(box, "GET", "/candidates"))["candidates"]
             if found:
@@ -269,6 +247,10 @@ async def _adopt(box: RunningBox) -> None:
             await asyncio.sleep(0.2)
     wish = Adopt(identity=str(found[0]["identity"]), name="301 门口", room=ROOM)
     await _ask(box, "POST", "/adopt", wish)
+
+
+def _setup_code(box: RunningBox) -> str:
+    return (box.folder / "setup-code").read_text()
 
 
 async def _ask(
@@ -283,39 +265,9 @@ def _running_box(folder: Path) -> Iterator[RunningBox]:
     """Enrol a box with a hub that then goes, and run its daemon in a process of its own."""
     with running_hub(folder / "hub") as hub:
         config = hub.enrol(1, folder / "box")
-    port, plain_port = _free_port(), _free_port()
-    config.write_text(
-        f"""folder = "data"
-[network]
-interface = "127.101.11.1/24"
-[pages]
-addresses = ["{HOST}"]
-port = {port}
-plain_port = {plain_port}
-[serial]
-usb = false
-ports = ["{folder / "gate"}"]
-"""
-    )
-    box = RunningBox(
-        folder=config.parent / "data", line=folder / "gate", origin=f"https://{HOST}:{port}"
-    )
-    with (folder / "box.log").open("wb") as log:
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "edge", "edge", "run", f"--config={config}"],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        deadline = time.monotonic() + _START_S_MAX
-        while not _is_served(port):
-            if daemon.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the box does not run: {(folder / 'box.log').read_text()}")
-            time.sleep(0.1)
+    write_box_config(config, "127.101.11.1/24", [config.with_name(LINE)])
+    with running_box(config) as box:
         yield box
-    finally:
-        daemon.send_signal(signal.SIGINT)
-        daemon.wait(20)
 
 
 @asynccontextmanager
@@ -327,20 +279,6 @@ async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[asyncio.T
         task.cancel()
         with suppress(asyncio.CancelledError, aiohttp.ClientError):
             await task
-
-
-def _is_served(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), 1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _now_ms() -> int:

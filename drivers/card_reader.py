@@ -12,7 +12,8 @@ from typing import Never, Protocol
 from drivers.codecs.card_frames import BrokenFrame, CardFrame, CardFrameDecoder, FrameEvent
 from drivers.codecs.card_numbers import card_of_hex
 from drivers.codecs.wiegand import WiegandLineDecoder
-from drivers.entities import CardRead, DeviceId, EventSink, NowMs, Presence
+from drivers.entities import CardRead, DeviceId, EventSink, NowMs
+from drivers.reports import PresenceReports
 from drivers.transports.byte_port import BytePort, LineSettings, keep_open
 from drivers.transports.port_address import Place, PortAddress, open_port
 
@@ -81,7 +82,7 @@ class CardReader:
         self._now_ms = now_ms
         self._sink = sink
         self._rng = rng
-        self._online: bool | None = None
+        self._presence = PresenceReports(device, now_ms, sink)
         self._presentations = Presentations()
 
     @property
@@ -94,7 +95,7 @@ class CardReader:
         await keep_open(opening, self._rng, self._serve, self._on_lost)
 
     async def _serve(self, port: BytePort) -> Never:
-        self._announce(online=True, reason=f"{self.place} is open; cards are awaited")
+        self._presence.tell(online=True, reason=f"{self.place} is open; cards are awaited")
         loop = asyncio.get_running_loop()
         decoder = self._new_decoder()
         while True:
@@ -120,13 +121,4 @@ class CardReader:
             )
 
     def _on_lost(self, reason: str) -> None:
-        self._announce(online=False, reason=reason)
-
-    def _announce(self, *, online: bool, reason: str) -> None:
-        if self._online is not online:
-            self._online = online
-            self._sink(
-                Presence(
-                    device=self.device, online=online, observed_ms=self._now_ms(), reason=reason
-                )
-            )
+        self._presence.tell(online=False, reason=reason)

@@ -35,6 +35,7 @@ PAUSE_S = 0.3
 
 VECTORS_MAX = 64
 _REPLY_BYTES_MAX = 1024
+_ENCODERS = {"rdm6300": encode_card_frame, "wiegand_uart": encode_line}
 
 
 async def record(
@@ -146,8 +147,7 @@ async def _record_cards(
                 card = f"{len(invented) + 1:0{len(event.card)}X}"
                 invented[event.card] = card
                 values: dict[str, float | str] = {profile.events[0].id: card}
-                encode = encode_card_frame if event_format == "rdm6300" else encode_line
-                frame = _hex(encode(card))
+                frame = _hex(_ENCODERS[event_format](card))
                 vectors.append(_vector(f"card {len(invented)}", "", frame, source, values))
     if not vectors:
         raise ProtocolError(f"no card was presented in {listen_s:.0f} s; present one meanwhile")

@@ -1,5 +1,6 @@
 """The camera worker: one child process for all cameras of a box, told what to do over a pipe.
 
+``python -m drivers.cameras FOLDER``: an empty folder of its own, which the daemon takes away.
 Requests, and with them passwords, come in on standard input only; replies go out on standard
 output. It ends when the daemon does.
 """
@@ -7,9 +8,7 @@ output. It ends when the daemon does.
 import asyncio
 import logging
 import os
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from drivers.cameras.messages import Request, read_request
 from drivers.cameras.worker_tasks import answer_requests
 
 
-async def _main() -> None:
+async def _main(folder: Path) -> None:
     # Whatever a library prints must not get between the frames.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -30,22 +29,21 @@ async def _main() -> None:
     )
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, replies)
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    with tempfile.TemporaryDirectory(prefix="schoolnode-wsdl-") as folder:
-        wsdl = write_lean(Path(folder))
 
-        async def read() -> Request | None:
-            request = await read_request(requests)
-            if request is None:
-                # First of all: a worker that takes long to say goodbye is killed.
-                shutil.rmtree(folder, ignore_errors=True)
-            return request
+    async def read() -> Request | None:
+        return await read_request(requests)
 
-        await answer_requests(read, writer, now_ms=lambda: time.time_ns() // 1_000_000, wsdl=wsdl)
+    await answer_requests(
+        read,
+        writer,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+        wsdl=write_lean(folder),
+    )
 
 
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
-    asyncio.run(_main())
+    asyncio.run(_main(Path(sys.argv[1])))
 
 
 if __name__ == "__main__":

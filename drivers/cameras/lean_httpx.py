@@ -1,7 +1,7 @@
 """Import before anything that imports zeep: leaves out httpx's command line.
 
-That brings rich and click along, which is 5 MB of the worker and a quarter of its start; httpx
-does without where they are not installed.
+That brings rich and click along, which the worker would pay for with memory and a slower start;
+httpx does without where they are not installed.
 """
 
 import sys

@@ -25,20 +25,18 @@ from drivers.entities import (
     CommandResult,
     DeviceId,
     EventSink,
-    Measurement,
     NowMs,
     Outcome,
-    Presence,
     Quality,
 )
 from drivers.errors import (
     DriverError,
     ProtocolError,
     RefusedError,
-    Trouble,
     UnreachableError,
     trouble_of,
 )
+from drivers.reports import CLOCK_POINT, Reports
 from firmware_profiles.model import Event
 
 STATUS_S = 30.0
@@ -90,11 +88,11 @@ class OnvifCamera:
         self._now_ms = now_ms
         self._sink = sink
         self._rng = rng
-        self._states = EventStates(device, events, f"onvif {access.address}")
+        source = f"onvif {access.address}"
+        self._states = EventStates(device, events, source)
         self._wants_events = any(event.format == "onvif" for event in events)
         self._status_s = status_s
-        self._online: bool | None = None
-        self._trouble = Trouble.NONE
+        self._reports = Reports(device, source, now_ms, sink)
         self._turn = asyncio.Lock()
 
     async def run(self) -> Never:
@@ -130,16 +128,16 @@ class OnvifCamera:
             profile = self._turning_profile()
             await self._worker.go_to_preset(self._access, profile, preset)
         except DriverError as error:
-            return self._report(f"preset {preset}", Outcome.FAILED, str(error))
-        return self._report(f"preset {preset}", Outcome.ACKNOWLEDGED, "")
+            return self._reports.result(f"preset {preset}", Outcome.FAILED, str(error))
+        return self._reports.result(f"preset {preset}", Outcome.ACKNOWLEDGED)
 
     async def go_home(self) -> CommandResult:
         """Turn to the position the camera itself calls home."""
         try:
             await self._worker.go_home(self._access, self._turning_profile())
         except DriverError as error:
-            return self._report("home", Outcome.FAILED, str(error))
-        return self._report("home", Outcome.ACKNOWLEDGED, "")
+            return self._reports.result("home", Outcome.FAILED, str(error))
+        return self._reports.result("home", Outcome.ACKNOWLEDGED)
 
     async def set_preset(self, name: str) -> CommandResult:
         """Store where the camera looks now; verified by its list."""
@@ -148,10 +146,10 @@ class OnvifCamera:
             token = await self._worker.set_preset(self._access, profile, name)
             self.presets = await self._worker.list_presets(self._access, profile)
         except DriverError as error:
-            return self._report(f"set preset {name}", Outcome.FAILED, str(error))
+            return self._reports.result(f"set preset {name}", Outcome.FAILED, str(error))
         is_listed = any(preset.token == token for preset in self.presets)
         outcome = Outcome.VERIFIED if is_listed else Outcome.ACKNOWLEDGED
-        return self._report(f"set preset {name}", outcome, "")
+        return self._reports.result(f"set preset {name}", outcome)
 
     async def remove_preset(self, preset: str) -> CommandResult:
         """Forget a stored position; verified by the camera's list."""
@@ -160,10 +158,10 @@ class OnvifCamera:
             await self._worker.remove_preset(self._access, profile, preset)
             self.presets = await self._worker.list_presets(self._access, profile)
         except DriverError as error:
-            return self._report(f"remove preset {preset}", Outcome.FAILED, str(error))
+            return self._reports.result(f"remove preset {preset}", Outcome.FAILED, str(error))
         is_listed = any(known.token == preset for known in self.presets)
         outcome = Outcome.ACKNOWLEDGED if is_listed else Outcome.VERIFIED
-        return self._report(f"remove preset {preset}", outcome, "")
+        return self._reports.result(f"remove preset {preset}", outcome)
 
     async def move(self, motion: Motion) -> None:
         """Turn until :meth:`stop`, or for ``MOVE_S`` when nobody repeats it; raises DriverError.
@@ -198,13 +196,13 @@ class OnvifCamera:
             finally:
                 await self.stop()
         except DriverError as error:
-            return self._report(f"move {word}", Outcome.FAILED, str(error))
-        return self._report(f"move {word}", Outcome.ACKNOWLEDGED, "")
+            return self._reports.result(f"move {word}", Outcome.FAILED, str(error))
+        return self._reports.result(f"move {word}", Outcome.ACKNOWLEDGED)
 
     def moved(self, motion: Motion, detail: str) -> None:
         """Note that a person turned the camera by hand; ``detail`` is why it stopped."""
         told = f"move {motion.pan:g} {motion.tilt:g} {motion.zoom:g}"
-        self._report(told, Outcome.ACKNOWLEDGED, detail)
+        self._reports.result(told, Outcome.ACKNOWLEDGED, detail)
 
     async def set_imaging(self, field: ImagingField, value: float) -> CommandResult:
         """Set one value of the picture, and read it back."""
@@ -216,11 +214,13 @@ class OnvifCamera:
             await self._worker.set_imaging(self._access, source, field, value)
             self.imaging = await self._worker.read_imaging(self._access, source)
         except DriverError as error:
-            return self._report(told, Outcome.FAILED, str(error))
+            return self._reports.result(told, Outcome.FAILED, str(error))
         found = next((each.value for each in self.imaging if each.field == field), None)
         if found == value:
-            return self._report(told, Outcome.VERIFIED, "")
-        return self._report(told, Outcome.FAILED, f"the camera keeps {found}; set it on the camera")
+            return self._reports.result(told, Outcome.VERIFIED)
+        return self._reports.result(
+            told, Outcome.FAILED, f"the camera keeps {found}; set it on the camera"
+        )
 
     def known(self) -> CameraDescription:
         """Return what the camera told last; raises UnreachableError before it did."""
@@ -237,7 +237,7 @@ class OnvifCamera:
         outage = self.outages.back(loss, self._now_ms())
         if outage is not None and outage.until_ms is not None:
             lasted_s = (outage.until_ms - outage.since_ms) / _MS
-            self._measure(f"recovery_{loss}", lasted_s, unit="s", reason=outage.reason)
+            self._reports.reading(f"recovery_{loss}", lasted_s, unit="s", reason=outage.reason)
 
     def _turning_profile(self) -> str:
         known = self.known()
@@ -256,16 +256,16 @@ class OnvifCamera:
                 # An address that another device takes over is noticed even without a serial number.
                 self._access = replace(self._access, mac=description.mac)
             self.back(Loss.CONTROL)
-            self._set_presence(online=True, reason="answers")
+            self._reports.presence.tell(online=True, reason="answers")
             self._tell_addresses(description)
             self._tell_clock(description.clock_offset_ms)
             await self._read_control(description)
             await self._follow(description)
         except DriverError as error:
-            if self._online:
+            if self._reports.presence.online:
                 self.lost(Loss.CONTROL, str(error))
-            self._set_presence(online=False, reason=str(error), trouble=trouble_of(error))
-            self._measure("reachable", "no", reason=str(error))
+            self._reports.presence.tell(online=False, reason=str(error), trouble=trouble_of(error))
+            self._reports.reading("reachable", "no", reason=str(error))
             if not is_described:
                 raise
 
@@ -321,70 +321,22 @@ class OnvifCamera:
             self._sink(event)
 
     def _tell_addresses(self, description: CameraDescription) -> None:
-        self._measure("stream_main", description.main.uri)
+        self._reports.reading("stream_main", description.main.uri)
         if description.sub is not None:
-            self._measure("stream_sub", description.sub.uri)
+            self._reports.reading("stream_sub", description.sub.uri)
         if description.snapshot_uri is not None:
-            self._measure("snapshot", description.snapshot_uri)
+            self._reports.reading("snapshot", description.snapshot_uri)
 
     def _tell_clock(self, offset_ms: int) -> None:
         is_good = abs(offset_ms) <= CLOCK_OFFSET_GOOD_MS
-        self._measure("reachable", "yes")
-        self._measure(
-            "clock_offset",
+        self._reports.reading("reachable", "yes")
+        self._reports.reading(
+            CLOCK_POINT,
             offset_ms / _MS,
             unit="s",
             quality=Quality.GOOD if is_good else Quality.UNCERTAIN,
             reason="" if is_good else "the camera's clock is wrong; set its time server",
         )
-
-    def _measure(
-        self,
-        point: str,
-        value: float | str,
-        *,
-        unit: str = "",
-        quality: Quality = Quality.GOOD,
-        reason: str = "",
-    ) -> None:
-        self._sink(
-            Measurement(
-                device=self._device,
-                point=point,
-                value=value,
-                unit=unit,
-                quality=quality,
-                observed_ms=self._now_ms(),
-                source=f"onvif {self._access.address}",
-                reason=reason,
-            )
-        )
-
-    def _report(self, command: str, outcome: Outcome, detail: str) -> CommandResult:
-        result = CommandResult(
-            device=self._device,
-            command=command,
-            outcome=outcome,
-            observed_ms=self._now_ms(),
-            detail=detail,
-        )
-        self._sink(result)
-        return result
-
-    def _set_presence(self, *, online: bool, reason: str, trouble: Trouble = Trouble.NONE) -> None:
-        changed = self._online is not online or self._trouble is not trouble
-        self._online = online
-        self._trouble = trouble
-        if changed:
-            self._sink(
-                Presence(
-                    device=self._device,
-                    online=online,
-                    observed_ms=self._now_ms(),
-                    reason=reason,
-                    trouble=trouble,
-                )
-            )
 
     def _backoff_s(self, state: RetryCallState) -> float:
         refused = state.outcome is not None and isinstance(state.outcome.exception(), RefusedError)

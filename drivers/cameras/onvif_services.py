@@ -25,6 +25,7 @@ from zeep.wsdl.utils import etree_to_string
 from drivers.cameras.lean_wsdl import LeanWsdl
 from drivers.cameras.messages import CameraAccess
 from drivers.cameras.pinned_http import fetch, host_of, pin, wrong_password
+from drivers.codecs import device_text
 from drivers.codecs.guarded_xml import sanitise
 from drivers.errors import ProtocolError, RefusedError
 
@@ -187,4 +188,4 @@ class OnvifServices:
 
 def shown(value: str | None) -> str:
     """Return what a person can be shown of a text from outside."""
-    return "".join(c for c in (value or "") if c.isprintable()).strip()[:TEXT_CHARS_MAX]
+    return device_text.shown(value or "", TEXT_CHARS_MAX)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Never, TypeVar
 
@@ -49,8 +50,9 @@ _Answer = TypeVar("_Answer", bound=Reply)
 class CameraWorker:
     """One child process for all cameras of a box; none runs before the first question.
 
-    ``command`` starts it; a frozen bundle names its own. All questions raise UnreachableError
-    (also when the worker dies meanwhile), RefusedError or ProtocolError.
+    ``command`` starts it, a folder for its files added; a frozen bundle names its own. All
+    questions raise UnreachableError (also when the worker dies meanwhile), RefusedError or
+    ProtocolError.
     """
 
     def __init__(self, rng: random.Random, command: Sequence[str] = _COMMAND) -> None:
@@ -204,9 +206,16 @@ class CameraWorker:
 
     async def _run_child(self) -> None:
         """Run one child to its end; DriverError when it ended without having answered."""
+        # A child that is killed cannot take its files away: they are its parent's.
+        with tempfile.TemporaryDirectory(prefix="schoolnode-cameras-") as folder:
+            await self._run_child_in(folder)
+
+    async def _run_child_in(self, folder: str) -> None:
         try:
             child = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+                *(*self._command, folder),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
             )
         except OSError as error:
             raise SetupError(f"camera worker: {error}; reinstall the box's software") from error

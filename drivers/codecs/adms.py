@@ -16,17 +16,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from drivers.codecs.card_numbers import PRINTED_DIGITS, canonical_card, card_of_hex
+from drivers.codecs.device_text import shown
 from drivers.errors import ProtocolError
 
 RECORDS_MAX = 10_000
 LINE_CHARS_MAX = 16 * 1024
 PIN_CHARS_MAX = 24
+FIRMWARE_CHARS_MAX = 64
 FIELDS_MAX = 64
 OFFSET_S_MAX = 14 * 3600
 _SERIAL = re.compile(r"[0-9A-Za-z_-]{4,32}\Z")
 _PIN = re.compile(r"[0-9A-Za-z_-]{1,24}\Z")
 _TIME = re.compile(r"([0-9]{4})(?:-[0-9]{2}){2}[ T][0-9]{2}(?::[0-9]{2}){2}\Z")
 _RESULT = re.compile(r"ID=([0-9]{1,9})&Return=(-?[0-9]{1,9})(?:&|\Z)", re.IGNORECASE)
+_EVENT = re.compile(r"[0-9]{1,9}\Z")
 _OFFSET = re.compile(r"[+-][0-9]{1,5}\Z")
 _BRACKETED = re.compile(r"\[([0-9A-Fa-f]{8}|[0-9A-Fa-f]{10})\]\Z")
 _OFFSET_FIELD = 10
@@ -78,31 +81,11 @@ class Result:
     code: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Info:
-    """What a terminal says of itself; empty and None where it does not."""
-
-    firmware: str = ""
-    model: str = ""
-    users: int | None = None
-    records: int | None = None
-
-
 def check_serial(text: str) -> str:
     """Return a terminal's serial number; ProtocolError when it is none."""
     if not _SERIAL.match(text):
         raise ProtocolError(f"{text[:40]!r} is no serial number of a terminal")
     return text
-
-
-def decode_text(body: bytes) -> str:
-    """Return what a body says; what is in neither encoding is replaced."""
-    for encoding in ("utf-8", "gb18030"):
-        try:
-            return body.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return body.decode("utf-8", errors="replace")
 
 
 def read_attlog(text: str) -> Punches:
@@ -158,27 +141,23 @@ def read_results(text: str) -> list[Result]:
     return results
 
 
-def read_info(info: str) -> Info:
-    """Read the parameter ``INFO`` of ``getrequest`` (§7): version, users, fingers, records."""
-    values = [value.strip() for value in info.split(",")[:FIELDS_MAX]]
-    values += [""] * (4 - len(values))
-    return Info(firmware=_printable(values[0]), users=_count(values[1]), records=_count(values[3]))
+def firmware_of_info(info: str) -> str:
+    """Return the version, empty for none, in ``INFO`` of ``getrequest`` (§7), which begins so."""
+    return shown(info.partition(",")[0], FIRMWARE_CHARS_MAX)
 
 
-def read_options(text: str) -> Info:
-    """Read a body of ``table=options`` or ``registry``: ``~DeviceName=X,FWVersion=Y,…``."""
+def firmware_of_options(text: str) -> str:
+    """Return the version in a body of ``table=options`` or ``registry``, empty for none.
+
+    ``~DeviceName=X,FWVersion=Y,…``
+    """
     pairs = {
         name.strip().lstrip("~").lower(): value.strip()
         for part in re.split(r"[,\n\r\t]", text[:LINE_CHARS_MAX])[: 4 * FIELDS_MAX]
         for name, equals, value in [part.partition("=")]
         if equals
     }
-    return Info(
-        firmware=_printable(pairs.get("fwversion") or pairs.get("firmver") or ""),
-        model=_printable(pairs.get("devicename", "")),
-        users=_count(pairs.get("usercount", "")),
-        records=_count(pairs.get("transactioncount", "")),
-    )
+    return shown(pairs.get("fwversion") or pairs.get("firmver") or "", FIRMWARE_CHARS_MAX)
 
 
 def write_options(serial: str, *, stamp: str, delay_s: int, utc_offset: timedelta) -> str:
@@ -300,7 +279,7 @@ def _attlog_line(line: str) -> Punch | None:
 
 def _rtlog_line(line: str) -> Punch | None:
     fields = _fields(line)
-    local, event = read_time(fields.get("time", "")), _count(fields.get("event", ""))
+    local, event = read_time(fields.get("time", "")), _event_number(fields.get("event", ""))
     if local is None or event is None:
         return None
     if event >= _DOOR_EVENTS_FROM:
@@ -336,13 +315,5 @@ def _compact(local: datetime) -> int:
     return days * 86_400 + (local.hour * 60 + local.minute) * 60 + local.second
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= len("999999999")
-
-
-def _count(text: str) -> int | None:
-    return int(text) if _is_number(text.strip()) else None
-
-
-def _printable(text: str) -> str:
-    return "".join(sign for sign in text[:64] if sign.isprintable())
+def _event_number(text: str) -> int | None:
+    return int(text) if _EVENT.match(text.strip()) else None

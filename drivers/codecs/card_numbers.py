@@ -33,6 +33,8 @@ _SEPARATORS = str.maketrans("", "", " :-\t")
 _HEX_DIGITS = frozenset({6, 8, 10, 14, 16})
 _PAIR_DIGITS = 8
 _LONG_HEX_BITS = 56
+_VERSIONED_DIGITS = 10
+"""A version byte and 32 bits, in hexadecimal; more are a longer number without one."""
 
 
 def canonical_card(text: str) -> str:
@@ -43,8 +45,7 @@ def canonical_card(text: str) -> str:
 
 def card_of_hex(digits: str) -> str:
     """Return the canonical form of a reader's hexadecimal digits; ValueError for others."""
-    number = int(digits, 16)
-    return write_number(number if len(digits) > 10 else number & _MASK)  # noqa: PLR2004
+    return write_number(_of_hex(digits))
 
 
 def write_number(number: int) -> str:
@@ -75,8 +76,7 @@ def readings(text: str) -> tuple[int, ...]:
         if len(tidied) == _PAIR_DIGITS:
             found.append(_of_pair(int(tidied[:3]), int(tidied[3:])))
     if _HEX.match(tidied) and len(tidied) in _HEX_DIGITS:
-        number = int(tidied, 16)
-        found.append(number & _MASK if len(tidied) <= 10 else number)  # noqa: PLR2004
+        found.append(_of_hex(tidied))
     return tuple(dict.fromkeys(each for each in found if each is not None))
 
 
@@ -87,7 +87,12 @@ def turned(number: int) -> int:
 
 def _is_decimal(digits: str) -> bool:
     # Ten digits above 32 bits are a version byte and a number that happen to have no letter.
-    return len(digits) != 10 or int(digits) <= _MASK  # noqa: PLR2004
+    return len(digits) != PRINTED_DIGITS or int(digits) <= _MASK
+
+
+def _of_hex(digits: str) -> int:
+    number = int(digits, 16)
+    return number & _MASK if len(digits) <= _VERSIONED_DIGITS else number
 
 
 def _of_pair(facility: int, number: int) -> int | None:

@@ -18,8 +18,8 @@ from typing import Annotated
 
 import msgspec
 
-from drivers.codecs.adms import decode_text
 from drivers.codecs.card_numbers import canonical_card
+from drivers.codecs.device_text import decode_text, shown
 from drivers.codecs.guarded_xml import Element, parse_leniently
 from drivers.errors import ProtocolError
 
@@ -30,6 +30,7 @@ PAGE = 30
 """What ``AcsEvent/capabilities`` allows at most in one answer."""
 PAGE_EVENTS_MAX = 1000
 XML_BYTES_MAX = 256 * 1024
+SHOWN_CHARS_MAX = 64
 _NOBODY = frozenset({"", "0", "18446744073709551615"})
 _NUMBER = re.compile(r"[0-9A-Za-z_-]{1,32}\Z")
 _MAC = re.compile(r"(?:[0-9a-f]{2}[:-]?){5}[0-9a-f]{2}\Z")
@@ -184,8 +185,8 @@ def read_device_info(body: bytes) -> DeviceInfo:
     root = _root(body)
     return DeviceInfo(
         mac=normal_mac(root.first_text("macAddress")),
-        model=_shown(root.first_text("model")),
-        firmware=_shown(root.first_text("firmwareVersion")),
+        model=shown(root.first_text("model"), SHOWN_CHARS_MAX),
+        firmware=shown(root.first_text("firmwareVersion"), SHOWN_CHARS_MAX),
     )
 
 
@@ -270,7 +271,3 @@ def _moment(text: str) -> datetime | None:
 
 def _text(value: Text) -> str:
     return "" if value is None else str(value).strip()
-
-
-def _shown(text: str) -> str:
-    return "".join(sign for sign in text[:64] if sign.isprintable())

@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from drivers.codecs.device_text import shown
 from drivers.codecs.digest import Credentials
 from drivers.codecs.guarded_xml import Element, escape
 from drivers.errors import ProtocolError
@@ -175,13 +176,12 @@ def _items(message: Element, local: str) -> tuple[tuple[str, str], ...]:
     holder = next((child for child in message.children if child.local == local), None)
     simple = [] if holder is None else [c for c in holder.children if c.local == "SimpleItem"]
     return tuple(
-        (_shown(item.attributes.get("Name", "")), _shown(item.attributes.get("Value", "")))
+        (
+            shown(item.attributes.get("Name", ""), TEXT_CHARS_MAX),
+            shown(item.attributes.get("Value", ""), TEXT_CHARS_MAX),
+        )
         for item in simple[:ITEMS_MAX]
     )
-
-
-def _shown(text: str) -> str:
-    return "".join(c for c in text if c.isprintable()).strip()[:TEXT_CHARS_MAX]
 
 
 def _moment(text: str) -> int | None:

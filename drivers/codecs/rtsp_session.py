@@ -36,7 +36,10 @@ _OK = range(200, 300)
 _REDIRECTS = range(300, 400)
 _SERVER_FAULTS = range(500, 600)
 _UNAUTHORIZED = 401
-_RETRY_LATER = {453: "has no bandwidth left; close other viewers", 454: "forgot the session"}
+_RETRY_LATER = {
+    453: "it has no bandwidth left; close other viewers",
+    454: "it forgot the session",
+}
 _REMEDIES = {
     403: "this user may not see the stream; give it the right to in the camera",
     404: "there is no such stream; take the address that ONVIF reports",
@@ -189,7 +192,7 @@ class ClientSession:
         if status in _REDIRECTS:
             raise RefusedError(f"{fact}: it points elsewhere; give the address it points to")
         if status in _RETRY_LATER or status in _SERVER_FAULTS:
-            raise UnreachableError(f"{fact}: it {_RETRY_LATER.get(status, 'has a fault')}")
+            raise UnreachableError(f"{fact}: {_RETRY_LATER.get(status, 'it has a fault')}")
         remedy = _REMEDIES.get(status, "check the stream's address and the camera's settings")
         raise RefusedError(f"{fact}: {remedy}")
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from drivers.card_reader import FORMATS
 from drivers.codecs.card_frames import CardFrame
-from drivers.codecs.modbus import ReadRequest, Reply, Request
+from drivers.codecs.modbus import ReadRequest
 from drivers.codecs.text_lines import LineSplitter, read_line
 from drivers.discovery.candidate import Candidate, DeviceKind, Evidence
-from drivers.discovery.modbus_models import TRIES, UnitQuestions
+from drivers.discovery.modbus_models import TRIES, Asking, Question, UnitQuestions
 from drivers.discovery.panels import ask_panel, by_way
 from drivers.entities import NowMs
 from drivers.errors import ProtocolError
@@ -35,8 +35,8 @@ SERIAL_KINDS = frozenset(DeviceKind) - {
     DeviceKind.ATTENDANCE_TERMINAL,
 }
 """What may hang on a serial line; blackboards may as well, and are mostly on the network."""
-
-_FirstQuestion = tuple[Literal[1, 2, 3, 4], int, int]
+_TALKERS = {DeviceKind.CARD_READER: ("card", 0.95), DeviceKind.SPORTS_GATEWAY: ("lines", 0.8)}
+"""Who speaks unasked: how its identity begins, and how sure one is who heard it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +59,14 @@ class SearchReport:
     found: Callable[[Candidate], None]
 
 
-class QuestionLine(Protocol):
-    """What a search asks through: an open port's line, or a running bus between its polls."""
+class QuestionLine(Asking, Protocol):
+    """What a search asks through, and what it hears besides answers."""
 
     @property
     def settings(self) -> LineSettings: ...
 
     @property
     def stray_bytes(self) -> int: ...
-
-    async def ask(self, request: Request, timeout_s: float) -> Reply: ...
 
 
 class LineSearch:
@@ -158,12 +156,14 @@ class LineSearch:
         for name, decoder in self._cards.items():
             for event in decoder.feed(data):
                 if isinstance(event, CardFrame) and not self.found:
-                    self._add_reader(self._readers[name])
+                    reader = self._readers[name]
+                    self._add_talker(reader, DeviceKind.CARD_READER, "an intact card frame")
         for line in self._lines.feed(data):
             for profile in self._gateways if not self.found else ():
                 with suppress(ProtocolError):
                     if read_line(line, profile.events) is not None:
-                        self._add_gateway(profile)
+                        heard = f"a line that fits {profile.id}"
+                        self._add_talker(profile, DeviceKind.SPORTS_GATEWAY, heard)
                         break
 
     async def sweep(self, line: QuestionLine, skip: Collection[int]) -> None:
@@ -181,7 +181,7 @@ class LineSearch:
             self._of_silent_models = False
 
     async def _round(
-        self, line: QuestionLine, skip: Collection[int], questions: Sequence[_FirstQuestion]
+        self, line: QuestionLine, skip: Collection[int], questions: Sequence[Question]
     ) -> None:
         """Ask every unit id once, again where something unclear came back."""
         self._baud = line.settings.baud
@@ -190,7 +190,7 @@ class LineSearch:
         waiting = [unit for unit in range(1, UNIT_MAX + 1) if unit not in skip]
         tries: Counter[int] = Counter()
         recent: deque[int] = deque(maxlen=RECENT_UNITS)
-        while waiting and not self._is_reader:
+        while waiting and not self._is_talker:
             unit = waiting.pop(0)
             tries[unit] += 1
             self._unit = unit
@@ -222,10 +222,9 @@ class LineSearch:
         )
 
     @property
-    def _is_reader(self) -> bool:
+    def _is_talker(self) -> bool:
         """Whether it is a line that speaks unasked."""
-        unasked = {DeviceKind.CARD_READER, DeviceKind.SPORTS_GATEWAY}
-        return any(candidate.kind in unasked for candidate in self.found)
+        return any(candidate.kind in _TALKERS for candidate in self.found)
 
     def _found_units(self) -> set[int]:
         modbus = (c.identity for c in self.found if c.identity.startswith("modbus:"))
@@ -236,7 +235,7 @@ class LineSearch:
         line: QuestionLine,
         unit: int,
         allowance_s: float,
-        questions: Sequence[_FirstQuestion],
+        questions: Sequence[Question],
     ) -> bool:
         """Tell whether a unit answers one of the questions; a refusal proves it as well."""
         for function, register, count in questions:
@@ -248,12 +247,12 @@ class LineSearch:
             return True
         return False
 
-    def _commonest_question(self) -> list[_FirstQuestion]:
+    def _commonest_question(self) -> list[Question]:
         first = [p.probe[0] for p in self._modbus]
         ranked = Counter((s.function, s.register, s.count) for s in first).most_common(1)
         return [question for question, _ in ranked]
 
-    def _silent_models_questions(self, baud: int) -> list[_FirstQuestion]:
+    def _silent_models_questions(self, baud: int) -> list[Question]:
         """Return the first steps of models that would not refuse the commonest.
 
         A round of silence takes 13 s at 9600 baud: they are asked for at their own speeds only.
@@ -289,33 +288,21 @@ class LineSearch:
             return replace(self._address, unit=unit)
         return replace(self._address, baud=self._baud, unit=unit)
 
-    def _add_reader(self, profile: Profile) -> None:
-        detail = f"an intact card frame was heard at {self._baud} baud"
+    def _add_talker(self, profile: Profile, kind: DeviceKind, heard: str) -> None:
+        """Note a device that speaks unasked; ``heard`` is what it was known by."""
+        name = place_name(self._address.place)
+        scheme, confidence = _TALKERS[kind]
+        detail = f"{heard} was heard at {self._baud} baud"
         evidence = Evidence(method="serial listen", detail=detail, observed_ms=self._now_ms())
         self._add(
             Candidate(
-                identity=f"card:{place_name(self._address.place)}",
-                kind=DeviceKind.CARD_READER,
+                identity=f"{scheme}:{name}",
+                kind=kind,
                 address=str(self._at(None)),
-                name=f"{profile.name} on {place_name(self._address.place)}",
+                name=f"{profile.name} on {name}",
                 profile=profile.id,
                 evidence=(evidence,),
-                confidence=0.95,
-            )
-        )
-
-    def _add_gateway(self, profile: Profile) -> None:
-        detail = f"a line that fits {profile.id} was heard at {self._baud} baud"
-        evidence = Evidence(method="serial listen", detail=detail, observed_ms=self._now_ms())
-        self._add(
-            Candidate(
-                identity=f"lines:{place_name(self._address.place)}",
-                kind=DeviceKind.SPORTS_GATEWAY,
-                address=str(self._at(None)),
-                name=f"{profile.name} on {place_name(self._address.place)}",
-                profile=profile.id,
-                evidence=(evidence,),
-                confidence=0.8,
+                confidence=confidence,
             )
         )
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo
 
+from drivers.codecs.device_text import shown
 from drivers.discovery.candidate import Candidate, DeviceKind, Evidence, Need
 from drivers.entities import NowMs
 from drivers.errors import ProtocolError, RefusedError
@@ -240,8 +241,8 @@ async def _resolve(link: zeroconf.Zeroconf, name: str, service: ServiceType) -> 
 def _sighting(announcement: Announcement, interface: IPv4Interface, observed_ms: int) -> _Sighting:
     """Check an announcement; raises ProtocolError, or RefusedError for one from elsewhere."""
     service = announcement.service
-    name = _text(_without_suffix(announcement.name, f".{service.name}"))
-    server = _text(_without_suffix(announcement.server, ".local."))
+    name = shown(_without_suffix(announcement.name, f".{service.name}"), NAME_CHARS_MAX)
+    server = shown(_without_suffix(announcement.server, ".local."), NAME_CHARS_MAX)
     host = _own_host(announcement.addresses, interface)
     if not name or not server:
         raise ProtocolError(f"{host}: a service without a name; refused")
@@ -322,7 +323,3 @@ def _without_suffix(name: str, suffix: str) -> str:
     if not name.lower().endswith(suffix.lower()):
         raise ProtocolError(f"{name[:NAME_CHARS_MAX]!r} does not end in {suffix}; refused")
     return name[: -len(suffix)]
-
-
-def _text(value: str) -> str:
-    return "".join(c for c in value if c.isprintable()).strip()[:NAME_CHARS_MAX]

@@ -1,7 +1,7 @@
 """Which model a Modbus unit is: the profiles' read-only questions, each asked once a unit."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from drivers.codecs.modbus import ExceptionReply, ReadReply, ReadRequest, Reply, Request
 from drivers.discovery.candidate import Candidate, DeviceKind, Evidence, Need
@@ -13,7 +13,7 @@ from firmware_profiles.model import LinkType, ProbeStep, Profile
 ANSWER_S = 0.5
 TRIES = 3
 
-Question = tuple[int, int, int]
+Question = tuple[Literal[1, 2, 3, 4], int, int]
 """Function, register, count."""
 
 

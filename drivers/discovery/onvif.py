@@ -14,6 +14,7 @@ import aiohttp
 
 from drivers.cameras.pinned_http import fetch, pin
 from drivers.codecs import ws_discovery
+from drivers.codecs.device_text import shown
 from drivers.codecs.guarded_xml import (
     Element,
     ForbiddenXmlError,
@@ -171,10 +172,11 @@ def _sightings(
             lenient = message.lenient
         case _:
             return []
-    how = "answers a probe" if only is ProbeMatches else "says hello"
+    source = datagram.source
+    seen = f"{source} answers a probe" if only is ProbeMatches else f"{source} says hello"
     evidence = Evidence(
         method="ws-discovery",
-        detail=f"{datagram.source} {how}{', sloppily written' if lenient else ''}",
+        detail=f"{seen}, sloppily written" if lenient else seen,
         observed_ms=now_ms(),
     )
     sightings = []
@@ -331,7 +333,7 @@ def _name(target: Target, facts: dict[str, str]) -> str:
 
 
 def _text(value: str) -> str:
-    return "".join(c for c in value if c.isprintable()).strip()[:TEXT_CHARS_MAX]
+    return shown(value, TEXT_CHARS_MAX)
 
 
 _QUESTION = (

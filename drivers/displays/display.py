@@ -14,15 +14,9 @@ from drivers.displays.desired_state import DesiredState
 from drivers.displays.display_link import DisplayLink, OpenLink
 from drivers.displays.display_orders import ONLY_WHEN_ON, Conversation, Order, answer
 from drivers.displays.profile_words import expected_value, is_value, wire_value
-from drivers.entities import (
-    CommandResult,
-    DeviceId,
-    EventSink,
-    NowMs,
-    Outcome,
-    Presence,
-)
-from drivers.errors import DriverError, ProtocolError, RefusedError, Trouble, trouble_of
+from drivers.entities import CommandResult, DeviceId, EventSink, NowMs, Outcome
+from drivers.errors import DriverError, ProtocolError, RefusedError, trouble_of
+from drivers.reports import PresenceReports
 from firmware_profiles.model import Command, Point, PollClass, Profile
 
 POLL_S: Mapping[PollClass, float] = MappingProxyType({"fast": 2.0, "normal": 10.0, "slow": 60.0})
@@ -68,20 +62,16 @@ class Display:
         self._device = device
         self._open_link = open_link
         self._profile = profile
-        self._now_ms = now_ms
-        self._sink = sink
         self._rng = rng
         self._pace = pace
         self._orders: asyncio.Queue[Order] = asyncio.Queue(ORDERS_MAX)
         self._talk = Conversation(device, profile, now_ms, sink, self.desired, pace.settle_step_s)
-        self._online: bool | None = None
-        self._reason = ""
-        self._trouble = Trouble.NONE
+        self._presence = PresenceReports(device, now_ms, sink)
         self._lost_s: float | None = None
 
     @property
     def online(self) -> bool:
-        return self._online is True
+        return self._presence.online is True
 
     def choices(self, name: str) -> tuple[str, ...]:
         """Return what a command takes: the profile's words, or what the display lists itself."""
@@ -116,10 +106,9 @@ class Display:
             raise ProtocolError(f"{self._profile.id}: no command {name!r}") from error
         wire_value(command, value)
         self.desired.wish(name, value)
-        if not self._online:
-            return self._talk.report(
-                command, value, Outcome.FAILED, f"not reachable ({self._reason}); done when back"
-            )
+        if not self.online:
+            detail = f"not reachable ({self._presence.reason}); done when back"
+            return self._talk.report(command, value, Outcome.FAILED, detail)
         order = Order(command, value, asyncio.get_running_loop().create_future())
         try:
             self._orders.put_nowait(order)
@@ -143,7 +132,7 @@ class Display:
                 await self._poll(link, "fast")
                 self._forget_old_off()
                 worked = True
-                self._set_presence(online=True, reason="answers")
+                self._presence.tell(online=True, reason="answers")
                 await self._assert_all(link)
                 await self._serve(link)
             finally:
@@ -152,7 +141,7 @@ class Display:
             if worked:
                 self._lost_s = asyncio.get_running_loop().time()
             self.desired.forget_display()
-            self._set_presence(online=False, reason=str(error), trouble=trouble_of(error))
+            self._presence.tell(online=False, reason=str(error), trouble=trouble_of(error))
             self._fail_orders(str(error))
             if not worked:
                 raise
@@ -248,22 +237,6 @@ class Display:
             detail = "the box stops driving this display"
             answer(order, self._talk.report(order.command, order.value, Outcome.FAILED, detail))
             raise
-
-    def _set_presence(self, *, online: bool, reason: str, trouble: Trouble = Trouble.NONE) -> None:
-        changed = self._online is not online or self._trouble is not trouble
-        self._online = online
-        self._trouble = trouble
-        self._reason = reason
-        if changed:
-            self._sink(
-                Presence(
-                    device=self._device,
-                    online=online,
-                    observed_ms=self._now_ms(),
-                    reason=reason,
-                    trouble=trouble,
-                )
-            )
 
     def _fail_orders(self, reason: str) -> None:
         while not self._orders.empty():

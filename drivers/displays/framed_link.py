@@ -14,8 +14,9 @@ from drivers.codecs.nec_projector import NecProjectorFraming
 from drivers.codecs.samsung_mdc import MdcFraming
 from drivers.displays.display_link import Answer, Refusal
 from drivers.errors import SetupError, UnreachableError
-from drivers.transports.byte_port import BytePort, LineSettings
+from drivers.transports.byte_port import BytePort
 from drivers.transports.port_address import PortAddress, open_port
+from drivers.transports.serial_address import line_settings
 from firmware_profiles.model import Link, LinkType, Profile
 
 Reopen = Callable[[], Awaitable[BytePort]]
@@ -55,14 +56,7 @@ class FramedLink:
     async def open(cls, address: PortAddress, profile: Profile) -> Self:
         """Open the port at an address; SetupError or UnreachableError as its kind says."""
         link = profile.links[0]
-        settings = LineSettings(
-            baud=address.baud or (link.baud[0] if link.baud else 9600),
-            data_bits=link.data_bits,
-            parity=link.parity,
-            stop_bits=link.stop_bits,
-            dtr=link.dtr,
-            rts=link.rts,
-        )
+        settings = line_settings(profile, link.type, address.baud or next(iter(link.baud), 9600))
         unit = address.unit if address.unit is not None else link.unit
         framing = FRAMINGS[link.type](1 if unit is None else unit)
         open_again = partial(open_port, address, settings)

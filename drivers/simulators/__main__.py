@@ -73,7 +73,7 @@ def main() -> None:
 
 async def _run(options: argparse.Namespace) -> None:
     rng = random.Random(options.seed)  # noqa: S311 - a seed is the point
-    starts = Ledger(options.ledgers / "starts.jsonl", _now_ms)
+    starts = _ledger(options, "starts")
     starts.write("started")
     # What hangs where comes from the seed; what it measures goes on differently at each start, as
     # a probe that was switched off and on does not repeat its values.
@@ -98,11 +98,9 @@ async def _run(options: argparse.Namespace) -> None:
             tasks.create_task(_gateway(options, names[2], life).run())
             tasks.create_task(_button(options, contacts, life).run())
         if "network" in options.parts:
-            projector = PjlinkProjector(
-                interfaces[0], Ledger(options.ledgers / "projector.jsonl", _now_ms), chances[0]
-            )
+            projector = PjlinkProjector(interfaces[0], _ledger(options, "projector"), chances[0])
             stream = RtspCamera(
-                Ledger(options.ledgers / "stream.jsonl", _now_ms),
+                _ledger(options, "stream"),
                 None,
                 now_ms=_now_ms,
                 chance=chances[1],
@@ -111,7 +109,7 @@ async def _run(options: argparse.Namespace) -> None:
             camera = SimulatedOnvifCamera(
                 interfaces[1],
                 _media(stream),
-                Ledger(options.ledgers / "camera.jsonl", _now_ms),
+                _ledger(options, "camera"),
                 _now_ms,
                 chances[2],
             )
@@ -127,9 +125,9 @@ def _terminal(options: argparse.Namespace, life: int) -> AdmsSimulator:
     return AdmsSimulator(
         f"DEMO{options.seed:08}",
         (str(first + 1), TERMINAL_PORT),
-        Ledger(options.ledgers / "terminal.jsonl", _now_ms),
+        _ledger(options, "terminal"),
         _now_ms,
-        random.Random(f"{options.seed}/{life}/terminal"),  # noqa: S311 - seeded
+        _chance(options, life, "terminal"),
         Habits(source=str(first + 251), zone=timezone(timedelta(hours=8))),
     )
 
@@ -142,7 +140,7 @@ def _panel(options: argparse.Namespace, rng: random.Random) -> tuple[SimulatedPa
         if profile.links[0].type in FRAMINGS and profile.tested == "simulated"
     }
     model, port = rng.choice([(model, port) for model, port in sorted(ports.items()) if port])
-    ledger = Ledger(options.ledgers / "panel.jsonl", _now_ms)
+    ledger = _ledger(options, "panel")
     return SimulatedPanel(load_catalog().profiles[ProfileId(model)], ledger, rng), port
 
 
@@ -150,7 +148,7 @@ def _reader(options: argparse.Namespace, name: str, values: random.Random) -> Ca
     return CardReaderSimulator(
         path=options.lines / name,
         cards=options.cards.read_text().split(),
-        ledger=Ledger(options.ledgers / "cards.jsonl", _now_ms),
+        ledger=_ledger(options, "cards"),
         now_ms=_now_ms,
         rng=random.Random(values.random()),  # noqa: S311 - seeded
     )
@@ -160,15 +158,15 @@ def _gateway(options: argparse.Namespace, name: str, life: int) -> SportsGateway
     return SportsGatewaySimulator(
         path=options.lines / name,
         bands=BANDS,
-        ledger=Ledger(options.ledgers / "bands.jsonl", _now_ms),
+        ledger=_ledger(options, "bands"),
         now_ms=_now_ms,
-        rng=random.Random(f"{options.seed}/{life}/bands"),  # noqa: S311 - seeded
+        rng=_chance(options, life, "bands"),
     )
 
 
 def _button(options: argparse.Namespace, contacts: ProfileUnit, life: int) -> PressedButton:
-    ledger = Ledger(options.ledgers / "button.jsonl", _now_ms)
-    return PressedButton(contacts, ledger, random.Random(f"{options.seed}/{life}/button"))  # noqa: S311 - seeded
+    ledger = _ledger(options, "button")
+    return PressedButton(contacts, ledger, _chance(options, life, "button"))
 
 
 def _media(stream: RtspCamera) -> CameraMedia:
@@ -205,7 +203,7 @@ def _bus(
             for unit, probe in zip(ids, probes, strict=True)
         ]
         + [ProfileUnit(relays_id, relays), board],
-        ledger=Ledger(options.ledgers / "bus.jsonl", _now_ms),
+        ledger=_ledger(options, "bus"),
         now_ms=_now_ms,
         rng=random.Random(values.random()),  # noqa: S311 - seeded
     )
@@ -215,6 +213,14 @@ def _bus(
 def _probes(rng: random.Random) -> list[Profile]:
     profiles = load_catalog().profiles
     return [profiles[ProfileId(rng.choice(models))] for models in PROBES]
+
+
+def _ledger(options: argparse.Namespace, name: str) -> Ledger:
+    return Ledger(options.ledgers / f"{name}.jsonl", _now_ms)
+
+
+def _chance(options: argparse.Namespace, life: int, device: str) -> random.Random:
+    return random.Random(f"{options.seed}/{life}/{device}")  # noqa: S311 - seeded
 
 
 def _now_ms() -> int:

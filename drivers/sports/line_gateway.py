@@ -6,8 +6,9 @@ from functools import partial
 from typing import Never
 
 from drivers.codecs.text_lines import HeartLine, LineSplitter, ResultLine, read_line
-from drivers.entities import BandReading, DeviceId, EventSink, NowMs, Presence, StationResult
+from drivers.entities import BandReading, DeviceId, EventSink, NowMs, StationResult
 from drivers.errors import ProtocolError
+from drivers.reports import PresenceReports
 from drivers.transports.byte_port import BytePort, LineSettings, keep_open
 from drivers.transports.port_address import Place, PortAddress, open_port
 from firmware_profiles.model import Profile
@@ -46,7 +47,7 @@ class LineGateway:
         self._now_ms = now_ms
         self._sink = sink
         self._rng = rng
-        self._online: bool | None = None
+        self._presence = PresenceReports(device, now_ms, sink)
 
     @property
     def place(self) -> Place:
@@ -58,7 +59,7 @@ class LineGateway:
         await keep_open(opening, self._rng, self._serve, self._on_lost)
 
     async def _serve(self, port: BytePort) -> Never:
-        self._announce(online=True, reason=f"{self.place} is open; lines are awaited")
+        self._presence.tell(online=True, reason=f"{self.place} is open; lines are awaited")
         splitter = LineSplitter()
         while True:
             for line in splitter.feed(await port.read(IDLE_S)):
@@ -101,13 +102,4 @@ class LineGateway:
         self.statistics.told += 1
 
     def _on_lost(self, reason: str) -> None:
-        self._announce(online=False, reason=reason)
-
-    def _announce(self, *, online: bool, reason: str) -> None:
-        if self._online is not online:
-            self._online = online
-            self._sink(
-                Presence(
-                    device=self.device, online=online, observed_ms=self._now_ms(), reason=reason
-                )
-            )
+        self._presence.tell(online=False, reason=reason)

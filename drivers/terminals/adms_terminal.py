@@ -4,17 +4,18 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Never
 
 from drivers.codecs import adms
+from drivers.codecs.device_text import decode_text
 from drivers.entities import CardRead, CommandResult, NowMs, Outcome
 from drivers.errors import RefusedError, SetupError
+from drivers.reports import CLOCK_POINT, Reports
 from drivers.terminals.number_ranges import pack_numbers, unpack_numbers
 from drivers.terminals.office import DeviceMemory, TapOffice
 from drivers.terminals.orders import Orders
 from drivers.terminals.push import Caller, Push
-from drivers.terminals.reports import CLOCK_POINT, Reports
 from drivers.terminals.roster_sync import RosterSync
 from drivers.terminals.tap_keys import TapKeys
 from drivers.terminals.tap_times import KEPT_DAYS, TerminalClock
@@ -72,7 +73,7 @@ class AdmsTerminal:
         self._clock_set_s = float("-inf")
         self._cards: dict[str, str] = {}
         self._heard_s: float | None = None
-        self._info = adms.Info()
+        self._firmware = ""
         self._were_missing = 0
         self._tells_nonsense = False
 
@@ -92,12 +93,12 @@ class AdmsTerminal:
             case "cdata" | "querydata":
                 text = await self._take(push)
             case "registry":
-                self._note_info(adms.read_options(_text(push)))
+                self._note_firmware(adms.firmware_of_options(_text(push)))
                 text = f"RegistryCode={self._keys.name('registry')[:16]}"
             case "push":
                 text = (await self._begin()).partition("\n")[2]
             case "getrequest":
-                self._note_info(adms.read_info(push.parameter("INFO")))
+                self._note_firmware(adms.firmware_of_info(push.parameter("INFO")))
                 text = await self._tell(now_s)
             case "devicecmd":
                 await self._settle(push)
@@ -143,7 +144,7 @@ class AdmsTerminal:
             await asyncio.sleep(_LOOK_S)
             silent_s = loop.time() - (self._heard_s or begun_s)
             if silent_s > SILENT_S:
-                self._reports.presence(
+                self._reports.presence.tell(
                     online=False,
                     reason=f"{self.serial} has not called for {silent_s:.0f} s; check its power and"
                     " the server address it is set to",
@@ -171,13 +172,13 @@ class AdmsTerminal:
     def _note_heard(self, push: Push, now_s: float) -> None:
         self._caller.note(push.address, now_s)
         self._heard_s = now_s
-        self._reports.presence(online=True, reason=f"{self.serial} calls from {push.address}")
+        self._reports.presence.tell(online=True, reason=f"{self.serial} calls from {push.address}")
 
     async def _begin(self) -> str:
         await self._remember()
         if not self._cards:
             self._orders.add(lambda: adms.QUERY_USERS)
-        offset = datetime.fromtimestamp(self._now_ms() / 1000, self._office.zone).utcoffset()
+        offset = self._local_now().utcoffset()
         return adms.write_options(
             self.serial, stamp=self._stamp, delay_s=DELAY_S, utc_offset=offset or timedelta()
         )
@@ -204,7 +205,7 @@ class AdmsTerminal:
                 await self._remember()
             return f"OK: {found.lines}"
         if table == "OPTIONS":
-            self._note_info(adms.read_options(text))
+            self._note_firmware(adms.firmware_of_options(text))
             return "OK"
         if table not in READ_TABLES:  # photographs, templates: acknowledged and not read
             return "OK"
@@ -252,7 +253,7 @@ class AdmsTerminal:
         if off_s and now_s - self._clock_set_s > CLOCK_SET_EVERY_S:
             self._clock_set_s = now_s
             self._orders.add(lambda: adms.set_time(self._local_now()))
-        if bool(off_s) or self._clock_off_s:
+        if off_s or self._clock_off_s:
             self._reports.reading(CLOCK_POINT, float(off_s), "s")
         self._clock_off_s = off_s
 
@@ -276,14 +277,13 @@ class AdmsTerminal:
         if facts != self._memory.read():
             await self._memory.keep(facts)
 
-    def _note_info(self, info: adms.Info) -> None:
-        if info.firmware and info.firmware != self._info.firmware:
-            self._reports.reading("firmware", info.firmware)
-        if info.firmware:
-            self._info = info
+    def _note_firmware(self, firmware: str) -> None:
+        if firmware and firmware != self._firmware:
+            self._firmware = firmware
+            self._reports.reading("firmware", firmware)
 
     def _local_now(self) -> datetime:
-        return datetime.fromtimestamp(self._now_ms() / 1000, UTC).astimezone(self._office.zone)
+        return datetime.fromtimestamp(self._now_ms() / 1000, self._office.zone)
 
     def _result(self, command: str, code: int | None) -> CommandResult:
         if code is None:
@@ -294,4 +294,4 @@ class AdmsTerminal:
 
 
 def _text(push: Push) -> str:
-    return adms.decode_text(push.body or b"")
+    return decode_text(push.body or b"")

@@ -10,9 +10,9 @@ from drivers.codecs import isapi
 from drivers.codecs.digest import Credentials
 from drivers.entities import CardRead, CommandResult, NowMs, Outcome
 from drivers.errors import DriverError, ProtocolError, RefusedError, SetupError
+from drivers.reports import CLOCK_POINT, Reports
 from drivers.terminals.isapi_client import IsapiClient, parse_terminal_address
 from drivers.terminals.office import DeviceMemory, TapOffice
-from drivers.terminals.reports import CLOCK_POINT, Reports
 from drivers.terminals.tap_keys import TapKeys
 from drivers.terminals.tap_times import KEPT_DAYS, TerminalClock
 
@@ -76,7 +76,7 @@ class IsapiTerminal:
                 f"{address} calls itself {self.mac}, which is at {self.host}; find out which of"
                 " the two is the terminal, or adopt it again where it is"
             )
-        self._reports.presence(online=True, reason=f"{self.mac} calls from {address}")
+        self._reports.presence.tell(online=True, reason=f"{self.mac} calls from {address}")
         if isinstance(event, isapi.AccessEvent):
             await self._deliver([event])
             if self._last is None:  # what it does not push from now on is fetched
@@ -124,12 +124,14 @@ class IsapiTerminal:
             await self._compare_clocks(client)
             await self._fetch(client)
         except RefusedError as error:
-            self._reports.presence(online=False, reason=str(error))
+            self._reports.presence.tell(online=False, reason=str(error))
             return REFUSED_PAUSE_S
         except DriverError as error:
-            self._reports.presence(online=False, reason=str(error))
+            self._reports.presence.tell(online=False, reason=str(error))
             return PULL_EVERY_S
-        self._reports.presence(online=True, reason=f"{self._address}: {info.model} {info.firmware}")
+        self._reports.presence.tell(
+            online=True, reason=f"{self._address}: {info.model} {info.firmware}"
+        )
         return PULL_EVERY_S
 
     async def _compare_clocks(self, client: IsapiClient) -> None:

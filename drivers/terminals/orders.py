@@ -33,13 +33,9 @@ class Orders:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @property
-    def is_full(self) -> bool:
-        return len(self._waiting) >= ORDERS_MAX
-
     def add(self, write: Callable[[], str]) -> Order:
         """Queue a command; the oldest is given up when there are too many."""
-        if self.is_full:
+        if len(self._waiting) >= ORDERS_MAX:
             self._settle(self._waiting.popitem(last=False)[1], None)
         order = Order(self._next, write, asyncio.get_running_loop().create_future())
         self._next = self._next % 999_999_999 + 1

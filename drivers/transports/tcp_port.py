@@ -52,7 +52,7 @@ class TcpPort(BytePort):
         except TimeoutError as error:
             raise UnreachableError(f"{place} does not answer; check its power and cable") from error
         except OSError as error:
-            raise UnreachableError(f"{place} {_meaning(error)}") from error
+            raise UnreachableError(_meaning(place, error)) from error
         return cls(place, connection, settings)
 
     def _close(self) -> None:
@@ -71,7 +71,7 @@ def _watch(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
 
 
-def _meaning(error: OSError) -> str:
+def _meaning(place: str, error: OSError) -> str:
     if error.errno == errno.ECONNREFUSED:
-        return "takes no connection; another program may hold it, or its port is another"
-    return f"cannot be reached ({error.strerror or error})"
+        return f"{place} takes no connection; another program may hold it, or its port is another"
+    return f"{place} cannot be reached ({error.strerror or error})"

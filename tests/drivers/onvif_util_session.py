@@ -8,7 +8,6 @@ import asyncio
 import json
 import random
 import sys
-import time
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from drivers.codecs.digest import Credentials
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
 from drivers.simulators.onvif_replies import CameraStream
-from tests.drivers.serial_bench import running, until
+from tests.drivers.serial_bench import now_ms, running, until
 
 LOCKED, OPEN = "127.0.0.1", "127.0.0.2"
 CREDENTIALS = Credentials(user="admin", password="geheim")
@@ -35,10 +34,6 @@ SESSIONS = {
     "wrong": (["-u", CREDENTIALS.user, "-p", "falsch", LOCKED], "quit\n"),
     "open": (["-u", "nobody", "-p", "nothing", OPEN], "\n".join(WISHES)),
 }
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def camera(folder: Path, host: str, credentials: Credentials | None) -> SimulatedOnvifCamera:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.codecs import adms
+from drivers.codecs.device_text import decode_text
 from drivers.errors import ProtocolError
 
 ATTLOG = "1001\t2026-11-20 07:58:03\t0\t4\t0\t0\t0\t0\t36.5\t0\t+28800\n"
@@ -80,7 +81,7 @@ def test_of_users_only_number_and_card_are_read() -> None:
         "FP PIN=3\tFID=0\tSize=1368\tValid=1\tTMP=SrlTUzIx\n"
         "USER PIN=\tName=\n"
     )
-    users, lines = adms.read_enrolled(adms.decode_text(body.encode("gb2312")))
+    users, lines = adms.read_enrolled(decode_text(body.encode("gb2312")))
     assert users == [adms.Enrolled(number="3", card="0008075634")]
     assert lines == 4
     assert "张伟" not in repr(users)
@@ -95,11 +96,10 @@ def test_results_are_read_among_what_was_asked_for() -> None:
 
 
 def test_the_version_is_told_in_two_ways() -> None:
-    info = adms.read_info("Ver 2.0.12-20150625,3,0,12,192.168.16.27,10,7,15,0,111")
-    assert info == adms.Info(firmware="Ver 2.0.12-20150625", users=3, records=12)
-    assert adms.read_options("~DeviceName=SpeedFace,FWVersion=Ver 8.0.4,UserCount=31") == adms.Info(
-        firmware="Ver 8.0.4", model="SpeedFace", users=31
-    )
+    info = "Ver 2.0.12-20150625,3,0,12,192.168.16.27,10,7,15,0,111"
+    assert adms.firmware_of_info(info) == "Ver 2.0.12-20150625"
+    options = "~DeviceName=SpeedFace,FWVersion=Ver 8.0.4,UserCount=31"
+    assert adms.firmware_of_options(options) == "Ver 8.0.4"
 
 
 def test_a_terminal_is_told_to_push_at_once_and_no_templates() -> None:
@@ -159,11 +159,11 @@ LINES = st.lists(
 def test_arbitrary_text_raises_nothing_but_a_protocol_error(text: str) -> None:
     for read in (adms.read_attlog, adms.read_rtlog, adms.read_enrolled, adms.read_results):
         read(text)
-    adms.read_info(text)
-    adms.read_options(text)
+    adms.firmware_of_info(text)
+    adms.firmware_of_options(text)
     adms.read_card(text)
 
 
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_some_text(body: bytes) -> None:
-    adms.read_attlog(adms.decode_text(body))
+    adms.read_attlog(decode_text(body))

@@ -5,12 +5,12 @@ import pytest
 
 from drivers.entities import DeviceId, Outcome
 from drivers.errors import ProtocolError, RefusedError, SetupError, UnreachableError
+from drivers.reports import Reports
 from drivers.terminals import adms_terminal
 from drivers.terminals.adms_terminal import AdmsTerminal
 from drivers.terminals.number_ranges import pack_numbers, unpack_numbers
 from drivers.terminals.orders import ATTEMPTS_MAX, ORDERS_MAX, RESEND_S, Orders
 from drivers.terminals.push import Push
-from drivers.terminals.reports import Reports
 from drivers.terminals.tap_times import TerminalClock
 from tests.drivers.serial_bench import running, until
 from tests.drivers.terminal_bench import NOW_MS, ZONE, School

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -294,14 +295,21 @@ async def test_no_worker_runs_before_the_first_question() -> None:
     await asyncio.wait([task])
 
 
-async def test_a_killed_worker_is_restarted(tmp_path: Path, worker: CameraWorker) -> None:
+async def test_a_killed_worker_is_restarted_and_leaves_no_files(
+    tmp_path: Path, worker: CameraWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(files))
     camera = Camera(tmp_path)
     async with camera.plugged_in():
         await worker.describe(camera.access)
+        (left,) = files.iterdir()
         first = worker.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
         await until(lambda: worker.pid not in {first, None})
+        assert not left.exists()
         assert (await worker.describe(camera.access)).serial == camera.device.identity.serial
 
 
@@ -343,11 +351,12 @@ async def test_a_worker_that_hangs_does_not_outlive_its_daemon() -> None:
         os.kill(pid or 0, 0)
 
 
-async def test_the_worker_ends_with_its_daemon() -> None:
+async def test_the_worker_ends_with_its_daemon(tmp_path: Path) -> None:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "drivers.cameras",
+        str(tmp_path),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -20,7 +20,7 @@ from drivers.codecs.card_numbers import card_of_hex
 from drivers.displays import display
 from drivers.entities import DeviceId, Outcome
 from drivers.simulators.ledger import read_ledger
-from edge import daemon as daemon_module
+from edge import adoptions
 from tests.drivers.chaos_devices import (
     CLOCK_AHEAD_MS,
     UNITS,
@@ -60,7 +60,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onvif_camera, "EVENTS_AGAIN_S", 0.3)
     monkeypatch.setattr(onvif_camera, "BACKOFF_FIRST_S", 0.2)
     monkeypatch.setattr(display, "BACKOFF_FIRST_S", 0.2)
-    monkeypatch.setattr(daemon_module, "FOLLOW_EVERY_S", 0.1)
+    monkeypatch.setattr(adoptions, "FOLLOW_EVERY_S", 0.1)
 
 
 def test_a_seed_means_the_same_troubles_and_every_kind_of_them() -> None:

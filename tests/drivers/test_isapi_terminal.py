@@ -7,11 +7,11 @@ from drivers.codecs.digest import Credentials
 from drivers.codecs.isapi import AccessEvent, Caller, normal_mac
 from drivers.entities import DeviceId, Outcome
 from drivers.errors import RefusedError, SetupError, UnreachableError
+from drivers.reports import Reports
 from drivers.simulators.isapi_terminal import Event, IsapiSimulator
 from drivers.terminals import isapi_terminal
 from drivers.terminals.isapi_client import parse_terminal_address
 from drivers.terminals.isapi_terminal import IsapiTerminal
-from drivers.terminals.reports import Reports
 from tests.drivers.serial_bench import running, until
 from tests.drivers.terminal_bench import ZONE, School
 from tests.loopback import own_address
