@@ -28,7 +28,9 @@ def main() -> None:
 
             app()
     except (BoxSetupError, ProvisioningError) as error:
-        sys.stderr.write(f"schoolnode: {error}\n")
+        from edge.terminal import retold  # noqa: PLC0415 - a daemon that runs needs no terminal
+
+        sys.stderr.write(f"schoolnode: {retold(str(error))}\n")
         sys.exit(1)
 
 

@@ -4,10 +4,9 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Never
 
-from edge.class_cards.screens import Record
 from sync.errors import SyncError
 from sync.logs.oplog import Row
 
@@ -18,6 +17,10 @@ RETRY_S = 1.0
 WAITING_MAX = 2_000
 
 _Rows = Mapping[str, Sequence[Row]]
+Record = Callable[[_Rows], Awaitable[None]]
+"""Writes rows of several tables in one transaction, durable on return."""
+Connect = Callable[[], sqlite3.Connection]
+"""Opens the store for reading; whoever opens it closes it."""
 
 
 class Books:

@@ -30,7 +30,7 @@ from edge.profile_commands import profile_app
 from edge.recovery_commands import add_recovery_commands
 from edge.roster_commands import roster_app
 from edge.sync_words import show_status
-from edge.terminal import print_json, say, tell, terminal_language
+from edge.terminal import print_json, retold, say, tell, terminal_language
 from provisioning.claim import claim as claim_box
 from provisioning.join_code import parse_join_code
 
@@ -130,6 +130,7 @@ def discover(
     if as_json:
         print_json(found)
         return
+    _show_unsearched(found["progress"]["unsearched"])
     _show_candidates(found["candidates"])
 
 
@@ -145,7 +146,7 @@ def _follow_discovery(folder: Path) -> dict[str, Any]:
             state = found["progress"]
             progress.update(
                 task,
-                description=state["step"] or say("searching …"),
+                description=retold(state["step"]) or say("searching …"),
                 completed=state["done"],
                 total=state["total"] or None,
             )
@@ -206,7 +207,7 @@ def command(
         print_json(result)
     else:
         outcome = terminal_language().words.outcomes[Outcome(result["outcome"])]
-        typer.echo(f"{outcome}: {result['detail']}".rstrip(": "))
+        typer.echo(f"{outcome}: {retold(result['detail'])}".rstrip(": "))
     if result["outcome"] == "failed":
         raise typer.Exit(1)
 
@@ -233,7 +234,7 @@ def doctor(
         save.write_bytes(base64.b64decode(answer["archive"]))
         tell("The archive is in {path}.", path=save)
         return
-    findings = examine(loaded, _now_ms(), language.say) + examine_running(loaded, language)
+    findings = examine(loaded, _now_ms(), language) + examine_running(loaded, language)
     if as_json:
         print_json({"findings": [msgspec.to_builtins(finding) for finding in findings]})
     else:
@@ -348,6 +349,13 @@ def demo(
         raise typer.Exit(1)
 
 
+def _show_unsearched(sentences: list[str]) -> None:
+    if sentences:
+        tell("Not everything could be searched:")
+    for sentence in sentences:
+        typer.echo(f"  {retold(sentence)}")
+
+
 def _show_candidates(candidates: list[dict[str, Any]]) -> None:
     if not candidates:
         tell("Nothing new. Check cables and power, then search again.")
@@ -355,12 +363,12 @@ def _show_candidates(candidates: list[dict[str, Any]]) -> None:
     words = terminal_language().words
     for each in candidates:
         needs = words.needs[Need(each["needs"])]
-        typer.echo(f"{each['name']}: {needs} ({float(each['confidence']):.0%})")
+        typer.echo(f"{retold(each['name'])}: {needs} ({float(each['confidence']):.0%})")
         typer.echo(f"  {each['identity']}")
         if each["choices"]:
             typer.echo(f"  --profile {' | '.join(each['choices'])}")
         for item in each["evidence"]:
-            typer.echo(f"  {words.method(item['method'])}: {item['detail']}")
+            typer.echo(f"  {words.method(item['method'])}: {retold(item['detail'])}")
     tell("Adopt one with: schoolnode adopt IDENTITY --name NAME --room ROOM")
 
 

@@ -29,6 +29,8 @@ class ConditionReader:
         finder: Finder,
         catalog: Catalog,
         folder: Path,
+        *,
+        undriven: Mapping[DeviceId, Undriven],
     ) -> None:
         self._view = view
         self._fleet = fleet
@@ -37,7 +39,7 @@ class ConditionReader:
         self._catalog = catalog
         self._folder = folder
         self._since_ms = view.now_ms()
-        self.undriven: dict[DeviceId, Undriven] = {}
+        self._undriven = undriven
 
     def read(self) -> Condition:
         view = self._view
@@ -60,7 +62,7 @@ class ConditionReader:
             },
             firmwares=self._firmwares(),
             undriven=[
-                each for each in self.undriven.values() if each.device not in self._fleet.devices
+                each for each in self._undriven.values() if each.device not in self._fleet.devices
             ],
             fresh_ports=[str(port.path) for port in self._finder.fresh_ports()],
             profile_faults=self._profile_faults(),

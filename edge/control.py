@@ -72,15 +72,7 @@ class ControlDesk:
 
     async def _adopt(self, request: web.Request) -> web.Response:
         wish = await _body(request, Adopt)
-        device = await self._box.adopt(
-            wish.identity,
-            room=wish.room,
-            name=wish.name,
-            password=wish.password,
-            who=WHO,
-            profile=wish.profile,
-        )
-        return _json({"device": device})
+        return _json({"device": await self._box.adopt(wish, who=WHO)})
 
     async def _release(self, request: web.Request) -> web.Response:
         wish = await _body(request, Release)

@@ -13,7 +13,7 @@ from edge.config import load_config
 from edge.control_client import ask_box
 from edge.courier_desk import Trip
 from edge.errors import BoxSetupError
-from edge.terminal import print_json, say, tell, terminal_language
+from edge.terminal import print_json, retold, say, tell, terminal_language
 
 courier_app = typer.Typer(
     help=say("Sync by USB stick: what waits for the hub, and what it answers.")
@@ -120,6 +120,6 @@ def _say_receipts(told: dict[str, Any]) -> None:
 def _refuse(told: dict[str, Any], *, as_json: bool) -> None:
     if not as_json:
         for name, reason in told["files"]:
-            typer.echo(f"{name}: {reason}", err=True)
+            typer.echo(f"{name}: {retold(reason)}", err=True)
     if told["files"]:
         raise typer.Exit(1)

@@ -34,8 +34,9 @@ from drivers.entities import (
     Quality,
     StationResult,
 )
-from drivers.errors import DriverError, SetupError, Trouble
+from drivers.errors import Trouble
 from drivers.terminals.office import TapOffice
+from edge.adoptions import Adoptions
 from edge.announce import BoxPages, announce, is_served_at, page_names
 from edge.attendance.register import Register
 from edge.attendance.rules import MINUTE_MS, Rules
@@ -62,6 +63,7 @@ from edge.lesson.partners import Partner
 from edge.log_memory import LogMemory
 from edge.metering import open_meter
 from edge.notebook import Notebook
+from edge.pages.actions import Adopt
 from edge.pages.app import build_pages
 from edge.pages.box_view import (
     Change,
@@ -82,7 +84,6 @@ from edge.pushes.push_port import PushPort
 from edge.recorder import Recorder
 from edge.recovery_office import RecoveryOffice
 from edge.repair_desk import RepairDesk
-from edge.repairs import Undriven
 from edge.roster import Difference, Roster
 from edge.roster_desk import RosterDesk
 from edge.safety.card_covers import CardCovers
@@ -97,10 +98,10 @@ from edge.sync_status import read_lanes, sync_lights
 from edge.thinning import is_far_behind
 from edge.uplink import Uplink, UplinkState
 from firmware_profiles.catalog import load_catalog
+from provisioning.door import PortLimits
 from provisioning.scrape_token import METRICS_PATH, open_scrape_token
 from provisioning.serving import serve_app
 from sync.clock_spans import ClockSpans, Trust
-from sync.errors import SyncError
 from sync.history.bounding import HistoryPolicy
 from sync.history.tending import keep_bounded
 from sync.logs.oplog import Row
@@ -111,19 +112,17 @@ from sync.writer import Writer
 
 _log = logging.getLogger(__name__)
 
+PAGES_LIMITS = PortLimits(connections=512, of_an_address=256)
+"""A browser holds up to six; a school's class cards may come from behind one router."""
+TRUST_LIMITS = PortLimits(connections=64, of_an_address=16)
 STATUS_EVERY_S = 1.0
 UNDECIDED_EVERY_S = 20.0
 STALE_MS = 60_000
 """A device that said nothing for this long is no longer shown as answering."""
-FOLLOW_EVERY_S = 10.0
-SEEK_EVERY_S = 60.0
-"""How often devices of the network that are gone are looked for at other addresses."""
 SPEAKING = frozenset(
     {DeviceKind.SPORTS_GATEWAY, DeviceKind.CARD_READER, DeviceKind.ATTENDANCE_TERMINAL}
 )
 """Kinds that speak when somebody comes: silence is no fault of theirs."""
-MOVING = frozenset({DeviceKind.CAMERA, DeviceKind.BLACKBOARD})
-"""Kinds that keep their identity when a router gives them another address."""
 
 NowMs = Callable[[], int]
 Serve = Callable[[AsyncExitStack, "Box"], Coroutine[None, None, None]]
@@ -145,7 +144,7 @@ async def run_box(config: BoxConfig, now_ms: NowMs, rng: random.Random, control:
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             stack.enter_context(box.log)
             stack.push_async_callback(box.write_all)
-            await box.serve(stack)
+            await box.serve(stack, tasks)
             await control(stack, box)
             for name, work in box.works().items():
                 tasks.create_task(keep_running(name, work))
@@ -198,7 +197,7 @@ class Box:
             lambda device, command, argument, who: self.command(device, command, argument, who=who),
             now_ms=now_ms,
             zone=self.timezone,
-            is_clock_known=lambda: self.clock_watch.light().trust is not Trust.UNKNOWN,
+            is_clock_known=self._is_clock_known,
             changed=lambda: self._changes.tell(Change.DEVICES),
         )
         self._register = Register(
@@ -237,9 +236,7 @@ class Box:
             self.connect,
             self._fleet,
             CardCovers(store.identity.school, self.connect, self._cards, now_ms),
-            CircuitBoard(
-                self.timezone, lambda: self.clock_watch.light().trust is not Trust.UNKNOWN
-            ),
+            CircuitBoard(self.timezone, self._is_clock_known),
             now_ms=now_ms,
             changed=self._changes.tell,
         )
@@ -257,7 +254,7 @@ class Box:
                     boot_ms=boot_ms,
                     boot=read_boot(),
                     zone=self.timezone,
-                    is_known=lambda: self.clock_watch.light().trust is not Trust.UNKNOWN,
+                    is_known=self._is_clock_known,
                 ),
                 changed=lambda: self._changes.tell(Change.FARM),
             ),
@@ -282,10 +279,26 @@ class Box:
             config,
             self._fleet.terminals,
             calls,
-            is_clock_known=lambda: self.clock_watch.light().trust is not Trust.UNKNOWN,
+            is_clock_known=self._is_clock_known,
+        )
+        self._adoptions = Adoptions(
+            store,
+            writer,
+            self._fleet,
+            self._finder,
+            self._notebook,
+            self._recorder,
+            now_ms=now_ms,
+            changed=self._changes.tell,
         )
         self._condition = ConditionReader(
-            self, self._fleet, self._recorder, self._finder, catalog, config.folder
+            self,
+            self._fleet,
+            self._recorder,
+            self._finder,
+            catalog,
+            config.folder,
+            undriven=self._adoptions.undriven,
         )
         self.repairs = RepairDesk(
             config.folder / "repairs.json",
@@ -345,35 +358,18 @@ class Box:
         await self._writer.call(self._roster.load)
         await self.safety.load()
         await self.sports.load()
-        for row in await self._writer.call(self._read_devices):
-            if row["device"] in self._fleet.devices:
-                continue
-            try:
-                self._fleet.add(
-                    AdoptedDevice(
-                        device=DeviceId(row["device"]),
-                        kind=DeviceKind(row["kind"]),
-                        name=row["name"],
-                        profile=row["profile"],
-                        address=row["address"],
-                        room=row["room"],
-                    )
-                )
-            except (SetupError, ValueError) as error:
-                _log.error("%s is not driven: %s", row["name"], error)
-                undriven = Undriven(
-                    device=DeviceId(row["device"]), name=row["name"], reason=str(error)
-                )
-                self._condition.undriven[undriven.device] = undriven
+        await self._adoptions.load()
 
-    async def serve(self, stack: AsyncExitStack) -> None:
-        """Open the pages' ports; their servers end with ``stack``."""
+    async def serve(self, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> None:
+        """Open the pages' ports, served in ``tasks``; their servers end with ``stack``."""
         pages = self._config.pages
         app = build_pages(self)
         app.router.add_get("/classroom/stream", self._lessons.serve_stream)
         app.router.add_get(METRICS_PATH, self.sync_desk.serve_metrics)
-        await serve_app(stack, app, pages.addresses, pages.port, self._certificates.pages_context)
-        await serve_app(stack, build_trust_app(self), pages.addresses, pages.plain_port, None)
+        addresses, context = pages.addresses, self._certificates.pages_context
+        await serve_app(stack, tasks, app, addresses, pages.port, context, PAGES_LIMITS)
+        trust = build_trust_app(self)
+        await serve_app(stack, tasks, trust, addresses, pages.plain_port, None, TRUST_LIMITS)
 
     def works(self) -> Mapping[str, Callable[[], Coroutine[None, None, None]]]:
         """Return what runs for ever, each apart from the others' faults."""
@@ -392,7 +388,7 @@ class Box:
             "listening for services": self._finder.listen_to_services,
             "serial ports plugged in": self._finder.watch_ports,
             "announcing the box": self._announce,
-            "following devices": self._keep_following,
+            "following devices": self._adoptions.keep_following,
             "lessons": self._lessons.run,
             "the link to the hub": self._uplink.run,
             "certificates": self._certificates.run,
@@ -516,81 +512,13 @@ class Box:
     async def stop_discovery(self) -> None:
         self._finder.stop()
 
-    async def adopt(
-        self,
-        identity: str,
-        *,
-        room: str | None,
-        name: str,
-        password: str | None,
-        who: str,
-        profile: str | None = None,
-    ) -> DeviceId:
+    async def adopt(self, wish: Adopt, *, who: str) -> DeviceId:
         """Adopt a candidate: drive it from now on and remember it."""
-        candidate, model = self._finder.adoptable(identity, profile)
-        device = DeviceId(candidate.identity)
-        if device in self._fleet.devices:
-            raise SetupError(f"{device} is adopted already")
-        adopted = AdoptedDevice(
-            device=device,
-            kind=candidate.kind,
-            name=name,
-            profile=model,
-            address=candidate.address,
-            room=room,
-        )
-        if password:
-            await self._notebook.keep_password(device, password)
-        try:
-            self._fleet.add(adopted)
-        except SetupError:
-            await self._notebook.forget(device)
-            raise
-        now_ms = self._now_ms()
-        evidence = "; ".join(f"{each.method}: {each.detail}" for each in candidate.evidence)
-        row: Row = {
-            "device": device,
-            "kind": candidate.kind.value,
-            "name": name,
-            "profile": model,
-            "address": candidate.address,
-            "room": room,
-            "evidence": evidence[:1000],
-            "adopted_ms": now_ms,
-            "adopted_by": who,
-        }
-        audit: Row = {"at_ms": now_ms, "who": who, "action": "adopt", "subject": device}
-        rows: dict[str, list[Row]] = {"device": [row], "audit_entry": [audit]}
-        if room:
-            rows["room"] = [{"room": room, "name": room}]
-        try:
-            await self._writer.call(self._store.node.record_all, rows)
-        except (sqlite3.Error, SyncError) as error:
-            await self._fleet.remove(device)
-            raise SetupError(f"{name} cannot be remembered: {error}; free some space") from error
-        _log.info("%s adopted %s (%s)", who, name, device)
-        self._changes.tell(Change.DEVICES)
-        self._changes.tell(Change.CANDIDATES)
-        return device
+        return await self._adoptions.adopt(wish, who=who)
 
     async def release(self, device: DeviceId, *, who: str) -> None:
         """Give an adopted device up: drive it no more, forget its password; its rows stay."""
-        is_driven = device in self._fleet.devices
-        if not is_driven and device not in self._condition.undriven:
-            raise SetupError(f"{device} is not adopted; the set-up page lists what is")
-        now_ms = self._now_ms()
-        audit: Row = {"at_ms": now_ms, "who": who, "action": "release", "subject": device}
-        gone: Row = {"device": device, "deleted": 1}
-        await self._writer.call(
-            self._store.node.record_all, {"device": [gone], "audit_entry": [audit]}
-        )
-        if is_driven:
-            await self._fleet.remove(device)
-        self._recorder.forget(device)
-        self._condition.undriven.pop(device, None)
-        _log.info("%s released %s", who, device)
-        self._changes.tell(Change.DEVICES)
-        self._changes.tell(Change.CANDIDATES)
+        await self._adoptions.release(device, who=who)
 
     async def dismiss(self, identity: str, *, who: str) -> None:
         self._finder.dismiss(identity)
@@ -632,6 +560,9 @@ class Box:
     def clock_light(self) -> ClockLight:
         return self.clock_watch.light()
 
+    def _is_clock_known(self) -> bool:
+        return self.clock_watch.light().trust is not Trust.UNKNOWN
+
     async def partners_of(self, school: int) -> list[Partner]:
         """Return the certified boxes of another school."""
         return await self._lessons.partners_of(school)
@@ -667,7 +598,7 @@ class Box:
 
     def _take(self, event: DeviceEvent) -> None:
         self.farm.keeper.take(event)  # by the machine's own clock, known or not
-        is_doubtful = self.clock_watch.light().trust is Trust.UNKNOWN
+        is_doubtful = not self._is_clock_known()
         if is_doubtful and isinstance(event, Measurement) and event.quality is Quality.GOOD:
             event = msgspec.structs.replace(
                 event, quality=Quality.UNCERTAIN, reason="clock not known"
@@ -716,52 +647,6 @@ class Box:
         if "roster_offer" in imported.tables:
             self.rosters.note_offer()
 
-    async def _keep_following(self) -> Never:
-        """Go after cameras and displays that a router has given another address."""
-        searched_s = asyncio.get_running_loop().time()
-        while True:
-            await asyncio.sleep(FOLLOW_EVERY_S)
-            gone = [adopted for adopted in self._fleet.devices.values() if self._is_gone(adopted)]
-            now_s = asyncio.get_running_loop().time()
-            if gone and now_s - searched_s > SEEK_EVERY_S:
-                searched_s = now_s
-                await self._finder.seek(
-                    {adopted.kind for adopted in gone}, self._config.network.scan
-                )
-            for adopted in gone:
-                address = self._finder.seen_at(adopted.device)
-                if address is not None and address != adopted.address:
-                    try:
-                        await self._follow(adopted, address)
-                    except (DriverError, sqlite3.Error) as error:
-                        _log.warning("%s is not followed to %s: %s", adopted.name, address, error)
-
-    def _is_gone(self, adopted: AdoptedDevice) -> bool:
-        """Tell whether a device of the network is silent where it was adopted.
-
-        Only then is it looked for elsewhere: whoever claims another's identity gets nothing while
-        the true one answers.
-        """
-        presence = self._recorder.presence.get(adopted.device)
-        return adopted.kind in MOVING and presence is not None and not presence.online
-
-    async def _follow(self, adopted: AdoptedDevice, address: str) -> None:
-        await self._fleet.move(adopted.device, address)
-        await self._writer.call(self._note_address, adopted.device, address)
-        _log.info("%s is followed from %s to %s", adopted.name, adopted.address, address)
-        self._changes.tell(Change.DEVICES)
-
-    def _note_address(self, device: DeviceId, address: str) -> None:
-        rows = [dict(row) for row in self._read_devices() if row["device"] == device]
-        self._store.node.record("device", [{**row, "address": address} for row in rows])
-
-    def _read_devices(self) -> list[sqlite3.Row]:
-        return self._store.reader.execute(
-            "SELECT device, kind, name, profile, address, room, evidence, adopted_ms, adopted_by"
-            " FROM device WHERE school = ? AND deleted = 0",
-            (self.school,),
-        ).fetchall()
-
     async def _keep_counting_undecided(self) -> Never:
         while True:
             undecided = await self._writer.call(self._store.node.keys.undecided)
@@ -775,7 +660,7 @@ class Box:
             self._lanes = await self._writer.call(
                 read_lanes, self._store.node, self._store.reader, self._sealed
             )
-            self.repairs.tidy()
+            await self.repairs.tidy()
             self._changes.tell(Change.SYNC)
             await asyncio.sleep(STATUS_EVERY_S)
 

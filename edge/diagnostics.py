@@ -17,9 +17,9 @@ from io import BytesIO
 import msgspec
 
 from drivers.discovery.candidate import DeviceKind
-from drivers.entities import DeviceId, Measurement
+from drivers.entities import Measurement
 from edge.config import BoxConfig
-from edge.pages.box_view import ADDRESS_POINTS, BoxView, DeviceLight
+from edge.pages.box_view import BoxView, DeviceLight, by_device, values_shown
 from edge.pages.language import Say, load_language, load_languages
 from edge.pages.repair_words import told
 from edge.redaction import GONE, Redaction
@@ -60,9 +60,7 @@ def look(view: BoxView, config: BoxConfig) -> Seen:
     """Read what a supporter may see, from memory."""
     english = load_language("en")
     now_ms = view.now_ms()
-    values: dict[DeviceId, list[Measurement]] = {}
-    for value in view.live_values():
-        values.setdefault(value.device, []).append(value)
+    values = by_device(view.live_values())
     lights = list(view.device_lights())[:DEVICES_MAX]
     listed = view.repairs.list()
     found = list(view.candidates())[:CANDIDATES_MAX]
@@ -208,8 +206,7 @@ def _device(light: DeviceLight, values: Sequence[Measurement]) -> Mapping[str, o
                 "observed": moment(value.observed_ms),
                 "reason": value.reason,
             }
-            for value in values
-            if value.point not in ADDRESS_POINTS
+            for value in values_shown(values, signed_in=False)
         ],
     }
 

@@ -1,6 +1,7 @@
 """What is wrong with a box and what to do about it, found without changing anything."""
 
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -19,7 +20,7 @@ from edge.errors import DaemonAwayError
 from edge.pages.box_view import Light
 from edge.pages.language import Language, Say
 from edge.pages.repair_words import ToldRepair
-from edge.repairs import RepairKind
+from edge.repairs import DISK_FREE_MIN, RepairKind
 from firmware_profiles.catalog import load_catalog
 from provisioning.errors import ProvisioningError
 from provisioning.identity import load_identity
@@ -28,7 +29,6 @@ from sync.clock_spans import Trust
 from sync.persons.vault import lacks_recovery
 from sync.store import connect_readonly
 
-DISK_FREE_MIN = 1024**3
 DAY_MS = 24 * 3600 * 1000
 _EXAMINED = frozenset({RepairKind.BOX_CLOCK, RepairKind.DISK_FULL, RepairKind.PROFILE_FAULT})
 
@@ -47,18 +47,19 @@ class Finding:
         return self.what, self.fact, self.remedy
 
 
-def examine(config: BoxConfig, now_ms: int, say: Say) -> list[Finding]:
-    """Run every check; ``now_ms`` is the wall clock, ``say`` a language's."""
+def examine(config: BoxConfig, now_ms: int, language: Language) -> list[Finding]:
+    """Run every check; ``now_ms`` is the wall clock."""
+    say = language.say
     return [
         _clock(config, now_ms, say),
-        _identity(config, now_ms, say),
+        _identity(config, now_ms, language),
         _folder(config, say),
-        _setup_code(config, say),
+        _setup_code(config, language),
         _disk(config, say),
         _daemon(config, say),
         *_recovery(config, say),
         *_ports(config, say),
-        _profiles(config, say),
+        _profiles(config, language),
     ]
 
 
@@ -125,12 +126,12 @@ def _last_trust(config: BoxConfig) -> Trust:
     return Trust(found[0]) if found else Trust.SET
 
 
-def _identity(config: BoxConfig, now_ms: int, say: Say) -> Finding:
+def _identity(config: BoxConfig, now_ms: int, language: Language) -> Finding:
+    say = language.say
     try:
         identity = load_identity(config.folder / "identity")
     except ProvisioningError as error:
-        fact, _, remedy = str(error).partition(";")
-        return Finding(what=say("identity"), fine=False, fact=fact, remedy=remedy.strip())
+        return _wrong(say("identity"), error, language)
     days = (identity.binding.not_after_ms - now_ms) // DAY_MS
     return Finding(
         what=say("identity"),
@@ -191,13 +192,13 @@ def _folder(config: BoxConfig, say: Say) -> Finding:
     )
 
 
-def _setup_code(config: BoxConfig, say: Say) -> Finding:
+def _setup_code(config: BoxConfig, language: Language) -> Finding:
     """Show the code that opens the set-up page; whoever may read the folder may know it."""
+    say = language.say
     try:
         code = read_setup_code(config.folder)
     except ProvisioningError as error:
-        fact, _, remedy = str(error).partition(";")
-        return Finding(what=say("set-up code"), fine=False, fact=fact, remedy=remedy.strip())
+        return _wrong(say("set-up code"), error, language)
     if code is None:
         return Finding(
             what=say("set-up code"),
@@ -260,11 +261,19 @@ def _ports(config: BoxConfig, say: Say) -> list[Finding]:
     return findings
 
 
-def _profiles(config: BoxConfig, say: Say) -> Finding:
+def _profiles(config: BoxConfig, language: Language) -> Finding:
+    say = language.say
     catalog = load_catalog(config.profiles)
     if catalog.faults:
-        fact, _, remedy = str(catalog.faults[0]).rpartition(";")
-        return Finding(what=say("device profiles"), fine=False, fact=fact, remedy=remedy.strip())
+        return _wrong(say("device profiles"), catalog.faults[0], language)
     return Finding(
         what=say("device profiles"), fine=True, fact=say("{n} usable", n=len(catalog.profiles))
     )
+
+
+def _wrong(what: str, error: Exception, language: Language) -> Finding:
+    """Tell an error, whose sentence is a fact and its remedy."""
+    fact, *remedy = re.split(
+        r"[;\N{FULLWIDTH SEMICOLON}] ?", language.retold(str(error)), maxsplit=1
+    )
+    return Finding(what=what, fine=False, fact=fact, remedy="".join(remedy))

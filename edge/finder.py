@@ -35,6 +35,7 @@ from firmware_profiles.model import Profile, ProfileId
 _log = logging.getLogger(__name__)
 
 CANDIDATES_MAX = 500
+UNSEARCHED_MAX = 50
 PORTS_EVERY_S = 4.0
 
 
@@ -68,6 +69,7 @@ class Finder:
         self._wanted: asyncio.Queue[_Wish] = asyncio.Queue(1)
         self._going_on: asyncio.Task[None] | None = None
         self._steps: dict[str, tuple[int, int]] = {}
+        self._unsearched: list[str] = []
         self._lines: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._fresh: dict[Path, FoundPort] = {}
         self._plugged: frozenset[Path] | None = None
@@ -152,6 +154,7 @@ class Finder:
             started_ms = self._now_ms()
             self.progress = DiscoveryProgress(running=True, started_ms=started_ms)
             self._steps.clear()
+            self._unsearched.clear()
             self._changed(Change.CANDIDATES)
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -164,13 +167,14 @@ class Finder:
                     started_ms=started_ms,
                     finished_ms=self._now_ms(),
                     step=f"{len(self.candidates())} devices wait to be adopted",
+                    unsearched=tuple(self._unsearched),
                 )
                 self._changed(Change.CANDIDATES)
 
     async def search(
         self, kinds: Collection[DeviceKind], networks: Sequence[IPv4Network] = ()
     ) -> None:
-        """Search once; a port or protocol that fails is logged and does not stop the others."""
+        """Search once; a port or protocol that fails is told and does not stop the others."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.seek(kinds, networks))
             if (SERIAL_KINDS | {DeviceKind.BLACKBOARD}).intersection(kinds):
@@ -192,6 +196,10 @@ class Finder:
         # Who answered a search told more of itself: a scan leaves it alone.
         if networks:
             await self._scan(kinds, networks)
+
+    async def seek_again(self, kinds: Collection[DeviceKind]) -> None:
+        """Search the network alone for what was found before, and in the configured subnets."""
+        await self.seek(kinds, self._config.network.scan)
 
     async def watch_ports(self) -> None:
         """Hear what is on serial ports that are plugged in from now on, until cancelled.
@@ -248,7 +256,7 @@ class Finder:
                     skip = [unit.unit for unit in bus.units]
                     await search_bus(bus.address, bus, profiles, self._now_ms, report, skip)
             except DriverError as error:
-                _log.warning("discovery on %s: %s", port.path, error)
+                self._note_unsearched(f"discovery on {port.path}", error)
             else:
                 self._fresh.pop(port.path, None)
 
@@ -271,7 +279,7 @@ class Finder:
         try:
             hosts = hosts_to_scan(networks, interface)
         except DriverError as error:
-            _log.warning("discovery by scan: %s", error)
+            self._note_unsearched("discovery by scan", error)
             return
         scan = SubnetScan(
             interface,
@@ -299,7 +307,7 @@ class Finder:
         try:
             found = await discover_displays(network.interface, self._now_ms)
         except DriverError as error:
-            _log.warning("discovery of displays: %s", error)
+            self._note_unsearched("discovery of displays", error)
             return
         for candidate in found:
             self.note(candidate)
@@ -311,7 +319,7 @@ class Finder:
                 interface, self._now_ms, self._rng, by_scopes=self._catalog.by_scopes
             )
         except DriverError as error:
-            _log.warning("discovery of cameras: %s", error)
+            self._note_unsearched("discovery of cameras", error)
             return
         for candidate in found:
             self.note(candidate)
@@ -336,6 +344,13 @@ class Finder:
         self._candidates[candidate.identity] = candidate
         self._changed(Change.CANDIDATES)
 
+    def _note_unsearched(self, what: str, error: DriverError) -> None:
+        """Log what could not be searched, and keep its sentence for who asked for the run."""
+        _log.warning("%s: %s", what, error)
+        sentence = str(error)
+        if sentence not in self._unsearched and len(self._unsearched) < UNSEARCHED_MAX:
+            self._unsearched.append(sentence)
+
     def _note_progress(self, progress: SearchProgress) -> None:
         line = place_name(progress.port)
         self._steps[line] = (progress.unit, progress.units)
@@ -353,6 +368,7 @@ class Finder:
                 step=step,
                 done=sum(done for done, _ in self._steps.values()),
                 total=sum(total for _, total in self._steps.values()),
+                unsearched=tuple(self._unsearched),
             )
 
 

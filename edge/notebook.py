@@ -6,10 +6,12 @@ from pathlib import Path
 
 import msgspec
 
+from drivers.codecs.digest import Credentials
 from drivers.entities import DeviceId
 from drivers.errors import SetupError
-from edge.errors import BoxSetupError
 from edge.private_file import PrivateFile
+
+REMEDY = "restore it, or move it away and enter the devices' passwords again"
 
 
 class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,12 +28,20 @@ class Notebook:
 
     def __init__(self, path: Path) -> None:
         self._file = PrivateFile(path)
-        self._notes = _read(self._file)
+        self._notes = self._file.read(dict[str, _Note], REMEDY) or {}
         self._is_written = True
         self._turn = asyncio.Lock()
 
     def password(self, device: DeviceId) -> str | None:
         return self._note(device).password
+
+    def credentials(self, device: DeviceId) -> Credentials | None:
+        """Return user and password; what was entered without a colon is admin's."""
+        entered = self.password(device)
+        if entered is None:
+            return None
+        user, colon, password = entered.partition(":")
+        return Credentials(user=user if colon else "admin", password=password if colon else entered)
 
     def passwords(self) -> set[str]:
         """Return every password, as it was entered."""
@@ -74,21 +84,8 @@ class Notebook:
             # Before the disk has it: who is cancelled meanwhile has asked for it all the same.
             self._notes, self._is_written = notes, False
             try:
-                await self._file.write(msgspec.json.encode(notes))
+                await self._file.write(notes)
             except SetupError:
                 self._notes = before
                 raise
             self._is_written = True
-
-
-def _read(file: PrivateFile) -> dict[str, _Note]:
-    content = file.read()
-    if content is None:
-        return {}
-    try:
-        return msgspec.json.decode(content, type=dict[str, _Note])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BoxSetupError(
-            f"{file.path}: {error}; restore it, or move it away and enter the devices' passwords"
-            " again"
-        ) from error

@@ -10,7 +10,7 @@ from drivers.entities import Outcome
 from edge.config import load_config
 from edge.control_client import ask_box
 from edge.panels.wishes import ForgetDaily, TellBoards, TellDaily, UnlockBoard
-from edge.terminal import moment, print_json, say, tell, terminal_language
+from edge.terminal import moment, print_json, retold, say, tell, terminal_language
 
 panels_app = typer.Typer(help=say("Blackboards, panels and projectors together."))
 
@@ -118,7 +118,7 @@ def _show(run: dict[str, Any]) -> None:
             typer.echo(f"  {board}: …")
             continue
         outcome = words.outcomes[Outcome(result["outcome"])]
-        typer.echo(f"  {board}: {outcome} {result['detail']}".rstrip())
+        typer.echo(f"  {board}: {outcome} {retold(result['detail'])}".rstrip())
 
 
 def _ask(config: Path, path: str, wish: msgspec.Struct) -> dict[str, Any]:

@@ -3,12 +3,17 @@
 import asyncio
 import threading
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from drivers.errors import SetupError
+from edge.errors import BoxSetupError
 from provisioning import errors
 from provisioning.durable_file import read_private, write_private
 
 BYTES_MAX = 1 << 20
+Shape = TypeVar("Shape")
 
 
 class PrivateFile:
@@ -19,15 +24,25 @@ class PrivateFile:
         self._turn = threading.Lock()
         self._asked = self._written = 0
 
-    def read(self) -> bytes | None:
-        """Return the content, None before there is any; raises IdentityDamagedError."""
-        return read_private(self.path, BYTES_MAX) if self.path.exists() else None
+    def read(self, shape: type[Shape], remedy: str) -> Shape | None:
+        """Return the JSON content, None before there is any.
 
-    async def write(self, content: bytes) -> None:
-        """Replace the content.
+        Raises BoxSetupError with ``remedy`` for what is no such content, IdentityDamagedError for
+        what cannot be read or is too large.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            return msgspec.json.decode(read_private(self.path, BYTES_MAX), type=shape)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BoxSetupError(f"{self.path}: {error}; {remedy}") from error
+
+    async def write(self, value: object) -> None:
+        """Replace the content by a value, as JSON.
 
         Raises SetupError when the disk refuses, or for more than :meth:`read` would take.
         """
+        content = msgspec.json.encode(value)
         if len(content) > BYTES_MAX:
             raise SetupError(
                 f"{self.path}: would be larger than {BYTES_MAX >> 20} MiB; release some devices"

@@ -14,7 +14,7 @@ from drivers.simulators.profile_speakers import Exchange
 from drivers.transports.port_address import parse_port_address
 from drivers.vector_proof import find_broken_vectors
 from edge.errors import BoxSetupError
-from edge.terminal import print_json, say, tell
+from edge.terminal import print_json, retold, say, tell
 from firmware_profiles.catalog import examine_profile, load_catalog
 from firmware_profiles.model import Profile, ProfileId
 from firmware_profiles.vector_text import render_vectors
@@ -49,7 +49,7 @@ def profile_lint(
         )
     else:
         for fault in faults:
-            typer.echo(str(fault), err=True)
+            typer.echo(retold(str(fault)), err=True)
         if not faults:
             tell("{count} checked, nothing wrong.", count=len(files))
     if faults:

@@ -47,8 +47,7 @@ class Recorder:
 
     ``deadbands`` is asked at each value, so that devices may be adopted while it runs.
     ``room_of`` tells where a card reader hangs, ``is_far_behind`` when readings are thinned;
-    ``tapped`` is told the moments of
-    durable taps and their rooms.
+    ``tapped`` is told the moments of durable taps and their rooms.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class Recorder:
                 if event.quality is not Quality.BAD:
                     self.last_heard_ms[event.device] = event.observed_ms
                 self._changed(Change.VALUES)
-            case CardRead():
+            case CardRead() | InputEdge():
                 self.last_heard_ms[event.device] = event.observed_ms
                 self._wake.set()
             case Presence():
@@ -104,9 +103,6 @@ class Recorder:
             case CommandResult():
                 self.last_command[event.device] = event
                 self._changed(Change.DEVICES)
-            case InputEdge():
-                self.last_heard_ms[event.device] = event.observed_ms
-                self._wake.set()
             case _:
                 assert_never(event)
 

@@ -25,7 +25,7 @@ from edge.recovery_words import (
     standing_lines,
     step_word,
 )
-from edge.terminal import print_json, say, tell
+from edge.terminal import print_json, retold, say, tell
 from provisioning.identity import load_identity
 from sync.persons.recovery import TYPED_CHARACTERS_MAX, parse_recovery_code
 from sync.persons.vault import read_person_key
@@ -246,7 +246,7 @@ def _followed(folder: Path) -> dict[str, Any]:
             fetched = report["fetched"]
             progress.update(
                 task,
-                description=f"{step_word(report['step'])} {report['detail']}",
+                description=f"{step_word(report['step'])} {retold(report['detail'])}",
                 completed=fetched["bytes"],
                 total=fetched["bytes_total"] or None,
             )

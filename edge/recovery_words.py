@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.errors import BoxSetupError
-from edge.terminal import moment, say, tell
+from edge.terminal import moment, retold, say, tell
 
 
 def step_word(step: str) -> str:
@@ -54,7 +54,9 @@ def standing_lines(standing: dict[str, Any]) -> list[str]:
             )
         )
     if standing["vault_waits"]:
-        lines.append(f"{say('A newer one waits to be sent.')} {standing['detail']}".rstrip())
+        lines.append(
+            f"{say('A newer one waits to be sent.')} {retold(standing['detail'])}".rstrip()
+        )
     if standing["keys_wait"]:
         lines.append(
             say("The hub lacks keys for this code yet: keep the former paper until it has them.")
@@ -116,7 +118,7 @@ def show_proof(proof: dict[str, Any], control: list[str], held: dict[str, list[s
     hub = proof["hub"]
     if hub is None:
         waits = say("At the hub: its vault is not replaced yet.")
-        typer.echo(f"{waits} {proof['detail']}".rstrip())
+        typer.echo(f"{waits} {retold(proof['detail'])}".rstrip())
     else:
         tell(
             "At the hub: vault {number} without the key replaced the one before, under share"
@@ -151,7 +153,7 @@ def show_report(report: dict[str, Any]) -> None:
     if report["step"] == "failed":
         raise BoxSetupError(report["detail"])
     if report["step"] != "done":
-        typer.echo(f"{step_word(report['step'])} {report['detail']}".rstrip())
+        typer.echo(f"{step_word(report['step'])} {retold(report['detail'])}".rstrip())
         return
     tell(
         "Fetched {segments} of {all} segments ({bytes} of {all_bytes} bytes); took over {keys}"

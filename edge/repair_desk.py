@@ -1,5 +1,6 @@
 """The repairs list with what a person put aside: for some days, or until it comes again."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,10 +9,11 @@ from pathlib import Path
 import msgspec
 
 from drivers.errors import SetupError
+from edge.errors import BoxSetupError
 from edge.pages.box_view import Change
+from edge.private_file import PrivateFile
 from edge.repairs import Condition, Repair, find_repairs
 from provisioning import errors
-from provisioning.durable_file import read_private, write_private
 from sync.logs.oplog import Row
 
 DAY_MS = 24 * 3_600_000
@@ -48,12 +50,13 @@ class RepairDesk:
         now_ms: Callable[[], int],
         changed: Callable[[Change], None],
     ) -> None:
-        self._path = path
+        self._file = PrivateFile(path)
+        self._turn = asyncio.Lock()
         self._condition = condition
         self._record = record
         self._now_ms = now_ms
         self._changed = changed
-        self._shelf = _read(path)
+        self._shelf = _read(self._file)
 
     def list(self, *, has_rooms: bool = True) -> RepairList:
         """Return what is wrong at this moment; ``has_rooms``: the school has named rooms."""
@@ -85,41 +88,42 @@ class RepairDesk:
             raise SetupError(f"{key} is not among the repairs any more; reload the page")
         now_ms = self._now_ms()
         until_ms = None if days is None else now_ms + min(days, DAYS_MAX) * DAY_MS
-        shelf = {**self._shelf, key: Shelved(who=who, at_ms=now_ms, until_ms=until_ms)}
-        while len(shelf) > SHELVED_MAX:
-            del shelf[next(iter(shelf))]
-        self._keep(shelf)
+        async with self._turn:
+            shelf = {**self._shelf, key: Shelved(who=who, at_ms=now_ms, until_ms=until_ms)}
+            while len(shelf) > SHELVED_MAX:
+                del shelf[next(iter(shelf))]
+            await self._keep(shelf)
         until = "it comes again" if days is None else f"{days} days are over"
         await self._audit(f"put aside until {until}", key, who)
 
     async def unshelve(self, key: str, who: str) -> None:
         """Take a repair up again; harmless when it was not put aside."""
-        if key in self._shelf:
-            self._keep({name: told for name, told in self._shelf.items() if name != key})
-            await self._audit("take up again", key, who)
+        async with self._turn:
+            if key not in self._shelf:
+                return
+            await self._keep({name: told for name, told in self._shelf.items() if name != key})
+        await self._audit("take up again", key, who)
 
-    def tidy(self) -> None:
+    async def tidy(self) -> None:
         """Forget what was put aside and is over or gone: should it come again, it is news."""
-        if not self._shelf:
-            return
-        condition = replace(self._condition(), has_rooms=False)
-        keys = {repair.key for repair in find_repairs(condition)}
-        kept = {
-            key: told
-            for key, told in self._shelf.items()
-            if key in keys and (told.until_ms is None or told.until_ms > condition.now_ms)
-        }
-        if kept != self._shelf:
-            try:
-                self._keep(kept)
-            except SetupError as error:
-                _log.warning("what was put aside is not remembered: %s", error)
+        async with self._turn:
+            if not self._shelf:
+                return
+            condition = replace(self._condition(), has_rooms=False)
+            keys = {repair.key for repair in find_repairs(condition)}
+            kept = {
+                key: told
+                for key, told in self._shelf.items()
+                if key in keys and (told.until_ms is None or told.until_ms > condition.now_ms)
+            }
+            if kept != self._shelf:
+                try:
+                    await self._keep(kept)
+                except SetupError as error:
+                    _log.warning("what was put aside is not remembered: %s", error)
 
-    def _keep(self, shelf: dict[str, Shelved]) -> None:
-        try:
-            write_private(self._path, msgspec.json.encode(shelf))
-        except errors.SetupError as error:
-            raise SetupError(str(error)) from error
+    async def _keep(self, shelf: dict[str, Shelved]) -> None:
+        await self._file.write(shelf)
         self._shelf = shelf
         self._changed(Change.DEVICES)
 
@@ -128,12 +132,10 @@ class RepairDesk:
         await self._record({"audit_entry": [row]})
 
 
-def _read(path: Path) -> dict[str, Shelved]:
+def _read(file: PrivateFile) -> dict[str, Shelved]:
     """Return the shelf; one that cannot be read is empty, and everything is shown again."""
-    if not path.exists():
-        return {}
     try:
-        return msgspec.json.decode(read_private(path), type=dict[str, Shelved])
-    except (msgspec.DecodeError, UnicodeDecodeError, errors.ProvisioningError) as error:
-        _log.warning("%s: %s; what was put aside is shown again", path, error)
+        return file.read(dict[str, Shelved], "what was put aside is shown again") or {}
+    except (BoxSetupError, errors.ProvisioningError) as error:
+        _log.warning("%s", error)
         return {}

@@ -214,21 +214,22 @@ class SchoolRestore:
             )
         gone = frozenset(erased)
         back = back_again(contents, gone)
+        generation = max(header.generation, clear_from)
+        merged = self._vault.merge(without(contents, gone))
+        if back:
+            # Forgotten at the lost box, or here; the hub's backup held them still.
+            self._vault.erase_again(back, self._now_ms(), generation)
         if self._vault.stored is None:
+            # Last: a box that stops before this knows no share that it may go on with.
             self._vault.note_stored(
                 StoredBackup(
                     number=header.number,
-                    generation=max(header.generation, clear_from),
+                    generation=generation,
                     stored_ms=header.made_ms,
                     clear_ms=header.made_ms,
                     digest=backup_digest(copy.backup),
                 )
             )
-        merged = self._vault.merge(without(contents, gone))
-        if back:
-            # Forgotten at the lost box; the hub's backup held them still.
-            generation = max(header.generation, clear_from)
-            self._vault.erase_again(back, self._now_ms(), generation)
         self.report.vault = VaultRestored(
             number=header.number,
             generation=header.generation,

@@ -11,6 +11,8 @@ _log = logging.getLogger(__name__)
 
 RESTART_FIRST_S = 1.0
 RESTART_MAX_S = 30.0
+WELL_S = 300.0
+"""Work that ran so long ran well: what befalls it then is a first fault again."""
 Result = TypeVar("Result")
 
 
@@ -20,16 +22,22 @@ async def keep_running(name: str, work: Callable[[], Coroutine[None, None, None]
     Any exception counts as a fault of this one piece of work: it is logged with its trace, and the
     rest of the daemon goes on.
     """
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    longer = wait_random_exponential(multiplier=RESTART_FIRST_S, max=RESTART_MAX_S)
+
+    def wait(attempt: RetryCallState) -> float:
+        if loop.time() - begun_s >= WELL_S:
+            attempt.attempt_number = 1
+        return longer(attempt)
 
     def note(attempt: RetryCallState) -> None:
         error = attempt.outcome.exception() if attempt.outcome else None
         _log.error("%s failed and starts again: %r", name, error, exc_info=error)
 
-    async for attempt in AsyncRetrying(
-        wait=wait_random_exponential(multiplier=RESTART_FIRST_S, max=RESTART_MAX_S),
-        before_sleep=note,
-    ):
+    async for attempt in AsyncRetrying(wait=wait, before_sleep=note):
         with attempt:
+            begun_s = loop.time()
             await apart(work())
 
 

@@ -47,7 +47,7 @@ class _StatusWords:
         yield say("Uplink: {link}, for {age}.", link=link, age=self._age(sync["since_ms"]))
         yield say("Last exchange: {ago}.", ago=self._ago(sync["last_exchange_ms"]))
         if sync["detail"] not in {"", sync["link"]}:
-            yield sync["detail"]
+            yield self._language.retold(sync["detail"])
         if sync["held"]:
             lanes = ", ".join(self._lane(name) for name in sync["held"])
             reason = words.holds[Hold(sync["held_reason"])] if sync["held_reason"] else ""
@@ -206,7 +206,7 @@ class _StatusWords:
         if recovery["vault_waits"] or recovery["keys_wait"]:
             yield say("The hub lacks the newest vault or keys; they are sent when it is reached.")
             if recovery["detail"]:
-                yield f"  {recovery['detail']}"
+                yield f"  {self._language.retold(recovery['detail'])}"
 
     def _parked(self, standing: _Figures) -> Iterator[str]:
         say = self._say
@@ -238,7 +238,7 @@ class _StatusWords:
 
     def _reason(self, text: str) -> str:
         word, details = self._language.words.reason(text)
-        return f"{word} ({details})"
+        return f"{word} ({self._language.retold(details)})"
 
     def _lane(self, name: str) -> str:
         return self._language.words.lanes[Lane[name.upper()]]

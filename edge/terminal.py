@@ -28,6 +28,11 @@ def tell(message: str, /, **facts: object) -> None:
     typer.echo(say(message, **facts))
 
 
+def retold(text: str) -> str:
+    """Return what was said in English below the command line, in the terminal's language."""
+    return terminal_language().retold(text)
+
+
 def moment(at_ms: int | None) -> str:
     """Write a moment (Unix ms) in the machine's time zone; a dash for none."""
     if not at_ms:

@@ -24,7 +24,7 @@ from hub.locale.sentence import Sentence
 from hub.notice_commands import add_notice_commands
 from hub.roster_commands import roster_app
 from hub.server import HubParts, open_hub, run_hub
-from hub.terminal import say
+from hub.terminal import retold, say
 from provisioning.errors import ProvisioningError
 
 app = typer.Typer(
@@ -49,7 +49,7 @@ def main() -> None:
     try:
         app()
     except (HubSetupError, ProvisioningError) as error:
-        sys.stderr.write(f"schoolnode-hub: {error}\n")
+        sys.stderr.write(f"schoolnode-hub: {retold(str(error))}\n")
         sys.exit(1)
 
 

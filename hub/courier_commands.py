@@ -15,7 +15,7 @@ from hub.command_options import DEFAULT_CONFIG, AsJson, ConfigFile, Open
 from hub.errors import HubSetupError
 from hub.locale.sentence import Bytes, Sentence
 from hub.server import HubParts
-from hub.terminal import print_json, say, tell
+from hub.terminal import print_json, retold, say, tell
 from sync.courier.stick import (
     CourierFile,
     StickError,
@@ -181,7 +181,7 @@ def _say(visits: Sequence[Visit], *, as_json: bool) -> None:
                 )
                 typer.echo(f"  {say(left)}")
             for name, reason in visit.refused:
-                typer.echo(f"  {name}: {reason}", err=True)
+                typer.echo(f"  {name}: {retold(reason)}", err=True)
     if any(visit.refused for visit in visits):
         raise typer.Exit(1)
 

@@ -10,7 +10,7 @@ from hub.locale.catalogue import Reader
 from hub.locale.sentence import Sentence
 from hub.roster_split import Problems, SchoolPart, Split
 from hub.roster_words import problem_sentence
-from hub.terminal import print_json, terminal_language
+from hub.terminal import print_json, retold, terminal_language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def show_signed(
         print_json({"signed": signed, "refused": refused})
         return
     for name, reason in refused:
-        typer.echo(f"{name}: {reason}", err=True)
+        typer.echo(f"{name}: {retold(reason)}", err=True)
     _say(
         Sentence(
             "%(n)s files are signed. At each school: schoolnode roster import FILE",
@@ -70,7 +70,7 @@ def show_sent(sent: Sequence[str], refused: Sequence[tuple[str, str]], *, as_jso
         print_json({"sent": sent, "refused": refused})
         return
     for name, reason in refused:
-        typer.echo(f"{name}: {reason}", err=True)
+        typer.echo(f"{name}: {retold(reason)}", err=True)
     _say(
         Sentence(
             "%(n)s rosters are proposed. At each school: schoolnode roster import",

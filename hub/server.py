@@ -38,6 +38,7 @@ from hub.registry import EnrolledBox, LessonParties, Registry, box_row
 from hub.vault_shelf import VaultShelf
 from provisioning.authority import Authority, open_authority
 from provisioning.box_gate import BoxGate
+from provisioning.door import PortLimits
 from provisioning.durable_file import private_folder
 from provisioning.enrolment import EnrolmentDesk
 from provisioning.enrolment_api import add_enrolment_routes, calling_box
@@ -63,6 +64,9 @@ from sync.writer import Writer
 
 _log = logging.getLogger(__name__)
 
+BOXES_LIMITS = PortLimits(connections=8192, of_an_address=2048)
+"""A box holds one stream and, in lessons, few more; many schools may call from behind one NAT."""
+PAGES_LIMITS = PortLimits(connections=512, of_an_address=128)
 _SEAL_EVERY_S = 0.5
 _SEAL_RETRY_S = 5.0
 _RENEW_EVERY_S = 24 * 3600.0
@@ -140,7 +144,7 @@ async def run_hub(config: HubConfig, now_ms: NowMs) -> Never:
         with closing(connect_readonly(parts.store)) as reader:
             hub = HubServer(parts, writer, reader, now_ms)
             async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-                await hub.start(stack)
+                await hub.start(stack, tasks)
                 for work in hub.works():
                     tasks.create_task(work)
         raise AssertionError("the hub's tasks run until they are cancelled")
@@ -173,8 +177,8 @@ class HubServer:
         self._boxes_context = hub_box_port_context(parts.identity)
         self._pages_context = pages_context(parts.identity.tls_pem)
 
-    async def start(self, stack: AsyncExitStack) -> None:
-        """Open both ports; their servers end with ``stack``."""
+    async def start(self, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> None:
+        """Open both ports, served in ``tasks``; their servers end with ``stack``."""
         await self._tell_of_boxes()
         config = self._parts.config
         boxes = web.Application(
@@ -185,16 +189,14 @@ class HubServer:
         self._exchange.add_routes(boxes)
         self._relay.add_routes(boxes)
         self._recovery.add_routes(boxes)
-        await serve_app(
-            stack, boxes, [config.boxes.address], config.boxes.port, self._boxes_context
-        )
+        address, port = config.boxes.address, config.boxes.port
+        await serve_app(stack, tasks, boxes, [address], port, self._boxes_context, BOXES_LIMITS)
         pages = build_pages(self, random.SystemRandom())
         token = open_scrape_token(config.folder, os.urandom)
         metrics = MetricsDesk(token, self._now_ms, self.school_lights, self.connect)
         pages.router.add_get(METRICS_PATH, metrics.serve)
-        await serve_app(
-            stack, pages, config.pages.addresses, config.pages.port, self._pages_context
-        )
+        addresses, port = config.pages.addresses, config.pages.port
+        await serve_app(stack, tasks, pages, addresses, port, self._pages_context, PAGES_LIMITS)
 
     def works(self) -> list[Coroutine[None, None, Never]]:
         kept_ms = self._parts.config.backups.kept_days * DAY_MS

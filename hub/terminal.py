@@ -23,6 +23,11 @@ def say(sentence: Sentence) -> str:
     return Reader(terminal_language()).say(sentence)
 
 
+def retold(text: str) -> str:
+    """Return what was said in English below the command line, in the terminal's language."""
+    return Reader(terminal_language()).retold(text)
+
+
 def print_json(value: object) -> None:
     """Print one JSON object for a program."""
     typer.echo(json.dumps(value, ensure_ascii=False))

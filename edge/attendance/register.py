@@ -20,6 +20,7 @@ from edge.attendance.rules import (
     Tap,
     judge,
 )
+from edge.books import Connect
 from sync.logs.oplog import Row
 from sync.node import Node
 from sync.writer import Writer
@@ -47,8 +48,7 @@ class DayFacts:
 class Register:
     """Judges days and writes what changed; entries that a person corrected stay as they are.
 
-    ``connect`` opens the store for reading. ``changed`` is told the rooms whose entries changed.
-    Call on the event loop's thread.
+    ``changed`` is told the rooms whose entries changed. Call on the event loop's thread.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Register:
         node: Node,
         reader: sqlite3.Connection,
         writer: Writer,
-        connect: Callable[[], sqlite3.Connection],
+        connect: Connect,
         *,
         zone: tzinfo,
         rules: Rules,

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from edge.class_cards.screens import Record
+from edge.books import Connect, Record
 from edge.pages.box_view import Change
 from sync.logs.oplog import Row
 
@@ -154,9 +154,7 @@ def read_messages(
     ]
 
 
-def find_message(
-    connect: Callable[[], sqlite3.Connection], school: int, name: str, now_ms: int
-) -> CardMessage | None:
+def find_message(connect: Connect, school: int, name: str, now_ms: int) -> CardMessage | None:
     """Return a message that has not ended, by its name."""
     with closing(connect()) as connection:
         standing = read_messages(connection, school, from_ms=now_ms, until_ms=1 << 62)

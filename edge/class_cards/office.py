@@ -11,8 +11,9 @@ from typing import Never
 
 from drivers.codecs.card_numbers import canonical_card
 from edge.attendance.rules import Status
+from edge.books import Record
 from edge.class_cards.messages import Messages
-from edge.class_cards.screens import Record, Screen, Screens
+from edge.class_cards.screens import Screen, Screens
 from edge.pages.box_view import Change
 from sync.logs.oplog import Row
 

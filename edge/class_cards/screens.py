@@ -3,20 +3,18 @@
 import hashlib
 import hmac
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
+from edge.books import Record
 from edge.errors import BoxSetupError
 from edge.pages.box_view import Change
 from provisioning.durable_file import read_private, write_private
 from sync.logs.oplog import Row
-
-Record = Callable[[Mapping[str, Sequence[Row]]], Awaitable[None]]
-"""Writes rows of several tables in one transaction, durable on return."""
 
 PAIRING_MS = 10 * 60_000
 PAIRINGS_MAX = 64

@@ -2,14 +2,13 @@
 
 import asyncio
 import re
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 import msgspec
 
+from edge.demo.browser import read_page
 from edge.errors import BoxSetupError
 
 CODE_S_MAX = 20.0
@@ -17,7 +16,6 @@ SHOWN_S_MAX = 20.0
 _LOOK_EVERY_S = 0.3
 _CODE = re.compile(r'class="code"[^>]*>([0-9]{3}) ([0-9]{3})<')
 _MESSAGE = re.compile(r'class="emergency"[^>]*data-message="([^"]+)"')
-LINE_BYTES_MAX = 1024 * 1024
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -25,27 +23,6 @@ class _Part(msgspec.Struct, frozen=True):
 
     id: str
     html: str
-
-
-@asynccontextmanager
-async def open_pages(url: str, root: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    """Yield a browser of its own, at ``https://ADDRESS:PORT``, that trusts the district's root."""
-    context = ssl.create_default_context(cafile=str(root))
-    async with aiohttp.ClientSession(
-        base_url=url,
-        connector=aiohttp.TCPConnector(ssl=context),
-        cookie_jar=aiohttp.CookieJar(unsafe=True),  # for a host that is an address
-        headers={"Origin": url},
-        read_bufsize=LINE_BYTES_MAX,
-    ) as pages:
-        yield pages
-
-
-async def send_form(pages: aiohttp.ClientSession, path: str, **fields: str) -> None:
-    """Post a form as a person does; BoxSetupError when the box does not take it."""
-    async with pages.post(path, data=fields, allow_redirects=False) as answer:
-        if answer.status >= 400:  # noqa: PLR2004 - HTTP's own border
-            raise BoxSetupError(f"{path} answers {answer.status}; look at the box's log")
 
 
 class CardScreen:
@@ -56,8 +33,7 @@ class CardScreen:
 
     async def show_code(self) -> str:
         """Return the code it shows; the person enters it at the office's page."""
-        async with self._pages.get("/class-card/pair") as answer:
-            found = _CODE.search(await answer.text())
+        found = _CODE.search(await read_page(self._pages, "/class-card/pair"))
         if found is None:
             raise BoxSetupError("the class card shows no code to pair it by")
         return f"{found[1]}{found[2]}"

@@ -2,12 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 
-import aiohttp
-
-from edge.demo.card_screen import open_pages, send_form
+from edge.demo.browser import read_page, send_form, sign_in
 from edge.demo.plan import SchoolPlan
 from edge.errors import BoxSetupError
 
@@ -29,24 +26,23 @@ async def try_button(school: SchoolPlan, setup_code: str) -> None:
 
     BoxSetupError when no alarm is raised.
     """
-    async with _signed_in(school, setup_code) as pages:
-        places = _PLACE.findall(await _read(pages, "/safety"))
+    async with sign_in(school, setup_code) as pages:
+        places = _PLACE.findall(await read_page(pages, "/safety"))
         inputs = [place for place in places if place.startswith("input_1 ")]
         outputs = [place for place in places if place.startswith("output_1 ")]
         if not inputs or not outputs:
             return  # real hardware without a contact board
         button, siren = inputs[0], outputs[0]
-        await _watch(pages, kind="siren", name=SIREN, place=siren, active="on", longest_s="20")
-        await _watch(
-            pages, kind="panic", name="门卫室按钮", place=button, active="closed", siren="1"
-        )
+        watch = partial(send_form, pages, "/safety/circuit")
+        await watch(kind="siren", name=SIREN, place=siren, active="on", longest_s="20")
+        await watch(kind="panic", name="门卫室按钮", place=button, active="closed", siren="1")
         await send_form(pages, "/safety/drill", place="疏散演练", minutes="10", who=WHO)
         names, page = list[str](), ""
         async with asyncio.timeout(ALARM_S_MAX):
             # The drill, its alarm, and the siren's own step: it has to sound before the drill ends.
             while len(names) < 2 or f"· {SIREN}</li>" not in page:  # noqa: PLR2004 - as above
                 await asyncio.sleep(_LOOK_EVERY_S)
-                page = await _read(pages, "/safety")
+                page = await read_page(pages, "/safety")
                 names = list(dict.fromkeys(_INCIDENT.findall(page)))
         drill = next(name for name in names if name.startswith("drill:"))
         await send_form(pages, "/safety/mark", incident=drill, who=WHO, step="assembled")
@@ -58,30 +54,13 @@ async def try_button(school: SchoolPlan, setup_code: str) -> None:
 
 async def try_bands(school: SchoolPlan, setup_code: str) -> None:
     """Hold a short lesson with wristbands; BoxSetupError when the box takes none."""
-    async with _signed_in(school, setup_code) as pages:
-        page = await _read(pages, "/sports")
+    async with sign_in(school, setup_code) as pages:
+        page = await read_page(pages, "/sports")
         group, pupils = _GROUP.search(page), _PUPIL.findall(page)[:BANDS]
         if group is None or not pupils:
             raise BoxSetupError("the sports page shows no class; import a roster")
         bands = {f"band_{pupil}": str(band) for band, pupil in enumerate(pupils, start=1)}
         await send_form(pages, "/sports/begin", group=group[1], teacher="郑老师", **bands)
         await asyncio.sleep(LESSON_S)
-        for session in set(_SESSION.findall(await _read(pages, "/sports"))):
+        for session in set(_SESSION.findall(await read_page(pages, "/sports"))):
             await send_form(pages, "/sports/end", session=session)
-
-
-@asynccontextmanager
-async def _signed_in(school: SchoolPlan, code: str) -> AsyncIterator[aiohttp.ClientSession]:
-    root = school.folder / "data" / "identity" / "root.pem"
-    async with open_pages(f"https://{school.address}:{school.pages_port}", root) as pages:
-        await send_form(pages, "/setup/session", code=code)
-        yield pages
-
-
-async def _watch(pages: aiohttp.ClientSession, **fields: str) -> None:
-    await send_form(pages, "/safety/circuit", **fields)
-
-
-async def _read(pages: aiohttp.ClientSession, path: str) -> str:
-    async with pages.get(path) as answer:
-        return await answer.text()

@@ -123,11 +123,10 @@ def count_names_at_hub(plan: DemoPlan) -> int:
     names = [name for school in plan.schools for name, _ in roster(school)]
     hub_folder = plan.hub_config.parent
     found = sum(count_names(path.read_bytes(), names) for path in _files(hub_folder))
-    with closing(connect_readonly(hub_folder / "hub.db")) as store:
-        opened = store.execute(
-            "SELECT count(*) FROM person WHERE name IS NOT NULL OR card IS NOT NULL"
-        ).fetchone()[0]
-    return found + int(opened)
+    return found + _number(
+        hub_folder / "hub.db",
+        "SELECT count(*) FROM person WHERE name IS NOT NULL OR card IS NOT NULL",
+    )
 
 
 def search_finds_names(plan: DemoPlan) -> bool:
@@ -164,11 +163,9 @@ def schools_with_notice(plan: DemoPlan, notice: str) -> int:
 
 def schools_with_minutes(hub: Path, lesson: str) -> int:
     """Return how many schools have written a lesson's minutes down, as the hub knows."""
-    with closing(connect_readonly(hub)) as store:
-        (count,) = store.execute(
-            "SELECT count(*) FROM lesson_minutes WHERE lesson = ? AND deleted = 0", (lesson,)
-        ).fetchone()
-    return int(count)
+    return _number(
+        hub, "SELECT count(*) FROM lesson_minutes WHERE lesson = ? AND deleted = 0", lesson
+    )
 
 
 def count_rows_at_hub(hub: Path) -> int:
@@ -187,12 +184,11 @@ def count_rows_at_hub(hub: Path) -> int:
 
 def sealed_bytes_at_hub(hub: Path) -> int:
     """Return the bytes of all segments that schools sent."""
-    with closing(connect_readonly(hub)) as store:
-        total = store.execute(
-            "SELECT coalesce(sum(length(wire)), 0) FROM segment s JOIN log l ON l.id = s.log"
-            " WHERE l.origin <> 0"
-        ).fetchone()[0]
-    return int(total)
+    return _number(
+        hub,
+        "SELECT coalesce(sum(length(wire)), 0) FROM segment s JOIN log l ON l.id = s.log"
+        " WHERE l.origin <> 0",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,12 +251,11 @@ def read_recording(folder: Path, lesson: str) -> Recorded:
 
 def terminals_heard(hub: Path) -> int:
     """Return from how many schools' calling terminals the hub has taps of known pupils."""
-    with closing(connect_readonly(hub)) as store:
-        (count,) = store.execute(
-            "SELECT count(DISTINCT school) FROM card_tap"
-            " WHERE device LIKE 'adms:%' AND person IS NOT NULL"
-        ).fetchone()
-    return int(count)
+    return _number(
+        hub,
+        "SELECT count(DISTINCT school) FROM card_tap"
+        " WHERE device LIKE 'adms:%' AND person IS NOT NULL",
+    )
 
 
 def panels_on(hub: Path) -> int:
@@ -268,25 +263,23 @@ def panels_on(hub: Path) -> int:
 
     Not how many are on now: one whose power was cut a moment ago is still warming up.
     """
-    with closing(connect_readonly(hub)) as store:
-        (count,) = store.execute(
-            "SELECT count(DISTINCT d.school) FROM device d"
-            " JOIN device_event e ON e.school = d.school AND e.device = d.device"
-            " WHERE d.kind = 'blackboard' AND d.profile <> 'pjlink-projector'"
-            " AND e.event = 'command power on: verified'"
-        ).fetchone()
-    return int(count)
+    return _number(
+        hub,
+        "SELECT count(DISTINCT d.school) FROM device d"
+        " JOIN device_event e ON e.school = d.school AND e.device = d.device"
+        " WHERE d.kind = 'blackboard' AND d.profile <> 'pjlink-projector'"
+        " AND e.event = 'command power on: verified'",
+    )
 
 
 def roofs_watered(hub: Path) -> int:
     """Return in how many schools a farm rule switched a pump on and off again, both read back."""
-    with closing(connect_readonly(hub)) as store:
-        (count,) = store.execute(
-            "SELECT count(*) FROM (SELECT school FROM farm_action"
-            " WHERE outcome = 'verified' AND rule <> 'hand' GROUP BY school"
-            " HAVING sum(command LIKE '% on') > 0 AND sum(command LIKE '% off') > 0)"
-        ).fetchone()
-    return int(count)
+    return _number(
+        hub,
+        "SELECT count(*) FROM (SELECT school FROM farm_action"
+        " WHERE outcome = 'verified' AND rule <> 'hand' GROUP BY school"
+        " HAVING sum(command LIKE '% on') > 0 AND sum(command LIKE '% off') > 0)",
+    )
 
 
 def camera_was_turned(school: SchoolPlan) -> bool:
@@ -312,31 +305,27 @@ def emergencies_at_hub(hub: Path) -> dict[int, int]:
 
 def drills_at_hub(hub: Path) -> int:
     """Count schools that held a drill in which a button was pressed and a siren sounded."""
-    with closing(connect_readonly(hub)) as store:
-        (count,) = store.execute(
-            "SELECT count(DISTINCT drill.school) FROM drill WHERE EXISTS (SELECT 1 FROM alarm"
-            " JOIN alarm_step AS step ON step.school = alarm.school"
-            " AND step.incident = alarm.incident AND step.step = 'siren_on'"
-            " WHERE alarm.school = drill.school AND alarm.drill = 1 AND alarm.alarm = 'panic')"
-        ).fetchone()
-    return int(count)
+    return _number(
+        hub,
+        "SELECT count(DISTINCT drill.school) FROM drill WHERE EXISTS (SELECT 1 FROM alarm"
+        " JOIN alarm_step AS step ON step.school = alarm.school"
+        " AND step.incident = alarm.incident AND step.step = 'siren_on'"
+        " WHERE alarm.school = drill.school AND alarm.drill = 1 AND alarm.alarm = 'panic')",
+    )
 
 
 def exercise_lessons_at_hub(hub: Path) -> int:
     """Count schools of which the hub has a lesson with bands, and its figures."""
-    with closing(connect_readonly(hub)) as store:
-        (count,) = store.execute(
-            "SELECT count(DISTINCT school) FROM exercise_session WHERE ends_ms IS NOT NULL"
-            " AND density IS NOT NULL AND intensity_bpm IS NOT NULL"
-        ).fetchone()
-    return int(count)
+    return _number(
+        hub,
+        "SELECT count(DISTINCT school) FROM exercise_session WHERE ends_ms IS NOT NULL"
+        " AND density IS NOT NULL AND intensity_bpm IS NOT NULL",
+    )
 
 
 def heart_rates_at_hub(hub: Path) -> int:
     """Count heart rates that the hub can read: none, they stay in the schools."""
-    with closing(connect_readonly(hub)) as store:
-        (count,) = store.execute("SELECT count(*) FROM heart_rate").fetchone()
-    return int(count)
+    return _number(hub, "SELECT count(*) FROM heart_rate")
 
 
 def devices_at_hub(hub: Path) -> Counter[str]:
@@ -344,6 +333,13 @@ def devices_at_hub(hub: Path) -> Counter[str]:
     with closing(connect_readonly(hub)) as store:
         rows = store.execute("SELECT kind FROM device WHERE deleted = 0").fetchall()
     return Counter(row["kind"] for row in rows)
+
+
+def _number(store: Path, sql: str, *values: object) -> int:
+    """Return the one number that a question to a store comes to."""
+    with closing(connect_readonly(store)) as connection:
+        (number,) = connection.execute(sql, values).fetchone()
+    return int(number)
 
 
 def _tables(store: sqlite3.Connection) -> list[str]:

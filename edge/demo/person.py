@@ -11,7 +11,8 @@ import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from edge.control_client import Confirm, ask_daemon
-from edge.demo.card_screen import CardScreen, open_pages, send_form
+from edge.demo.browser import open_pages, send_form, sign_in
+from edge.demo.card_screen import CardScreen
 from edge.demo.plan import NETWORK, DemoPlan, SchoolPlan
 from edge.errors import BoxSetupError, DaemonAwayError
 from edge.pages.actions import Adopt, Command, Discover
@@ -143,10 +144,7 @@ async def try_class_card(school: SchoolPlan, setup_code: str) -> None:
 
     BoxSetupError when the card is not paired, covered or uncovered.
     """
-    url = f"https://{school.address}:{school.pages_port}"
-    root = school.folder / "data" / "identity" / "root.pem"
-    async with open_pages(url, root) as office, open_pages(url, root) as door:
-        await send_form(office, "/setup/session", code=setup_code)
+    async with sign_in(school, setup_code) as office, open_pages(school) as door:
         screen = CardScreen(door)
         code = await screen.show_code()
         await send_form(office, "/office/pair", code=code, room=school.room, name="教室门口")

@@ -32,7 +32,7 @@ class RealParts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Real hardware in the place of simulated devices, for one school.
 
     ``serial_ports`` replace the simulated lines; ``interface``, this machine's address in a real
-    LAN with its prefix length, replaces the simulated camera and projector.
+    LAN with its prefix length, replaces all that is simulated on the network.
     """
 
     school: Annotated[int, msgspec.Meta(ge=1, le=3)] = 1

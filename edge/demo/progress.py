@@ -9,8 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from edge.demo.plan import DemoPlan
-
-COLUMNS = ("school", "now", "link", "devices", "taps", "readings", "rows waiting", "lesson")
+from edge.terminal import retold, say
 
 
 @dataclass(slots=True)
@@ -65,37 +64,40 @@ class ProgressView:
         for note in self._progress.notes:
             if note not in self._printed:
                 self._printed.append(note)
-                self._console.print(note, highlight=False, soft_wrap=True)
+                self._console.print(retold(note), highlight=False, soft_wrap=True)
 
     def _draw(self) -> RenderableType:
         table = Table(expand=True)
         for column in (
-            "school",
-            "now",
-            "link",
-            "devices",
-            "taps",
-            "readings",
-            "rows waiting",
-            "lesson",
+            say("school"),
+            say("now"),
+            say("link"),
+            say("devices"),
+            say("taps"),
+            say("readings"),
+            say("rows waiting"),
+            say("lesson"),
         ):
             table.add_column(column)
         for school in self._plan.schools:
             seen = self._progress.schools[school.number]
             table.add_row(
                 f"{school.name}\n{school.name_en}",
-                seen.step,
-                seen.link,
-                f"{seen.answering} of {seen.devices} answer",
+                retold(seen.step),
+                retold(seen.link),
+                say("{n} of {all} answer", n=seen.answering, all=seen.devices),
                 str(seen.taps),
                 str(seen.readings),
                 str(seen.waiting_rows),
-                seen.lesson,
+                retold(seen.lesson),
             )
         return Group(
-            Panel("\n".join(addresses(self._plan, self._progress)), title="Open in a browser"),
+            Panel(
+                "\n".join(map(retold, addresses(self._plan, self._progress))),
+                title=say("Open in a browser"),
+            ),
             table,
-            *self._progress.notes,
+            *map(retold, self._progress.notes),
         )
 
 

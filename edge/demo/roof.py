@@ -8,7 +8,7 @@ import re
 
 import aiohttp
 
-from edge.demo.card_screen import open_pages, send_form
+from edge.demo.browser import read_page, send_form, sign_in
 from edge.demo.plan import SERIAL, SchoolPlan
 from edge.errors import BoxSetupError
 
@@ -28,19 +28,16 @@ async def try_roof(school: SchoolPlan, setup_code: str) -> None:
     """Have a rule water a plot and see it on the page; BoxSetupError when it does not."""
     if SERIAL not in school.simulated:
         return
-    url = f"https://{school.address}:{school.pages_port}"
-    root = school.folder / "data" / "identity" / "root.pem"
     try:
-        async with asyncio.timeout(ROOF_S_MAX), open_pages(url, root) as pages:
+        async with asyncio.timeout(ROOF_S_MAX), sign_in(school, setup_code) as pages:
             pages.headers["Accept-Language"] = "zh-CN"
-            await send_form(pages, "/setup/session", code=setup_code)
-            form = await _read(pages, "/farm/rule")
+            form = await read_page(pages, "/rooftop/rule")
             soil, pump = _SOIL.search(form), _PUMP.search(form)
             if soil is None or pump is None:
                 raise BoxSetupError("the farm's page offers no soil probe or no pump")
-            if RULE not in await _read(pages, "/farm"):
+            if RULE not in await read_page(pages, "/rooftop"):
                 await _enter(pages, soil[1], pump[1])
-            while _WATERED.search(await _read(pages, "/farm")) is None:  # noqa: ASYNC110 - another process's page
+            while _WATERED.search(await read_page(pages, "/rooftop")) is None:  # noqa: ASYNC110 - another process's page
                 await asyncio.sleep(_LOOK_EVERY_S)
     except TimeoutError as error:
         raise BoxSetupError("the roof's rule watered nothing; look at the farm's page") from error
@@ -49,13 +46,13 @@ async def try_roof(school: SchoolPlan, setup_code: str) -> None:
 
 
 async def _enter(pages: aiohttp.ClientSession, soil: str, pump: str) -> None:
-    await send_form(pages, "/farm/plot", name="屋顶一区", crop="生菜", devices=soil)
-    plot = _PLOT.search(await _read(pages, "/farm"))
+    await send_form(pages, "/rooftop/plot", name="屋顶一区", crop="生菜", devices=soil)
+    plot = _PLOT.search(await read_page(pages, "/rooftop"))
     if plot is None:
         raise BoxSetupError("the plot that was entered does not stand on the farm's page")
     await send_form(
         pages,
-        "/farm/rule",
+        "/rooftop/rule",
         act="enter",
         name=RULE,
         plot=plot[1],
@@ -67,8 +64,3 @@ async def _enter(pages: aiohttp.ClientSession, soil: str, pump: str) -> None:
         pause="1",
         minutes="30",
     )
-
-
-async def _read(pages: aiohttp.ClientSession, path: str) -> str:
-    async with pages.get(path) as answer:
-        return await answer.text()

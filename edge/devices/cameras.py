@@ -134,11 +134,5 @@ class Cameras(Group):
             raise SetupError(f"{device} is no camera") from error
 
     def credentials(self, device: DeviceId) -> Credentials | None:
-        """Return a camera's user and password; what was entered without a colon is admin's."""
-        entered = self._notebook.password(device)
-        if entered is None:
-            return None
-        user, colon, password = entered.partition(":")
-        if not colon:
-            user, password = "admin", entered
-        return Credentials(user=user, password=password)
+        """Return a camera's user and password, None when none was entered."""
+        return self._notebook.credentials(device)

@@ -14,9 +14,8 @@ from edge.devices.adopted import AdoptedDevice, Group
 from edge.devices.buses import Buses
 from edge.devices.cameras import Cameras
 from edge.devices.displays import Displays
-from edge.devices.line_gateways import LineGateways
 from edge.devices.programs import Ports, Programs
-from edge.devices.readers import Readers
+from edge.devices.speaking_lines import SpeakingLines
 from edge.devices.terminals import Terminals
 from edge.notebook import Notebook
 from edge.pages.box_view import CommandChoice
@@ -50,8 +49,7 @@ class Fleet:
         groups: tuple[Group, ...] = (
             self.buses,
             self.cameras,
-            Readers(self._programs, self.ports, now_ms, sink, rng),
-            LineGateways(self._programs, self.ports, now_ms, sink, rng),
+            SpeakingLines(self._programs, self.ports, now_ms, sink, rng),
             Displays(self._programs, self.ports, notebook, now_ms, sink, rng),
             self.terminals,
         )

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from drivers.codecs.adms import check_serial
-from drivers.codecs.digest import Credentials
 from drivers.codecs.isapi import normal_mac
 from drivers.entities import CardRead, CommandResult, DeviceId, EventSink, NowMs
 from drivers.errors import ProtocolError, SetupError
+from drivers.reports import Reports
 from drivers.terminals.adms_terminal import HERE, PEOPLE, AdmsTerminal
 from drivers.terminals.isapi_terminal import IsapiTerminal
 from drivers.terminals.office import TapOffice
-from drivers.terminals.reports import Reports
 from edge.devices.adopted import AdoptedDevice, Group
 from edge.devices.programs import Programs
 from edge.notebook import Notebook
@@ -150,7 +149,7 @@ class Terminals(Group):
             serial,
             self._office,
             NotedFacts(self._notebook, adopted.device),
-            self._reports(adopted.device, f"adms:{serial}"),
+            self._reports(adopted.device, ADMS_PREFIX + serial),
             self._now_ms,
             key=self._notebook.password(adopted.device),
             first_order=self._rng.randrange(1, ORDER_NUMBER_MAX),
@@ -168,10 +167,10 @@ class Terminals(Group):
         terminal = IsapiTerminal(
             mac,
             adopted.address,
-            self._credentials(adopted.device),
+            self._notebook.credentials(adopted.device),
             self._office,
             NotedFacts(self._notebook, adopted.device),
-            self._reports(adopted.device, f"isapi:{mac}"),
+            self._reports(adopted.device, ISAPI_PREFIX + mac),
             self._now_ms,
         )
         self._isapi[mac] = terminal
@@ -179,11 +178,3 @@ class Terminals(Group):
 
     def _reports(self, device: DeviceId, source: str) -> Reports:
         return Reports(device, source, self._now_ms, self._sink)
-
-    def _credentials(self, device: DeviceId) -> Credentials | None:
-        """Return user and password; what was entered without a colon is admin's."""
-        entered = self._notebook.password(device)
-        if entered is None:
-            return None
-        user, colon, password = entered.partition(":")
-        return Credentials(user=user if colon else "admin", password=password if colon else entered)

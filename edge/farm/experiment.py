@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 
+from edge.attendance.register import day_of
 from edge.farm.comparison import Comparison, compare
 from edge.farm.farm_rows import DAY_MS, Plot
 from edge.farm.series import Bucket, Key, merge, read_series, spread
@@ -182,8 +183,7 @@ def _measured(
     zone: tzinfo,
 ) -> Measured:
     days = tuple(
-        Day(day=datetime.fromtimestamp(at_ms / 1_000, zone).date().isoformat(), a=a, b=b)
-        for at_ms, a, b in zip(edges, *sides, strict=False)
+        Day(day=day_of(at_ms, zone), a=a, b=b) for at_ms, a, b in zip(edges, *sides, strict=False)
     )
     pairs = [(day.a.mean, day.b.mean) for day in days if day.is_pair and day.a and day.b]
     return Measured(point=point, unit=unit, days=days, comparison=compare(pairs))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from edge.errors import BoxSetupError
 from edge.farm.engine import Kept
 from edge.private_file import PrivateFile
+
+REMEDY = "restore it, or move it away: today's watering is then counted from nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,23 +52,16 @@ class FarmMemory:
             boot_ms=self._clock.boot_ms(),
             kept=kept,
         )
-        await self._file.write(msgspec.json.encode(content))
+        await self._file.write(content)
 
     def read(self) -> tuple[Kept, float] | None:
         """Return what was kept last, and how many seconds ago by the surest clock; None at first.
 
         Raises BoxSetupError for a file that is not ours.
         """
-        content = self._file.read()
-        if content is None:
+        kept = self._file.read(_KeptFarm, REMEDY)
+        if kept is None:
             return None
-        try:
-            kept = msgspec.json.decode(content, type=_KeptFarm)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BoxSetupError(
-                f"{self._file.path}: {error}; restore it, or move it away: today's watering is then"
-                " counted from nothing"
-            ) from error
         passed_ms = self._clock.now_ms() - kept.at_ms
         if kept.boot == self._clock.boot:
             passed_ms = self._clock.boot_ms() - kept.boot_ms

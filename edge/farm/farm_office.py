@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from drivers.errors import SetupError
+from edge.books import Record
 from edge.devices.fleet import Fleet
 from edge.farm.experiment import Experiment, experiment_row
 from edge.farm.farm_rows import PLOTS_MAX, RULES_MAX
-from edge.farm.keeper import FarmKeeper, Record
+from edge.farm.keeper import FarmKeeper
 from edge.farm.photos import PhotoError, PhotoShelf
 from edge.farm.rule import Output, Rule, RuleError, check_rule, write_rule
 from provisioning import errors
@@ -146,7 +147,8 @@ class FarmOffice:
         await self.keeper.override(output, is_on=is_on, minutes=minutes, who=who)
         word = {True: "on", False: "off", None: "back to the rules"}[is_on]
         action = f"farm {output.command} {word}" + (f" for {minutes:g} min" if minutes else "")
-        await self._audit(action, output.device, who)
+        await self._record(self._audit(action, output.device, who))
+        self._changed()
 
     async def enter_experiment(self, wish: Experiment, who: str) -> str:
         """Begin a paired-plot experiment, which has no name yet; return what names it."""
@@ -221,13 +223,14 @@ class FarmOffice:
         return f"{kind}-{self._draw()[:10]}"
 
     async def _enter(self, table: str, row: Row, action: str, subject: str, who: str) -> None:
-        audit: Row = {"at_ms": self._now_ms(), "who": who, "action": action, "subject": subject}
-        await self._record({table: [row], "audit_entry": [audit]})
+        await self._record({table: [row], **self._audit(action, subject, who)})
         if table in {"farm_plot", "farm_rule"}:
             await self.keeper.reload()
         self._changed()
 
-    async def _audit(self, action: str, subject: str, who: str) -> None:
-        audit: Row = {"at_ms": self._now_ms(), "who": who, "action": action, "subject": subject}
-        await self._record({"audit_entry": [audit]})
-        self._changed()
+    def _audit(self, action: str, subject: str, who: str) -> dict[str, list[Row]]:
+        return {
+            "audit_entry": [
+                {"at_ms": self._now_ms(), "who": who, "action": action, "subject": subject}
+            ]
+        }

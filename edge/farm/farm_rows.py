@@ -3,16 +3,19 @@
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 
 import msgspec
 
+from edge.attendance.register import day_of
 from edge.farm.rule import Rule, RuleError, RuleId, read_rule
 
 PLOTS_MAX = 64
 RULES_MAX = 64
 ACTIONS_MAX = 200
 DAY_MS = 24 * 3_600_000
+BLOCKED = "blocked"
+"""The outcome of what a rule wanted and might not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class StoredRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One decision as it was written down; ``outcome`` is empty where it is a blocked start."""
+    """One decision as it was written down; ``outcome``: BLOCKED, or a command's."""
 
     at_ms: int
     rule: str
@@ -100,9 +103,7 @@ def read_school_days(
         " WHERE school = ? AND deleted = 0 AND starts_ms >= ? AND starts_ms < ?",
         (school, from_ms, until_ms),
     )
-    return frozenset(
-        datetime.fromtimestamp(row[0] / 1_000, zone).date().isoformat() for row in rows
-    )
+    return frozenset(day_of(row[0], zone) for row in rows)
 
 
 def write_facts(facts: Mapping[str, str | float]) -> str:

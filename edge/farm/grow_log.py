@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 ENTRIES_MAX = 100
 WORK_MAX = 2_000
-PUPILS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +87,3 @@ def read_work(connection: sqlite3.Connection, school: int, pupils: Sequence[int]
                 )
             )
     return found
-
-
-def read_class(connection: sqlite3.Connection, school: int, class_group: str) -> list[int]:
-    """Return the pupils of a class."""
-    rows = connection.execute(
-        "SELECT enrolment.person FROM enrolment JOIN person"
-        " ON person.school = enrolment.school AND person.person = enrolment.person"
-        " AND person.deleted = 0 AND person.kind = 'pupil'"
-        " WHERE enrolment.school = ? AND enrolment.deleted = 0 AND enrolment.class_group = ?"
-        " ORDER BY enrolment.person LIMIT ?",
-        (school, class_group, PUPILS_MAX),
-    )
-    return [row[0] for row in rows]

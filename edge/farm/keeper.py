@@ -7,7 +7,7 @@ itself, the drivers make its outputs safe: it holds them for ten seconds at a ti
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Never
@@ -22,11 +22,13 @@ from drivers.entities import (
     Quality,
 )
 from drivers.errors import DriverError, SetupError
+from edge.books import Connect, Record
 from edge.devices.fleet import Fleet
 from edge.farm.engine import Decision, Engine
 from edge.farm.farm_devices import FarmOutput, devices_with, farm_outputs
 from edge.farm.farm_memory import FarmClock, FarmMemory
 from edge.farm.farm_rows import (
+    BLOCKED,
     DAY_MS,
     Plot,
     StoredRule,
@@ -48,17 +50,13 @@ OUTPUT_STALE_S = 30.0
 KEEP_EVERY_S = 10.0
 RELOAD_EVERY_S = 60.0
 OVERRIDE_MINUTES_MAX = 24 * 60
-BLOCKED = "blocked"
-"""The outcome of what a rule wanted and might not."""
-
-Record = Callable[[Mapping[str, Sequence[Row]]], Awaitable[None]]
 
 
 class FarmKeeper:
     """Owns the engine; everything but :meth:`take` and :meth:`run` only looks or gives a word.
 
-    ``connect`` opens the store for reading in a worker thread, ``changed`` is told when what a
-    page shows of the farm has changed.
+    ``connect`` is called in a worker thread, ``changed`` is told when what a page shows of the
+    farm has changed.
     """
 
     def __init__(
@@ -67,7 +65,7 @@ class FarmKeeper:
         school: int,
         fleet: Fleet,
         record: Record,
-        connect: Callable[[], sqlite3.Connection],
+        connect: Connect,
         *,
         clock: FarmClock,
         changed: Callable[[], None],
@@ -287,12 +285,12 @@ class FarmKeeper:
 
     async def _carry_out(self, decision: Decision, outputs: Mapping[Output, FarmOutput]) -> None:
         at_ms, output = self._clock.now_ms(), outputs.get(decision.output)
-        argument, outcome, detail = "", BLOCKED, ""
+        argument, outcome, detail = None, BLOCKED, ""
         if decision.argument is not None:
-            result = await self._tell(decision, output)
-            outcome, detail = result.outcome.value, result.detail
             if output is not None:
                 argument = output.on if decision.argument else output.off
+            result = await self._tell(decision.output, argument)
+            outcome, detail = result.outcome.value, result.detail
             if decision.argument and result.outcome is Outcome.FAILED:
                 self._engine.note_failed(decision.output, self._mono_s())
             elif decision.argument:
@@ -304,7 +302,7 @@ class FarmKeeper:
             "at_ms": at_ms,
             "rule": decision.rule,
             "device": decision.output.device,
-            "command": f"{decision.output.command} {argument}".strip(),
+            "command": f"{decision.output.command} {argument or ''}".strip(),
             "outcome": outcome,
             "reason": decision.because.value,
             "facts": write_facts(facts),
@@ -315,11 +313,11 @@ class FarmKeeper:
             _log.error("a decision of the farm is not written down: %s", error)
         self._changed()
 
-    async def _tell(self, decision: Decision, output: FarmOutput | None) -> CommandResult:
-        device, command = DeviceId(decision.output.device), decision.output.command
+    async def _tell(self, output: Output, argument: str | None) -> CommandResult:
+        """Tell an output its word; there is none when the output is no longer there."""
+        device, command = DeviceId(output.device), output.command
         detail = "the device is no longer adopted"
-        if output is not None:
-            argument = output.on if decision.argument else output.off
+        if argument is not None:
             try:
                 return await self._fleet.command(device, command, argument)
             except DriverError as error:

@@ -31,12 +31,13 @@ class SetupSessions(CodeSessions):
         super().__init__(LIMITS, check_code, monotonic_s)
 
 
-def session_token(request: web.Request) -> str:
-    return request.cookies.get(SESSION_COOKIE, "")
-
-
 def address_of(request: web.Request) -> str:
     return request.remote or "unknown"
+
+
+def who_asks(request: web.Request) -> str:
+    """Name who has a session, for the audit: the code is everybody's, the address is not."""
+    return f"setup code from {address_of(request)}"
 
 
 @web.middleware

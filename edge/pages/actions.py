@@ -95,17 +95,7 @@ class Actions:
 
     async def adopt(self, wish: Adopt, who: str) -> DeviceId:
         self._check_candidate(wish.identity)
-        return await bounded(
-            self._view.adopt(
-                wish.identity,
-                room=wish.room,
-                name=wish.name,
-                password=wish.password,
-                who=who,
-                profile=wish.profile,
-            ),
-            ADOPT_S_MAX,
-        )
+        return await bounded(self._view.adopt(wish, who=who), ADOPT_S_MAX)
 
     async def dismiss(self, wish: Dismiss, who: str) -> None:
         self._check_candidate(wish.identity)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -9,12 +10,13 @@ from aiohttp import web
 
 from drivers.entities import DeviceId
 from drivers.errors import DriverError
-from edge.pages.access import SetupSessions, address_of, session_token
+from edge.pages.access import SetupSessions, address_of, who_asks
 from edge.pages.actions import ActionError, Actions, Adopt, Command, Discover, Dismiss
 from edge.pages.box_view import BoxView, DeviceLight, LaneLight, values_shown
 from edge.pages.language import clock_time
 from edge.pages.streams import Streams, tell_names
 from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
+from provisioning.posted_form import read_body
 
 SNAPSHOTS_AT_ONCE = 4
 SNAPSHOT_S_MAX = 8
@@ -73,8 +75,8 @@ class Api:
 
     async def status(self, request: web.Request) -> web.Response:
         view = self._view
-        signed_in = self._sessions.knows(session_token(request))
-        sync = view.sync_lights()
+        signed_in = self._sessions.holds(request)
+        sync, discovery = view.sync_lights(), view.discovery_progress()
         return _json(
             {
                 "district": view.district,
@@ -83,7 +85,7 @@ class Api:
                 "now_ms": view.now_ms(),
                 "devices": [_device(light, signed_in=signed_in) for light in view.device_lights()],
                 "candidates": len(view.candidates()),
-                "discovery": view.discovery_progress(),
+                "discovery": discovery if signed_in else replace(discovery, unsearched=()),
                 "sync": {
                     "link": sync.link,
                     "since_ms": sync.since_ms,
@@ -94,7 +96,7 @@ class Api:
         )
 
     async def values(self, request: web.Request) -> web.Response:
-        signed_in = self._sessions.knows(session_token(request))
+        signed_in = self._sessions.holds(request)
         values = values_shown(self._view.live_values(), signed_in=signed_in)
         return _json({"now_ms": self._view.now_ms(), "values": values})
 
@@ -153,7 +155,7 @@ class Api:
         return response
 
     async def close_session(self, request: web.Request) -> web.Response:
-        self._sessions.close(session_token(request))
+        self._sessions.close(self._sessions.token_of(request))
         response = _json({"opened": False})
         self._sessions.take_cookie(response)
         return response
@@ -166,18 +168,18 @@ class Api:
     async def adopt(self, request: web.Request) -> web.Response:
         self._require_session(request)
         wish = await _body(request, Adopt)
-        return _json({"device": await self._actions.adopt(wish, _who(request))})
+        return _json({"device": await self._actions.adopt(wish, who_asks(request))})
 
     async def dismiss(self, request: web.Request) -> web.Response:
         self._require_session(request)
         wish = await _body(request, Dismiss)
-        await self._actions.dismiss(wish, _who(request))
+        await self._actions.dismiss(wish, who_asks(request))
         return _json({"dismissed": wish.identity})
 
     async def command(self, request: web.Request) -> web.Response:
         self._require_session(request)
         wish = await _body(request, Command)
-        return _json(await self._actions.command(wish, _who(request)))
+        return _json(await self._actions.command(wish, who_asks(request)))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream change notifications."""
@@ -191,7 +193,7 @@ class Api:
             connection.close()
 
     def _require_session(self, request: web.Request) -> None:
-        if not self._sessions.knows(session_token(request)):
+        if not self._sessions.holds(request):
             raise web.HTTPForbidden(text="open a session first: POST /api/session with the code")
 
 
@@ -199,7 +201,7 @@ async def _body(request: web.Request, shape: type[T]) -> T:
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send application/json")
     try:
-        return msgspec.json.decode(await request.read(), type=shape)
+        return msgspec.json.decode(await read_body(request), type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ActionError(400, "invalid", str(error)) from error
 
@@ -241,7 +243,3 @@ def _lane(lane: LaneLight) -> dict[str, object]:
         "stored_ms": lane.stored_ms,
         "oldest_waiting_ms": lane.oldest_waiting_ms,
     }
-
-
-def _who(request: web.Request) -> str:
-    return f"setup code from {address_of(request)}"

@@ -18,7 +18,8 @@ from edge.pages.class_card import ClassCardPage
 from edge.pages.classroom import ClassroomPage
 from edge.pages.farm import FarmPage
 from edge.pages.farm_class import FarmClassPage
-from edge.pages.farm_desk import FarmDesk
+from edge.pages.farm_log import FarmLogPage
+from edge.pages.form_desk import FormDesk
 from edge.pages.headers import add_security_headers
 from edge.pages.office import OfficePage
 from edge.pages.rendering import Renderer
@@ -46,7 +47,7 @@ def build_pages(view: BoxView) -> web.Application:
     actions = Actions(view)
     streams = Streams()
     api = Api(view, sessions, actions, streams)
-    farm = FarmDesk(view, renderer, sessions)
+    desk = FormDesk(view, renderer, sessions)
 
     app = web.Application(
         client_max_size=BODY_BYTES_MAX, middlewares=[_tell_errors(renderer), same_origin]
@@ -55,17 +56,18 @@ def build_pages(view: BoxView) -> web.Application:
     app.on_shutdown.append(streams.close)
     app.router.add_get("/static/{name}", assets.serve)
     for page in (
-        SetupPage(view, renderer, sessions, actions),
+        SetupPage(desk, rooms, actions),
         ClassCardPage(view, renderer, rooms, assets, streams),
         ScreenPages(view, renderer),
-        OfficePage(view, renderer, sessions),
-        BoardsPage(view, renderer, sessions),
-        FarmPage(farm),
-        FarmClassPage(farm),
-        SafetyPage(view, renderer, sessions),
-        SportsPage(view, renderer, sessions),
+        OfficePage(desk),
+        BoardsPage(desk, rooms),
+        FarmPage(desk),
+        FarmClassPage(desk),
+        FarmLogPage(desk),
+        SafetyPage(desk),
+        SportsPage(desk),
         ClassroomPage(view, renderer, rooms),
-        CamerasPage(view, renderer, sessions, actions),
+        CamerasPage(desk, actions),
         TrustPage(view, renderer),
         api,
     ):
@@ -93,6 +95,8 @@ def _tell_errors(renderer: Renderer) -> Middleware:
                 return answer
             if error.status == NO_PAGE_STATUS:
                 return renderer.page(request, "missing.html", status=error.status)
+            if error.text:
+                error.text = renderer.language(request).retold(error.text)
             raise
 
     return tell

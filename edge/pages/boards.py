@@ -1,80 +1,71 @@
 """The page of all blackboards: told together, unlocked for a while, switched by the clock."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import closing
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
 from drivers.entities import DeviceId
-from edge.pages.access import SetupSessions, address_of, session_token
-from edge.pages.actions import COMMAND_S_MAX, ActionError, Identity, bounded, explain
-from edge.pages.box_view import BoxView, CommandChoice
+from edge.pages.box_view import CommandChoice
+from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
-from edge.pages.queries import Room, read_rooms
-from edge.pages.rendering import Renderer
-from edge.panels.plan import UNLOCK_MINUTES_MAX, Clock, Daily, Pattern, Word
+from edge.pages.rooms import Rooms
+from edge.panels.plan import Clock, Daily, Pattern, Word
+from edge.panels.wishes import ForgetDaily, UnlockBoard
 
 RUNS_SHOWN = 5
-Act = Callable[[web.Request, str], Awaitable[None]]
+DONE = "/boards?done=1"
 Told = Annotated[str, msgspec.Meta(min_length=3, max_length=129, pattern=r"\A\S+ \S+\Z")]
 """A command and its argument, as a button carries them: ``power off``."""
 
 
-class TellBoards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TellForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     told: Told
     rooms: Pattern | None = None
 
 
-class UnlockBoard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    device: Identity
-    minutes: Annotated[int, msgspec.Meta(ge=1, le=UNLOCK_MINUTES_MAX)]
-
-
-class TellDaily(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DailyForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Word
     at: Clock
     told: Told
     rooms: Pattern | None = None
 
 
-class ForgetDaily(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: Word
-
-
 class BoardsPage:
     """Everything here wants the setup code."""
 
-    def __init__(self, view: BoxView, renderer: Renderer, sessions: SetupSessions) -> None:
-        self._view = view
-        self._renderer = renderer
-        self._sessions = sessions
+    def __init__(self, desk: FormDesk, rooms: Rooms) -> None:
+        self._desk = desk
+        self._view = desk.view
+        self._rooms = rooms
 
     def routes(self) -> list[web.RouteDef]:
+        acting, page = self._desk.acting, self._page
         return [
             web.get("/boards", self.show),
-            web.post("/boards/tell", self._acting(self._tell)),
-            web.post("/boards/unlock", self._acting(self._unlock)),
-            web.post("/boards/daily", self._acting(self._daily)),
-            web.post("/boards/forget", self._acting(self._forget)),
+            web.post("/boards/tell", acting(self._tell, page)),
+            web.post("/boards/unlock", acting(self._unlock, page)),
+            web.post("/boards/daily", acting(self._daily, page)),
+            web.post("/boards/forget", acting(self._forget, page)),
         ]
 
     async def show(self, request: web.Request) -> web.Response:
-        return await self._page(request, None)
+        return await self._page(request, None, 200)
 
-    async def _tell(self, request: web.Request, who: str) -> None:
-        wish = await read_form(request, TellBoards)
+    async def _tell(self, request: web.Request, who: str) -> str:
+        wish = await read_form(request, TellForm)
         command, _, argument = wish.told.partition(" ")
         self._view.boards.start(_patterns(wish.rooms), command, argument, who)
+        return DONE
 
-    async def _unlock(self, request: web.Request, who: str) -> None:
+    async def _unlock(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, UnlockBoard)
         await self._view.boards.unlock(DeviceId(wish.device), wish.minutes, who)
+        return DONE
 
-    async def _daily(self, request: web.Request, _who: str) -> None:
-        wish = await read_form(request, TellDaily)
+    async def _daily(self, request: web.Request, _who: str) -> str:
+        wish = await read_form(request, DailyForm)
         command, _, argument = wish.told.partition(" ")
         entry = Daily(
             name=wish.name,
@@ -84,35 +75,22 @@ class BoardsPage:
             rooms=_patterns(wish.rooms),
         )
         await self._view.boards.plan.daily(wish.name, entry)
+        return DONE
 
-    async def _forget(self, request: web.Request, _who: str) -> None:
+    async def _forget(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, ForgetDaily)
         await self._view.boards.plan.daily(wish.name, None)
-
-    def _acting(self, act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def answer(request: web.Request) -> web.StreamResponse:
-            _ = self._renderer.language(request).translations.gettext
-            if not self._sessions.knows(session_token(request)):
-                refusal = (_("Enter the setup code first."), "")
-                return await self._page(request, refusal, status=403)
-            try:
-                await bounded(act(request, f"setup code from {address_of(request)}"), COMMAND_S_MAX)
-            except ActionError as error:
-                refusal = (explain(error, _), error.detail)
-                return await self._page(request, refusal, status=error.status)
-            raise web.HTTPSeeOther("/boards?done=1")
-
-        return answer
+        return DONE
 
     async def _page(
-        self, request: web.Request, refusal: tuple[str, str] | None, *, status: int = 200
+        self, request: web.Request, refusal: Refusal | None, status: int
     ) -> web.Response:
-        signed_in = self._sessions.knows(session_token(request))
-        rooms = await asyncio.to_thread(self._rooms)
+        signed_in = self._desk.is_signed_in(request)
+        rooms = await self._rooms.all()
         office = self._view.boards
         boards = set(office.boards())
         lights = [light for light in self._view.device_lights() if light.device in boards]
-        return self._renderer.page(
+        return self._desk.renderer.page(
             request,
             "boards.html",
             {
@@ -130,10 +108,6 @@ class BoardsPage:
             },
             status=status,
         )
-
-    def _rooms(self) -> list[Room]:
-        with closing(self._view.connect()) as connection:
-            return read_rooms(connection, self._view.school)
 
 
 def _patterns(text: str | None) -> tuple[str, ...]:

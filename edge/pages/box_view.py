@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge.cameras.camera_desk import CameraDesk  # whose groups offer CommandChoices
     from edge.class_cards.office import CardOffice  # whose parts tell of changes by this module
     from edge.farm.farm_office import FarmOffice
+    from edge.pages.actions import Adopt
     from edge.panels.board_office import BoardOffice
     from edge.repair_desk import RepairDesk
     from edge.safety.safety_office import SafetyOffice
@@ -132,7 +133,11 @@ class DeviceLight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryProgress:
-    """Where a discovery run is; ``done`` of ``total`` steps, ``step`` in the scanner's words."""
+    """Where a discovery run is; ``done`` of ``total`` steps, ``step`` in the scanner's words.
+
+    ``unsearched`` are sentences about the ports and networks that could not be searched, each with
+    its remedy.
+    """
 
     running: bool
     step: str = ""
@@ -140,6 +145,7 @@ class DiscoveryProgress:
     total: int = 0
     started_ms: int | None = None
     finished_ms: int | None = None
+    unsearched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +227,13 @@ ADDRESS_POINTS = frozenset({"stream_main", "stream_sub", "snapshot"})
 def values_shown(values: Iterable[Measurement], *, signed_in: bool) -> list[Measurement]:
     """Return the values a reader may see."""
     return [value for value in values if signed_in or value.point not in ADDRESS_POINTS]
+
+
+def by_device(values: Iterable[Measurement]) -> dict[DeviceId, list[Measurement]]:
+    found: dict[DeviceId, list[Measurement]] = {}
+    for value in values:
+        found.setdefault(value.device, []).append(value)
+    return found
 
 
 class BoxView(Protocol):
@@ -318,16 +331,7 @@ class BoxView(Protocol):
         """End the run that goes on; what it found stays."""
         ...
 
-    async def adopt(
-        self,
-        identity: str,
-        *,
-        room: str | None,
-        name: str,
-        password: str | None,
-        who: str,
-        profile: str | None = None,
-    ) -> DeviceId: ...
+    async def adopt(self, wish: "Adopt", *, who: str) -> DeviceId: ...
     async def dismiss(self, identity: str, *, who: str) -> None: ...
     async def command(
         self, device: DeviceId, command: str, argument: str | None, *, who: str

@@ -1,27 +1,27 @@
 """The cameras' page: live tiles, a pad to turn with, kept positions, and what was lost when."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
 from aiohttp import WSMsgType, web
-from yarl import URL
 
 from drivers.cameras.messages import ImagingValue, Motion
 from drivers.cameras.onvif_camera import OnvifCamera
 from drivers.cameras.outages import Outage
 from drivers.discovery.candidate import DeviceKind
-from drivers.entities import DeviceId, Measurement, Outcome
+from drivers.entities import CommandResult, DeviceId, Measurement, Outcome
 from drivers.errors import DriverError, RefusedError
 from edge.cameras.camera_desk import Hand
-from edge.pages.access import SetupSessions, address_of, session_token
-from edge.pages.actions import ActionError, Actions, Command, Identity, Word, bounded, explain
-from edge.pages.box_view import BoxView, DeviceLight
+from edge.pages.access import who_asks
+from edge.pages.actions import Actions, Command, Identity, Word, bounded
+from edge.pages.box_view import DeviceLight
+from edge.pages.form_desk import Act, FormDesk, Refusal
 from edge.pages.forms import read_form
-from edge.pages.rendering import Renderer
+from edge.pages.language import Language
 
 HOLD_S = 1.0
 """Who holds the pad repeats it several times in this; silence for so long lets go."""
@@ -62,26 +62,24 @@ _steers = msgspec.json.Decoder(Steer)
 class CamerasPage:
     """Everything here wants the setup code: a camera shows children."""
 
-    def __init__(
-        self, view: BoxView, renderer: Renderer, sessions: SetupSessions, actions: Actions
-    ) -> None:
-        self._view = view
-        self._renderer = renderer
-        self._sessions = sessions
+    def __init__(self, desk: FormDesk, actions: Actions) -> None:
+        self._desk = desk
+        self._view = desk.view
         self._actions = actions
 
     def routes(self) -> list[web.RouteDef]:
+        acting, page = self._desk.acting, self._page
         return [
             web.get("/cameras", self.show),
             web.get("/cameras/stream", self.stream),
             web.get("/cameras/pad", self.pad),
-            web.post("/cameras/command", self.command),
-            web.post("/cameras/keep", self.keep),
-            web.post("/cameras/remove", self.remove),
+            web.post("/cameras/command", acting(self._command, page)),
+            web.post("/cameras/keep", acting(self._naming("keep_preset"), page)),
+            web.post("/cameras/remove", acting(self._naming("remove_preset"), page)),
         ]
 
     async def show(self, request: web.Request) -> web.Response:
-        return self._page(request, "", 200)
+        return await self._page(request, None, 200)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send a camera's small picture for as long as the page listens."""
@@ -96,60 +94,45 @@ class CamerasPage:
     async def pad(self, request: web.Request) -> web.StreamResponse:
         """Turn a camera while a page says so; its silence, or its end, lets go."""
         camera = self._camera(request)
-        hand = Hand(camera, f"setup code from {address_of(request)}")
+        hand = Hand(camera, who_asks(request))
         socket = web.WebSocketResponse(
             compress=False, heartbeat=2.0, max_msg_size=MESSAGE_BYTES_MAX, timeout=1.0
         )
         await socket.prepare(request)
         try:
-            await _follow(socket, hand)
+            await _follow(socket, hand, self._desk.renderer.language(request))
         finally:
             with suppress(DriverError):  # the camera stops by itself, and the hand has told so
                 await hand.release("the page has gone")
         return socket
 
-    async def command(self, request: web.Request) -> web.Response:
-        self._require_session(request)
+    async def _command(self, request: web.Request, who: str) -> str | web.Response:
+        wish = await read_form(request, Command)
+        return await self._told(request, await self._actions.command(wish, who))
 
-        async def act() -> Outcome:
-            wish = await read_form(request, Command)
-            return (await self._actions.command(wish, _who(request))).outcome
+    def _naming(self, command: str) -> Act:
+        """Make the act of a command whose argument is a position's name."""
 
-        return await self._act(request, act)
-
-    async def keep(self, request: web.Request) -> web.Response:
-        return await self._named(request, "keep_preset")
-
-    async def remove(self, request: web.Request) -> web.Response:
-        return await self._named(request, "remove_preset")
-
-    async def _named(self, request: web.Request, command: str) -> web.Response:
-        self._require_session(request)
-
-        async def act() -> Outcome:
+        async def act(request: web.Request, who: str) -> str | web.Response:
             wish = await read_form(request, Keep)
-            told = self._view.command(DeviceId(wish.device), command, wish.name, who=_who(request))
-            return (await bounded(told, KEEP_S_MAX)).outcome
+            doing = self._view.command(DeviceId(wish.device), command, wish.name, who=who)
+            return await self._told(request, await bounded(doing, KEEP_S_MAX))
 
-        return await self._act(request, act)
+        return act
 
-    async def _act(
-        self, request: web.Request, act: Callable[[], Awaitable[Outcome]]
+    async def _told(self, request: web.Request, result: CommandResult) -> str | web.Response:
+        if result.outcome is Outcome.FAILED:
+            _ = self._desk.renderer.language(request).translations.gettext
+            return await self._page(request, (_("The camera did not do that."), ""), 409)
+        return "/cameras"
+
+    async def _page(
+        self, request: web.Request, refusal: Refusal | None, status: int
     ) -> web.Response:
-        gettext = self._renderer.language(request).translations.gettext
-        try:
-            outcome = await act()
-        except ActionError as error:
-            return self._page(request, explain(error, gettext), error.status)
-        if outcome is Outcome.FAILED:
-            return self._page(request, gettext("The camera did not do that."), 409)
-        raise web.HTTPSeeOther(URL("/cameras"))
-
-    def _page(self, request: web.Request, message: str, status: int) -> web.Response:
-        signed_in = self._sessions.knows(session_token(request))
+        signed_in = self._desk.is_signed_in(request)
         tiles = self._tiles() if signed_in else []
-        context = {"signed_in": signed_in, "tiles": tiles, "message": message}
-        return self._renderer.page(request, "cameras.html", context, status=status)
+        context = {"signed_in": signed_in, "tiles": tiles, "refusal": refusal}
+        return self._desk.renderer.page(request, "cameras.html", context, status=status)
 
     def _tiles(self) -> list[Tile]:
         motion = {
@@ -185,22 +168,18 @@ class CamerasPage:
             raise web.HTTPNotFound(text=str(error)) from error
 
     def _device(self, request: web.Request) -> DeviceId:
-        self._require_session(request)
+        self._desk.require_session(request)
         return DeviceId(request.query.get("device", "")[:256])
 
-    def _require_session(self, request: web.Request) -> None:
-        if not self._sessions.knows(session_token(request)):
-            raise web.HTTPForbidden(text="enter the setup code on the set-up page first")
 
-
-async def _follow(socket: web.WebSocketResponse, hand: Hand) -> None:
+async def _follow(socket: web.WebSocketResponse, hand: Hand, language: Language) -> None:
     """Pass on what a pad says, until its page is gone or says nonsense."""
     loop = asyncio.get_running_loop()
     while True:
         try:
             message = await socket.receive(timeout=HOLD_S if hand.is_moving else None)
         except TimeoutError:
-            await _tell(socket, hand.release("no sign from the page"))
+            await _tell(socket, hand.release("no sign from the page"), language)
             continue
         if message.type is not WSMsgType.TEXT:
             return
@@ -210,16 +189,12 @@ async def _follow(socket: web.WebSocketResponse, hand: Hand) -> None:
             await socket.close(code=1008)
             return
         motion = Motion(pan=wish.pan, tilt=wish.tilt, zoom=wish.zoom)
-        await _tell(socket, hand.steer(motion, loop.time()))
+        await _tell(socket, hand.steer(motion, loop.time()), language)
 
 
-async def _tell(socket: web.WebSocketResponse, doing: Awaitable[None]) -> None:
+async def _tell(socket: web.WebSocketResponse, doing: Awaitable[None], language: Language) -> None:
     """Do something, and tell the page when the camera does not."""
     try:
         await doing
     except DriverError as error:
-        await socket.send_json({"error": str(error)})
-
-
-def _who(request: web.Request) -> str:
-    return f"setup code from {address_of(request)}"
+        await socket.send_json({"error": language.retold(str(error))})

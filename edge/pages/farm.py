@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from drivers.entities import Measurement
-from drivers.errors import DriverError
 from edge.farm.experiment import day_edges
 from edge.farm.farm_devices import FarmPoint, farm_points
 from edge.farm.farm_rows import DAY_MS, Action, Plot, read_actions, read_school_days
@@ -17,12 +16,12 @@ from edge.farm.rule import Condition, Output, Rule
 from edge.farm.series import read_series
 from edge.farm.world import Seen
 from edge.pages import farm_forms as forms
-from edge.pages.actions import ActionError, explain
-from edge.pages.farm_desk import FarmDesk, Refusal
+from edge.pages.actions import ActionError
+from edge.pages.card_queries import read_groups
 from edge.pages.farm_words import condition_of, days_of, sentence_of, window_of
+from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
 from edge.pages.language import Language
-from provisioning.posted_form import read_posted
 
 ACTIONS_SHOWN = 40
 OVERRIDE_MINUTES = 5
@@ -47,20 +46,20 @@ class OutputView:
 class FarmPage:
     """Values and decisions are open to everybody in the school; changes want the setup code."""
 
-    def __init__(self, desk: FarmDesk) -> None:
+    def __init__(self, desk: FormDesk) -> None:
         self._desk = desk
         self._view = desk.view
 
     def routes(self) -> list[web.RouteDef]:
         acting, page = self._desk.acting, self._page
         return [
-            web.get("/farm", self.show),
-            web.get("/farm/rule", self.edit),
-            web.post("/farm/rule", self._enter_or_try),
-            web.post("/farm/rule/switch", acting(self._switch_rule, page)),
-            web.post("/farm/override", acting(self._override, page)),
-            web.post("/farm/plot", acting(self._enter_plot, page)),
-            web.post("/farm/plot/remove", acting(self._remove_plot, page)),
+            web.get("/rooftop", self.show),
+            web.get("/rooftop/rule", self.edit),
+            web.post("/rooftop/rule", acting(self._enter_or_try, self._edit)),
+            web.post("/rooftop/rule/switch", acting(self._switch_rule, page)),
+            web.post("/rooftop/override", acting(self._override, page)),
+            web.post("/rooftop/plot", acting(self._enter_plot, page)),
+            web.post("/rooftop/plot/remove", acting(self._remove_plot, page)),
         ]
 
     async def show(self, request: web.Request) -> web.Response:
@@ -69,18 +68,16 @@ class FarmPage:
     async def edit(self, request: web.Request) -> web.Response:
         return await self._edit(request, None, 200)
 
-    async def _enter_or_try(self, request: web.Request) -> web.StreamResponse:
+    async def _enter_or_try(self, request: web.Request, who: str) -> str | web.Response:
         """Enter a rule, or show what it would have done; nothing is written then."""
-        posted = await read_posted(request)
-        if posted.get("act") == "try":
-            return await self._try(request)
-        return await self._desk.acting(self._enter_rule, self._edit)(request)
-
-    async def _enter_rule(self, request: web.Request, who: str) -> str:
         wish = await _read_rule_form(request)
-        plot = wish.plot or ""
-        await self._view.farm.enter_rule(wish.rule, plot, forms.rule_of(wish), who)
-        return "/farm?said=done#rules"
+        rule = forms.rule_of(wish)
+        if wish.act == "try":
+            self._view.farm.check(rule)
+            tried = await asyncio.to_thread(self._replay, rule, self._view.now_ms())
+            return await self._edit(request, None, 200, tried=tried, wish=wish)
+        await self._view.farm.enter_rule(wish.rule, wish.plot or "", rule, who)
+        return "/rooftop?said=done#rules"
 
     async def _switch_rule(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.SwitchRule)
@@ -88,7 +85,7 @@ class FarmPage:
             await self._view.farm.remove_rule(wish.rule, who)
         else:
             await self._view.farm.switch_rule(wish.rule, who, is_enabled=wish.word == "on")
-        return "/farm?said=done#rules"
+        return "/rooftop?said=done#rules"
 
     async def _override(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.OverrideOutput)
@@ -96,25 +93,26 @@ class FarmPage:
         output = forms.output_of(wish.output)
         minutes = 0 if is_on is None else wish.minutes
         await self._view.farm.override(output, is_on=is_on, minutes=minutes, who=who)
-        return "/farm?said=done#outputs"
+        return "/rooftop?said=done#outputs"
 
     async def _enter_plot(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.EnterPlot, lists=("devices",))
         await self._view.farm.enter_plot(
             wish.plot, wish.name, wish.crop or "", wish.group or "", wish.devices, who
         )
-        return "/farm?said=done#plots"
+        return "/rooftop?said=done#plots"
 
     async def _remove_plot(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.RemovePlot)
         await self._view.farm.remove_plot(wish.plot, who)
-        return "/farm?said=done#plots"
+        return "/rooftop?said=done#plots"
 
-    async def _page(self, request: web.Request, refusal: Refusal, status: int) -> web.Response:
+    async def _page(
+        self, request: web.Request, refusal: Refusal | None, status: int
+    ) -> web.Response:
         farm, language = self._view.farm, self._desk.renderer.language(request)
-        now_ms, names = self._view.now_ms(), self._desk.names()
-        actions = await asyncio.to_thread(self._read_actions, now_ms)
-        groups = await asyncio.to_thread(self._desk.groups)
+        now_ms, names = self._view.now_ms(), self._desk.device_names()
+        actions, groups = await asyncio.to_thread(self._read, now_ms)
         keeper = farm.keeper
         values = self._view.live_values()
         return self._desk.renderer.page(
@@ -148,7 +146,7 @@ class FarmPage:
 
     def _said(self, condition: Condition, language: Language) -> str:
         source = condition.source
-        where = self._desk.names().get(source.device, source.device)
+        where = self._desk.device_names().get(source.device, source.device)
         if source.plot:
             plots = {plot.plot: plot.name for plot in self._view.farm.keeper.plots}
             where = plots.get(source.plot, source.plot)
@@ -157,7 +155,7 @@ class FarmPage:
     async def _edit(
         self,
         request: web.Request,
-        refusal: Refusal,
+        refusal: Refusal | None,
         status: int,
         tried: Replay | None = None,
         wish: forms.EnterRule | None = None,
@@ -168,7 +166,7 @@ class FarmPage:
         )
         if refusal is not None and wish is None:
             wish = await _posted(request)
-        names = self._desk.names()
+        names = self._desk.device_names()
         points = farm_points(farm.fleet)
         return self._desk.renderer.page(
             request,
@@ -188,25 +186,6 @@ class FarmPage:
             },
             status=status,
         )
-
-    async def _try(self, request: web.Request) -> web.Response:
-        """Show what a rule would have done in the last days."""
-        _ = self._desk.renderer.language(request).translations.gettext
-        if not self._desk.is_signed_in(request):
-            return await self._edit(request, (_("Enter the setup code first."), ""), 403)
-        wish = None
-        try:
-            wish = await _read_rule_form(request)
-            rule = forms.rule_of(wish)
-            self._view.farm.check(rule)
-        except ActionError as error:
-            refusal = (explain(error, _), error.detail)
-            return await self._edit(request, refusal, error.status, wish=wish)
-        except DriverError as error:
-            refused = ActionError(409, "setup", str(error))
-            return await self._edit(request, (explain(refused, _), str(error)), 409, wish=wish)
-        tried = await asyncio.to_thread(self._replay, rule, self._view.now_ms())
-        return await self._edit(request, None, 200, tried=tried, wish=wish)
 
     def _replay(self, rule: Rule, now_ms: int) -> Replay:
         from_ms = now_ms - DAYS_MAX * DAY_MS
@@ -230,7 +209,7 @@ class FarmPage:
             found.append(
                 OutputView(
                     output=output,
-                    place=f"{output.device}|{output.command}",
+                    place=forms.place_of(output),
                     device_name=known.device_name,
                     seen=keeper.seen(known),
                     by_hand=word.is_on if word else None,
@@ -242,15 +221,12 @@ class FarmPage:
             )
         return found
 
-    def _read_actions(self, now_ms: int) -> list[Action]:
+    def _read(self, now_ms: int) -> tuple[list[Action], dict[str, str]]:
+        """Return what was decided of late, and the names of the classes."""
+        school, from_ms = self._view.school, now_ms - 7 * DAY_MS
         with closing(self._view.connect()) as connection:
-            found = read_actions(
-                connection,
-                self._view.school,
-                from_ms=now_ms - 7 * DAY_MS,
-                until_ms=now_ms + _AHEAD_MS,
-            )
-        return found[:ACTIONS_SHOWN]
+            found = read_actions(connection, school, from_ms=from_ms, until_ms=now_ms + _AHEAD_MS)
+            return found[:ACTIONS_SHOWN], read_groups(connection, school)
 
 
 async def _read_rule_form(request: web.Request) -> forms.EnterRule:

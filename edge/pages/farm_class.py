@@ -1,13 +1,11 @@
-"""The farm for a class: charts, paired-plot experiments, the grow log and its labour points."""
+"""The farm for a class: charts, and experiments with a pair of plots."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
 
 from aiohttp import web
-from yarl import URL
 
 from edge.attendance.register import span_of
 from edge.farm.chart import Chart, draw, even_edges
@@ -20,21 +18,17 @@ from edge.farm.experiment import (
     write_csv,
 )
 from edge.farm.farm_devices import farm_points
-from edge.farm.farm_office import LogWish
 from edge.farm.farm_rows import DAY_MS, Plot
-from edge.farm.grow_log import LogEntry, Work, read_class, read_log, read_work
 from edge.farm.series import Key, read_series, spread
 from edge.pages import farm_forms as forms
 from edge.pages.actions import ActionError
-from edge.pages.farm_desk import FarmDesk, Refusal
+from edge.pages.card_queries import read_groups
 from edge.pages.farm_words import date_of, finding_of
+from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
 from edge.pages.office_forms import read_date
-from edge.pages.photo_form import read_photo_form
 
 CHART_DAYS = (1, 7, 30, 90)
-FIELD_BYTES_MAX = 4_096
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,33 +47,24 @@ class ExperimentView:
 
 
 class FarmClassPage:
-    """Charts and comparisons are open in the school; names of pupils want the setup code."""
+    """Charts and comparisons are open in the school; changes want the setup code."""
 
-    def __init__(self, desk: FarmDesk) -> None:
+    def __init__(self, desk: FormDesk) -> None:
         self._desk = desk
         self._view = desk.view
 
     def routes(self) -> list[web.RouteDef]:
-        acting = self._desk.acting
-        experiments, log = self._experiments, self._log
+        acting, experiments = self._desk.acting, self._experiments
         return [
-            web.get("/farm/charts", self._charts),
-            web.get("/farm/experiments", self.show_experiments),
-            web.post("/farm/experiments", acting(self._enter_experiment, experiments)),
-            web.post("/farm/experiments/conclude", acting(self._conclude, experiments)),
-            web.get("/farm/experiments/{experiment}.csv", self._csv),
-            web.get("/farm/log", self.show_log),
-            web.post("/farm/log", acting(self._enter_log, log)),
-            web.post("/farm/log/points", acting(self._propose_points, log)),
-            web.post("/farm/log/answer", acting(self._answer_points, log)),
-            web.get("/farm/photo/{name}", self._photo),
+            web.get("/rooftop/charts", self._charts),
+            web.get("/rooftop/experiments", self.show_experiments),
+            web.post("/rooftop/experiments", acting(self._enter_experiment, experiments)),
+            web.post("/rooftop/experiments/conclude", acting(self._conclude, experiments)),
+            web.get("/rooftop/experiments/{experiment}.csv", self._csv),
         ]
 
     async def show_experiments(self, request: web.Request) -> web.Response:
         return await self._experiments(request, None, 200)
-
-    async def show_log(self, request: web.Request) -> web.Response:
-        return await self._log(request, None, 200)
 
     async def _charts(self, request: web.Request) -> web.Response:
         plots = self._view.farm.keeper.plots
@@ -109,7 +94,7 @@ class FarmClassPage:
             series = read_series(
                 connection, self._view.school, keys, from_ms=from_ms, until_ms=now_ms
             )
-        names, found = self._desk.names(), []
+        names, found = self._desk.device_names(), []
         for point in sorted({key[1] for key in keys}):
             named = [
                 (names.get(key[0], key[0]), spread(series[key], edges, now_ms=now_ms))
@@ -134,7 +119,7 @@ class FarmClassPage:
         return found
 
     async def _experiments(
-        self, request: web.Request, refusal: Refusal, status: int
+        self, request: web.Request, refusal: Refusal | None, status: int
     ) -> web.Response:
         now_ms, language = self._view.now_ms(), self._desk.renderer.language(request)
         wish = request.query.get("experiment", "")
@@ -149,13 +134,17 @@ class FarmClassPage:
             "date": self._date(request),
             "plots": plots,
             "plot_names": {plot.plot: plot.name for plot in plots},
-            "groups": await asyncio.to_thread(self._desk.groups),
+            "groups": await asyncio.to_thread(self._groups),
             "points": sorted({point for device, point in units if device in measured}),
             "experiments": shown[0],
             "shown": shown[1],
             "finding": lambda finding: finding_of(finding, language),
         }
         return self._desk.renderer.page(request, "farm_experiments.html", context, status=status)
+
+    def _groups(self) -> dict[str, str]:
+        with closing(self._view.connect()) as connection:
+            return read_groups(connection, self._view.school)
 
     def _measure(self, wish: str, now_ms: int) -> tuple[list[Experiment], ExperimentView | None]:
         with closing(self._view.connect()) as connection:
@@ -233,7 +222,7 @@ class FarmClassPage:
             ),
             who,
         )
-        return f"/farm/experiments?said=done&experiment={made}"
+        return f"/rooftop/experiments?said=done&experiment={made}"
 
     async def _conclude(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.Conclude)
@@ -243,85 +232,9 @@ class FarmClassPage:
             raise ActionError(404, "unknown", f"there is no experiment {wish.experiment}")
         if wish.word == "remove":
             await self._view.farm.remove_experiment(wish.experiment, who)
-            return "/farm/experiments?said=done"
+            return "/rooftop/experiments?said=done"
         await self._view.farm.conclude(known[wish.experiment], wish.conclusion or "", who)
-        return f"/farm/experiments?said=done&experiment={wish.experiment}"
-
-    async def _log(self, request: web.Request, refusal: Refusal, status: int) -> web.Response:
-        signed_in = self._desk.is_signed_in(request)
-        context: dict[str, object] = {
-            "signed_in": signed_in,
-            "refusal": refusal,
-            "done": request.query.get("said") == "done",
-        }
-        if signed_in:
-            groups = await asyncio.to_thread(self._desk.groups)
-            wish = request.query.get("group")
-            group = wish if wish in groups else next(iter(groups), "")
-            entries, work, pupils = await asyncio.to_thread(self._read_log, group)
-            persons = {each.person for each in entries if each.person}
-            persons |= {each.person for each in work} | set(pupils)
-            context |= {
-                "plots": self._view.farm.keeper.plots,
-                "plot_names": {plot.plot: plot.name for plot in self._view.farm.keeper.plots},
-                "groups": groups,
-                "group": group,
-                "entries": entries,
-                "work": work,
-                "points": _confirmed(work),
-                "pupils": pupils,
-                "names": self._view.person_names(persons),
-            }
-        return self._desk.renderer.page(request, "farm_log.html", context, status=status)
-
-    def _read_log(self, group: str) -> tuple[list[LogEntry], list[Work], list[int]]:
-        with closing(self._view.connect()) as connection:
-            school = self._view.school
-            pupils = read_class(connection, school, group)
-            return (
-                read_log(connection, school, group),
-                read_work(connection, school, pupils),
-                pupils,
-            )
-
-    async def _enter_log(self, request: web.Request, who: str) -> str:
-        wish, photo = await read_photo_form(request, forms.EnterLog)
-        if not wish.text and wish.height_cm is None and not photo:
-            raise ActionError(400, "invalid", "give a text, a height or a photo")
-        await self._view.farm.enter_log(
-            LogWish(
-                plot=wish.plot,
-                class_group=wish.group or "",
-                person=wish.person,
-                text=wish.text or "",
-                height_mm=None if wish.height_cm is None else round(wish.height_cm * 10),
-                photo=photo,
-            ),
-            who,
-        )
-        return _log_of(wish.group)
-
-    async def _propose_points(self, request: web.Request, who: str) -> str:
-        wish = await read_form(request, forms.ProposePoints)
-        await self._view.farm.propose_points(wish.person, wish.points, wish.work, who)
-        return _log_of(wish.group)
-
-    async def _answer_points(self, request: web.Request, who: str) -> str:
-        wish = await read_form(request, forms.AnswerPoints)
-        is_granted = wish.word == "confirm"
-        await self._view.farm.answer_points(
-            wish.task, wish.person, wish.teacher, who, is_granted=is_granted
-        )
-        return _log_of(wish.group)
-
-    async def _photo(self, request: web.Request) -> web.Response:
-        if not self._desk.is_signed_in(request):
-            raise web.HTTPForbidden(text="Enter the setup code first")
-        found = await asyncio.to_thread(self._view.farm.photos.find, request.match_info["name"])
-        if found is None:
-            raise web.HTTPNotFound
-        headers = {"Cache-Control": "private, max-age=86400"}
-        return web.Response(body=found, content_type="image/jpeg", headers=headers)
+        return f"/rooftop/experiments?said=done&experiment={wish.experiment}"
 
     def _date(self, request: web.Request) -> Callable[[int], str]:
         language, zone = self._desk.renderer.language(request), self._view.timezone
@@ -334,16 +247,3 @@ class FarmClassPage:
             for each in farm_points(self._view.farm.fleet)
             if not each.words
         }
-
-
-def _confirmed(work: Sequence[Work]) -> dict[int, int]:
-    """Return each pupil's confirmed points."""
-    points: dict[int, int] = {}
-    for each in work:
-        if each.is_granted:
-            points[each.person] = points.get(each.person, 0) + each.points
-    return points
-
-
-def _log_of(group: str | None) -> str:
-    return str(URL("/farm/log").with_query({"group": group or "", "said": "done"}))

@@ -1,5 +1,6 @@
 """What the farm's forms hold, and the rule that one of them describes."""
 
+from math import isfinite
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,7 +11,7 @@ from edge.farm.keeper import OVERRIDE_MINUTES_MAX
 from edge.farm.rule import (
     Clock,
     Condition,
-    Limits,
+    Minutes,
     MonthDay,
     Output,
     Rule,
@@ -30,16 +31,13 @@ Place = Annotated[
 """A device (or ``plot=…``) and its point or command, as a choice carries them."""
 Test = Literal["below", "above", "is"]
 Limit = Annotated[str, Meta(min_length=1, max_length=32, pattern=PRINTABLE)]
+Back = Annotated[float, Meta(ge=-1e9, le=1e9)]
 PLOT = "plot="
 _PAIR = 2
 """How many conditions, and how many guards, the form has places for."""
 
 
-class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a form holds."""
-
-
-class EnterPlot(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EnterPlot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     plot: Word | None = None
     name: Name
     crop: Name | None = None
@@ -47,11 +45,11 @@ class EnterPlot(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     devices: Annotated[tuple[Identity, ...], Meta(max_length=16)] = ()
 
 
-class RemovePlot(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RemovePlot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     plot: Word
 
 
-class EnterRule(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EnterRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``when1_*`` and ``when2_*`` are conditions, ``guard1_*`` and ``guard2_*`` what forbids."""
 
     act: Literal["enter", "try"] = "enter"
@@ -62,21 +60,21 @@ class EnterRule(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     when1_place: Place | None = None
     when1_test: Test = "below"
     when1_value: Limit | None = None
-    when1_back: float | None = None
-    when1_for: float = 0
+    when1_back: Back | None = None
+    when1_for: Minutes = 0
     when2_place: Place | None = None
     when2_test: Test = "below"
     when2_value: Limit | None = None
-    when2_back: float | None = None
-    when2_for: float = 0
+    when2_back: Back | None = None
+    when2_for: Minutes = 0
     guard1_place: Place | None = None
     guard1_test: Test = "below"
     guard1_value: Limit | None = None
-    guard1_back: float | None = None
+    guard1_back: Back | None = None
     guard2_place: Place | None = None
     guard2_test: Test = "is"
     guard2_value: Limit | None = None
-    guard2_back: float | None = None
+    guard2_back: Back | None = None
     days: Literal["every_day", "school_days", "free_days"] = "every_day"
     starts: Clock | None = None
     ends: Clock | None = None
@@ -91,18 +89,18 @@ class EnterRule(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     litres_min: float | None = None
 
 
-class SwitchRule(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SwitchRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rule: Word
     word: Literal["on", "off", "remove"]
 
 
-class OverrideOutput(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class OverrideOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     output: Place
     word: Literal["on", "off", "back"]
     minutes: Annotated[float, Meta(ge=0, le=OVERRIDE_MINUTES_MAX)] = 0
 
 
-class EnterExperiment(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EnterExperiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     title: Name
     factor: Name
     hypothesis: Reason | None = None
@@ -114,13 +112,13 @@ class EnterExperiment(Form, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ends: When
 
 
-class Conclude(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Conclude(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     experiment: Word
     conclusion: Reason | None = None
     word: Literal["conclude", "remove"] = "conclude"
 
 
-class EnterLog(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EnterLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     plot: Word
     group: Word | None = None
     person: Person | None = None
@@ -128,14 +126,14 @@ class EnterLog(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     height_cm: Annotated[float, Meta(ge=0, le=1_000)] | None = None
 
 
-class ProposePoints(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ProposePoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     group: Word | None = None
     person: Person
     points: Annotated[int, Meta(ge=1, le=100)]
     work: Reason
 
 
-class AnswerPoints(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AnswerPoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     group: Word | None = None
     task: Word
     person: Person
@@ -146,6 +144,10 @@ class AnswerPoints(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
 def output_of(place: str) -> Output:
     device, _, command = place.rpartition("|")
     return Output(device=device, command=command)
+
+
+def place_of(output: Output) -> str:
+    return f"{output.device}|{output.command}"
 
 
 def rule_of(form: EnterRule) -> Rule:
@@ -178,17 +180,14 @@ def rule_of(form: EnterRule) -> Rule:
                 "guards": tuple(each for each in guards if each),
                 "windows": () if window == Window() else (window,),
                 "never_with": tuple(output_of(place) for place in form.never_with),
-                "limits": msgspec.convert(
-                    {
-                        "longest_on_min": form.longest,
-                        "pause_min": form.pause,
-                        "runs_a_day": form.runs,
-                        "minutes_a_day": form.minutes,
-                        "litres_a_day": form.litres,
-                        "litres_a_min": form.litres_min,
-                    },
-                    Limits,
-                ),
+                "limits": {
+                    "longest_on_min": form.longest,
+                    "pause_min": form.pause,
+                    "runs_a_day": form.runs,
+                    "minutes_a_day": form.minutes,
+                    "litres_a_day": form.litres,
+                    "litres_a_min": form.litres_min,
+                },
             },
             Rule,
         )
@@ -229,8 +228,8 @@ def form_of(stored: StoredRule) -> EnterRule | None:
         rule=stored.name,
         plot=stored.plot,
         name=rule.name,
-        output=f"{rule.output.device}|{rule.output.command}",
-        never_with=tuple(f"{each.device}|{each.command}" for each in rule.never_with),
+        output=place_of(rule.output),
+        never_with=tuple(place_of(each) for each in rule.never_with),
         longest=limits.longest_on_min,
         pause=limits.pause_min,
         runs=limits.runs_a_day,
@@ -258,12 +257,12 @@ def _condition(
             limit = float(value)
         except ValueError as error:
             raise ActionError(400, "invalid", f"{value} is no number") from error
-        if limit != limit or abs(limit) == float("inf"):  # noqa: PLR0124 - not a number
+        if not isfinite(limit):
             raise ActionError(400, "invalid", f"{value} is no number")
     return Condition(
         source=source,
         test=test,
         value=limit,
         back=None if test == "is" else back,
-        for_min=msgspec.convert(for_min, Annotated[float, Meta(ge=0, le=1_440)]),
+        for_min=for_min,
     )

@@ -1,6 +1,6 @@
 """Posted forms, read strictly."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -31,6 +31,11 @@ async def read_form(
     for name in lists:
         if name in fields:
             fields[name] = posted.getall(name)
+    return fitted(fields, shape)
+
+
+def fitted(fields: Mapping[str, object], shape: type[T]) -> T:
+    """Return the texts of a form as ``shape``; raises ActionError for what does not fit."""
     try:
         return msgspec.convert(fields, shape, strict=False)
     except msgspec.ValidationError as error:

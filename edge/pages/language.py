@@ -17,6 +17,7 @@ from babel.numbers import format_decimal
 from babel.support import Translations
 
 from edge.pages.words import Words, build_words
+from provisioning.retelling import load_retelling
 
 LANGUAGES = ("zh-CN", "en")
 LANGUAGE_COOKIE = "schoolnode-language"
@@ -67,6 +68,10 @@ class Language:
     def say(self, message: str, /, **facts: object) -> str:
         """Return a sentence of the catalogue with its ``{places}`` filled."""
         return self.translations.gettext(message).format(**facts)
+
+    def retold(self, text: str) -> str:
+        """Return what was said in English below the pages, as far as it is known there."""
+        return load_retelling(self.code).retold(text)
 
     def offset(self, offset_ms: int | None) -> str:
         """Write how far the hub's clock is ahead of the box's or behind it; None: not heard."""

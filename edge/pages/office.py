@@ -1,8 +1,7 @@
 """The office's page: emergencies, class-card screens, notices, exams, and a class's day."""
 
 import asyncio
-import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,13 +21,12 @@ from edge.class_cards.messages import (
 from edge.class_cards.office import Correction, week_of
 from edge.class_cards.screens import PairingError
 from edge.pages import office_forms as forms
-from edge.pages.access import SetupSessions, address_of, session_token
-from edge.pages.actions import ActionError, explain
+from edge.pages.actions import ActionError
 from edge.pages.box_view import BoxView
 from edge.pages.card_queries import ClassDay, read_class_day, read_groups
+from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
 from edge.pages.queries import Room, read_rooms
-from edge.pages.rendering import Renderer
 
 AHEAD_MS = 400 * 24 * 3_600_000
 HOUR_MS = 3_600_000
@@ -49,16 +47,15 @@ class Shown:
 class OfficePage:
     """Everything here wants the setup code: names of pupils, and what hangs at every door."""
 
-    def __init__(self, view: BoxView, renderer: Renderer, sessions: SetupSessions) -> None:
-        self._view = view
-        self._renderer = renderer
-        self._sessions = sessions
+    def __init__(self, desk: FormDesk) -> None:
+        self._desk = desk
+        self._view = desk.view
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/office", self.show),
             *(
-                web.post(f"/office/{path}", self._acting(act))
+                web.post(f"/office/{path}", self._desk.acting(act, self._page))
                 for path, act in {
                     "emergency": self._raise_emergency,
                     "publish": self._publish,
@@ -77,16 +74,16 @@ class OfficePage:
         ]
 
     async def show(self, request: web.Request) -> web.Response:
-        return await self._page(request, None)
+        return await self._page(request, None, 200)
 
-    async def _raise_emergency(self, request: web.Request, who: str) -> forms.Form:
+    async def _raise_emergency(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.Emergency)
         await self._view.cards.messages.raise_emergency(
             wish.text_zh, wish.text_en or "", room=wish.room, who=who
         )
-        return wish
+        return _back(wish)
 
-    async def _publish(self, request: web.Request, who: str) -> forms.Form:
+    async def _publish(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.Publish)
         from_ms, until_ms = forms.read_span(wish.begins, wish.ends, self._view.timezone)
         await self._view.cards.messages.publish(
@@ -98,9 +95,9 @@ class OfficePage:
             until_ms=until_ms,
             who=who,
         )
-        return wish
+        return _back(wish)
 
-    async def _lift(self, request: web.Request, who: str) -> forms.Form:
+    async def _lift(self, request: web.Request, who: str) -> str:
         wish, view = await read_form(request, forms.Lift), self._view
         message = await asyncio.to_thread(
             find_message, view.connect, view.school, wish.message, view.now_ms()
@@ -108,9 +105,9 @@ class OfficePage:
         if message is None:
             raise ActionError(404, "unknown", f"{wish.message} does not stand any more")
         await view.cards.messages.withdraw(message, who)
-        return wish
+        return _back(wish)
 
-    async def _pair(self, request: web.Request, who: str) -> forms.Form:
+    async def _pair(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.Pair)
         code = "".join(wish.code.split())
         try:
@@ -119,38 +116,38 @@ class OfficePage:
             )
         except PairingError as error:
             raise ActionError(409, "invalid", str(error)) from error
-        return wish
+        return _back(wish)
 
-    async def _revoke(self, request: web.Request, who: str) -> forms.Form:
+    async def _revoke(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.Revoke)
         await self._view.cards.screens.revoke(wish.screen, who)
-        return wish
+        return _back(wish)
 
-    async def _leave(self, request: web.Request, who: str) -> forms.Form:
+    async def _leave(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.EnterLeave)
         from_ms, until_ms = forms.read_span(wish.begins, wish.ends, self._view.timezone)
         await self._view.cards.enter_leave(wish.person, from_ms, until_ms, wish.reason or "", who)
-        return wish
+        return _back(wish)
 
-    async def _withdraw_leave(self, request: web.Request, who: str) -> forms.Form:
+    async def _withdraw_leave(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.WithdrawLeave)
         await self._view.cards.withdraw_leave(wish.person, wish.from_ms, wish.until_ms, who)
-        return wish
+        return _back(wish)
 
-    async def _duty(self, request: web.Request, who: str) -> forms.Form:
+    async def _duty(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.EnterDuty)
         day = forms.read_date(wish.on)
         await self._view.cards.enter_duty(wish.group, day, wish.person, who)
-        return wish
+        return _back(wish)
 
-    async def _honour(self, request: web.Request, who: str) -> forms.Form:
+    async def _honour(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.EnterHonour)
         zone = self._view.timezone
         week = week_of(forms.read_moment(forms.read_date(wish.on), zone), zone)
         await self._view.cards.enter_honour(wish.group, week, wish.person, wish.reason or "", who)
-        return wish
+        return _back(wish)
 
-    async def _correct(self, request: web.Request, who: str) -> forms.Form:
+    async def _correct(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.Correct)
         day = forms.read_date(wish.day)
         word = Correction(
@@ -164,51 +161,29 @@ class OfficePage:
             make_up=wish.make_up,
         )
         await self._view.cards.correct(word, who)
-        return wish
+        return _back(wish)
 
-    async def _health(self, request: web.Request, who: str) -> forms.Form:
+    async def _health(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.EnterHealth)
         if wish.temperature_c is None and wish.symptoms is None:
             raise ActionError(400, "invalid", "give a temperature, or symptoms")
         await self._view.cards.enter_health(
             wish.person, wish.temperature_c, wish.symptoms or "", who
         )
-        return wish
+        return _back(wish)
 
-    async def _swap(self, request: web.Request, who: str) -> forms.Form:
+    async def _swap(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.Swap)
         await self._view.cards.swap(wish.slot, wish.subject, wish.teacher, who)
-        return wish
-
-    def _acting(
-        self, act: Callable[[web.Request, str], Awaitable[forms.Form]]
-    ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Make the handler of one form: for who has the setup code, and back to the page."""
-
-        async def handle(request: web.Request) -> web.Response:
-            _ = self._renderer.language(request).translations.gettext
-            if not self._sessions.knows(session_token(request)):
-                return await self._page(request, (_("Enter the setup code first."), ""), 403)
-            try:
-                wish = await act(request, f"setup code from {address_of(request)}")
-            except ActionError as error:
-                return await self._page(request, (explain(error, _), error.detail), error.status)
-            except sqlite3.Error as error:
-                text = _("Something on this box has to be put right first.")
-                return await self._page(request, (text, str(error)), 503)
-            kept = {"group": wish.group, "day": wish.day, "said": "done"}
-            query = {name: value for name, value in kept.items() if value}
-            raise web.HTTPSeeOther(URL("/office").with_query(query))
-
-        return handle
+        return _back(wish)
 
     async def _page(
-        self, request: web.Request, refusal: tuple[str, str] | None, status: int = 200
+        self, request: web.Request, refusal: Refusal | None, status: int
     ) -> web.Response:
         view, zone = self._view, self._view.timezone
-        if not self._sessions.knows(session_token(request)):
+        if not self._desk.is_signed_in(request):
             context = {"signed_in": False, "refusal": refusal, "done": False}
-            return self._renderer.page(request, "office.html", context, status=status)
+            return self._desk.renderer.page(request, "office.html", context, status=status)
         now_ms = view.now_ms()
         day = request.query.get("day", "")
         try:
@@ -217,7 +192,7 @@ class OfficePage:
             day = day_of(now_ms, zone)
         shown = await asyncio.to_thread(self._read, request.query.get("group"), day, now_ms)
         persons = shown.class_day.pupils if shown.class_day else ()
-        return self._renderer.page(
+        return self._desk.renderer.page(
             request,
             "office.html",
             {
@@ -258,6 +233,13 @@ class OfficePage:
                     if each.kind is MessageKind.EMERGENCY
                 },
             )
+
+
+def _back(wish: forms.Form) -> str:
+    """Return the page with the class and day that it showed."""
+    kept = {"group": wish.group, "day": wish.day, "said": "done"}
+    query = {name: value for name, value in kept.items() if value}
+    return str(URL("/office").with_query(query))
 
 
 def _local(at_ms: int, view: BoxView) -> str:

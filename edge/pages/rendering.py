@@ -105,4 +105,5 @@ def _environment(language: Language) -> Environment:
     environment.globals.update(language=language, words=language.words)
     environment.filters["number"] = language.number
     environment.filters["size"] = language.size
+    environment.filters["retold"] = language.retold
     return environment

@@ -1,6 +1,6 @@
 """What each repair says: what is wrong, and what to do about it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -8,7 +8,8 @@ from edge.pages.box_view import Light
 from edge.pages.language import Language
 from edge.repairs import Repair, RepairKind
 
-_Says = Callable[[Language, int], tuple[str, str]]
+_SAID = frozenset({"reason", "how"})
+"""Facts that are sentences themselves; others are names."""
 
 
 def wrong_and_remedy(repair: Repair, language: Language) -> tuple[str, str]:
@@ -16,18 +17,11 @@ def wrong_and_remedy(repair: Repair, language: Language) -> tuple[str, str]:
 
     The first is empty where the device's light says it already.
     """
-    gettext = language.translations.gettext
-    count = repair.facts.get("n", 0)
-    number = count if isinstance(count, int) else 0
-    counted = _COUNTED.get(repair.kind)
-    if counted is not None:
-        wrong, remedy = counted(language, number)
-    else:
-        wrong, remedy = _sentences(gettext)[repair.kind]
+    wrong, remedy = _sentences(language, repair.facts.get("n"))[repair.kind]
     facts = {
         name: language.number(value) if isinstance(value, int) else value
         for name, value in repair.facts.items()
-    }
+    } | {name: language.retold(str(repair.facts[name])) for name in _SAID & repair.facts.keys()}
     return _filled(wrong, facts), _filled(remedy, facts)
 
 
@@ -71,7 +65,9 @@ def _filled(pattern: str, facts: Mapping[str, str]) -> str:
     return "".join(filled)
 
 
-def _sentences(_: Callable[[str], str]) -> Mapping[RepairKind, tuple[str, str]]:
+def _sentences(language: Language, count: str | int | None) -> Mapping[RepairKind, tuple[str, str]]:
+    _, ngettext = language.translations.gettext, language.translations.ngettext
+    n = count if isinstance(count, int) else 0
     return {
         RepairKind.UNPLUGGED: (
             _("Line {port} is gone, with {n} devices: {names}."),
@@ -161,100 +157,68 @@ def _sentences(_: Callable[[str], str]) -> Mapping[RepairKind, tuple[str, str]]:
             "",
             _("No room is known yet: name one when you adopt a device."),
         ),
+        RepairKind.KEYS: (
+            "",
+            ngettext(
+                "{n} key waits for your decision whether it may read the school's data: run"
+                " “schoolnode keys recipients” on the box.",
+                "{n} keys wait for your decision whether they may read the school's data: run"
+                " “schoolnode keys recipients” on the box.",
+                n,
+            ),
+        ),
+        RepairKind.ROSTER: (
+            "",
+            ngettext(
+                "The district proposes a roster of {n} pupil. Look at it and take it:"
+                " “schoolnode roster import”, run on the box.",
+                "The district proposes a roster of {n} pupils. Look at it and take it:"
+                " “schoolnode roster import”, run on the box.",
+                n,
+            ),
+        ),
+        RepairKind.FOUND: (
+            "",
+            ngettext(
+                "{n} device was found and waits to be adopted.",
+                "{n} devices were found and wait to be adopted.",
+                n,
+            ),
+        ),
+        RepairKind.LOCKED: (
+            ngettext(
+                "{n} device was found that wants a password.",
+                "{n} devices were found that want a password.",
+                n,
+            ),
+            _("Adopt with the device's own password; it was set when it was mounted."),
+        ),
+        RepairKind.NO_PROFILE: (
+            ngettext(
+                "{n} device answers that no profile fits.",
+                "{n} devices answer that no profile fits.",
+                n,
+            ),
+            _("Ask for a profile of its model, or write one: it is a short file."),
+        ),
+        RepairKind.NEVER: (
+            "",
+            ngettext(
+                "{n} device has not been heard from yet.",
+                "{n} devices have not been heard from yet.",
+                n,
+            ),
+        ),
+        RepairKind.PARKED: (
+            ngettext(
+                "{n} row from elsewhere could not be taken in.",
+                "{n} rows from elsewhere could not be taken in.",
+                n,
+            ),
+            _("Look at why below; tell the district's administrator."),
+        ),
+        RepairKind.QUARANTINED: (
+            ngettext("{n} segment was refused.", "{n} segments were refused.", n),
+            _("Look at why below; tell the district's administrator."),
+        ),
     }
-
-
-def _keys(language: Language, n: int) -> tuple[str, str]:
-    ngettext = language.translations.ngettext
-    return "", ngettext(
-        "{n} key waits for your decision whether it may read the school's data: run"
-        " “schoolnode keys recipients” on the box.",
-        "{n} keys wait for your decision whether they may read the school's data: run"
-        " “schoolnode keys recipients” on the box.",
-        n,
-    )
-
-
-def _roster(language: Language, n: int) -> tuple[str, str]:
-    ngettext = language.translations.ngettext
-    return "", ngettext(
-        "The district proposes a roster of {n} pupil. Look at it and take it:"
-        " “schoolnode roster import”, run on the box.",
-        "The district proposes a roster of {n} pupils. Look at it and take it:"
-        " “schoolnode roster import”, run on the box.",
-        n,
-    )
-
-
-def _found(language: Language, n: int) -> tuple[str, str]:
-    ngettext = language.translations.ngettext
-    return "", ngettext(
-        "{n} device was found and waits to be adopted.",
-        "{n} devices were found and wait to be adopted.",
-        n,
-    )
-
-
-def _locked(language: Language, n: int) -> tuple[str, str]:
-    ngettext, gettext = language.translations.ngettext, language.translations.gettext
-    return (
-        ngettext(
-            "{n} device was found that wants a password.",
-            "{n} devices were found that want a password.",
-            n,
-        ),
-        gettext("Adopt with the device's own password; it was set when it was mounted."),
-    )
-
-
-def _no_profile(language: Language, n: int) -> tuple[str, str]:
-    ngettext, gettext = language.translations.ngettext, language.translations.gettext
-    return (
-        ngettext(
-            "{n} device answers that no profile fits.",
-            "{n} devices answer that no profile fits.",
-            n,
-        ),
-        gettext("Ask for a profile of its model, or write one: it is a short file."),
-    )
-
-
-def _never(language: Language, n: int) -> tuple[str, str]:
-    ngettext = language.translations.ngettext
-    return "", ngettext(
-        "{n} device has not been heard from yet.",
-        "{n} devices have not been heard from yet.",
-        n,
-    )
-
-
-def _parked(language: Language, n: int) -> tuple[str, str]:
-    ngettext, gettext = language.translations.ngettext, language.translations.gettext
-    return (
-        ngettext(
-            "{n} row from elsewhere could not be taken in.",
-            "{n} rows from elsewhere could not be taken in.",
-            n,
-        ),
-        gettext("Look at why below; tell the district's administrator."),
-    )
-
-
-def _quarantined(language: Language, n: int) -> tuple[str, str]:
-    ngettext, gettext = language.translations.ngettext, language.translations.gettext
-    return (
-        ngettext("{n} segment was refused.", "{n} segments were refused.", n),
-        gettext("Look at why below; tell the district's administrator."),
-    )
-
-
-_COUNTED: Mapping[RepairKind, _Says] = {
-    RepairKind.KEYS: _keys,
-    RepairKind.ROSTER: _roster,
-    RepairKind.FOUND: _found,
-    RepairKind.LOCKED: _locked,
-    RepairKind.NO_PROFILE: _no_profile,
-    RepairKind.NEVER: _never,
-    RepairKind.PARKED: _parked,
-    RepairKind.QUARANTINED: _quarantined,
-}

@@ -1,27 +1,24 @@
 """The page of the school's safety: what stands, every circuit, trying them, and drills."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from drivers.errors import SetupError
-from edge.errors import NotNowError
 from edge.pages import safety_forms as forms
-from edge.pages.access import SetupSessions, address_of, session_token
-from edge.pages.actions import COMMAND_S_MAX, ActionError, bounded, explain
-from edge.pages.box_view import BoxView, DeviceLight
+from edge.pages.actions import ActionError
+from edge.pages.box_view import DeviceLight
+from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
 from edge.pages.queries import Room, read_rooms
-from edge.pages.rendering import Renderer
 from edge.pages.safety_words import safety_words
 from edge.safety.circuits import CircuitKind, Effect
 from edge.safety.incidents import DRILL, MARKED, Incident
 from edge.safety.safety_rows import read_past
 
-Act = Callable[[web.Request, str], Awaitable[None]]
+DONE = "/safety?said=done"
 OUTPUT_WORDS = 2
 """An output is a command with a word for on and one for off."""
 
@@ -39,16 +36,15 @@ class Choice:
 class SafetyPage:
     """Everybody may see what stands; changes, and names of people, want the setup code."""
 
-    def __init__(self, view: BoxView, renderer: Renderer, sessions: SetupSessions) -> None:
-        self._view = view
-        self._renderer = renderer
-        self._sessions = sessions
+    def __init__(self, desk: FormDesk) -> None:
+        self._desk = desk
+        self._view = desk.view
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/safety", self.show),
             *(
-                web.post(f"/safety/{path}", self._acting(act))
+                web.post(f"/safety/{path}", self._desk.acting(act, self._page))
                 for path, act in {
                     "acknowledge": self._acknowledge,
                     "close": self._close,
@@ -64,76 +60,67 @@ class SafetyPage:
         ]
 
     async def show(self, request: web.Request) -> web.Response:
-        return await self._page(request, None)
+        return await self._page(request, None, 200)
 
-    async def _acknowledge(self, request: web.Request, _who: str) -> None:
+    async def _acknowledge(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, forms.OfIncident)
         await self._view.safety.acknowledge(wish.incident, wish.who)
+        return DONE
 
-    async def _close(self, request: web.Request, _who: str) -> None:
+    async def _close(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, forms.OfIncident)
         await self._view.safety.close(wish.incident, wish.who)
+        return DONE
 
-    async def _declare_real(self, request: web.Request, _who: str) -> None:
+    async def _declare_real(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, forms.OfIncident)
         await self._view.safety.declare_real(wish.incident, wish.who)
+        return DONE
 
-    async def _mark(self, request: web.Request, _who: str) -> None:
+    async def _mark(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, forms.Mark)
         await self._view.safety.mark(wish.incident, wish.step, wish.who, wish.detail or "")
+        return DONE
 
-    async def _begin_drill(self, request: web.Request, _who: str) -> None:
+    async def _begin_drill(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, forms.BeginDrill)
         await self._view.safety.begin_drill(wish.place, wish.minutes, wish.effects, wish.who)
+        return DONE
 
-    async def _begin_test(self, request: web.Request, _who: str) -> None:
+    async def _begin_test(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, forms.BeginTest)
         every = [each.circuit.circuit for each in self._view.safety.circuits()]
         chosen = [wish.circuit] if wish.circuit else every
         await self._view.safety.begin_test(chosen, wish.minutes, wish.who)
+        return DONE
 
-    async def _try_output(self, request: web.Request, who: str) -> None:
+    async def _try_output(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.OfCircuit)
         failure = await self._view.safety.try_output(wish.circuit, wish.who or who)
         if failure:
             raise ActionError(502, "unreachable", failure)
+        return DONE
 
-    async def _watch(self, request: web.Request, who: str) -> None:
+    async def _watch(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.WatchCircuit)
         await self._view.safety.add(wish.circuit(), who)
+        return DONE
 
-    async def _remove(self, request: web.Request, who: str) -> None:
+    async def _remove(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.OfCircuit)
         await self._view.safety.remove(wish.circuit, who)
-
-    def _acting(self, act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def answer(request: web.Request) -> web.StreamResponse:
-            _ = self._renderer.language(request).translations.gettext
-            if not self._sessions.knows(session_token(request)):
-                refusal = (_("Enter the setup code first."), "")
-                return await self._page(request, refusal, status=403)
-            try:
-                await bounded(act(request, f"setup code from {address_of(request)}"), COMMAND_S_MAX)
-            except NotNowError as error:
-                text = _("That does not fit what stands now; look again.")
-                return await self._page(request, (text, str(error)), status=409)
-            except ActionError as error:
-                refusal = (explain(error, _), error.detail)
-                return await self._page(request, refusal, status=error.status)
-            raise web.HTTPSeeOther("/safety?said=done")
-
-        return answer
+        return DONE
 
     async def _page(
-        self, request: web.Request, refusal: tuple[str, str] | None, *, status: int = 200
+        self, request: web.Request, refusal: Refusal | None, status: int
     ) -> web.Response:
-        view, safety = self._view, self._view.safety
-        signed_in = self._sessions.knows(session_token(request))
-        past, rooms = await asyncio.to_thread(self._read, signed_in)
-        _ = self._renderer.language(request).translations.gettext
-        standing = safety.incidents()
+        safety = self._view.safety
+        signed_in = self._desk.is_signed_in(request)
+        past, rooms = await asyncio.to_thread(self._read) if signed_in else ([], [])
+        _ = self._desk.renderer.language(request).translations.gettext
+        circuits = safety.circuits()
         inputs, outputs = self._choices() if signed_in else ([], [])
-        return self._renderer.page(
+        return self._desk.renderer.page(
             request,
             "safety.html",
             {
@@ -141,23 +128,20 @@ class SafetyPage:
                 "refusal": refusal,
                 "done": "said" in request.query,
                 "told": safety_words(_),
-                "standing": standing,
+                "standing": safety.incidents(),
                 "is_behind": safety.is_behind,
                 "drill": safety.drill(),
                 "drill_kind": DRILL,
-                "circuits": safety.circuits(),
+                "circuits": circuits,
                 "sounding": {
-                    each.circuit.circuit
-                    for each in safety.circuits()
-                    if safety.outputs.is_on(each.circuit)
+                    each.circuit.circuit for each in circuits if safety.outputs.is_on(each.circuit)
                 },
                 "failures": {
-                    each.circuit.circuit: safety.outputs.failure(each.circuit)
-                    for each in safety.circuits()
+                    each.circuit.circuit: safety.outputs.failure(each.circuit) for each in circuits
                 },
                 "past": past,
                 "rooms": rooms,
-                "device_names": {light.device: light.name for light in view.device_lights()},
+                "device_names": self._desk.device_names(),
                 "marked": MARKED,
                 "kinds": tuple(CircuitKind),
                 "effects": tuple(Effect),
@@ -170,10 +154,8 @@ class SafetyPage:
             status=status,
         )
 
-    def _read(self, signed_in: bool) -> tuple[list[Incident], list[Room]]:  # noqa: FBT001 - who asks
-        """Read what was and where it can be, for who may see it."""
-        if not signed_in:
-            return [], []
+    def _read(self) -> tuple[list[Incident], list[Room]]:
+        """Read what was, and where it can be."""
         circuits = [each.circuit for each in self._view.safety.circuits()]
         with closing(self._view.connect()) as connection:
             return (

@@ -13,6 +13,7 @@ from edge.pages.access import address_of
 from edge.pages.actions import ActionError
 from edge.pages.box_view import BoxView
 from edge.pages.rendering import Renderer
+from provisioning.posted_form import read_body
 
 T = TypeVar("T")
 SCREEN_COOKIE = "__Host-schoolnode-screen"
@@ -124,7 +125,7 @@ async def _read(request: web.Request, shape: type[T]) -> T:
     if request.content_type != "application/json":
         raise ActionError(415, "invalid", "send application/json")
     try:
-        return msgspec.json.decode(await request.read(), type=shape)
+        return msgspec.json.decode(await read_body(request), type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ActionError(400, "invalid", str(error)) from error
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,13 +12,10 @@ from aiohttp import web
 from aiohttp.web_request import FileField
 
 from edge.attendance.register import day_of, span_of
-from edge.errors import NotNowError
-from edge.pages.access import SetupSessions, session_token
-from edge.pages.actions import ActionError, Identity, Name, Word, explain
-from edge.pages.box_view import BoxView
-from edge.pages.card_queries import read_groups
-from edge.pages.forms import read_form
-from edge.pages.rendering import Renderer
+from edge.pages.actions import ActionError, Identity, Name, Word
+from edge.pages.card_queries import read_groups, read_pupils
+from edge.pages.form_desk import FormDesk, Refusal
+from edge.pages.forms import fitted, read_form
 from edge.pages.sports_words import station_words, unit_words
 from edge.sports.exercise import Exercise
 from edge.sports.fitness import STATIONS, Attempt, ResultError, best_of
@@ -34,17 +31,15 @@ from edge.sports.sports_rows import (
     PUPILS_MAX,
     SessionRow,
     read_attempts,
-    read_pupils,
     read_sessions,
     read_worn,
 )
-from provisioning.posted_form import read_posted
+from provisioning.posted_form import Posted, read_posted
 
 BAND_FIELD = "band_"
 _PERSON = re.compile(r"[0-9]{1,9}\Z")
 REFUSED_SHOWN = 10
-Act = Callable[[web.Request], Awaitable[str]]
-"""Does what a form asks; returns what is to be said of it, empty for nothing."""
+DONE = "/sports?said=done"
 
 
 class BeginLesson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,52 +73,43 @@ class Shown:
 class SportsPage:
     """Everything here wants the setup code: heart rates are health figures."""
 
-    def __init__(self, view: BoxView, renderer: Renderer, sessions: SetupSessions) -> None:
-        self._view = view
-        self._renderer = renderer
-        self._sessions = sessions
+    def __init__(self, desk: FormDesk) -> None:
+        self._desk = desk
+        self._view = desk.view
 
     def routes(self) -> list[web.RouteDef]:
+        acting, page = self._desk.acting, self._page
         return [
             web.get("/sports", self.show),
-            web.post("/sports/begin", self._acting(self._begin)),
-            web.post("/sports/end", self._acting(self._end)),
-            web.post("/sports/list", self._acting(self._take_list)),
-            web.post("/sports/settle", self._acting(self._settle)),
+            web.post("/sports/begin", acting(self._begin, page)),
+            web.post("/sports/end", acting(self._end, page)),
+            web.post("/sports/list", acting(self._take_list, page)),
+            web.post("/sports/settle", acting(self._settle, page)),
         ]
 
     async def show(self, request: web.Request) -> web.Response:
-        return await self._page(request, None)
+        return await self._page(request, None, 200)
 
-    async def _begin(self, request: web.Request) -> str:
+    async def _begin(self, request: web.Request, _who: str) -> str:
         posted = await read_posted(request)
         if len(posted) > PUPILS_MAX + 8:
             raise ActionError(413, "invalid", f"more than {PUPILS_MAX} pupils")
-        worn: dict[str, int] = {}
-        fields: dict[str, object] = {}
-        for key, value in posted.items():
-            person = key.removeprefix(BAND_FIELD)
-            if not key.startswith(BAND_FIELD):
-                if value != "":
-                    fields[key] = value
-            elif isinstance(value, str) and value.strip() and _PERSON.match(person):
-                band = value.strip()[:32]
-                if band in worn:
-                    raise ActionError(400, "invalid", f"band {band} is given twice")
-                worn[band] = int(person)
-        try:
-            wish = msgspec.convert(fields, BeginLesson, strict=False)
-        except msgspec.ValidationError as error:
-            raise ActionError(400, "invalid", str(error)) from error
+        fields = {
+            key: value
+            for key, value in posted.items()
+            if value != "" and not key.startswith(BAND_FIELD)
+        }
+        wish = fitted(fields, BeginLesson)
+        worn = _worn(posted)
         await self._view.sports.begin(wish.group, wish.teacher, wish.alarm_bpm, worn)
-        return ""
+        return DONE
 
-    async def _end(self, request: web.Request) -> str:
+    async def _end(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, OfLesson)
         await self._view.sports.end(wish.session)
-        return ""
+        return DONE
 
-    async def _take_list(self, request: web.Request) -> str:
+    async def _take_list(self, request: web.Request, _who: str) -> web.Response:
         posted = await read_posted(request)
         listed, file = posted.get("list", ""), posted.get("file", "")
         if isinstance(file, FileField) and file.filename:
@@ -135,59 +121,35 @@ class SportsPage:
             taken, refused = await self._view.sports.take_list(text)
         except ResultError as error:
             raise ActionError(400, "invalid", str(error)) from error
-        shown = "; ".join(refused[:REFUSED_SHOWN])
-        _ = self._renderer.language(request).translations.gettext
+        language = self._desk.renderer.language(request)
+        shown = "; ".join(map(language.retold, refused[:REFUSED_SHOWN]))
+        _ = language.translations.gettext
         said = _("%(taken)s results taken, %(refused)s not.") % {
             "taken": taken,
             "refused": len(refused),
         }
-        return f"{said} {shown}".strip()
+        return await self._page(request, None, 200, said=f"{said} {shown}".strip())
 
-    async def _settle(self, request: web.Request) -> str:
+    async def _settle(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, Settle)
         await self._view.sports.settle(wish.number, wish.wearer or "")
-        return ""
-
-    def _acting(self, act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def answer(request: web.Request) -> web.StreamResponse:
-            _ = self._renderer.language(request).translations.gettext
-            if not self._sessions.knows(session_token(request)):
-                refusal = (_("Enter the setup code first."), "")
-                return await self._page(request, refusal, status=403)
-            try:
-                said = await act(request)
-            except NotNowError as error:
-                text = _("That does not fit what stands now; look again.")
-                return await self._page(request, (text, str(error)), status=409)
-            except ActionError as error:
-                refusal = (explain(error, _), error.detail)
-                return await self._page(request, refusal, status=error.status)
-            if said:
-                return await self._page(request, None, said=said)
-            raise web.HTTPSeeOther("/sports?said=done")
-
-        return answer
+        return DONE
 
     async def _page(
-        self,
-        request: web.Request,
-        refusal: tuple[str, str] | None,
-        *,
-        status: int = 200,
-        said: str = "",
+        self, request: web.Request, refusal: Refusal | None, status: int, *, said: str = ""
     ) -> web.Response:
-        if not self._sessions.knows(session_token(request)):
+        if not self._desk.is_signed_in(request):
             context = {"signed_in": False, "refusal": refusal, "said": ""}
-            return self._renderer.page(request, "sports.html", context, status=status)
+            return self._desk.renderer.page(request, "sports.html", context, status=status)
         view, now_ms = self._view, self._view.now_ms()
-        _ = self._renderer.language(request).translations.gettext
+        _ = self._desk.renderer.language(request).translations.gettext
         going = view.sports.exercises()
         shown = await asyncio.to_thread(self._read, request.query.get("group"), going, now_ms)
         tiles = {each.session: each.tiles(now_ms) for each in going}
         persons = {*shown.pupils, *(person for person, _station in shown.best)}
         persons |= {tile.person for each in tiles.values() for tile in each}
         tested = {station for _person, station in shown.best}
-        return self._renderer.page(
+        return self._desk.renderer.page(
             request,
             "sports.html",
             {
@@ -225,12 +187,27 @@ class SportsPage:
             return Shown(
                 groups=groups,
                 group=group,
-                pupils=read_pupils(connection, school, group) if group else (),
+                pupils=read_pupils(connection, school, group)[:PUPILS_MAX] if group else (),
                 worn={person: band for band, person in worn.items()},
                 sessions=[each for each in sessions if each.ends_ms is not None],
                 best=best_of(read_attempts(connection, school, from_ms, until_ms)),
                 loads={each.session: each.load(now_ms) for each in going},
             )
+
+
+def _worn(posted: Posted) -> dict[str, int]:
+    """Return who wears which band; raises ActionError for one that is given twice."""
+    worn: dict[str, int] = {}
+    for key, value in posted.items():
+        person = key.removeprefix(BAND_FIELD)
+        if person == key or not isinstance(value, str) or not _PERSON.match(person):
+            continue
+        band = value.strip()[:32]
+        if band in worn:
+            raise ActionError(400, "invalid", f"band {band} is given twice")
+        if band:
+            worn[band] = int(person)
+    return worn
 
 
 def _decode(content: bytes) -> str:

@@ -9,12 +9,12 @@ from typing import Annotated
 import msgspec
 
 from drivers.errors import SetupError
-from edge.errors import BoxSetupError
 from edge.private_file import PrivateFile
 
 DAILIES_MAX = 32
 PATTERNS_MAX = 64
 UNLOCK_MINUTES_MAX = 24 * 60
+REMEDY = "restore it, or move it away and enter the boards' times again"
 Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Clock = Annotated[str, msgspec.Meta(pattern=r"\A([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
@@ -58,7 +58,7 @@ class PlanFile:
     def __init__(self, path: Path) -> None:
         self._file = PrivateFile(path)
         self._turn = asyncio.Lock()
-        self.plan = _read(self._file)
+        self.plan = self._file.read(Plan, REMEDY) or Plan()
 
     async def relock(self, device: str, at_ms: int | None) -> None:
         """Lock a device again at ``at_ms``, or no more when None."""
@@ -88,19 +88,7 @@ class PlanFile:
             # Before the disk has it: who is cancelled meanwhile has asked for it all the same.
             self.plan = change(before)
             try:
-                await self._file.write(msgspec.json.encode(self.plan))
+                await self._file.write(self.plan)
             except SetupError:
                 self.plan = before
                 raise
-
-
-def _read(file: PrivateFile) -> Plan:
-    content = file.read()
-    if content is None:
-        return Plan()
-    try:
-        return msgspec.json.decode(content, type=Plan)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BoxSetupError(
-            f"{file.path}: {error}; restore it, or move it away and enter the boards' times again"
-        ) from error

@@ -1,4 +1,4 @@
-"""What the command line may ask of the boards."""
+"""What the command line and the page of the boards may ask."""
 
 from typing import Annotated
 

@@ -6,57 +6,25 @@ as the LAN is closed: serial numbers can be guessed. So everything here has a li
 
 import asyncio
 import logging
-import os
-from collections import Counter
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Never
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from edge.config import BoxConfig
 from edge.devices.terminals import Terminals
 from edge.pushes.calls import BODY_BYTES_MAX, Calls
+from provisioning.door import PortLimits
+from provisioning.errors import SetupError
+from provisioning.serving import serve_app
 
 _log = logging.getLogger(__name__)
-_http_log = logging.getLogger("edge.pushes.http")
 
-CONNECTIONS_MAX = 128
-CONNECTIONS_PER_ADDRESS = 8
-KEEP_ALIVE_S = 20.0
-LINGER_S = 0.5
-"""How long a body that nobody reads may go on coming."""
-NO_HTTP_TOLD_MAX = 16
+LIMITS = PortLimits(connections=256, of_an_address=48, idle_s=20.0, linger_s=0.5)
+"""Several terminals may call from behind one router."""
 _LOOK_S = 0.5
 _AGAIN_S = 10.0
-
-
-class BriefLog(logging.Filter):
-    """Tells of what is no HTTP without quoting it, and a few times only.
-
-    It comes before any other limit, and a communication key may stand in it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._left = NO_HTTP_TOLD_MAX
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, HttpProcessingError | web.RequestPayloadError):
-            return True
-        self._left -= 1
-        record.msg = f"{record.msg}: it is no HTTP ({type(error).__name__})"
-        record.exc_info = None
-        return self._left >= 0
-
-
-class _Refusal(asyncio.Protocol):
-    """Hangs up at once."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
 
 
 class PushPort:
@@ -92,64 +60,23 @@ class PushPort:
         """Serve until the port is wanted no more; one that is taken is told and tried again."""
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.add_routes(self._calls.routes())
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            logger=_http_log,
-            shutdown_timeout=2.0,
-            keepalive_timeout=KEEP_ALIVE_S,
-            lingering_time=LINGER_S,
-        )
-        await runner.setup()
-        brief = BriefLog()
-        _http_log.addFilter(brief)
-        servers: list[asyncio.Server] = []
         try:
-            servers += [await self._listen(runner, address) for address in self._addresses]
-            self._is_refused = False
-            while self._is_wanted():
-                await asyncio.sleep(_LOOK_S)
-                _hang_up_on_crowds(runner)
-        except OSError as error:
+            async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
+                await serve_app(stack, tasks, app, self._addresses, self._port, None, LIMITS)
+                self._is_refused = False
+                await self._until_unwanted()
+        except* SetupError as refused:
             if not self._is_refused:
                 self._is_refused = True
-                _log.error(
-                    "port %d cannot be served to attendance terminals (%s); stop the program that"
-                    " has it, or change [terminals] in the configuration",
-                    self._port,
-                    os.strerror(error.errno or 0),
-                )
+                _log.error("attendance terminals cannot call: %s", refused.exceptions[0])
+        if self._is_refused:
             await asyncio.sleep(_AGAIN_S)
-        finally:
-            for server in servers:
-                server.close()
-            await runner.cleanup()
-            _http_log.removeFilter(brief)
+
+    async def _until_unwanted(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if not self._is_wanted():
+                return
 
     def _is_wanted(self) -> bool:
         return self._terminals.wants_calls and self._is_clock_known()
-
-    async def _listen(self, runner: web.AppRunner, address: str) -> asyncio.Server:
-        handlers = runner.server
-        assert handlers is not None
-
-        def answer() -> asyncio.BaseProtocol:
-            return handlers() if len(handlers.connections) < CONNECTIONS_MAX else _Refusal()
-
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(answer, address, self._port, backlog=CONNECTIONS_MAX)
-
-
-def _hang_up_on_crowds(runner: web.AppRunner) -> None:
-    """Leave each address so many connections: the oldest of those above go."""
-    handlers = runner.server
-    assert handlers is not None
-    held: Counter[str] = Counter()
-    for connection in reversed(handlers.connections):
-        transport = connection.transport
-        if transport is None:
-            continue
-        address = str(transport.get_extra_info("peername", ("",))[0])
-        held[address] += 1
-        if held[address] > CONNECTIONS_PER_ADDRESS:
-            transport.close()

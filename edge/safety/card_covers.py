@@ -6,12 +6,13 @@ import sqlite3
 from contextlib import closing
 
 from drivers.entities import NowMs
+from edge.books import Connect
 from edge.class_cards.messages import find_message
 from edge.class_cards.office import CardOffice
 from edge.pages.language import load_language
 from edge.safety.circuits import CircuitKind, Effect
 from edge.safety.incidents import DRILL, Incident, Step
-from edge.safety.safety_rows import Connect, read_painted
+from edge.safety.safety_rows import read_painted
 from sync.logs.oplog import Row
 
 _log = logging.getLogger(__name__)

@@ -120,16 +120,10 @@ class Standing:
         """Take up a new incident; its name is its own for ever."""
         taken = StepTaken(step=Step.RAISED, at_ms=incident.at_ms, who=who, detail=detail)
         self.incidents[incident.incident] = replace(incident, steps=(taken,))
-        row: Row = {
-            "at_ms": incident.at_ms,
-            "device": device,
-            "alarm": incident.kind,
-            "place": incident.place,
-            "drill": int(incident.is_drill),
-            "incident": incident.incident,
-            "circuit": incident.circuit or None,
+        return {
+            "alarm": [alarm_row(incident, device)],
+            "alarm_step": [step_row(incident.incident, taken)],
         }
-        return {"alarm": [row], "alarm_step": [step_row(incident.incident, taken)]}
 
     def note(
         self, name: str, step: Step, now_ms: int, *, who: str = "", detail: str = ""
@@ -155,16 +149,7 @@ class Standing:
             raise NotNowError(f"{name} is no alarm of a drill")
         rows = self.note(name, Step.REAL, now_ms, who=who)
         self.incidents[name] = replace(self.incidents[name], is_drill=False)
-        row: Row = {
-            "at_ms": incident.at_ms,
-            "device": device,
-            "alarm": incident.kind,
-            "place": incident.place,
-            "drill": 0,
-            "incident": name,
-            "circuit": incident.circuit or None,
-        }
-        return {"alarm": [row], **rows}
+        return {"alarm": [alarm_row(self.incidents[name], device)], **rows}
 
     def close(self, name: str, who: str, now_ms: int) -> tuple[Incident, "Rows"]:
         """End an incident that was acknowledged, or a drill; return it as it was."""
@@ -193,6 +178,18 @@ class Standing:
 
 
 Rows = dict[str, list[Row]]
+
+
+def alarm_row(incident: Incident, device: str) -> Row:
+    return {
+        "at_ms": incident.at_ms,
+        "device": device,
+        "alarm": incident.kind,
+        "place": incident.place,
+        "drill": int(incident.is_drill),
+        "incident": incident.incident,
+        "circuit": incident.circuit or None,
+    }
 
 
 def step_row(incident: str, taken: StepTaken) -> Row:

@@ -15,8 +15,7 @@ from typing import Never
 
 from drivers.entities import DeviceEvent, DeviceId, NowMs, Presence
 from drivers.errors import SetupError
-from edge.books import Books
-from edge.class_cards.screens import Record
+from edge.books import Books, Connect, Record
 from edge.devices.fleet import Fleet
 from edge.errors import NotNowError
 from edge.pages.box_view import Change
@@ -34,7 +33,7 @@ from edge.safety.incidents import (
     merged,
 )
 from edge.safety.outputs import Outputs
-from edge.safety.safety_rows import Connect, Kept, circuit_row, read_answers, read_kept
+from edge.safety.safety_rows import Kept, circuit_row, read_answers, read_kept
 from edge.safety.sounding import Sounding
 
 _log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from drivers.entities import DeviceId
@@ -11,8 +11,6 @@ from edge.safety.circuits import LONGEST_S_MAX, Circuit, CircuitKind, Effect
 from edge.safety.incidents import Incident, assemble
 from sync.logs.oplog import Row
 
-Connect = Callable[[], sqlite3.Connection]
-"""Opens the store for reading; whoever opens it closes it."""
 STANDING_MAX = 200
 PAST_MAX = 30
 
@@ -61,14 +59,7 @@ def read_past(
     connection: sqlite3.Connection, school: int, circuits: Sequence[Circuit]
 ) -> list[Incident]:
     """Return the latest incidents, standing ones too, the newest first."""
-    found = _read_incidents(
-        connection,
-        school,
-        circuits,
-        "",
-        PAST_MAX,
-    )
-    return found[::-1]
+    return _read_incidents(connection, school, circuits, "", PAST_MAX)[::-1]
 
 
 def read_circuits(connection: sqlite3.Connection, school: int) -> tuple[Circuit, ...]:

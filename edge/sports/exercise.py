@@ -50,10 +50,9 @@ class Exercise:
         else:
             self.high_since.pop(person, None)
         kept = self.beats.setdefault(person, [])
-        if kept and 0 <= beat.at_ms - kept[-1].at_ms < KEPT_EVERY_MS:
+        # Also when the clock was set back: until it has caught up nothing is known.
+        if kept and beat.at_ms - kept[-1].at_ms < KEPT_EVERY_MS:
             return None
-        if kept and beat.at_ms < kept[-1].at_ms:
-            return None  # the clock was set back: until it has caught up nothing is known
         kept.append(beat)
         return {
             "at_ms": beat.at_ms,

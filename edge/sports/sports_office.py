@@ -1,7 +1,6 @@
 """The desk for sports: lessons with bands, and fitness results."""
 
 import asyncio
-import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -9,8 +8,7 @@ from dataclasses import dataclass
 from typing import Never
 
 from drivers.entities import BandReading, NowMs, SportsEvent, StationResult
-from edge.books import Books
-from edge.class_cards.screens import Record
+from edge.books import Books, Connect, Record
 from edge.errors import NotNowError
 from edge.pages.box_view import Change
 from edge.sports.exercise import Exercise
@@ -18,14 +16,11 @@ from edge.sports.fitness import ListedResult, ResultError, judge, read_list
 from edge.sports.sports_rows import (
     OPEN_MS_MAX,
     PUPILS_MAX,
-    Connect,
     read_beats,
     read_sessions,
     read_worn,
 )
 from sync.logs.oplog import Row
-
-_log = logging.getLogger(__name__)
 
 BATCH_S = 2.0
 WAITING_MAX = 10_000

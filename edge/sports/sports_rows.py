@@ -1,13 +1,12 @@
 """What the store holds of exercise lessons and fitness results."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.sports.fitness import Attempt
 from edge.sports.load import Beat
 
-Connect = Callable[[], sqlite3.Connection]
 PUPILS_MAX = 200
 BEATS_MAX = 400_000
 SESSIONS_MAX = 20
@@ -72,18 +71,6 @@ def read_beats(
             told = None if moving is None else bool(moving)
             found[person].append(Beat(at_ms=at_ms, bpm=bpm, moving=told))
     return found
-
-
-def read_pupils(connection: sqlite3.Connection, school: int, class_group: str) -> tuple[int, ...]:
-    """Return a class's pupils."""
-    rows = connection.execute(
-        "SELECT enrolment.person FROM enrolment JOIN person ON person.school = enrolment.school"
-        " AND person.person = enrolment.person AND person.deleted = 0 AND person.kind = 'pupil'"
-        " WHERE enrolment.school = ? AND enrolment.deleted = 0 AND enrolment.class_group = ?"
-        " ORDER BY enrolment.person LIMIT ?",
-        (school, class_group, PUPILS_MAX),
-    )
-    return tuple(row[0] for row in rows)
 
 
 def read_attempts(

@@ -14,6 +14,7 @@ from babel.numbers import format_decimal
 from babel.support import Translations
 
 from hub.locale.sentence import Age, Argument, Bytes, Clock, Day, Sentence
+from provisioning.retelling import load_retelling
 
 CHINESE: Final = "zh-CN"
 ENGLISH: Final = "en"
@@ -80,6 +81,10 @@ class Reader:
     def say(self, sentence: Sentence) -> str:
         arguments = {name: self.fill(value) for name, value in sentence.arguments.items()}
         return str(self.translations.gettext(sentence.message)) % arguments
+
+    def retold(self, text: str) -> str:
+        """Return what was said in English below the pages, as far as it is known there."""
+        return load_retelling(self.language).retold(text)
 
     def fill(self, value: Argument) -> str:
         match value:

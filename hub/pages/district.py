@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from hub.lesson.pairing import pick
+from hub.lesson_queries import Lesson
 from hub.locale.sentence import Sentence
 from hub.pages.hub_view import SchoolLight
 from hub.pages.lights import HEARTBEAT_FRESH_MS, Light, State, school_light
 from hub.pages.tiles import Picture, lay_tiles
-from hub.queries import Lesson, School, SchoolNow
+from hub.queries import School, SchoolNow
 
 TODO_MAX: Final = 5
 # Below these counts a tile has room for evidence, or for a name.

@@ -8,23 +8,21 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from hub.lesson.pairing import Pairing, UnknownLessonError, pairings, read_school_names
+from hub.lesson_queries import (
+    Lesson,
+    Quality,
+    Upcoming,
+    read_lesson_evidence,
+    read_lessons,
+    read_quality,
+    read_upcoming,
+)
 from hub.locale.catalogue import DAY_MS, start_of_day
 from hub.pages.district import District, SchoolRow, build_district, build_row
 from hub.pages.hub_view import FlowLight, HubView, SchoolLight
 from hub.pages.lesson_detail import LessonDetail, build_detail
 from hub.pages.lesson_grid import Grid, build_grid
-from hub.queries import (
-    Lesson,
-    Quality,
-    SchoolDetail,
-    Upcoming,
-    read_district,
-    read_lesson_evidence,
-    read_lessons,
-    read_quality,
-    read_school,
-    read_upcoming,
-)
+from hub.queries import SchoolDetail, read_district, read_school
 
 T = TypeVar("T")
 

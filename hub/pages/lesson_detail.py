@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hub.lesson.schedule import FLAGSHIP
+from hub.lesson_queries import Lesson, LessonParty, Quality, Upcoming
 from hub.locale.sentence import Sentence
 from hub.pages.hub_view import FlowLight, SchoolLight
 from hub.pages.lesson_grid import flow_of
 from hub.pages.lesson_lights import find_cause, party_light
 from hub.pages.lights import Light, State
-from hub.queries import Lesson, LessonParty, Quality, Upcoming
 
 UNSEEN = Light(state=State.UNKNOWN, word=Sentence("not known"))
 

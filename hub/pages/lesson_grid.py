@@ -10,11 +10,11 @@ from typing import Final
 
 from hub.lesson.pairing import group_pairings
 from hub.lesson.schedule import FLAGSHIP
+from hub.lesson_queries import Lesson, LessonParty
 from hub.locale.catalogue import MINUTE_MS
 from hub.pages.hub_view import FlowLight
 from hub.pages.lesson_lights import party_light
 from hub.pages.lights import Light
-from hub.queries import Lesson, LessonParty
 
 # Bells differ a little between schools; lessons that start this close share a column.
 SAME_PERIOD_MS: Final = 15 * MINUTE_MS

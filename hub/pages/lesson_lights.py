@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from hub.lesson.schedule import FLAGSHIP
+from hub.lesson_queries import PREPARING_MS, Lesson, LessonParty
 from hub.locale.catalogue import SECOND_MS
 from hub.locale.sentence import Age, Bytes, Sentence
 from hub.pages.hub_view import FlowLight, SchoolLight
 from hub.pages.lights import HEARTBEAT_FRESH_MS, Light, State
-from hub.queries import PREPARING_MS, Lesson, LessonParty
 
 FRAGMENT_FRESH_MS: Final = 5 * SECOND_MS
 FRAGMENT_LOST_MS: Final = 15 * SECOND_MS

@@ -24,7 +24,7 @@ from hub.pages.schedule_form import (
     text,
 )
 from hub.pages.scheduling import Scheduling
-from provisioning.posted_form import read_posted
+from provisioning.posted_form import read_body, read_posted
 
 T = TypeVar("T")
 
@@ -232,6 +232,6 @@ async def read_json(request: web.Request, shape: type[T]) -> T:
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send application/json")
     try:
-        return msgspec.json.decode(await request.read(), type=shape)
+        return msgspec.json.decode(await read_body(request), type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise web.HTTPBadRequest(text=str(error)) from error

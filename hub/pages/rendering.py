@@ -71,6 +71,7 @@ def build_environment(language: str) -> Environment:
     environment.filters["day"] = reader.day
     environment.filters["age"] = reader.age
     environment.filters["bytes"] = reader.bytes
+    environment.filters["retold"] = reader.retold
     environment.globals.update({name: partial(word_of, words) for name, words in WORDS.items()})
     environment.globals["reason_of"] = reason_of
     environment.globals["who_of"] = who_of

@@ -10,9 +10,10 @@ import pytest
 
 from drivers.codecs.card_numbers import canonical_card
 from edge.attendance.rules import Status
+from edge.books import Record
 from edge.class_cards.messages import Messages, find_message, read_receipts
 from edge.class_cards.office import CardOffice, Correction, DeliveredTap, week_of
-from edge.class_cards.screens import PairingError, Record, Screen
+from edge.class_cards.screens import PairingError, Screen
 from edge.errors import BoxSetupError
 from edge.pages.box_view import Change
 from sync.logs.oplog import Row

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from typer.testing import CliRunner
 
+from drivers.simulators.pty_link import PtyLink
+from drivers.transports.byte_port import LineSettings
+from drivers.transports.serial_port import SerialPort
+from edge.command_line import app
 from edge.control_client import SOCKET, ask_box, ask_daemon
 from edge.errors import BoxSetupError, DaemonAwayError
 from edge.roster_upload import UPLOAD_BYTES_MAX
@@ -17,9 +22,9 @@ from tests.provisioning.district import make_district
 
 
 @asynccontextmanager
-async def a_box(folder: Path) -> AsyncIterator[RunningBox]:
+async def a_box(folder: Path, *ports: Path) -> AsyncIterator[RunningBox]:
     enrol(make_district(folder / "hub", port=9), folder / "box", 17)
-    config = daemon_config(folder / "box", network="127.122.5.1/24")
+    config = daemon_config(folder / "box", ports=ports, network="127.122.5.1/24")
     async with running_box(config, Clock()) as box:
         yield box
 
@@ -45,6 +50,27 @@ async def test_what_the_daemon_refuses_comes_as_its_sentence(tmp_path: Path) -> 
         ):
             with pytest.raises(BoxSetupError, match=told):
                 await box.ask(method, path, wish)
+
+
+@pytest.mark.parametrize(
+    ("locale", "head"),
+    [("C.UTF-8", "Not everything could be searched"), ("zh_CN", "以下端口或网络未能搜索")],
+)
+async def test_a_search_tells_the_terminal_which_port_another_program_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str, head: str
+) -> None:
+    monkeypatch.setenv("LC_ALL", locale)
+    link = PtyLink(tmp_path / "gate")
+    other = SerialPort(link.path, LineSettings(baud=9600))
+    config = tmp_path / "box.toml"
+    config.write_text('folder = "box"\nnetwork.interface = "127.122.5.1/24"\n')
+    words = ["discover", "--kind=card_reader", f"--config={config}"]
+    async with a_box(tmp_path, link.path):
+        told = await asyncio.to_thread(CliRunner().invoke, app, words)
+    other.close()
+    assert told.exit_code == 0
+    _, _, sentences = told.output.partition(head)
+    assert sentences.splitlines()[1].startswith(f"  {link.path} ")
 
 
 async def test_a_roster_beyond_the_limit_is_refused_in_words(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from drivers.errors import SetupError
 from drivers.simulators.card_reader import CardReaderSimulator
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.pjlink_projector import PjlinkProjector
+from edge import adoptions
 from edge import daemon as daemon_module
 from edge.config import BoxConfig
 from edge.daemon import Box, run_box
@@ -161,7 +162,7 @@ async def test_a_device_that_cannot_be_remembered_is_not_driven(school: School) 
         identity = box.box.candidates()[0].identity
         await box.box._writer.call(lambda: store.execute("PRAGMA query_only=ON").close())
         with pytest.raises(SetupError, match="cannot be remembered"):
-            await box.box.adopt(identity, room=None, name="甲", password=None, who="test")
+            await box.box.adopt(Adopt(identity=identity, name="甲"), who="test")
         assert not box.box.device_lights()
         await box.box._writer.call(lambda: store.execute("PRAGMA query_only=OFF").close())
 
@@ -169,8 +170,8 @@ async def test_a_device_that_cannot_be_remembered_is_not_driven(school: School) 
 async def test_a_display_that_got_another_address_is_followed_when_the_old_one_is_silent(
     school: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon_module, "FOLLOW_EVERY_S", 0.1)
-    monkeypatch.setattr(daemon_module, "SEEK_EVERY_S", 0.2)
+    monkeypatch.setattr(adoptions, "FOLLOW_EVERY_S", 0.1)
+    monkeypatch.setattr(adoptions, "SEEK_EVERY_S", 0.2)
     async with school.box() as box:
         async with school.board("127.122.4.31"):
             device = await find_and_adopt(box, "blackboard")

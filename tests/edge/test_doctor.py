@@ -19,7 +19,7 @@ def box(tmp_path: Path) -> Box:
 
 
 def finding(config: BoxConfig, what: str, at_ms: int) -> Finding:
-    return next(each for each in examine(config, at_ms, ENGLISH.say) if each.what == what)
+    return next(each for each in examine(config, at_ms, ENGLISH) if each.what == what)
 
 
 def test_the_set_up_code_is_shown_as_the_pages_say(box: Box) -> None:
@@ -58,7 +58,7 @@ def test_each_thing_that_is_wrong_comes_with_its_remedy(tmp_path: Path) -> None:
     config = msgspec.structs.replace(
         box_config(tmp_path / "nowhere", ports=(Path("/dev/none"),)), profiles=None
     )
-    wrong = {each.what: each for each in examine(config, 1000, ENGLISH.say) if not each.fine}
+    wrong = {each.what: each for each in examine(config, 1000, ENGLISH) if not each.fine}
     assert wrong.keys() >= {"clock", "identity", "folder", "daemon", "serial port"}
     assert all(each.remedy for each in wrong.values())
 

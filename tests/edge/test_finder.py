@@ -12,6 +12,8 @@ from drivers.discovery.candidate import Candidate, DeviceKind
 from drivers.entities import DeviceEvent
 from drivers.errors import SetupError
 from drivers.simulators.pty_link import PtyLink
+from drivers.transports.byte_port import LineSettings
+from drivers.transports.serial_port import SerialPort
 from edge import finder as finder_module
 from edge.devices.adopted import AdoptedDevice
 from edge.devices.fleet import Fleet
@@ -80,6 +82,25 @@ async def test_a_reader_on_a_port_is_found_and_hidden_once_it_is_adopted(
     assert finder.candidates() == []
     await search.fleet.remove(found.identity)  # type: ignore[arg-type]  # as above
     assert finder.candidates() == [found]
+
+
+async def test_a_port_that_another_program_holds_is_told_until_it_is_free(
+    search: Search, tmp_path: Path
+) -> None:
+    link = PtyLink(tmp_path / "lines" / "gate")
+    other = SerialPort(link.path, LineSettings(baud=9600))
+    finder = search.finder
+    async with running(finder.run()):
+        finder.start({DeviceKind.CARD_READER})
+        await until(lambda: finder.progress.finished_ms is not None)
+        (sentence,) = finder.progress.unsearched
+        assert sentence == f"{link.path} is in use by another program; stop that program"
+        other.close()
+        finder.start({DeviceKind.CARD_READER})
+        await until(lambda: finder.progress.running and link.is_open)
+        finder.stop()
+        await until(lambda: finder.progress.finished_ms is not None)
+    assert finder.progress.unsearched == ()
 
 
 async def test_a_search_that_fails_is_over_and_the_next_one_may_begin(

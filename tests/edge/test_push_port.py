@@ -26,8 +26,9 @@ from edge.notebook import Notebook
 from edge.pages.actions import Adopt
 from edge.pushes.calls import UNDER_WAY_PER_ADDRESS, Calls
 from edge.pushes.limits import REQUESTS_AT_ONCE, STRANGERS_MAX, STRANGERS_PER_ADDRESS
-from edge.pushes.push_port import CONNECTIONS_PER_ADDRESS, NO_HTTP_TOLD_MAX, PushPort
+from edge.pushes.push_port import LIMITS, PushPort
 from firmware_profiles.catalog import load_catalog
+from provisioning.caller_log import TOLD_AT_ONCE
 from tests.drivers.serial_bench import now_ms, running, until
 from tests.drivers.terminal_bench import ZONE, School
 from tests.edge.running_box import daemon_config, running_box
@@ -230,10 +231,10 @@ async def test_what_is_no_http_fills_no_log_and_is_not_quoted_there(
 ) -> None:
     async with opened(tmp_path) as door:
         door.adopt()
-        for _ in range(NO_HTTP_TOLD_MAX + 4):
+        for _ in range(TOLD_AT_ONCE + 4):
             answer = await door.send(f"{request_line}\r\n{headers}\r\n", body)
             assert answer.split()[1] == b"400"
-    assert 1 <= len(caplog.records) <= NO_HTTP_TOLD_MAX + 1
+    assert 1 <= len(caplog.records) <= TOLD_AT_ONCE + 1
     assert "Swing-low" not in caplog.text
     assert "Traceback" not in caplog.text
 
@@ -246,7 +247,7 @@ async def test_connections_that_say_nothing_are_hung_up_and_a_terminal_is_heard(
         idle = [
             await asyncio.open_connection(BOX, door.port, local_addr=(OTHER, 0)) for _ in range(140)
         ]
-        await until(lambda: sum(not one.at_eof() for one, _ in idle) <= CONNECTIONS_PER_ADDRESS)
+        await until(lambda: sum(not one.at_eof() for one, _ in idle) <= LIMITS.of_an_address)
         assert (await door.call("cdata", punch("1001"), table="ATTLOG"))[1] == "OK: 1"
         for _, writer in idle:
             writer.close()

@@ -387,6 +387,43 @@ async def test_a_box_that_is_set_back_with_its_vault_forgets_again(tmp_path: Pat
         assert copy.share.generation > proof["hub"]["generation"]
 
 
+async def test_a_box_from_before_any_backup_forgets_under_a_share_above_the_one_it_takes_up(
+    tmp_path: Path,
+) -> None:
+    """The copy knows of no backup, so what it forgets waits for no share; the hub's has the key."""
+    shelf = tmp_path / "hub" / "vaults"
+    async with running_hub(tmp_path / "hub") as hub, a_school(hub, tmp_path / "box") as box:
+        await box.box.import_roster(ROSTER.encode())
+    async with a_school(hub, tmp_path / "box") as box:
+        code = (await box.ask("POST", "/recovery/new"))["code"]
+    copytree(tmp_path / "box", tmp_path / "image", ignore=ignore_patterns("*.sock"))
+    async with running_hub(tmp_path / "hub", hub.config) as hub:
+        async with a_school(hub, tmp_path / "box") as box:
+            for more in ("赵敏,0A00000004,三\n", "周杰,0A00000005,三\n"):
+                await box.box.import_roster(f"{ROSTER}{more}".encode())
+            await box.box.recovery.keeper.bring_up_to_date()
+            await recoverable(box)
+        former = VaultShelf(shelf, 30, hub.now_ms, os.urandom).copy(17)
+        assert former is not None
+        rmtree(tmp_path / "box")
+        copytree(tmp_path / "image", tmp_path / "box")
+        async with a_school(hub, tmp_path / "box") as box:
+            proof = await forget(box, "张伟")
+            assert proof["waits"]
+            report = await restored(box, code)
+            assert report["step"] == "done", report
+            await box.box.recovery.keeper.bring_up_to_date()
+            (told,) = (await box.ask("GET", "/forget"))["erasures"]
+            assert not told["waits"]
+        recovery = parse_recovery_code(code).key()
+        assert proof["person"] in open_backup(former.backup, 17, recovery, former.share).keys
+        copy = VaultShelf(shelf, 30, hub.now_ms, os.urandom).copy(17)
+        assert copy is not None
+        with pytest.raises(ForgedError):
+            open_backup(former.backup, 17, recovery, copy.share)
+        assert proof["person"] in open_backup(copy.backup, 17, recovery, copy.share).forgotten
+
+
 async def test_forgetting_while_the_hub_is_away_is_finished_when_it_is_back(
     tmp_path: Path,
 ) -> None:

@@ -1,5 +1,8 @@
 """Everything that is wrong now stands in one list, with what to do about it, until it is mended."""
 
+import asyncio
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -249,10 +252,10 @@ async def test_what_a_person_put_aside_comes_back_when_its_days_are_over(desk: D
 async def test_what_was_dismissed_is_news_when_it_comes_again(desk: Desk) -> None:
     await desk.desk.shelve("keys", None, "Li")
     desk.now = replace(desk.now, now_ms=NOW_MS + 400 * DAY_MS)
-    desk.desk.tidy()
+    await desk.desk.tidy()
     assert desk.waiting() == ["away:a"]
     again, desk.now = desk.now, replace(desk.now, undecided=0)
-    desk.desk.tidy()
+    await desk.desk.tidy()
     desk.now = again
     assert desk.waiting() == ["away:a", "keys"]
 
@@ -265,6 +268,30 @@ async def test_a_repair_can_be_taken_up_again(desk: Desk) -> None:
         await desk.desk.shelve("away:gone", 7, "Li")
 
 
+async def test_the_disk_is_waited_for_beside_the_event_loop(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(descriptor: int) -> None:
+        waiting.add(threading.get_ident())
+        fsync(descriptor)
+
+    waiting: set[int] = set()
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", note)
+    await asyncio.gather(desk.desk.shelve("keys", 7, "Li"), desk.desk.shelve("away:a", 7, "Li"))
+    await desk.desk.unshelve("keys", "Wang")
+    desk.now = replace(desk.now, lights=[])
+    await desk.desk.tidy()
+    assert waiting
+    assert threading.get_ident() not in waiting
+
+
+async def test_two_persons_put_aside_at_once_and_both_are_kept(desk: Desk) -> None:
+    await asyncio.gather(desk.desk.shelve("keys", 7, "Li"), desk.desk.shelve("away:a", 7, "Wang"))
+    desk.open()
+    assert desk.waiting() == []
+
+
 async def test_a_shelf_that_cannot_be_read_shows_everything_again(desk: Desk) -> None:
     await desk.desk.shelve("keys", None, "Li")
     desk.path.write_bytes(b"\xff no JSON")
@@ -274,7 +301,7 @@ async def test_a_shelf_that_cannot_be_read_shows_everything_again(desk: Desk) ->
 
 def test_an_undriven_device_and_a_fresh_port_are_told() -> None:
     now = condition(
-        undriven=[Undriven(device=DeviceId("z"), name="Gate", reason="no profile")],
+        undriven=[Undriven(device=DeviceId("z"), name="the hub", reason="x was unplugged")],
         fresh_ports=["/dev/ttyUSB3"],
         profile_faults=["x.toml:3: broken"],
     )
@@ -283,3 +310,7 @@ def test_an_undriven_device_and_a_fresh_port_are_told() -> None:
         RepairKind.FRESH_PORT,
         RepairKind.PROFILE_FAULT,
     }
+    undriven = next(each for each in find_repairs(now) if each.kind is RepairKind.NOT_DRIVEN)
+    wrong, _ = wrong_and_remedy(undriven, load_language("zh-CN"))
+    assert "the hub" in wrong  # a name, whatever it reads like
+    assert "x 被拔出" in wrong

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import selectors
 
 import pytest
 
@@ -23,6 +24,44 @@ async def test_work_that_fails_is_started_again_until_it_is_done() -> None:
 
     await keep_running("a piece of work", work)
     assert begun == [0, 1, 2, 3]
+
+
+class Leap(selectors.DefaultSelector):
+    """Does not wait: what a loop would have waited is added to its clock."""
+
+    leapt_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.leapt_s += timeout or 0.0
+        return super().select(0)
+
+
+def test_a_fault_after_a_good_while_costs_no_more_than_a_first_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervision, "RESTART_FIRST_S", 1.0)
+    monkeypatch.setattr(supervision, "RESTART_MAX_S", 1e6)
+    quick_faults = 20
+    begun_s: list[float] = []
+    failed_s: list[float] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        begun_s.append(loop.time())
+        if len(begun_s) > quick_faults:
+            await asyncio.sleep(supervision.WELL_S)
+        failed_s.append(loop.time())
+        if len(begun_s) < quick_faults + 10:
+            raise ZeroDivisionError
+
+    leap = Leap()
+    loop = asyncio.SelectorEventLoop(leap)
+    monkeypatch.setattr(loop, "time", lambda: leap.leapt_s)
+    with contextlib.closing(loop):
+        loop.run_until_complete(keep_running("a piece of work", work))
+    pauses_s = [begun - failed for failed, begun in zip(failed_s, begun_s[1:], strict=False)]
+    assert max(pauses_s[:quick_faults]) > 1.0
+    assert max(pauses_s[quick_faults:]) <= 1.0
 
 
 async def test_work_that_is_told_to_end_while_it_fails_ends() -> None:

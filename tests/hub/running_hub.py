@@ -1,12 +1,11 @@
 """A real hub on loopback, in this process: its files, its ports and boxes that enrol with it."""
 
 import asyncio
-import os
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +19,10 @@ from hub.server import open_hub, run_hub
 from provisioning.claim import claim
 from provisioning.identity import Identity
 from provisioning.tls import box_client_context
-from sync.exchange.session import Session
 from sync.logs.oplog import Row
-from sync.node import Node, NodeKeys
 from sync.segments.segment import HUB
 from sync.segments.signing import SignerId, signer_id
-from sync.store import connect_readonly, open_store
+from sync.store import connect_readonly
 
 HOST = "127.0.0.1"
 DAY_MS = 24 * 3600 * 1000
@@ -109,14 +106,6 @@ def revoke(hub: RunningHub, box: str) -> None:
         enrolled = parts.registry.box(box)
         assert enrolled is not None
         parts.node.record("box_certificate", [box_row(enrolled, revoked=True)])
-
-
-@contextmanager
-def box_session(identity: Identity, folder: Path, now_ms: Clock) -> Iterator[Session]:
-    """Return a box's side of an exchange, over a store of its own."""
-    keys = NodeKeys(origin=identity.school, signing=identity.signing, sealing=identity.sealing)
-    with closing(open_store(folder / "box.db")) as store:
-        yield Session(Node(store, keys, now_ms, os.urandom, OwnHub(identity)), HUB)
 
 
 def hub_config(folder: Path) -> HubConfig:

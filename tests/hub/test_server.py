@@ -14,6 +14,7 @@ from hub.exchange_api import Heartbeat
 from hub.lesson.timetable import Row
 from hub.server import HubServer, open_hub, run_hub
 from provisioning.box_keys import new_box_keys
+from provisioning.door import PortLimits
 from provisioning.errors import SetupError
 from provisioning.join_code import parse_join_code
 from sync.errors import RowError
@@ -30,6 +31,7 @@ from tests.hub.running_hub import (
     running_hub,
     until,
 )
+from tests.loopback import own_address
 from tests.provisioning.district import request_body
 
 CERTIFIED = "SELECT school, revoked FROM box_certificate ORDER BY school"
@@ -206,3 +208,19 @@ async def _serial(port: int) -> int:
     shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.close()
     return x509.load_der_x509_certificate(shown).serial_number
+
+
+async def test_who_fills_the_boxes_port_keeps_no_box_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "BOXES_LIMITS", PortLimits(connections=8, of_an_address=4))
+    async with running_hub(tmp_path / "hub") as hub:
+        port, source = hub.config.boxes.port, (own_address("75.9"), 0)
+        crowd = [await asyncio.open_connection(HOST, port, local_addr=source) for _ in range(12)]
+        left = [reader for reader, _ in crowd]
+        await until(lambda: sum(not (one.at_eof() or one.exception()) for one in left) == 4)
+        identity = await hub.enrol(17, tmp_path / "box")
+        async with calling(hub, identity, tmp_path / "store") as box:
+            await box.next_message()
+        for _, writer in crowd:
+            writer.close()

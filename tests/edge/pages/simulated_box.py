@@ -26,6 +26,7 @@ from drivers.errors import DriverError, Trouble
 from edge.cameras.camera_desk import CameraDesk
 from edge.class_cards.office import CardOffice
 from edge.clock_watch import ClockLight
+from edge.devices.adopted import AdoptedDevice
 from edge.devices.cameras import Cameras
 from edge.devices.fleet import Fleet
 from edge.devices.programs import Programs
@@ -34,6 +35,7 @@ from edge.farm.farm_office import FarmOffice
 from edge.farm.keeper import FarmKeeper
 from edge.lesson.status import Cause
 from edge.notebook import Notebook
+from edge.pages.actions import Adopt
 from edge.pages.box_view import (
     BoxView,
     Change,
@@ -209,7 +211,6 @@ class SimulatedBox:
             now_ms=self.now_ms,
             changed=self.tell,
         )
-
         self.farm = FarmOffice(
             path.parent,
             self.fleet,
@@ -270,6 +271,23 @@ class SimulatedBox:
         self._write(f"{into} VALUES ({marks})", *row.values())
         if table in {"card_tap", "attendance_entry"}:
             self.cards.note_rooms({"r301", "r302"})
+
+    def hang_up(self, adopted: AdoptedDevice, state: Light, sign: Sign) -> None:
+        """Adopt a device that nobody plugged in."""
+        self.fleet.add(adopted)
+        self.lights.append(
+            DeviceLight(
+                device=adopted.device,
+                kind=adopted.kind,
+                name=adopted.name,
+                room=adopted.room,
+                address=adopted.address,
+                state=state,
+                sign=sign,
+                evidence_ms=None,
+                commands=self.fleet.commands_of(adopted.device),
+            )
+        )
 
     def clear(self, table: str) -> None:
         self._write(f"DELETE FROM {table}")  # noqa: S608 — the test's own names
@@ -336,26 +354,17 @@ class SimulatedBox:
         self._do("stop discovery")
         self.progress = DiscoveryProgress(running=False)
 
-    async def adopt(
-        self,
-        identity: str,
-        *,
-        room: str | None,
-        name: str,
-        password: str | None,
-        who: str,
-        profile: str | None = None,
-    ) -> DeviceId:
-        chosen = (profile,) if profile else ()
-        self._do("adopt", identity, room or "", name, password or "", who, *chosen)
+    async def adopt(self, wish: Adopt, *, who: str) -> DeviceId:
+        identity, chosen = wish.identity, (wish.profile,) if wish.profile else ()
+        self._do("adopt", identity, wish.room or "", wish.name, wish.password or "", who, *chosen)
         candidate = next(one for one in self.found if one.identity == identity)
         self.found.remove(candidate)
         self.lights.append(
             DeviceLight(
                 device=DeviceId(identity),
                 kind=candidate.kind,
-                name=name,
-                room=room,
+                name=wish.name,
+                room=wish.room,
                 address=candidate.address,
                 state=Light.UNKNOWN,
                 sign=Sign.NEVER,
@@ -670,7 +679,10 @@ def standing(box: SimulatedBox) -> SyncStanding:
                 seq=8,
                 table=99,
                 rows=10,
-                reason="table-unknown: table 99 is not known to this version",
+                reason=(
+                    "table-unknown: table 99 is not known to this version; kept, and folded after"
+                    " an upgrade"
+                ),
                 retriable=True,
                 parked_ms=box.clock_ms - DAY_MS,
             ),

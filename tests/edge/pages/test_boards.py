@@ -5,7 +5,7 @@ import pytest
 from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceId
 from edge.devices.adopted import AdoptedDevice
-from edge.pages.box_view import CommandChoice, DeviceLight, Light, Sign
+from edge.pages.box_view import CommandChoice, Light, Sign
 from tests.drivers.serial_bench import running, until
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.simulated_box import SETUP_CODE, SimulatedBox
@@ -13,27 +13,17 @@ from tests.edge.pages.simulated_box import SETUP_CODE, SimulatedBox
 
 def hang_up_board(box: SimulatedBox, name: str, room: str) -> None:
     """Adopt a board that nobody plugged in."""
-    adopted = AdoptedDevice(
-        device=DeviceId(name),
-        kind=DeviceKind.BLACKBOARD,
-        name=f"Board {room}",
-        profile="samsung-mdc",
-        address="tcp://127.0.0.1:1?unit=1",
-        room=room,
-    )
-    box.fleet.add(adopted)
-    box.lights.append(
-        DeviceLight(
-            device=adopted.device,
-            kind=adopted.kind,
-            name=adopted.name,
+    box.hang_up(
+        AdoptedDevice(
+            device=DeviceId(name),
+            kind=DeviceKind.BLACKBOARD,
+            name=f"Board {room}",
+            profile="samsung-mdc",
+            address="tcp://127.0.0.1:1?unit=1",
             room=room,
-            address=adopted.address,
-            state=Light.BAD,
-            sign=Sign.LINK_LOST,
-            evidence_ms=None,
-            commands=box.fleet.commands_of(adopted.device),
-        )
+        ),
+        Light.BAD,
+        Sign.LINK_LOST,
     )
 
 

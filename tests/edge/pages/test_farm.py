@@ -13,10 +13,11 @@ from drivers.entities import DeviceId
 from edge.devices.adopted import AdoptedDevice
 from edge.farm.conditions import Because
 from edge.farm.rule import Output
+from edge.pages.box_view import Light, Sign
 from edge.pages.farm_words import sentence_of
 from edge.pages.language import load_languages
 from tests.edge.pages.conftest import Client
-from tests.edge.pages.simulated_box import DAY_MS, JPEG, MINUTE_MS, NOW_MS, ZONE, SimulatedBox
+from tests.edge.pages.simulated_box import JPEG, MINUTE_MS, NOW_MS, ZONE, SimulatedBox
 
 BOARD, PROBE = "modbus:relays", "modbus:soil"
 PUMP = f"{BOARD}|relay_1"
@@ -51,7 +52,7 @@ def farm(box: SimulatedBox, tmp_path: Path) -> SimulatedBox:
         (BOARD, DeviceKind.FARM_ACTUATOR, "relay-waveshare-rtu-8", 9),
         (PROBE, DeviceKind.FARM_SENSOR, "soil-sen0601", 17),
     ):
-        box.fleet.add(
+        box.hang_up(
             AdoptedDevice(
                 device=DeviceId(device),
                 kind=kind,
@@ -59,7 +60,9 @@ def farm(box: SimulatedBox, tmp_path: Path) -> SimulatedBox:
                 profile=profile,
                 address=f"serial:{tmp_path / device}?baud=9600&unit={unit}",
                 room=None,
-            )
+            ),
+            Light.BAD,
+            Sign.LINK_LOST,
         )
     for person in (901, 902):
         box.insert("person", person=person, kind="pupil")
@@ -67,7 +70,7 @@ def farm(box: SimulatedBox, tmp_path: Path) -> SimulatedBox:
     return box
 
 
-async def read(client: Client, path: str = "/farm", language: str = "en") -> str:
+async def read(client: Client, path: str = "/rooftop", language: str = "en") -> str:
     answer = await client.get(path, headers={"Accept-Language": language})
     assert answer.status == 200
     return await answer.text()
@@ -91,14 +94,20 @@ def rows(box: SimulatedBox, query: str) -> list[tuple[object, ...]]:
 
 
 async def enter_plots(staff: Client, box: SimulatedBox) -> list[str]:
-    await post(staff, "/farm/plot", name="东一", crop="生菜", group="g3c1", devices=[PROBE])
-    await post(staff, "/farm/plot", name="东二")
+    await post(staff, "/rooftop/plot", name="东一", crop="生菜", group="g3c1", devices=[PROBE])
+    await post(staff, "/rooftop/plot", name="东二")
     return [plot.plot for plot in box.farm.keeper.plots]
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/farm/rule", "/farm/rule/switch", "/farm/override", "/farm/plot", "/farm/experiments"],
+    [
+        "/rooftop/rule",
+        "/rooftop/rule/switch",
+        "/rooftop/override",
+        "/rooftop/plot",
+        "/rooftop/experiments",
+    ],
 )
 async def test_without_the_code_nothing_is_entered(
     client: Client, farm: SimulatedBox, path: str
@@ -112,15 +121,15 @@ async def test_without_the_code_nothing_is_entered(
 
 @pytest.mark.usefixtures("farm")
 async def test_the_grow_log_is_closed_without_the_code(client: Client) -> None:
-    assert "欧阳若琳" not in await read(client, "/farm/log")
-    assert (await client.get(f"/farm/photo/{'0' * 32}")).status == 403
-    await post(client, "/farm/log", 403, plot="p")
+    assert "欧阳若琳" not in await read(client, "/rooftop/log")
+    assert (await client.get(f"/rooftop/photo/{'0' * 32}")).status == 403
+    await post(client, "/rooftop/log", 403, plot="p")
 
 
 async def test_a_rule_is_entered_by_a_form_and_said_in_words(
     staff: Client, farm: SimulatedBox
 ) -> None:
-    await post(staff, "/farm/rule", act="enter", **RULE)
+    await post(staff, "/rooftop/rule", act="enter", **RULE)
     (stored,) = farm.farm.keeper.rules
     assert stored.rule is not None
     assert stored.rule.limits.seconds_a_day == 300
@@ -136,23 +145,23 @@ async def test_a_rule_is_entered_by_a_form_and_said_in_words(
         assert words in page
     chinese = await read(staff, language="zh-CN")
     assert "低于 35" in chinese
-    await post(staff, "/farm/rule/switch", rule=stored.name, word="off")
+    await post(staff, "/rooftop/rule/switch", rule=stored.name, word="off")
     assert rows(farm, "SELECT enabled, plot IS NULL FROM farm_rule") == [(0, 0)]
     assert "switched off" in await read(staff)
-    await post(staff, "/farm/rule/switch", rule=stored.name, word="remove")
+    await post(staff, "/rooftop/rule/switch", rule=stored.name, word="remove")
     assert not farm.farm.keeper.rules
 
 
 async def test_a_rule_is_changed_by_the_form_that_made_it(
     staff: Client, farm: SimulatedBox
 ) -> None:
-    await post(staff, "/farm/rule", act="enter", **RULE)
+    await post(staff, "/rooftop/rule", act="enter", **RULE)
     (stored,) = farm.farm.keeper.rules
-    page = await read(staff, f"/farm/rule?rule={stored.name}")
+    page = await read(staff, f"/rooftop/rule?rule={stored.name}")
     held = dict(re.findall(r'<input[^>]* name="(\w+)"[^>]*value="([^"]*)"', page))
     assert (held["name"], held["when1_value"], held["longest"]) == ("Morning water", "35.0", "5")
     assert f'value="{PROBE}|soil_moisture" selected' in page
-    await post(staff, "/farm/rule", act="enter", rule=stored.name, **{**RULE, "longest": "7"})
+    await post(staff, "/rooftop/rule", act="enter", rule=stored.name, **{**RULE, "longest": "7"})
     (changed,) = farm.farm.keeper.rules
     assert changed.rule is not None
     assert (changed.name, changed.rule.limits.longest_on_min) == (stored.name, 7)
@@ -163,6 +172,8 @@ WRONG: tuple[tuple[dict[str, str], str], ...] = (
     ({"when1_value": "nan"}, "is no number"),
     ({"when1_value": ""}, "give the value"),
     ({"when1_back": "20"}, "must lie above"),
+    ({"when1_back": "nan"}, "when1_back"),
+    ({"when1_for": "1441"}, "when1_for"),
     ({"output": f"{BOARD}|explode"}, "no output that a rule may drive"),
     ({"longest": "241"}, "longest_on_min"),
     ({"litres": ""}, "litres"),
@@ -178,14 +189,14 @@ async def test_a_rule_that_cannot_be_is_refused_with_a_word_and_the_form_stays_f
     staff: Client, farm: SimulatedBox, act: str
 ) -> None:
     for wrong, words in WRONG:
-        answer = await staff.post("/farm/rule", data={**RULE, **wrong, "act": act})
+        answer = await staff.post("/rooftop/rule", data={**RULE, **wrong, "act": act})
         page = await answer.text()
         assert answer.status in {400, 409}, wrong
         assert 'role="alert"' in page
         assert words in page
     assert 'value="40.0"' not in page  # a form that cannot even be read is empty
     wish = {**RULE, "when1_back": "20", "act": act}
-    answer = await staff.post("/farm/rule", data=wish)
+    answer = await staff.post("/rooftop/rule", data=wish)
     assert 'name="when1_back" type="number" step="any" value="20"' in await answer.text()
     assert not rows(farm, "SELECT * FROM farm_rule")
 
@@ -203,7 +214,7 @@ async def test_what_a_rule_would_have_done_is_shown_and_nothing_is_done(
             quality="good",
         )
     wish = {**RULE, "days": "every_day", "starts": "", "ends": "", "when1_for": "0"}
-    page = await post(staff, "/farm/rule", act="try", **wish)
+    page = await post(staff, "/rooftop/rule", act="try", **wish)
     assert "1 runs, 5 min on" in page
     assert "soil moisture is 30, below 35" in page
     assert 'value="Morning water"' in page
@@ -213,17 +224,17 @@ async def test_what_a_rule_would_have_done_is_shown_and_nothing_is_done(
 async def test_an_output_is_held_by_hand_for_a_while_and_the_page_says_until_when(
     staff: Client, farm: SimulatedBox
 ) -> None:
-    await post(staff, "/farm/override", output=PUMP, word="off", minutes="30")
+    await post(staff, "/rooftop/override", output=PUMP, word="off", minutes="30")
     word = farm.farm.keeper.engine.override_of(Output(device=BOARD, command="relay_1"))
     assert word is not None
     assert not word.is_on
     assert "by hand: off until 09:35:00" in await read(staff)
-    await post(staff, "/farm/override", output=PUMP, word="back")
+    await post(staff, "/rooftop/override", output=PUMP, word="back")
     assert farm.farm.keeper.left_s(Output(device=BOARD, command="relay_1")) is None
     actions = [row[0] for row in rows(farm, "SELECT action FROM audit_entry")]
     assert actions == ["farm relay_1 off for 30 min", "farm relay_1 back to the rules"]
-    await post(staff, "/farm/override", 409, output=f"{BOARD}|x", word="on", minutes="5")
-    await post(staff, "/farm/override", 400, output=PUMP, word="on", minutes="9999")
+    await post(staff, "/rooftop/override", 409, output=f"{BOARD}|x", word="on", minutes="5")
+    await post(staff, "/rooftop/override", 400, output=PUMP, word="on", minutes="9999")
 
 
 @pytest.mark.parametrize(
@@ -251,22 +262,7 @@ async def test_decisions_stand_with_their_reasons_in_the_readers_words(
 
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
 def test_every_reason_is_a_sentence_with_its_facts(language: str) -> None:
-    facts = dict.fromkeys(
-        [
-            "point",
-            "value",
-            "test",
-            "limit",
-            "for_min",
-            "how",
-            "clock",
-            "runs",
-            "minutes",
-            "device",
-            "command",
-        ],
-        "above",
-    )
+    facts = dict.fromkeys(PLACES, "above")
     for because in Because:
         said = sentence_of(because, facts, load_languages()[language], {})
         assert said != because.value
@@ -277,12 +273,12 @@ def test_every_reason_is_a_sentence_with_its_facts(language: str) -> None:
 async def test_a_plot_of_a_rule_is_not_removed(staff: Client, farm: SimulatedBox) -> None:
     first, second = await enter_plots(staff, farm)
     wish = {**RULE, "when1_place": f"plot={first}|soil_moisture", "plot": first}
-    await post(staff, "/farm/rule", act="enter", **wish)
-    page = await post(staff, "/farm/plot/remove", 409, plot=first)
+    await post(staff, "/rooftop/rule", act="enter", **wish)
+    page = await post(staff, "/rooftop/plot/remove", 409, plot=first)
     assert "Morning water" in page
-    await post(staff, "/farm/plot/remove", plot=second)
+    await post(staff, "/rooftop/plot/remove", plot=second)
     assert [plot.plot for plot in farm.farm.keeper.plots] == [first]
-    await post(staff, "/farm/plot", 409, name="x", devices=["modbus:nobody"])
+    await post(staff, "/rooftop/plot", 409, name="x", devices=["modbus:nobody"])
 
 
 async def test_charts_show_what_was_recorded(staff: Client, farm: SimulatedBox) -> None:
@@ -296,12 +292,12 @@ async def test_charts_show_what_was_recorded(staff: Client, farm: SimulatedBox) 
             value=30.0 + quarter % 9,
             quality="good",
         )
-    page = await read(staff, f"/farm/charts?plot={first}&days=1")
+    page = await read(staff, f"/rooftop/charts?plot={first}&days=1")
     assert page.count('<svg class="chart"') >= 2
     assert "lowest 30, highest 38" in page
     assert "Nothing was recorded" in page  # of the temperature
     assert "style=" not in page
-    assert (await staff.get("/farm/charts?plot=nobody&days=9999")).status == 200
+    assert (await staff.get("/rooftop/charts?plot=nobody&days=9999")).status == 200
 
 
 async def test_an_experiment_from_beginning_to_conclusion(
@@ -319,27 +315,27 @@ async def test_an_experiment_from_beginning_to_conclusion(
         "begins": day,
         "ends": "2026-12-24",
     }
-    await post(staff, "/farm/experiments", 409, **{**wish, "plot_b": first})
-    await post(staff, "/farm/experiments", 409, **{**wish, "ends": "2026-01-01"})
-    await post(staff, "/farm/experiments", 400, **{**wish, "ends": "tomorrow"})
-    page = await post(staff, "/farm/experiments", **wish)
+    await post(staff, "/rooftop/experiments", 409, **{**wish, "plot_b": first})
+    await post(staff, "/rooftop/experiments", 409, **{**wish, "ends": "2026-01-01"})
+    await post(staff, "/rooftop/experiments", 400, **{**wish, "ends": "tomorrow"})
+    page = await post(staff, "/rooftop/experiments", **wish)
     assert "wet grows better" in page
     assert "Not enough data" in page
     ((name,),) = rows(farm, "SELECT experiment FROM farm_experiment")
     await post(
-        staff, "/farm/experiments/conclude", experiment=str(name), conclusion="we cannot say"
+        staff, "/rooftop/experiments/conclude", experiment=str(name), conclusion="we cannot say"
     )
-    assert "we cannot say" in await read(client, "/farm/experiments")
+    assert "we cannot say" in await read(client, "/rooftop/experiments")
     assert rows(farm, "SELECT title, points FROM farm_experiment") == [
         ("Water or none", "soil_moisture soil_temperature")
     ]
-    answer = await client.get(f"/farm/experiments/{name}.csv")
+    answer = await client.get(f"/rooftop/experiments/{name}.csv")
     assert answer.content_type == "text/csv"
     assert (await answer.text()).startswith("\ufeffday,point,unit,A mean")
-    assert (await client.get("/farm/experiments/nobody.csv")).status == 404
-    await post(staff, "/farm/experiments/conclude", experiment=str(name), word="remove")
-    assert "No experiment is entered yet." in await read(client, "/farm/experiments")
-    await post(staff, "/farm/experiments/conclude", 404, experiment=str(name))
+    assert (await client.get("/rooftop/experiments/nobody.csv")).status == 404
+    await post(staff, "/rooftop/experiments/conclude", experiment=str(name), word="remove")
+    assert "No experiment is entered yet." in await read(client, "/rooftop/experiments")
+    await post(staff, "/rooftop/experiments/conclude", 404, experiment=str(name))
 
 
 def log_form(photo: bytes | BytesIO | None, **fields: str) -> FormData:
@@ -358,7 +354,7 @@ async def test_the_grow_log_takes_text_height_and_a_photo_without_its_place(
     place = b"\xff\xe1\x00\x0eExif\0\0GPS 30"
     photo = JPEG[:2] + place + JPEG[2:]
     answer = await staff.post(
-        "/farm/log",
+        "/rooftop/log",
         data=log_form(
             photo, plot=first, group="g3c1", person="901", text="发芽了", height_cm="3.4"
         ),
@@ -369,10 +365,10 @@ async def test_the_grow_log_takes_text_height_and_a_photo_without_its_place(
         assert words in page
     ((name, height),) = rows(farm, "SELECT photo, height_mm FROM grow_log")
     assert height == 34
-    picture = await staff.get(f"/farm/photo/{name}")
+    picture = await staff.get(f"/rooftop/photo/{name}")
     assert picture.content_type == "image/jpeg"
     assert await picture.read() == JPEG
-    assert (await staff.get(f"/farm/photo/{'0' * 32}")).status == 404
+    assert (await staff.get(f"/rooftop/photo/{'0' * 32}")).status == 404
 
 
 async def test_an_entry_that_does_not_fit_is_refused_with_a_word(
@@ -387,7 +383,7 @@ async def test_an_entry_that_does_not_fit_is_refused_with_a_word(
         (log_form(None, **{f"f{number}": "1" for number in range(40)}), 413),
         (FormData({"plot": "p"}), 400),
     ):
-        answer = await staff.post("/farm/log", data=form)
+        answer = await staff.post("/rooftop/log", data=form)
         assert answer.status == status
         assert 'role="alert"' in await answer.text()
     assert not rows(farm, "SELECT * FROM grow_log")
@@ -398,31 +394,30 @@ async def test_labour_points_count_once_a_teacher_has_confirmed_them(
 ) -> None:
     for person, points in (("901", "3"), ("901", "5"), ("902", "4")):
         await post(
-            staff, "/farm/log/points", person=person, points=points, work="除草", group="g3c1"
+            staff, "/rooftop/log/points", person=person, points=points, work="除草", group="g3c1"
         )
-    page = await read(staff, "/farm/log?group=g3c1")
+    page = await read(staff, "/rooftop/log?group=g3c1")
     assert "Confirmed labour points" not in page
     tasks = {row[0]: row[1] for row in rows(farm, "SELECT points, task FROM labour_point")}
     for worth, word in ((3, "confirm"), (5, "refuse"), (5, "confirm")):
         await post(
             staff,
-            "/farm/log/answer",
+            "/rooftop/log/answer",
             task=str(tasks[worth]),
             person="901",
             teacher="陈老师",
             word=word,
             group="g3c1",
         )
-    page = await read(staff, "/farm/log?group=g3c1")
+    page = await read(staff, "/rooftop/log?group=g3c1")
     table = page[page.index("Confirmed labour points") :]
     assert re.findall(r'<td class="right">(\d+)</td>', table) == ["3"]
     assert page.count('name="task"') == 1
-    await post(staff, "/farm/log/points", 400, person="901", points="500", work="x")
+    await post(staff, "/rooftop/log/points", 400, person="901", points="500", work="x")
 
 
 async def test_the_first_page_tells_nothing_where_there_is_nothing(client: Client) -> None:
     page = await read(client)
     for words in ("No plot is entered yet.", "No relay board", "No rule", "Nothing was decided"):
         assert words in page
-    assert "No plot is entered yet." in await read(client, "/farm/charts")
-    assert DAY_MS > MINUTE_MS
+    assert "No plot is entered yet." in await read(client, "/rooftop/charts")

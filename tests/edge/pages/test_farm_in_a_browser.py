@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from drivers.entities import DeviceId
 from edge.devices.adopted import AdoptedDevice
 from edge.pages.app import build_pages
+from tests.chromium import running_chromium
 from tests.edge.farm.readings import record_readings
 from tests.edge.pages.simulated_box import (
     DAY_MS,
@@ -21,10 +22,10 @@ from tests.edge.pages.simulated_box import (
     as_view,
     measured,
 )
-from tests.edge.pages.test_browser import ARGUMENTS, CHROMIUM, open_page, pytestmark
+from tests.edge.pages.test_browser import open_page
 from tests.edge.pages.test_farm import BOARD, PROBE, RULE, farm
 
-__all__ = ["farm", "pytestmark"]  # the same roof; and these tests need Chromium as those do
+__all__ = ["farm"]  # the same roof
 
 OTHER = "modbus:east"
 PICTURES = os.environ.get("SCHOOLNODE_PICTURES")
@@ -91,15 +92,15 @@ class Visit:
         return zh if self.language == "zh-CN" else en
 
     async def sign_in(self) -> None:
-        await self.go("/farm")
+        await self.go("/rooftop")
         await self.page.fill("input[name=code]", SETUP_CODE)
         await self.page.click("#sign-in button")
-        await self.page.wait_for_url("**/farm")
+        await self.page.wait_for_url("**/rooftop")
 
     async def enter_rule(self) -> None:
         """Try a rule, enter it, and find it said in words on the first page."""
         page = self.page
-        await self.go("/farm/rule")
+        await self.go("/rooftop/rule")
         for name, value in {**RULE, "days": "every_day", "starts": "", "ends": ""}.items():
             field = page.locator(f"[name={name}]")
             if await field.evaluate("each => each.tagName") == "SELECT":
@@ -120,7 +121,7 @@ class Visit:
 
     async def look_at_charts(self) -> None:
         """Two runs with a gap between them, inside the picture; on paper no forms."""
-        await self.go("/farm/charts?plot=east&days=7")
+        await self.go("/rooftop/charts?plot=east&days=7")
         chart = self.page.get_by_role("img", name=self.word("土壤湿度", "soil moisture"))
         await expect(chart.locator("polyline")).to_have_count(2)
         assert await chart.locator("polyline").first.evaluate(
@@ -135,7 +136,7 @@ class Visit:
     async def experiment(self) -> None:
         """From the form to what the days allow to say."""
         page = self.page
-        await self.go("/farm/experiments")
+        await self.go("/rooftop/experiments")
         for name, value in (("title", "浇水多少"), ("factor", "浇水量"), ("hypothesis", "多则高")):
             await page.fill(f"[name={name}]", value)
         await page.locator("select[name=plot_a]").select_option("east")
@@ -152,7 +153,7 @@ class Visit:
     async def keep_log(self, folder: Path) -> None:
         """Enter a large photo, which the page makes small before it is sent."""
         page = self.page
-        await self.go("/farm/log")
+        await self.go("/rooftop/log")
         large = folder / "IMG_0001.jpg"
         large.write_bytes(await _large_photo(page))
         await page.fill("[name=text]", "今天长出了第三片叶子")
@@ -167,7 +168,13 @@ class Visit:
     async def look_on_a_telephone(self) -> None:
         """No page is wider than a narrow screen."""
         await self.page.set_viewport_size({"width": 390, "height": 844})
-        for path in ("/farm", "/farm/rule", "/farm/charts", "/farm/experiments", "/farm/log"):
+        for path in (
+            "/rooftop",
+            "/rooftop/rule",
+            "/rooftop/charts",
+            "/rooftop/experiments",
+            "/rooftop/log",
+        ):
             await self.go(path)
             wide = "document.documentElement.scrollWidth > innerWidth"
             assert not await self.page.evaluate(wide), path
@@ -180,8 +187,7 @@ async def test_a_class_waters_looks_and_keeps_its_log(farm: SimulatedBox, tmp_pa
     await farm.farm.keeper.reload()
     server = TestServer(build_pages(as_view(farm)))
     await server.start_server()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with running_chromium() as browser:
         page, complaints = await open_page(browser, "zh-CN")
         visit = Visit(page, server, "zh-CN")
         await visit.sign_in()
@@ -196,7 +202,6 @@ async def test_a_class_waters_looks_and_keeps_its_log(farm: SimulatedBox, tmp_pa
         await visit.look_at_charts()
         await visit.look_on_a_telephone()
         assert complaints + more == []
-        await browser.close()
     await server.close()
 
 

@@ -1,15 +1,19 @@
-"""Posted forms that cannot be read are the sender's fault, and fill no log."""
+"""Forms that cannot be read, or not kept: a word to the sender, and no log filled."""
+
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from tests.edge.pages.conftest import Client
+from tests.edge.pages.simulated_box import SimulatedBox
 
 PART = b"--x\r\nContent-Disposition: form-data"
 END = b"\r\n\r\n1\r\n--x--"
 MULTIPART = "multipart/form-data; boundary=x"
 
 
-@pytest.mark.parametrize("path", ["/setup/session", "/farm/rule"])
+@pytest.mark.parametrize("path", ["/setup/session", "/rooftop/rule"])
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
@@ -31,3 +35,22 @@ async def test_a_form_that_cannot_be_read_is_refused(
     )
     assert answer.status in {400, 403}
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "table"),
+    [
+        ("/rooftop/plot", {"name": "East"}, "farm_plot"),
+        ("/office/duty", {"group": "g3c1", "on": "2026-11-23", "person": "901"}, "duty"),
+    ],
+)
+async def test_what_the_store_does_not_take_is_said_on_the_page(
+    staff: Client, box: SimulatedBox, path: str, fields: dict[str, str], table: str
+) -> None:
+    with closing(sqlite3.connect(box.path)) as connection:
+        connection.execute(
+            f"CREATE TRIGGER full BEFORE INSERT ON {table} BEGIN SELECT raise(ABORT, 'disk'); END"
+        )
+    answer = await staff.post(path, data=fields)
+    assert answer.status == 503
+    assert 'role="alert"' in await answer.text()

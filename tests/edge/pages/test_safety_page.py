@@ -7,7 +7,7 @@ import pytest
 from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceId, Measurement, Quality
 from edge.devices.adopted import AdoptedDevice
-from edge.pages.box_view import DeviceLight, Light, Sign
+from edge.pages.box_view import Light, Sign
 from edge.safety.circuits import CircuitState
 from tests.drivers.serial_bench import running, until
 from tests.edge.pages.conftest import Client
@@ -29,27 +29,17 @@ PANIC = {
 @pytest.fixture
 async def guarded(box: SimulatedBox) -> AsyncIterator[SimulatedBox]:
     """A box with a contact board that nobody plugged in, and its safety office at work."""
-    adopted = AdoptedDevice(
-        device=BOARD,
-        kind=DeviceKind.SAFETY_INPUT,
-        name="门卫室模块",
-        profile="input-waveshare-io-8",
-        address=f"serial:{box.path.parent / 'nobody'}?baud=9600&unit=1",
-        room=None,
-    )
-    box.fleet.add(adopted)
-    box.lights.append(
-        DeviceLight(
+    box.hang_up(
+        AdoptedDevice(
             device=BOARD,
-            kind=adopted.kind,
-            name=adopted.name,
+            kind=DeviceKind.SAFETY_INPUT,
+            name="门卫室模块",
+            profile="input-waveshare-io-8",
+            address=f"serial:{box.path.parent / 'nobody'}?baud=9600&unit=1",
             room=None,
-            address=adopted.address,
-            state=Light.GOOD,
-            sign=Sign.ANSWERED,
-            evidence_ms=None,
-            commands=box.fleet.commands_of(BOARD),
-        )
+        ),
+        Light.GOOD,
+        Sign.ANSWERED,
     )
     await box.safety.load()
     async with running(box.safety.run()):

@@ -337,6 +337,17 @@ async def test_what_was_not_looked_at_or_counted_yet_is_said_to_be_so(
     assert page.count("being counted") == len(box.sync.lanes)
 
 
+async def test_what_the_hub_said_in_english_is_retold_in_the_readers_language(
+    box: SimulatedBox, staff: Client
+) -> None:
+    said = "as many boxes are connected as this hub takes; try again later"
+    box.sync = replace(box.sync, detail=f"the hub answered 503: {said}")
+    chinese = await (await staff.get("/?lang=zh-CN")).text()
+    assert "区域中心应答 503：已连接的盒子达到区域中心的上限；请稍后再试" in chinese  # noqa: RUF001 - Chinese
+    assert said not in chinese
+    assert said in await (await staff.get("/?lang=en")).text()
+
+
 async def test_why_something_was_set_aside_is_told_in_the_readers_language(
     box: SimulatedBox, staff: Client
 ) -> None:
@@ -345,7 +356,7 @@ async def test_why_something_was_set_aside_is_told_in_the_readers_language(
     box.standing = replace(told, checkpoints=(refused,))
     page = await (await staff.get("/?lang=zh-CN")).text()
     assert "本版本不认识该数据表" in page
-    assert '<span class="evidence" lang="en">(table 99 is not known to this version)</span>' in page
+    assert '<span class="evidence">(本版本不认识表 99；已保留，升级后归入)</span>' in page  # noqa: RUF001 - Chinese
     assert "由本校的另一台盒子写入" in page
     assert "(number 9 is far above 4)" in page
 
@@ -407,6 +418,21 @@ async def test_a_repair_is_put_aside_and_taken_up_again(box: SimulatedBox, staff
     assert "Gate reader" not in page.split("To do later")[0]
     await staff.post("/setup/unshelve", data={"key": key})
     assert "To do later" not in await read(staff)
+
+
+async def test_what_could_not_be_searched_is_told_to_who_may_mend_it(
+    box: SimulatedBox, client: Client
+) -> None:
+    sentence = "/dev/ttyUSB0 is in use by another program; stop that program"
+    box.progress = replace(box.progress, finished_ms=box.clock_ms, unsearched=(sentence,))
+    assert "/dev/ttyUSB0" not in await read(client)
+    assert "/dev/ttyUSB0" not in await (await client.get("/api/status")).text()
+    await client.post("/setup/session", data={"code": SETUP_CODE})
+    page = await read(client)
+    assert "Not everything could be searched:" in page
+    assert sentence in page
+    told = await (await client.get("/api/status")).json()
+    assert told["discovery"]["unsearched"] == [sentence]
 
 
 async def test_a_subnet_is_searched_only_when_somebody_names_one(

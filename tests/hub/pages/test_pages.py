@@ -636,8 +636,8 @@ async def test_a_schools_page_says_what_the_hub_holds_of_it_and_what_went_wrong(
             (hub.wall_ms - HOUR,),
         )
         store.execute(
-            "INSERT INTO quarantine VALUES (3, '3/8/s3/alarm', 7, 'forged: signer 3', 2, ?)",
-            (hub.wall_ms - HOUR,),
+            "INSERT INTO quarantine VALUES (3, '3/8/s3/alarm', 7, ?, 2, ?)",
+            ("forged: the signature is not by signer 3; refuse the bytes", hub.wall_ms - HOUR),
         )
 
     page = (await browser.get("/schools/3")).text
@@ -657,7 +657,7 @@ async def test_a_schools_page_says_what_the_hub_holds_of_it_and_what_went_wrong(
         "同一编号出现两个不同的数据段",  # frozen
         "本版本不认识该数据表",
         "并非来自其所称的一方",
-        '<span class="evidence" lang="en">(signer 3)</span>',
+        '<span class="evidence">(签名不是签名者 3 的；请拒绝这些字节)</span>',  # noqa: RUF001 - Chinese
     ):
         assert told in chinese
     assert (

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.lesson_queries import Lesson, LessonParty, Minutes, Quality
 from hub.locale.catalogue import ENGLISH, Reader
 from hub.pages.district import build_district
 from hub.pages.hub_view import FlowLight, SchoolLight
@@ -14,7 +15,7 @@ from hub.pages.lesson_grid import build_grid, find_periods
 from hub.pages.lesson_lights import party_light
 from hub.pages.lights import State, school_light
 from hub.pages.tiles import WIDTH, lay_tiles
-from hub.queries import Lesson, LessonParty, Minutes, Quality, School, SchoolNow
+from hub.queries import School, SchoolNow
 from hub.safety_queries import Alarm
 from tests.hub.pages.paper_hub import DAY, HOUR, MINUTE, SECOND, TEN_O_CLOCK
 

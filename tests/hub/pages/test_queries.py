@@ -4,15 +4,9 @@ from collections.abc import Iterator
 import pytest
 
 from hub.lesson.timetable import Row
+from hub.lesson_queries import read_lesson_evidence, read_lessons, read_quality, read_upcoming
 from hub.locale.catalogue import start_of_day
-from hub.queries import (
-    read_district,
-    read_lesson_evidence,
-    read_lessons,
-    read_quality,
-    read_school,
-    read_upcoming,
-)
+from hub.queries import read_district, read_school
 from tests.hub.pages.paper_hub import DAY, HOUR, MINUTE, SECOND, TEN_O_CLOCK, PaperHub, fill
 
 NOW = TEN_O_CLOCK
