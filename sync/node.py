@@ -23,7 +23,7 @@ from sync.errors import KeyMissingError, MalformedError, RevokedError, RowError
 from sync.folding.clock_return import return_clock
 from sync.history.bounding import History
 from sync.history.membership import heed_eviction
-from sync.intake.admission import MayCarry
+from sync.intake.admission import MayCarry, RecordClamp
 from sync.intake.intake import Imported, Intake
 from sync.intake.set_aside import (
     ParkedRows,
@@ -213,10 +213,8 @@ class Node:
 
     def open_waiting(self) -> int:
         """Fold some of what is stored and can be opened by now; return how much, 0 at the end."""
-        own = (self.origin, self.incarnation)
         with self.transaction() as cursor:
-            intake = Intake(cursor, own, self._directory, self._keyring, self.clock)
-            return intake.open_waiting()
+            return self._intake(cursor).open_waiting()
 
     @property
     def signer(self) -> SignerId:
@@ -262,10 +260,8 @@ class Node:
         cursor = self._connection.cursor()
         if not read_due(cursor, 1):
             return 0
-        own = (self.origin, self.incarnation)
         with self.transaction() as cursor:
-            intake = Intake(cursor, own, self._directory, self._keyring, self.clock)
-            return intake.fold_due(bodies_max)
+            return self._intake(cursor).fold_due(bodies_max)
 
     def parked(self) -> list[ParkedRows]:
         """Return rows that are stored and could not be applied, with reasons, latest first."""
@@ -288,10 +284,9 @@ class Node:
         What cannot be taken is refused one by one with a reason and hinders nothing else. Segments
         already held are passed over; a gap is left for the peer to fill.
         """
-        own = (self.origin, self.incarnation)
         last = self.clock.last
         try:
-            done = self._import(wires, peer, may_carry, own)
+            done = self._import(wires, peer, may_carry)
         except BaseException:
             self.clock.resume(last)  # what the store still says was issued
             raise
@@ -300,12 +295,10 @@ class Node:
             self._recipients.changed = True
         return done
 
-    def _import(
-        self, wires: Sequence[bytes], peer: int, may_carry: MayCarry, own: tuple[int, int]
-    ) -> Imported:
+    def _import(self, wires: Sequence[bytes], peer: int, may_carry: MayCarry) -> Imported:
         with self.transaction() as cursor:
             clamp = partial(self._record_clamp, cursor) if self.origin == HUB else None
-            intake = Intake(cursor, own, self._directory, self._keyring, self.clock, clamp)
+            intake = self._intake(cursor, clamp)
             awaited = self.peers.awaited_ends(cursor, peer) if wires else frozenset()
             done = intake.take_in(wires, peer, may_carry)
             self.peers.settle(cursor, peer, intake.diverged, awaited)
@@ -320,8 +313,15 @@ class Node:
                         (self.origin, incarnation),
                         self._random_bytes,
                     )
+                if incarnation != self.incarnation:
+                    former = read_logs(cursor, "WHERE origin = ?", self.origin)
+                    self.peers.let_stand(cursor, former, incarnation)
         self.incarnation = incarnation
         return done
+
+    def _intake(self, cursor: sqlite3.Cursor, record_clamp: RecordClamp | None = None) -> Intake:
+        own = (self.origin, self.incarnation)
+        return Intake(cursor, own, self._directory, self._keyring, self.clock, record_clamp)
 
     def _record_clamp(self, cursor: sqlite3.Cursor, row: Row, audience: str) -> None:
         self.record_within(cursor, "clock_clamp", [row], audience)

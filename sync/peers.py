@@ -14,12 +14,15 @@ from sync.clock import HybridClock
 from sync.directory import Directory
 from sync.history.horizon import ended
 from sync.history.membership import note_heard, note_return
+from sync.intake.bodies import Bodies
+from sync.intake.repetitions import let_stand
 from sync.keys.keyring import Keyring
 from sync.logs.incarnation import begin_incarnation, heed, reissue_settled, take_back
 from sync.logs.log_state import Holding, LogState, find_log, read_logs
 from sync.logs.receipts import (
     Verdict,
     compare,
+    forget_above,
     forget_unnamed,
     note_agreed,
     note_claim,
@@ -126,7 +129,7 @@ class Peers:
                     incarnation = begin_incarnation(cursor, chance)
             if complete or peer == HUB:
                 former = self._former_unsealed(cursor, peer, incarnation)
-                reissue_settled(cursor, former, peer, incarnation, now_ms)
+                self._reissue(cursor, former, peer, incarnation)
         self._store.incarnation = incarnation
         return ahead
 
@@ -177,7 +180,22 @@ class Peers:
             incarnation = self._store.incarnation
             former = self._former_unsealed(cursor, peer, incarnation)
             come = [log for log in former if log.id in awaited]
-            reissue_settled(cursor, come, peer, incarnation, self._clock.now_ms())
+            self._reissue(cursor, come, peer, incarnation)
+
+    def _reissue(
+        self, cursor: sqlite3.Cursor, former: Sequence[LogState], peer: int, incarnation: int
+    ) -> None:
+        """Reissue what waits in these former logs, but what the peer's end is awaited of."""
+        moved = reissue_settled(cursor, former, peer, incarnation, self._clock.now_ms())
+        self.let_stand(cursor, moved, incarnation)
+
+    def let_stand(
+        self, cursor: sqlite3.Cursor, moved: Iterable[LogState], incarnation: int
+    ) -> None:
+        """Let stand what lost against rows of these logs, which are of ``incarnation`` now."""
+        bodies = Bodies(cursor, self._store.origin, self._keyring, self._clock)
+        for log in moved:
+            let_stand(cursor, bodies, log, incarnation)
 
     def _note_all(
         self, cursor: sqlite3.Cursor, peer: int, told: Sequence[Holding], *, complete: bool
@@ -195,7 +213,8 @@ class Peers:
                 continue
             named.add(log.id)
             is_own = log.name.origin == self._store.origin
-            verdict = compare(cursor, log, holding) if is_own else Verdict.AGREES
+            is_judged = is_own or (self._is_others(log, peer) and not holding.frozen)
+            verdict = compare(cursor, log, holding) if is_judged else Verdict.AGREES
             if verdict is not Verdict.AGREES:
                 # Who gives way takes back what differs, and then holds less than the peer.
                 ahead.append(holding)
@@ -207,12 +226,19 @@ class Peers:
                 if verdict is Verdict.DIVERGED:
                     # An older receipt is from before the peer was restored and went on otherwise.
                     agreed = min(agreed, holding.stored - 1)
+                    if not is_own:
+                        # Offered what stands here, it freezes the log and tells its people.
+                        forget_above(cursor, peer, log, agreed)
                 note_claim(cursor, peer, log, holding, now_ms)
             if is_own and (verdict is not Verdict.AGREES or holding.frozen):
                 contradictions.append((log, verdict, agreed))
         if complete:
             forget_unnamed(cursor, peer, named)
         return contradictions, ahead
+
+    def _is_others(self, log: LogState, peer: int) -> bool:
+        """Tell whether a log reached this peer, a party of its lesson, by way of this hub."""
+        return self._store.origin == HUB and log.name.origin not in {HUB, peer}
 
     def _shares_incarnation(self, cursor: sqlite3.Cursor, told: Sequence[Holding]) -> bool:
         """Tell whether the hub holds logs of this incarnation that are unknown here: a clone's."""

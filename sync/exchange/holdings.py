@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sync.logs.stored_segments import read_segment
 from sync.schema.model import GROUPS, Group, Lane
-from sync.segments.segment import parse_segment
 
 LANES_MAX = 2000
 """Origins times lanes that are listed: a school's partners in lessons, with room to spare."""
@@ -106,10 +106,9 @@ def _sealed_only(
     ).fetchall()
     counted: dict[tuple[int, Lane], dict[Group, int]] = {}
     for origin, lane, log_id, seq, body, segments in rows:
-        (wire,) = cursor.execute(
-            "SELECT wire FROM segment WHERE log = ? AND seq = ?", (log_id, seq)
-        ).fetchone()
-        group = GROUPS[parse_segment(wire).header.bodies[body].group]
+        segment = read_segment(cursor, log_id, seq)
+        assert segment is not None
+        group = GROUPS[segment.header.bodies[body].group]
         groups = counted.setdefault((origin, Lane(lane)), {})
         groups[group] = groups.get(group, 0) + segments
     return {

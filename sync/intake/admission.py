@@ -66,6 +66,8 @@ class Admission:
         self._ended = ended(cursor) if own[0] == HUB else frozenset()
         self.diverged: dict[int, tuple[LogState, int]] = {}
         """A school's former logs that went on differently elsewhere, and the last segment alike."""
+        self.moved: dict[int, LogState] = {}
+        """Former logs of which rows that waited may have made room for what came."""
 
     def store(self, segment: Segment, may_carry: MayCarry) -> int | None:
         """Verify and store one segment; return its log's id, or None if it brought nothing new.
@@ -92,7 +94,8 @@ class Admission:
             return None
         if name.origin == self._own[0] and log is not None:
             present, now_ms = self._own[1], self._clock.now_ms()
-            make_room(self._cursor, self._keyring, log, segment, present, now_ms)
+            if make_room(self._cursor, self._keyring, log, segment, present, now_ms):
+                self.moved[log.id] = log
         log_id = log_id_of(self._cursor, name)
         last_stamp = self._observe(segment)
         store_wire(self._cursor, log_id, header.seq, segment.wire)

@@ -1,6 +1,7 @@
 """Bodies of stored segments become rows, or what of them cannot be applied is parked."""
 
 import sqlite3
+from collections.abc import Collection
 
 from sync.clock import HybridClock
 from sync.errors import SyncError, reason_of
@@ -52,16 +53,21 @@ class Bodies:
         assert header.bodies[body.place].key_id != UNSEALED
         return self._keyring.key_of(self._cursor, header, body.place)
 
-    def fold(self, body: StoredBody, key: DataKey | None) -> None:
-        """Fold a body, or park it or what of it cannot be applied; grants have no ``key``."""
+    def fold(
+        self, body: StoredBody, key: DataKey | None, only: Collection[int] | None = None
+    ) -> None:
+        """Fold a body, or park it or what of it cannot be applied; grants have no ``key``.
+
+        ``only``: the numbers of the tables meant, all when None.
+        """
         log_id, segment, place = body
         header = segment.header
         try:
             content = segment.open(place, key)
             if header.log.lane is Lane.SNAPSHOT:
-                self._take_part(body, content)
+                self._take_part(body, content, only)
                 return
-            tables = unpack_tables(content)
+            tables = _chosen(unpack_tables(content), only)
         except SyncError as error:
             self._park(body, Parked(0, 0, reason_of(error), retriable=False))
             return
@@ -106,7 +112,9 @@ class Bodies:
             self.tables |= Refold(self._cursor, self._keyring).heed(self._news)
             self._news = News()
 
-    def _take_part(self, body: StoredBody, content: bytes) -> None:
+    def _take_part(
+        self, body: StoredBody, content: bytes, only: Collection[int] | None = None
+    ) -> None:
         """Take in a body of a snapshot; raises MalformedError.
 
         Grants count at once, all else when the whole snapshot is adopted: until then a row may be
@@ -128,7 +136,7 @@ class Bodies:
         is_adopted = is_taken_over and is_present_part(self._cursor, header)
         fresh = [
             each
-            for each in tables
+            for each in _chosen(tables, only)
             if is_adopted
             or each.table not in BY_NUMBER
             or BY_NUMBER[each.table].kind is Kind.EVENT
@@ -166,3 +174,7 @@ class Bodies:
 
     def _park(self, body: StoredBody, parked: Parked) -> None:
         park(self._cursor, body, parked, self._clock.now_ms())
+
+
+def _chosen(tables: list[TableColumns], only: Collection[int] | None) -> list[TableColumns]:
+    return tables if only is None else [each for each in tables if each.table in only]

@@ -16,6 +16,7 @@ from sync.history.checkpoint import adopted_seq
 from sync.history.snapshot_part import holds_states, unpack_part
 from sync.intake.admission import Admission, MayCarry, RecordClamp, SigningKeys
 from sync.intake.bodies import Bodies
+from sync.intake.repetitions import let_stand
 from sync.intake.set_aside import forget_due, quarantine, read_due
 from sync.keys.keyring import Keyring
 from sync.logs.log_state import LogState, log_id_of, read_logs
@@ -60,7 +61,7 @@ class Intake:
         record_clamp: RecordClamp | None = None,
     ) -> None:
         self._cursor = cursor
-        self._own_origin, _ = own
+        self._own_origin, self._incarnation = own
         self._keyring = keyring
         self._clock = clock
         self._admission = Admission(cursor, own, directory, keyring, clock, record_clamp)
@@ -87,6 +88,8 @@ class Intake:
                 touched[log_id] = segment.header.log
                 if self._take_up_grants(log_id, segment):
                     granters.add(segment.header.log.origin)
+        for moved in self._admission.moved.values():
+            let_stand(self._cursor, self._bodies, moved, self._incarnation)
         for log_id, _ in sorted(touched.items(), key=lambda entry: entry[1].lane):
             self._apply(log_id)
         waiting = granters | self._freeing(touched.values())

@@ -38,8 +38,11 @@ def make_room(
     segment: Segment,
     incarnation: int,
     now_ms: int,
-) -> None:
-    """Reissue what waits in a former log under the numbers of a segment that holds other rows."""
+) -> bool:
+    """Reissue what waits in a former log under the numbers of a segment that holds other rows.
+
+    Return whether there was anything to compare.
+    """
     header = segment.header
     is_control = header.log.lane is Lane.CONTROL
     waiting = [
@@ -51,14 +54,15 @@ def make_room(
         )
     ]
     if not waiting:
-        return
+        return False
     told = read_told(cursor, log.id, log.name)
     here, came = _cells_of(waiting), _rows_of(cursor, keyring, segment, told)
     if is_control:
         _follow_numbers(cursor, log, header, here, came)
-        return
+        return True
     kept = {row for (table, row), cells in here.items() if came.get((table, row)) == cells}
     reissue(cursor, log, incarnation, now_ms, kept=kept, last_row=header.last_row)
+    return True
 
 
 def _follow_numbers(

@@ -91,15 +91,18 @@ def give_way(
 
 def reissue_settled(
     cursor: sqlite3.Cursor, logs: Sequence[LogState], peer: int, incarnation: int, now_ms: int
-) -> None:
+) -> list[LogState]:
     """Reissue what these former logs did not seal, if this peer holds no more of them.
 
-    What it holds more comes back first, and shows which of these rows it has.
+    What it holds more comes back first, and shows which of these rows it has. Return whose moved.
     """
     receipts = read_receipts(cursor, peer)
-    for log in logs:
-        if log.id not in receipts or receipts[log.id].claimed <= log.stored:
-            reissue(cursor, log, incarnation, now_ms)
+    settled = [
+        log for log in logs if log.id not in receipts or receipts[log.id].claimed <= log.stored
+    ]
+    for log in settled:
+        reissue(cursor, log, incarnation, now_ms)
+    return settled
 
 
 def reissue(
@@ -114,6 +117,7 @@ def reissue(
     """Move unsealed rows of a former log to the present incarnation, up to ``last_row``.
 
     Not the ``kept`` ones, which are sealed there in a moment, as all up to ``last_row`` are then.
+    What lost against them may win now: see :mod:`sync.intake.repetitions`.
     """
     name = LogName(old.name.origin, incarnation, old.name.audience, old.name.lane)
     new_id = log_id_of(cursor, name)

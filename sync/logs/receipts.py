@@ -76,6 +76,15 @@ def note_claim(
     )
 
 
+def forget_above(cursor: sqlite3.Cursor, peer: int, log: LogState, seq: int) -> None:
+    """Take back receipts of what follows segment ``seq``: the peer holds others there."""
+    cursor.execute(
+        "UPDATE peer_cursor SET stored = min(stored, ?1), applied = min(applied, ?1)"
+        " WHERE peer = ?2 AND log = ?3",
+        (seq, peer, log.id),
+    )
+
+
 def forget_unnamed(cursor: sqlite3.Cursor, peer: int, named: set[int]) -> None:
     """Drop the receipts of logs that a complete vector of the peer's does not name."""
     for log_id in read_receipts(cursor, peer).keys() - named:

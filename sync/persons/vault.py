@@ -174,11 +174,15 @@ class PersonVault:
         return [Erasing(*row) for row in rows]
 
     def erase_again(self, persons: Collection[int], asked_ms: int, generation: int) -> None:
-        """Let persons forgotten long ago wait for the hub again: an old backup came back there."""
+        """Let persons forgotten before wait for the hub again: a backup there holds their keys.
+
+        They wait for a share above ``generation``; who waits for a lower one waits for that.
+        """
         with self._changing():
             self._connection.executemany(
-                "INSERT OR IGNORE INTO erasing SELECT person, ?, 'hub restored', ?"
-                " FROM person_key WHERE person = ? AND key IS NULL",
+                "INSERT INTO erasing SELECT person, ?, 'hub restored', ?"
+                " FROM person_key WHERE person = ? AND key IS NULL"
+                " ON CONFLICT DO UPDATE SET generation = max(generation, excluded.generation)",
                 [(asked_ms, generation, person) for person in persons],
             )
 

@@ -21,14 +21,12 @@ def keep_working(world: World, machine: Machine, every_ms: int) -> None:
     """Let a machine's devices write, and let it seal, until the world is cleared."""
 
     def work() -> None:
-        if machine.name in world.machines:
-            _attempt(world, machine, lambda: write_something(world, machine))
-            world.after(1 + world.chance.randrange(2 * every_ms), work)
+        _attempt(world, machine, lambda: write_something(world, machine))
+        world.after(1 + world.chance.randrange(2 * every_ms), work)
 
     def seal() -> None:
-        if machine.name in world.machines:
-            _attempt(world, machine, lambda: _seal(machine))
-            world.after(SEAL_MS, seal)
+        _attempt(world, machine, lambda: _seal(machine))
+        world.after(SEAL_MS, seal)
 
     world.after(1 + world.chance.randrange(2 * every_ms), work)
     world.after(1 + world.chance.randrange(SEAL_MS), seal)

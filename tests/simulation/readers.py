@@ -70,7 +70,7 @@ class Readers:
     def let_write(self) -> None:
         """Let each box whose person decided seal something after it; without it nothing shows."""
         for word in self._words.values():
-            if word.stands and word.machine.name in self.world.machines:
+            if word.stands:
                 for _ in range(_WRITES):
                     devices.write_something(self.world, word.machine)
 

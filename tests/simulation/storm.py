@@ -218,7 +218,7 @@ class Storm:
         belongings = self.pupils.belongings(machine)
 
         def go_back() -> None:
-            if machine.name in self.world.machines and machine.generation == generation:
+            if machine.generation == generation:
                 self.world.unsteady.add(machine.origin)
                 self._replace(machine, image, belongings, generation)
                 self.world.note(f"{machine.name}'s disk went back in time")

@@ -21,6 +21,7 @@ FIRST_SEEDS = {
     "share_that_outlives_an_erasure": 9,
     "vault_that_hears_of_no_erasure": 50,
     "salt_from_the_position": 12,
+    "tombstones_dropped_at_once": 4,
 }
 """Where to begin with bugs that need what few seeds have."""
 

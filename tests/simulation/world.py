@@ -110,10 +110,6 @@ class World:
             self.links[name] = Link()
         return machine
 
-    def remove_machine(self, name: str) -> None:
-        self.machines.pop(name).scrap()
-        del self.links[name]
-
     def note(self, text: str) -> None:
         self.trace.append(f"{self.district.now - 1_790_000_000_000:>9} ms  {text}")
 
@@ -136,7 +132,7 @@ class World:
 
     def start(self, machine: Machine) -> None:
         """Boot a machine; one that fails is tried again."""
-        if machine.node is not None or machine.name not in self.machines:
+        if machine.node is not None:
             return
         try:
             machine.boot()
@@ -159,8 +155,6 @@ class World:
         """Let a box hold a line to its hub from now on, and both ends speak now and then."""
 
         def tick() -> None:
-            if machine.name not in self.machines:
-                return
             line = self.links[machine.name].line
             if line is None:
                 self._connect(machine)
@@ -272,8 +266,8 @@ class World:
     def close(self, line: Line) -> None:
         """Let the box notice that its line is gone."""
         line.is_open = False
-        link = self.links.get(line.machine.name)
-        if link is not None and link.line is line:
+        link = self.links[line.machine.name]
+        if link.line is line:
             link.line = None
 
     def bring(self, machine: Machine, peer: int, wires: Sequence[bytes]) -> None:

@@ -78,14 +78,17 @@ class Line:
             if message is not None:
                 self.heard.append((direction, message))
 
+    def pass_all_on(self, direction: str) -> None:
+        while self.lines[direction]:
+            self.pass_on(direction)
+
     def settle(self, rounds: int = 200) -> None:
         """Let both speak and hear until neither has anything to say."""
         for _ in range(rounds):
             self.now_ms += 50
             said = sum(self.speak(direction) for direction in ("up", "down"))
             for direction in ("up", "down"):
-                while self.lines[direction]:
-                    self.pass_on(direction)
+                self.pass_all_on(direction)
             if not said:
                 self.now_ms += RECEIPT_MS
                 if not self.speak("up") + self.speak("down"):
@@ -123,8 +126,7 @@ class TestFlow:
         assert not line.edge.awaits_receipt
         line.speak("up")
         assert line.edge.awaits_receipt
-        while line.lines["up"]:
-            line.pass_on("up")
+        line.pass_all_on("up")
         line.speak("down")
         line.pass_on("down")
         assert not line.edge.awaits_receipt
@@ -161,8 +163,7 @@ class TestFlow:
         line.speak("down")
         line.pass_on("down")
         line.heard.clear()
-        while line.lines["up"]:
-            line.pass_on("up")
+        line.pass_all_on("up")
         line.heard.clear()
         school.record("alarm", [{"at_ms": 1, "device": "button", "alarm": "panic"}])
         district.seal(17)
@@ -183,8 +184,7 @@ class TestFlow:
         district.seal(17)
         line.heard.clear()
         line.speak("up", URGENT)
-        while line.lines["up"]:
-            line.pass_on("up")
+        line.pass_all_on("up")
         sent = [lane for _, message in line.heard for lane in lanes_of(message)]
         assert Lane.ALARM in sent
         assert set(sent) <= URGENT
@@ -200,8 +200,7 @@ class TestFlow:
         district.seal(17)
         line = Line(district)
         line.speak("up")
-        while line.lines["up"]:
-            line.pass_on("up")  # and the hub's receipts are lost
+        line.pass_all_on("up")  # and the hub's receipts are lost
         stored = {
             (header.log, header.seq)
             for _, message in line.heard
@@ -236,8 +235,7 @@ class TestReceipts:
         district.nodes[17].record("card_tap", [{"at_ms": 1}])
         district.seal(17)
         line.speak("up")
-        while line.lines["up"]:
-            line.pass_on("up")
+        line.pass_all_on("up")
         assert line.speak("down") == 0
         assert line.hub.due_ms() == line.now_ms + RECEIPT_MS
         line.now_ms += RECEIPT_MS
@@ -283,8 +281,7 @@ class TestReceipts:
             district.nodes[17].record("card_tap", [{"at_ms": at_ms}])
             district.seal(17)
             line.speak("up")
-            while line.lines["up"]:
-                line.pass_on("up")
+            line.pass_all_on("up")
             due_ms = line.hub.due_ms()
             assert due_ms is not None
             line.now_ms = due_ms
@@ -302,8 +299,7 @@ class TestReceipts:
         district.nodes[17].record("card_tap", [{"at_ms": 2}])
         district.seal(17)
         line.speak("up")
-        while line.lines["up"]:
-            line.pass_on("up")
+        line.pass_all_on("up")
         assert line.speak("down") == 1
         line.pass_on("down")
         _, told = line.heard[-1]
@@ -318,8 +314,7 @@ class TestReceipts:
             district.nodes[17].record("alarm", [{"at_ms": at_ms, "device": "b", "alarm": "panic"}])
             district.seal(17)
             line.speak("up")
-            while line.lines["up"]:
-                line.pass_on("up")
+            line.pass_all_on("up")
             assert line.speak("down") == 1
             line.pass_on("down")
         assert line.edge.under_way == {}
@@ -352,8 +347,7 @@ class TestReceipts:
             district.nodes[17].record("card_tap", [{"at_ms": at_ms}])
             district.seal(17)
             line.speak("up")
-            while line.lines["up"]:
-                line.pass_on("up")
+            line.pass_all_on("up")
         assert line.speak("down") == 1
 
     def test_a_tap_and_its_receipt_cost_little_beside_what_is_secret(

@@ -25,8 +25,7 @@ def be_idle(line: Line) -> None:
         line.now_ms += HEARTBEAT_MS // 2
         for direction in ("up", "down"):
             line.speak(direction)
-            while line.lines[direction]:
-                line.pass_on(direction)
+            line.pass_all_on(direction)
 
 
 def sent(line: Line, direction: str) -> list[str]:

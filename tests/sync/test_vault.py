@@ -180,6 +180,19 @@ def test_a_forgotten_person_waits_for_a_share_above_the_last_stored(vault: Perso
     assert [(each.person, each.generation) for each in vault.erasing()] == [(person, 6)]
 
 
+def test_who_waits_for_a_share_waits_for_the_highest_that_was_ever_named(
+    vault: PersonVault,
+) -> None:
+    person = vault.new_person()
+    vault.forget(person, 9, "head")  # by a vault that knows of no backup
+    for named, awaited in ((7, 7), (3, 7), (8, 8)):
+        vault.erase_again([person], 10, named)
+        assert [(e.person, e.asked_ms, e.generation) for e in vault.erasing()] == [
+            (person, 9, awaited)
+        ]
+        assert vault.generation_passed == awaited
+
+
 def test_a_backup_taken_up_gives_back_keys_and_never_a_forgotten_one(
     vault: PersonVault, tmp_path: Path
 ) -> None:
