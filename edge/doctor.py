@@ -58,7 +58,7 @@ def examine(config: BoxConfig, now_ms: int, language: Language) -> list[Finding]
         _disk(config, say),
         _daemon(config, say),
         *_recovery(config, say),
-        *_ports(config, say),
+        *_ports(config, language),
         _profiles(config, language),
     ]
 
@@ -235,7 +235,8 @@ def _daemon(config: BoxConfig, say: Say) -> Finding:
     return Finding(what=say("daemon"), fine=True, fact=say("running"))
 
 
-def _ports(config: BoxConfig, say: Say) -> list[Finding]:
+def _ports(config: BoxConfig, language: Language) -> list[Finding]:
+    say = language.say
     findings = []
     find = find_ports if config.serial.usb else find_named_ports
     for port in find(config.serial.ports):
@@ -244,7 +245,7 @@ def _ports(config: BoxConfig, say: Say) -> list[Finding]:
             Finding(
                 what=say("serial port"),
                 fine=fine,
-                fact=f"{port.path} ({port.description})",
+                fact=f"{port.path} ({language.retold(port.description)})",
                 remedy="" if fine else say("add the daemon's user to the group dialout"),
             )
         )

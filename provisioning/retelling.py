@@ -144,15 +144,11 @@ class Retelling:
 
 
 def _joined(before: str, told: str, after: str) -> tuple[str, str, str]:
-    """Move the seams beside a sentence into it, as its language has them."""
-    for seam, joint in _SEAMS.items():
-        if before.endswith(seam):
-            before, told = before.removesuffix(seam), joint + told
-        if after.startswith(seam):
-            after, told = after.removeprefix(seam), told + joint
-    if after.startswith(" "):
-        after, told = after.removeprefix(" "), f"{told} "
-    return before, told, after
+    """Move the seam on each side of a sentence into it, as its language has it."""
+    left = next(filter(before.endswith, _SEAMS), "")
+    right = next(filter(after.startswith, (*_SEAMS, " ")), "")
+    told = _SEAMS.get(left, left) + told + _SEAMS.get(right, right)
+    return before.removesuffix(left), told, after.removeprefix(right)
 
 
 def _is_plain(part: str, *, is_part: bool) -> bool:

@@ -50,6 +50,9 @@ def test_sentences_put_together_are_retold_one_by_one() -> None:
     assert CHINESE.retold("x: y: z; the display is off; switch it on first (the hub)") == (
         "x: y: z；显示设备是关的；请先打开（区域中心）"
     )
+    assert CHINESE.retold("bus (open); the display is off; switch it on first") == (
+        "bus (open)；显示设备是关的；请先打开"
+    )
     assert CHINESE.retold("line 3 (the hub)\nthe hub") == "line 3（区域中心）\n区域中心"
 
 
