@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What `make demo` is given on top, e.g. make demo ARGS="--for 90 --json"
 ARGS ?=
+# Tests, demo and benchmarks start hundreds of processes: none shall compile the code again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 
@@ -25,13 +27,15 @@ demo: $(VENV)/.ready ## one hub, three schools, simulated devices; ARGS="--for 9
 	@$(BIN)/schoolnode demo $(ARGS)
 
 # The tests mostly wait for processes and lines: files run side by side, each file in order.
-JOBS ?= 4
+JOBS ?= 5
 test: $(VENV)/.ready ## all tests; installs the system packages they need where it can
 	@sh tests/system_packages.sh
 	@$(BIN)/pytest -n $(JOBS) $(ARGS)
 
 # Which chances the soak draws its kills from.
 SEEDS ?= 1 2 3 4 5 6
+# On a disk, while the stores of `make test` lie in memory (tests/conftest.py).
+soak: export PYTEST_DEBUG_TEMPROOT = $(or $(TMPDIR),/tmp)
 soak: $(VENV)/.ready ## kill -9 at random, a crash at every write of a disk, devices in trouble, for minutes each; SEEDS="1 2 3"
 	@SCHOOLNODE_SOAK_SEEDS="$(SEEDS)" $(BIN)/pytest -s tests/scenarios/test_kill_nine.py
 	@SCHOOLNODE_EVERY_CRASH=1 $(BIN)/pytest -q tests/sync/test_crash_points.py

@@ -114,7 +114,8 @@ _log = logging.getLogger(__name__)
 
 PAGES_LIMITS = PortLimits(connections=512, of_an_address=256)
 """A browser holds up to six; a school's class cards may come from behind one router."""
-TRUST_LIMITS = PortLimits(connections=64, of_an_address=16)
+TRUST_LIMITS = PortLimits(connections=256, of_an_address=128, idle_s=5.0)
+"""Whoever types the box's name comes here first, a whole class at once, perhaps by one router."""
 STATUS_EVERY_S = 1.0
 UNDECIDED_EVERY_S = 20.0
 STALE_MS = 60_000

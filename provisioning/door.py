@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 HANDSHAKE_S = 20.0
 HANG_UP_S = 5.0
 """How long TLS's farewell is waited for."""
-FILES_BESIDE = 512
-"""Open files that a program needs beside a port's connections."""
+FILES_BESIDE = 1024
+"""Open files that a program needs beside a port's connections, its other ports' among them."""
 CONNECTIONS_MIN = 64
 _ACCEPTS_A_TURN = 16
 # accept(2): errors of the network that are pending on the new connection, not on ours.

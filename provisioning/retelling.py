@@ -12,13 +12,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import islice
 from pathlib import Path
 
 from babel.messages.pofile import read_po
 
 LINE_CHARS_MAX = 1_000
+TEXT_CHARS_MAX = 8 * LINE_CHARS_MAX
 TURNS_MAX = 40
 """How many parts of one line are looked at: whoever made it, it takes milliseconds."""
+_CHARS_A_TURN = 100
+"""A long part takes the turns of several."""
 _KEPT = 1_024
 PACKAGES = ("drivers", "edge", "firmware_profiles", "hub", "provisioning", "sync")
 """Whose sentences a person may meet, at a box or at the hub: each tells what the other said. Their
@@ -92,7 +96,9 @@ class Retelling:
 
     def retold(self, text: str) -> str:
         """Return ``text`` in this language, as far as its sentences are known."""
-        return "\n".join(map(self._remembered, text.split("\n"))) if self._patterns else text
+        if not self._patterns or len(text) > TEXT_CHARS_MAX:
+            return text
+        return "\n".join(map(self._remembered, text.split("\n")))
 
     def _retell_line(self, text: str) -> str:
         if len(text) > LINE_CHARS_MAX:
@@ -109,7 +115,8 @@ class Retelling:
         told = self._whole.get(text)
         if told is not None:
             return told
-        if not _SPEAKS.search(text) or next(turns, None) is None:
+        cost = islice(turns, len(text) // _CHARS_A_TURN, None)
+        if not _SPEAKS.search(text) or next(cost, None) is None:
             return text
         for sentence in self._patterns:
             found = sentence.fillings(text)
@@ -178,5 +185,7 @@ def load_retelling(language: str) -> Retelling:
         if source.exists():
             with source.open("rb") as stream:
                 catalogue = read_po(stream, locale=locale, abort_invalid=True)
-            sentences |= {str(each.id): str(each.string) for each in catalogue if each.id}
+            sentences |= {
+                str(each.id): str(each.string) for each in catalogue if each.id and each.string
+            }
     return Retelling(sentences)

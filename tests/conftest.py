@@ -1,15 +1,25 @@
 """What holds for all tests, and how files are shared out to processes (``pytest -n``)."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.scheduler.protocol import Scheduling
 
 # The command lines speak the terminal's language; tests read English, wherever they run.
 os.environ["LC_ALL"] = "C.UTF-8"
+# Stores wait until each write is on the disk. Tests of what a power cut leaves have a disk of their
+# own that forgets (tests/simulation); for the others memory will do, and does not queue.
+MEMORY, ROOM_BYTES_MIN = Path("/dev/shm"), 6 * 1024**3  # noqa: S108 - pytest makes a private folder in it
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM_BYTES_MIN:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+# How long an example takes is the machine's affair, as for every other test.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 ONE_DEMO = ("test_pages_in_a_browser.py", "test_demo_day.py")

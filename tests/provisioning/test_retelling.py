@@ -1,9 +1,19 @@
 # ruff: noqa: RUF001 - Chinese has its own punctuation
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning.retelling import LINE_CHARS_MAX, Retelling, load_retelling
+from provisioning import retelling
+from provisioning.retelling import (
+    LINE_CHARS_MAX,
+    TEXT_CHARS_MAX,
+    TURNS_MAX,
+    Retelling,
+    load_retelling,
+)
 
 SENTENCES = {
     "the hub": "区域中心",
@@ -86,3 +96,28 @@ def test_a_text_made_of_seams_costs_no_more_than_any_other() -> None:
     """Each part of a text might be split again at each seam; the turns are counted."""
     text = "no: such, thing; (as) this " * 35
     assert CHINESE.retold(text) == text
+
+
+def test_a_long_text_takes_the_turns_of_several() -> None:
+    """Each look at a part goes through all patterns: ever so many long parts would take long."""
+    begins, told = "it is addressed to ", "它是给"
+    assert CHINESE.retold(5 * begins + "box").count(told) == 5
+    long = 50 * begins + "box"
+    assert len(long) < LINE_CHARS_MAX
+    assert 1 <= CHINESE.retold(long).count(told) < TURNS_MAX // 4
+    lines = "\n".join([5 * begins] * (TEXT_CHARS_MAX // len(begins)))
+    assert CHINESE.retold(lines) == lines
+
+
+def test_a_sentence_that_waits_for_its_words_is_told_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sync" / "locale" / "zh_CN" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    header = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n'
+    known, new = 'msgid "{0} is quite new"\nmsgstr "{0} 是新的"\n', 'msgid "the hub"\nmsgstr ""\n'
+    (folder / "sentences.po").write_text(f"{header}\n{known}\n{new}", encoding="utf-8")
+    monkeypatch.setattr(retelling, "_HOUSE", tmp_path)
+    chinese = load_retelling.__wrapped__("zh-CN")
+    assert chinese.retold("the hub") == "the hub"
+    assert chinese.retold("the hub is quite new") == "the hub 是新的"

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from tests.scenarios.running_demo import SCHOOLNODE, SCHOOLNODE_HUB
+from tests.scenarios.warm_programs import WarmProgram, start
 
 BOX_PORT = 7443
 PAGES_PORT = 8443
@@ -29,12 +31,28 @@ class Told:
     err: str
 
 
-def told_by(*argv: str) -> Told:
-    """Run a command to its end."""
+def told_cold_by(*argv: str) -> Told:
+    """Run a program's own script to its end, as a shell does."""
     ended = subprocess.run(
         argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_S_MAX, check=False
     )
     return Told(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def told_by(*argv: str) -> Told:
+    """Run a command of the project's to its end, without the time to load it."""
+    with TemporaryFile() as out, TemporaryFile() as err:
+        command = start(argv, output=out.fileno(), errors=err.fileno())
+        try:
+            code = command.wait(COMMAND_S_MAX)
+        except subprocess.TimeoutExpired:
+            command.send_signal(signal.SIGKILL)
+            raise
+        said = []
+        for stream in (out, err):
+            stream.seek(0)
+            said.append(stream.read().decode())
+    return Told(code, *said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,30 +159,22 @@ def claim(config: Path, code: str) -> Told:
 
 
 @contextmanager
-def daemon(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a daemon until the block ends; its output goes to ``log``.
-
-    It begins with SIGINT ignored, as a shell starts what it puts in the background.
-    """
-    in_background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *argv]
-    with (
-        log.open("ab") as output,
-        subprocess.Popen(
-            in_background, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        ) as running,
-    ):
+def daemon(argv: Sequence[str], log: Path) -> Iterator[WarmProgram]:
+    """Run a daemon of the project's in the background until the block ends, output to ``log``."""
+    with log.open("ab") as output:
+        running = start(argv, output=output.fileno(), errors=output.fileno(), in_background=True)
+    try:
+        yield running
+    finally:
+        running.send_signal(signal.SIGTERM)
         try:
-            yield running
-        finally:
-            running.send_signal(signal.SIGTERM)
-            try:
-                running.wait(STOP_S_MAX)
-            except subprocess.TimeoutExpired:
-                running.kill()
-                raise
+            running.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGKILL)
+            raise
 
 
-def wait_for(running: subprocess.Popen[bytes], log: Path, true: Callable[[], bool]) -> None:
+def wait_for(running: WarmProgram, log: Path, true: Callable[[], bool]) -> None:
     """Wait until something is so; fails with the daemon's log when it ends or takes too long."""
     end_s = time.monotonic() + READY_S_MAX
     while not true():

@@ -12,7 +12,14 @@ import pytest
 
 from provisioning.join_code import PIN_BYTES, SECRET_BYTES, parse_join_code
 from tests.scenarios.running_demo import SCHOOLNODE, SCHOOLNODE_HUB
-from tests.scenarios.small_district import PAGES_PORT, SmallDistrict, Told, claim, told_by
+from tests.scenarios.small_district import (
+    PAGES_PORT,
+    SmallDistrict,
+    Told,
+    claim,
+    told_by,
+    told_cold_by,
+)
 
 NETWORK = 83
 EXPIRED, USED, OTHER, LATE = 2, 3, 4, 5
@@ -80,7 +87,7 @@ def test_an_unknown_key_is_named_with_its_file(tmp_path: Path, command: tuple[st
 def test_a_missing_configuration_file_is_named(tmp_path: Path) -> None:
     absent = tmp_path / "absent.toml"
     for program, *command in ((SCHOOLNODE, "edge", "run"), (SCHOOLNODE_HUB, "run")):
-        told = told_by(program, *command, f"--config={absent}")
+        told = told_cold_by(program, *command, f"--config={absent}")
         sentence = the_one_sentence(told, Path(program).name)
         assert str(absent) in sentence
         assert "name another with --config" in sentence

@@ -2,11 +2,13 @@
 
 import http.client
 import json
+import signal
 import ssl
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 
 from tests.drivers.ipycam_peer import SITE, running_ipycam
 from tests.scenarios.running_demo import SCHOOLNODE
-from tests.scenarios.small_district import PAGES_PORT, SmallDistrict, claim, daemon, told_by
+from tests.scenarios.small_district import PAGES_PORT, SmallDistrict, claim, told_by
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -83,7 +85,7 @@ def school(tmp_path: Path) -> Iterator[School]:
     config = district.write_box(1, interface=str(SITE))
     with ExitStack() as stack:
         peer_address = stack.enter_context(running_ipycam(tmp_path, None))
-        stack.enter_context(daemon(_simulated_camera(tmp_path), tmp_path / "devices.log"))
+        stack.enter_context(_simulated_camera(tmp_path))
         stack.enter_context(district.hub_running())
         claimed = claim(config, district.invite(1))
         assert claimed.code == 0, claimed.err
@@ -128,9 +130,10 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def _simulated_camera(place: Path) -> list[str]:
+@contextmanager
+def _simulated_camera(place: Path) -> Iterator[None]:
     (place / "cards").write_text("0000000001")
-    return [
+    command = [
         sys.executable,
         "-m",
         "drivers.simulators",
@@ -141,3 +144,11 @@ def _simulated_camera(place: Path) -> list[str]:
         f"--cards={place / 'cards'}",
         "--with=network",
     ]
+    with (
+        (place / "devices.log").open("wb") as log,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as devices,
+    ):
+        try:
+            yield
+        finally:
+            devices.send_signal(signal.SIGINT)

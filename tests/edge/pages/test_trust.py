@@ -9,7 +9,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from edge.daemon import TRUST_LIMITS
 from edge.pages.trust import build_trust_app
+from provisioning.caller_log import Sparing
+from provisioning.door import Crowd
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.simulated_box import SimulatedBox, as_view
 
@@ -71,3 +74,13 @@ async def test_the_check_may_be_asked_from_the_plain_page_and_from_nowhere_else(
     assert check.headers["Access-Control-Allow-Origin"] == "*"
     other = await client.get("/api/status")
     assert "Access-Control-Allow-Origin" not in other.headers
+
+
+@pytest.mark.parametrize("routers", [1, 45])
+def test_a_class_that_opens_the_box_at_once_gets_in(routers: int) -> None:
+    """A browser opens a pair of connections, and keeps them."""
+    crowd = Crowd(TRUST_LIMITS, Sparing(lambda: 0.0))
+    for child in range(45):
+        address = f"10.0.0.{child % routers}"
+        assert crowd.enter(address)
+        assert crowd.enter(address)
