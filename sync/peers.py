@@ -194,8 +194,7 @@ class Peers:
     ) -> None:
         """Let stand what lost against rows of these logs, which are of ``incarnation`` now."""
         bodies = Bodies(cursor, self._store.origin, self._keyring, self._clock)
-        for log in moved:
-            let_stand(cursor, bodies, log, incarnation)
+        let_stand(cursor, bodies, moved, incarnation)
 
     def _note_all(
         self, cursor: sqlite3.Cursor, peer: int, told: Sequence[Holding], *, complete: bool

@@ -88,8 +88,8 @@ class Intake:
                 touched[log_id] = segment.header.log
                 if self._take_up_grants(log_id, segment):
                     granters.add(segment.header.log.origin)
-        for moved in self._admission.moved.values():
-            let_stand(self._cursor, self._bodies, moved, self._incarnation)
+        moved = self._admission.moved.values()
+        let_stand(self._cursor, self._bodies, moved, self._incarnation)
         for log_id, _ in sorted(touched.items(), key=lambda entry: entry[1].lane):
             self._apply(log_id)
         waiting = granters | self._freeing(touched.values())

@@ -6,6 +6,7 @@ it here, and wins everywhere else.
 """
 
 import sqlite3
+from collections.abc import Iterable, Iterator
 
 from sync.history.checkpoint import adopted_seq
 from sync.history.snapshot_part import holds_states
@@ -16,15 +17,31 @@ from sync.schema import TABLES
 from sync.schema.model import Group, Lane
 
 
-def let_stand(cursor: sqlite3.Cursor, bodies: Bodies, moved: LogState, incarnation: int) -> None:
-    """Let stand what lost against rows of log ``moved``, which are of ``incarnation`` now.
+def let_stand(
+    cursor: sqlite3.Cursor, bodies: Bodies, moved: Iterable[LogState], incarnation: int
+) -> None:
+    """Let stand what lost against rows of logs ``moved``, which are of ``incarnation`` now.
 
-    Reads what is stored of incarnations between both: a clone's, or of a store restored since.
+    Reads what is stored of incarnations between both, each log once: a clone's, or of a store
+    restored since.
     """
-    name = moved.name
-    keyed = frozenset(each.number for each in TABLES if each.lane is name.lane and each.dedupe)
-    if not keyed:
-        return
+    lost: dict[int, tuple[LogState, frozenset[int]]] = {}
+    for each in moved:
+        keyed = _keyed(each.name.lane)
+        for log in _between(cursor, each.name, incarnation) if keyed else ():
+            _, others = lost.get(log.id, (log, frozenset()))
+            lost[log.id] = log, keyed | others
+    for log, tables in lost.values():
+        _fold_again(cursor, bodies, log, tables)
+
+
+def _keyed(lane: Lane) -> frozenset[int]:
+    """Return the tables of a lane whose events have device keys."""
+    return frozenset(each.number for each in TABLES if each.lane is lane and each.dedupe)
+
+
+def _between(cursor: sqlite3.Cursor, name: LogName, incarnation: int) -> Iterator[LogState]:
+    """Give the logs that may hold what lost against rows of log ``name``."""
     own = "WHERE origin = ? AND audience = ? AND lane = ? AND stored > 0"
     between = read_logs(
         cursor,
@@ -35,9 +52,9 @@ def let_stand(cursor: sqlite3.Cursor, bodies: Bodies, moved: LogState, incarnati
         name.incarnation,
         incarnation,
     )
-    parts = read_logs(cursor, own, name.origin, name.audience, Lane.SNAPSHOT) if between else []
-    for log in (*between, *parts):
-        _fold_again(cursor, bodies, log, keyed)
+    yield from between
+    if between:
+        yield from read_logs(cursor, own, name.origin, name.audience, Lane.SNAPSHOT)
 
 
 def _fold_again(

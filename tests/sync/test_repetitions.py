@@ -1,6 +1,7 @@
 """A device's own repetition, in logs that two boxes or a restored one write: one row stands."""
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import permutations
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sync.history.bounding import HistoryPolicy
+from sync.logs.log_state import read_logs
 from sync.logs.oplog import Row
 from sync.node import Node
 from tests.sync.district import District
@@ -130,3 +132,22 @@ def test_what_lost_and_came_with_a_snapshot_stands_again(district: District) -> 
     assert box.incarnation == 300
     district.settle()
     check_alike(district, (), keys=2)
+
+
+def test_what_stands_between_several_former_logs_is_read_once(district: District) -> None:
+    """A box of many incarnations would read the middle ones once for each that moved."""
+    box = begin(district, *range(100, 700, 100))
+    for number in range(1, 6):
+        box.record("card_tap", [tap(number)])
+        box.seal_all()
+        box = district.reopen(17, str(number).encode())
+    assert box.incarnation == 600
+    with box.transaction() as cursor:
+        former = read_logs(cursor, "WHERE origin = 17 AND incarnation < 600")
+        told: list[str] = []
+        cursor.connection.set_trace_callback(told.append)
+        box.peers.let_stand(cursor, former, box.incarnation)
+        cursor.connection.set_trace_callback(None)
+    read = Counter(sql for sql in told if "wire" in sql and "FROM segment" in sql)
+    assert len(read) >= 4
+    assert set(read.values()) == {1}
