@@ -19,7 +19,7 @@ from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.modbus_rtu import Faults, ModbusRtuSimulator, SimulatedUnit
 from drivers.transports.byte_port import LineSettings
 from drivers.transports.serial_address import SerialAddress
-from firmware_profiles.catalog import load_catalog
+from firmware_profiles.catalog import Catalog, load_catalog
 from firmware_profiles.model import Profile, ProfileId
 
 FAST_BAUD = 115_200
@@ -51,6 +51,16 @@ def quickened(profile: Profile, timeout_ms: int = 60, deadband: float = 0.0) -> 
     )
     points = tuple(msgspec.structs.replace(p, deadband=deadband) for p in profile.points)
     return msgspec.structs.replace(profile, links=(link,), points=points)
+
+
+def patient_catalog(*models: str) -> Catalog:
+    """Return the bundled profiles; units of these ``models`` may be as slow as a busy machine."""
+    catalog = load_catalog()
+    profiles = dict(catalog.profiles)
+    for model in map(ProfileId, models):
+        links = [msgspec.structs.replace(link, timeout_ms=1_500) for link in profiles[model].links]
+        profiles[model] = msgspec.structs.replace(profiles[model], links=tuple(links))
+    return Catalog(profiles=profiles, faults=catalog.faults)
 
 
 @asynccontextmanager

@@ -337,6 +337,14 @@ async def test_a_worker_that_cannot_start_is_told_and_tried_again() -> None:
     await asyncio.wait([run])
 
 
+async def test_a_worker_without_room_for_its_files_is_told(
+    tmp_path: Path, worker: CameraWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(UnreachableError, match="free space for temporary files"):
+        await worker.read_clock(CameraAccess(address=f"http://{HOST}:1/x"))
+
+
 async def test_a_worker_that_hangs_does_not_outlive_its_daemon() -> None:
     worker = CameraWorker(random.Random(1), (sys.executable, "-c", "import time; time.sleep(99)"))
     loop = asyncio.get_running_loop()

@@ -101,7 +101,7 @@ async def test_what_a_cut_of_five_seconds_left_out_is_filled_while_live_goes_on(
         async with asyncio.timeout(50), asyncio.TaskGroup() as tasks:
             tasks.create_task(publisher.run())
             tasks.create_task(rural.receiver.run())
-            filming = tasks.create_task(Camera(random.Random(3)).film(publisher.open_take(), 9))
+            filming = tasks.create_task(Camera(random.Random(3)).film(publisher.open_take(), 14))
             await until(lambda: len(rural.items) > 40)
             await line.cut()
             await asyncio.sleep(5)

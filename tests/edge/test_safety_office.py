@@ -38,7 +38,7 @@ from firmware_profiles.model import ProfileId
 from sync.logs.oplog import Row
 from sync.store import connect_readonly
 from sync.writer import Writer
-from tests.drivers.serial_bench import now_ms, running, until
+from tests.drivers.serial_bench import now_ms, patient_catalog, running, until
 from tests.edge.school import Box, new_box
 
 DEVICE = DeviceId("modbus:board:1")
@@ -109,7 +109,7 @@ class School:
     def start_anew(self) -> None:
         """Make another fleet and office on the same store, as after a restart."""
         self.fleet = Fleet(
-            load_catalog(),
+            patient_catalog("input-waveshare-io-8"),
             Notebook(self.folder / "notebook.json"),
             now_ms,
             self.hear,

@@ -82,6 +82,9 @@ async def served(
     async def stumble(_: web.Request) -> web.Response:
         raise ZeroDivisionError
 
+    async def pass_on(_: web.Request) -> web.Response:
+        raise ConnectionRefusedError
+
     async def take_form(request: web.Request) -> web.Response:
         return web.Response(text=str(dict(await read_posted(request))))
 
@@ -93,6 +96,7 @@ async def served(
     app.router.add_post("/form", take_form)
     app.router.add_post("/body", take_body)
     app.router.add_get("/broken", stumble)
+    app.router.add_get("/away", pass_on)
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         number = probe.getsockname()[1]
@@ -163,10 +167,15 @@ async def test_a_body_that_does_not_end_is_not_waited_for_for_ever(
         assert (await port.ask(f"{head}a=".encode())).split()[1] == b"400"
 
 
-async def test_a_fault_of_the_program_keeps_its_trace(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("path", "error"), [("broken", "ZeroDivisionError"), ("away", "ConnectionRefusedError")]
+)
+async def test_a_fault_of_the_program_keeps_its_trace(
+    path: str, error: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with served() as port:
-        assert (await port.ask(b"GET /broken HTTP/1.0\r\n\r\n")).split()[1] == b"500"
-    assert "ZeroDivisionError" in caplog.text
+        assert (await port.ask(f"GET /{path} HTTP/1.0\r\n\r\n".encode())).split()[1] == b"500"
+    assert error in caplog.text
     assert "Traceback" in caplog.text
 
 

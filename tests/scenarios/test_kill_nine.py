@@ -26,7 +26,7 @@ PROOF_S_MAX = 90.0
 SOAK_SEEDS = [int(seed) for seed in os.environ.get("SCHOOLNODE_SOAK_SEEDS", "").split()]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(420)
 def test_processes_killed_in_a_lesson_cost_no_row_and_few_seconds(tmp_path: Path) -> None:
     with running_demo(tmp_path, network=NETWORK, for_s=FOR_S, seed=SEED) as demo:
         demo.wait_for_note(ENROLLED, ENROLLED_S_MAX)

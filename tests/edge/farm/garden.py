@@ -23,7 +23,7 @@ from edge.notebook import Notebook
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import ProfileId
 from sync.logs.oplog import Row
-from tests.drivers.serial_bench import now_ms, running
+from tests.drivers.serial_bench import now_ms, patient_catalog, running
 from tests.edge.farm.rules import MONDAY, PUMP, SOIL, ZONE
 from tests.edge.pages.simulated_box import SCHOOL, SimulatedBox
 
@@ -59,7 +59,7 @@ class Garden:
             rng=random.Random(1),
         )
         self.fleet = Fleet(
-            load_catalog(),
+            patient_catalog("relay-waveshare-rtu-8"),
             Notebook(self.folder / "notebook.json"),
             now_ms,
             self.hear,

@@ -102,7 +102,9 @@ async def test_what_was_on_when_the_box_died_is_counted_and_made_safe(garden: Ga
         await until(lambda: garden.is_board_here)
         garden.measure(20)
         await until(lambda: bool(garden.rows))
+        kept = (garden.folder / "farm.json").read_bytes()
     # kill -9: nobody closed the keeper; the board stayed as it was for four minutes.
+    (garden.folder / "farm.json").write_bytes(kept)
     garden.switch_by_hand(on=True)
     garden.moment = garden.moment.replace(minute=4)
     garden.boot, garden.rows = "second", []

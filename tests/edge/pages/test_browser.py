@@ -106,6 +106,35 @@ async def test_staff_adopt_and_switch_devices_without_leaving_the_page(
     assert complaints == []
 
 
+async def test_a_refused_form_keeps_what_was_typed_and_marks_the_field(
+    browser: Browser, server: TestServer
+) -> None:
+    page, _ = await open_page(browser, "en")
+    await page.goto(str(server.make_url("/")))
+    await page.fill("input[name=code]", SETUP_CODE)
+    await page.click("#sign-in button")
+
+    search = page.locator("form[action='/setup/discover']")
+    await search.locator("summary").click()
+    await search.locator("input[name=scan]").fill("10.1.2.7/28")
+    await search.locator("> button").click()
+    await expect(page.locator("#tasks .message")).to_contain_text("is no subnet")
+    await expect(search.locator("input[name=scan]")).to_have_value("10.1.2.7/28")
+
+    await page.goto(str(server.make_url("/office")))
+    emergency = page.locator("form[action='/office/emergency']")
+    await emergency.evaluate("form => { form.noValidate = true; }")
+    await emergency.locator("[name=text_en]").fill("Stay inside")
+    await emergency.locator("button").click()
+    await expect(page.locator(".message.bad")).to_contain_text("field “Text in Chinese”")
+    await expect(emergency.locator("[name=text_en]")).to_have_value("Stay inside")
+    await expect(emergency.locator("[name=text_zh]")).to_be_focused()
+    await expect(emergency.locator("[aria-invalid=true]")).to_have_attribute("name", "text_zh")
+
+    await page.goto(str(server.make_url("/office")))
+    await expect(emergency.locator("[name=text_en]")).to_have_value("")
+
+
 async def test_a_light_changes_while_the_page_is_open_and_ages_count_on(
     browser: Browser, server: TestServer, box: SimulatedBox
 ) -> None:

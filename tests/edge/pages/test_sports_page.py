@@ -1,5 +1,6 @@
 """The PE teacher's page: who sees heart rates, a lesson from band to figures, results."""
 
+import re
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -49,7 +50,7 @@ async def test_without_the_code_nobody_sees_or_changes_anything(
     await gym.sports.begin("g3c1", "郑老师", 200, {"7": 901})
     beat(gym, 143)
     page = await shown(client)
-    assert "143" not in page
+    assert "143" not in re.sub(r"\?v=\w+", "", page)  # an asset's digest may say so by chance
     assert "欧阳若琳" not in page
     for path in ("begin", "end", "list", "settle"):
         answer = await client.post(f"/sports/{path}", data={**LESSON, "band_901": "8"})
