@@ -62,6 +62,7 @@ class CameraWorker:
         self._ready = asyncio.Event()
         self._slots = asyncio.Semaphore(AT_ONCE_MAX)
         self._child: asyncio.subprocess.Process | None = None
+        self._no_start = ""
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._number = 0
 
@@ -78,7 +79,7 @@ class CameraWorker:
                 wait=self._backoff_s, retry=retry_if_exception_type(DriverError)
             ):
                 with attempt:
-                    await self._run_child()
+                    await self._try_child()
             await asyncio.sleep(self._rng.uniform(BACKOFF_FIRST_S / 2, BACKOFF_FIRST_S))
 
     async def describe(self, access: CameraAccess) -> CameraDescription:
@@ -192,7 +193,9 @@ class CameraWorker:
             async with asyncio.timeout(timeout_s):
                 await self._ready.wait()
                 if self._child is None or self._child.stdin is None:
-                    raise UnreachableError("camera worker: restarting; asked again soon")
+                    raise UnreachableError(
+                        self._no_start or "camera worker: restarting; asked again soon"
+                    )
                 self._waiting[number] = waiting
                 self._child.stdin.write(messages.encode(request))
                 return await waiting
@@ -204,10 +207,23 @@ class CameraWorker:
         finally:
             self._waiting.pop(number, None)
 
+    async def _try_child(self) -> None:
+        self._ready.clear()
+        try:
+            await self._run_child()
+        except SetupError as error:
+            self._no_start = str(error)
+            self._ready.set()  # whoever waits hears why there is none
+            raise
+
     async def _run_child(self) -> None:
         """Run one child to its end; DriverError when it ended without having answered."""
         # A child that is killed cannot take its files away: they are its parent's.
-        with tempfile.TemporaryDirectory(prefix="schoolnode-cameras-") as folder:
+        try:
+            files = tempfile.TemporaryDirectory(prefix="schoolnode-cameras-")
+        except OSError as error:
+            raise SetupError(f"camera worker: {error}; free space for temporary files") from error
+        with files as folder:
             await self._run_child_in(folder)
 
     async def _run_child_in(self, folder: str) -> None:
@@ -219,7 +235,7 @@ class CameraWorker:
             )
         except OSError as error:
             raise SetupError(f"camera worker: {error}; reinstall the box's software") from error
-        self._child = child
+        self._child, self._no_start = child, ""
         self._ready.set()
         answered = 0
         try:
