@@ -85,7 +85,7 @@ class Adoptions:
         candidate, model = self._finder.adoptable(wish.identity, wish.profile)
         device = DeviceId(candidate.identity)
         if device in self._fleet.devices:
-            raise SetupError(f"{device} is adopted already")
+            raise SetupError(f"{device} is adopted already; release it first")
         adopted = AdoptedDevice(
             device=device,
             kind=candidate.kind,

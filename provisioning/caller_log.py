@@ -15,7 +15,8 @@ TOLD_EVERY_S = 60.0
 _FAULTS = {
     HttpProcessingError: "it is no HTTP",
     web.RequestPayloadError: "its body is not what its header says",
-    ConnectionError: "it hung up in the middle",
+    ConnectionResetError: "it hung up in the middle",
+    BrokenPipeError: "it hung up in the middle",
 }
 
 

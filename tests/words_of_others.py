@@ -96,6 +96,8 @@ _LIBRARIES_SAY = (
     "disk I/O error",
     "attempt to write a readonly database",
     "Expected `{0}`, got `{1}`",
+    "Expected `{0}` <= {1} - at `$.{2}`",
+    "Expected `{0}` >= {1} - at `$.{2}`",
     "Expected `{0}`",
     "Object contains unknown field `{0}`",
     "Object missing required field `{0}`",

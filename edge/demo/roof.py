@@ -21,7 +21,7 @@ _LOOK_EVERY_S = 0.5
 _SOIL = re.compile(r'<option value="([^"|]+)\|soil_moisture"')
 _PUMP = re.compile(rf'<option value="([^"|]+\|{PUMP})"')
 _PLOT = re.compile(r'name="plot" value="([^"]+)"')
-_WATERED = re.compile(r'继电器 2: 开</th><td><span class="light good">')
+_WATERED = re.compile(r'继电器 2\W+开</th><td><span class="light good">')
 
 
 async def try_roof(school: SchoolPlan, setup_code: str) -> None:

@@ -87,7 +87,7 @@ class Fleet:
         Raises SetupError when its profile or address cannot be used, or its place is taken.
         """
         if adopted.device in self._devices:
-            raise SetupError(f"{adopted.device} is adopted already")
+            raise SetupError(f"{adopted.device} is adopted already; release it first")
         profile = self._profile(adopted.profile)
         link = profile.links[0].type
         group = self._groups.get(link)

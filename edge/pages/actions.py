@@ -10,7 +10,7 @@ import msgspec
 from drivers.discovery.candidate import DeviceKind
 from drivers.entities import CommandResult, DeviceId
 from drivers.errors import DriverError, ProtocolError, RefusedError, SetupError, UnreachableError
-from edge.pages.box_view import BoxView
+from edge.pages.box_view import BoxView, CommandChoice
 from edge.repair_desk import DAYS_MAX
 
 T = TypeVar("T")
@@ -86,7 +86,10 @@ class Actions:
 
     async def discover(self, wish: Discover) -> None:
         async def start() -> None:
-            await self._view.discover(wish.kinds or None, wish.networks())
+            try:
+                await self._view.discover(wish.kinds or None, wish.networks())
+            except SetupError as error:  # of the subnets
+                raise ActionError(400, "invalid", str(error)) from error
 
         await bounded(start(), DISCOVER_S_MAX)
 
@@ -108,12 +111,10 @@ class Actions:
             raise ActionError(404, "unknown", f"{wish.device} is not adopted here")
         offered = {choice.command: choice for choice in light.commands}
         choice = offered.get(wish.command)
-        if choice is None or not choice.takes(wish.argument):
-            raise ActionError(
-                409,
-                "unknown",
-                f"{light.name} takes no {wish.command} {wish.argument or ''}".strip(),
-            )
+        if choice is None:
+            raise ActionError(409, "unknown", f"{light.name} has no command {wish.command}")
+        if not choice.takes(wish.argument):
+            raise ActionError(409, "invalid", _told_wrong(choice, wish.argument))
         return await bounded(
             self._view.command(light.device, wish.command, wish.argument, who=who), COMMAND_S_MAX
         )
@@ -125,10 +126,20 @@ class Actions:
         await bounded(self._view.repairs.unshelve(wish.key, who), ADOPT_S_MAX)
 
     def _check_candidate(self, identity: str) -> None:
+        if any(light.device == identity for light in self._view.device_lights()):
+            raise ActionError(409, "unknown", f"{identity} is adopted already; release it first")
         if all(candidate.identity != identity for candidate in self._view.candidates()):
             raise ActionError(
                 404, "unknown", f"{identity} is not among the devices found; search again"
             )
+
+
+def _told_wrong(choice: CommandChoice, argument: str | None) -> str:
+    if choice.high is not None:
+        offered = f"{choice.low}..{choice.high}"
+    else:
+        offered = ", ".join(choice.arguments)
+    return f"{choice.command} takes {offered}, not {argument or ''!r}"
 
 
 def _network(text: str) -> IPv4Network:
@@ -144,7 +155,7 @@ def explain(error: ActionError, _: Callable[[str], str]) -> str:
         "unknown": _("That is no longer on offer; reload the page."),
         "unreachable": _("The device does not answer. Check its power and cable, then try again."),
         "refused": _("The device said no. Check the password and what it allows."),
-        "setup": _("Something on this box has to be put right first."),
+        "setup": _("This has to be put right first."),
         "protocol": _("The device answered in a way its profile does not know."),
         "slow": _("It takes too long. What came of it will show at the device."),
         "invalid": _("Something in the form is missing or not as it should be."),

@@ -69,7 +69,8 @@ def condition_of(condition: Condition, where: str, language: Language) -> str:
     words = language.words
     facts: dict[str, str | float] = {"test": condition.test, "limit": condition.value}
     told = {name: _told(name, value, language, {}) for name, value in facts.items()}
-    said = f"{where}: {words.point(condition.source.point)} {told['test']} {told['limit']}"
+    what = f"{where}{language.colon}{words.point(condition.source.point)}"
+    said = f"{what} {told['test']} {told['limit']}"
     if condition.back is not None:
         said += _(", until {back}").format(back=language.number(condition.back))
     if condition.for_min:

@@ -50,6 +50,19 @@ class Language:
     translations: Translations
     words: Words
 
+    @property
+    def colon(self) -> str:
+        return "\uff1a" if self.locale.language == "zh" else ": "
+
+    @property
+    def semicolon(self) -> str:
+        return "\uff1b" if self.locale.language == "zh" else "; "
+
+    @property
+    def comma(self) -> str:
+        """What parts the items of a list."""
+        return "、" if self.locale.language == "zh" else ", "
+
     def age(self, then_ms: int | None, now_ms: int) -> str:
         """Write how long ago; a moment in the future (a clock that ran ahead) is zero."""
         if then_ms is None:

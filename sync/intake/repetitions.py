@@ -15,6 +15,7 @@ from sync.logs.log_state import LogState, read_logs
 from sync.logs.stored_segments import StoredBody, read_segment
 from sync.schema import TABLES
 from sync.schema.model import Group, Lane
+from sync.segments.segment import LogName
 
 
 def let_stand(

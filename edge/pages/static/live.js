@@ -205,10 +205,13 @@
     busy[key] = true;
     markBusy(form, true);
     fetch(form.getAttribute("action"), { method: "POST", body: fields, credentials: "same-origin" })
-      .then(function (answer) { return answer.text(); })
-      .then(function (text) {
+      .then(function (answer) {
+        return answer.text().then(function (text) { return [text, answer.ok]; });
+      })
+      .then(function (told) {
         delete busy[key];
-        swapPage(text, true);
+        swapPage(told[0], true);
+        if (!told[1]) { document.dispatchEvent(new CustomEvent("schoolnode:refused")); }
         var said = document.querySelector("#tasks .message");
         if (said) { said.scrollIntoView({ block: "center" }); }
       })
