@@ -71,7 +71,8 @@ def account_for_readings(hub: Path, school: SchoolPlan) -> Account:
     """Hold the bus's ledger against the hub's readings.
 
     Each sound reply to a poll, delivered whole after the unit was adopted, must be there once:
-    with its values, or, where the box could not take it, as a bad reading of that point.
+    with its values, or, where the box could not take it, as a bad reading of that point. A value
+    within the point's deadband of the one before is no news, as after a restart of the unit.
     """
     lines = read_ledger(school.ledgers / "bus.jsonl")
     with closing(connect_readonly(hub)) as store:
@@ -96,6 +97,8 @@ def account_for_readings(hub: Path, school: SchoolPlan) -> Account:
     for device in devices:
         unit = int(device["device"].rsplit(":", 1)[1])
         profile = catalog.profiles[ProfileId(device["profile"])]
+        deadbands = {point.id: point.deadband for point in profile.points}
+        before: dict[str, float] = {}
         shapes = {
             (block.request.function, block.request.address, block.request.count)
             for block in plan_blocks(profile, unit, profile.link(*MODBUS))
@@ -108,7 +111,12 @@ def account_for_readings(hub: Path, school: SchoolPlan) -> Account:
             if line["kind"] == "reply_begun":
                 begun.update(values)
             elif line["heard"] and not line["fault"] and _begun(line) >= device["adopted_ms"]:
-                heard.update(values)
+                heard.update(
+                    (device_id, point, value)
+                    for device_id, point, value in values
+                    if point not in before or abs(value - before[point]) > deadbands[point]
+                )
+                before |= {point: value for _, point, value in values}
     missing = Counter((device, point) for device, point, _ in (heard - good).elements())
     return Account(
         stored=good.total(), lost=(missing - bad).total(), doubled=(good - begun).total()

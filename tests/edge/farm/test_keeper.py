@@ -164,6 +164,7 @@ async def test_a_board_that_is_gone_counts_as_unknown_and_is_told_off_once(
             await until(lambda: garden.is_board_here)
             garden.measure(20)
             await until(lambda: bool(garden.rows))
+            assert garden.told() == [("relay_1 on", "verified", "conditions")]
         await until(lambda: not garden.is_board_here)
         assert garden.keeper.seen(garden.keeper.outputs()[PUMP]) is Seen.UNKNOWN
         await until(lambda: len(garden.rows) == 2)
