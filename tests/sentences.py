@@ -279,7 +279,8 @@ def refresh(package: str) -> None:
             told_by.append(pattern.place)
     catalogue = Catalog(locale="zh_CN", fuzzy=False)
     for text, modules in places.items():
-        catalogue.add(text, known.get(text, ""), [(module, 0) for module in modules])
+        names = [module.removesuffix(".py").replace("/", ".") for module in modules]
+        catalogue.add(text, known.get(text, ""), [(name, 0) for name in names])
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
         stream.write(_HEADER.format(package=package).encode())

@@ -17,7 +17,7 @@ FARM_PLOT = states(
     devices TEXT district
     """,
 )
-# definition: what edge/farm/rule.py reads, as JSON.
+# definition: what edge.farm.rule reads, as JSON.
 FARM_RULE = states(
     41,
     "farm_rule",
@@ -31,7 +31,7 @@ FARM_RULE = states(
     enabled INTEGER district
     """,
 )
-# reason is a word of edge/farm/engine.py's Because, facts (JSON) the values behind it; what was
+# reason is a word of edge.farm.conditions.Because, facts (JSON) the values behind it; what was
 # decided and not done has the outcome "blocked".
 FARM_ACTION = events(
     42,
