@@ -2,12 +2,14 @@
 
 import json
 import time
+from contextlib import closing
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 import pytest
 
+from sync.store import connect_readonly
 from tests.scenarios.running_demo import SCHOOLNODE, SCHOOLNODE_HUB
 from tests.scenarios.small_district import SmallDistrict, claim, told_by
 
@@ -43,6 +45,7 @@ def test_a_spare_becomes_the_school_and_the_forgotten_stay_forgotten(tmp_path: P
             assert proof["found_after"] == {}
             assert proof["complete_ms"] > time.time_ns() // 1_000_000
             until_recoverable(lost)
+            until_home(tmp_path / "hub")
         rmtree(lost.parent / "data")
         paper = tmp_path / "paper"
         paper.write_text(code)
@@ -69,6 +72,15 @@ def test_a_spare_becomes_the_school_and_the_forgotten_stay_forgotten(tmp_path: P
                 content = path.read_bytes()
                 assert "张伟同学".encode() not in content
                 assert code.encode() not in content
+
+
+def until_home(hub: Path) -> None:
+    """Wait until the hub knows who was forgotten: what it does not is lost with the box."""
+    end_s = time.monotonic() + RECOVERABLE_S_MAX
+    with closing(connect_readonly(hub / "hub.db")) as store:
+        while not store.execute("SELECT 1 FROM person WHERE deleted = 1").fetchone():
+            assert time.monotonic() < end_s, "the hub never heard of it"
+            time.sleep(0.1)
 
 
 def until_recoverable(config: Path) -> None:
