@@ -47,6 +47,7 @@ async def let_drain(hub: Hub, schools: Sequence[School], rows: int) -> int:
 async def let_storm(hub: Hub, schools: Sequence[School], rows: int) -> list[float]:
     with opened(schools) as boxes, Writer() as writer:
         result = await storm(boxes, writer, hub, rows, lambda _: None)
+    await asyncio.sleep(0.25)  # as aiohttp advises: TLS connections end after their session
     return result.home_s
 
 

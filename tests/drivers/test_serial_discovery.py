@@ -55,7 +55,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> int:
     return 16
 
 
-def farm(baud: Sequence[int] = TWO_RATES) -> list[Profile]:
+def farm(baud: Sequence[int] = TWO_RATES, timeout_ms: int = 60) -> list[Profile]:
     """Return the farm's profiles on fast lines of two candidate rates, the wrong one first."""
     codes = {rate: number for number, rate in enumerate(baud)}
     return [
@@ -63,7 +63,7 @@ def farm(baud: Sequence[int] = TWO_RATES) -> list[Profile]:
             profile,
             links=(msgspec.structs.replace(profile.links[0], baud=tuple(baud), baud_codes=codes),),
         )
-        for profile in (quickened(bundled(name)) for name in (SOIL, AIR, LIGHT))
+        for profile in (quickened(bundled(name), timeout_ms) for name in (SOIL, AIR, LIGHT))
     ]
 
 
@@ -149,7 +149,7 @@ async def test_a_device_no_profile_fits_is_kept_and_asks_for_one(tmp_path: Path,
 
 
 async def test_a_running_bus_is_searched_between_its_polls(tmp_path: Path, few: int) -> None:
-    profiles = farm((115_200,))
+    profiles = farm((115_200,), timeout_ms=5_000)
     bench = Bench(tmp_path, profiles, seed=9, unit_max=few)
     first, *others = bench.adopted()
     bus = bench.bus([first])
