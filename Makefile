@@ -30,7 +30,7 @@ demo: $(VENV)/.ready ## one hub, three schools, simulated devices; ARGS="--for 9
 JOBS ?= 5
 test: $(VENV)/.ready ## all tests; installs the system packages they need where it can
 	@sh tests/system_packages.sh
-	@$(BIN)/pytest -n $(JOBS) $(ARGS)
+	@sh tests/run.sh $(BIN)/pytest $(JOBS) $(ARGS)
 
 # Which chances the soak draws its kills from.
 SEEDS ?= 1 2 3 4 5 6
