@@ -94,16 +94,22 @@ def tracks(recording: list[EncodedPicture | EncodedSound]) -> dict[int, bytes]:
     return {VIDEO_TRACK: b"".join(video), AUDIO_TRACK: b"".join(audio)}
 
 
-def test_pictures_decode_with_their_times_and_keyframes(tracks: dict[int, bytes]) -> None:
+def test_pictures_decode_with_their_times_and_keyframes(
+    recording: list[EncodedPicture | EncodedSound], tracks: dict[int, bytes]
+) -> None:
+    # A live encoder leaves out what a machine that is held up has no time for.
+    encoded = [one for one in recording if isinstance(one, EncodedPicture)]
     with av.open(io.BytesIO(tracks[VIDEO_TRACK]), "r") as container:
         stream = container.streams.video[0]
         assert stream.time_base == Fraction(1, VIDEO_TIMESCALE)
         packets = [packet for packet in container.demux(stream) if packet.size]
-    assert [packet.dts for packet in packets] == [3600 * n for n in range(30)]
-    assert [n for n, packet in enumerate(packets) if packet.is_keyframe] == [0, 25]
+    assert len(packets) >= 30
+    assert [packet.dts for packet in packets] == [one.timestamp for one in encoded]
+    assert [packet.is_keyframe for packet in packets] == [one.keyframe for one in encoded]
+    assert sum(one.keyframe for one in encoded) >= 2
     with av.open(io.BytesIO(tracks[VIDEO_TRACK]), "r") as container:
         pictures = list(container.decode(video=0))
-    assert [(p.width, p.height) for p in pictures] == [(320, 180)] * 30
+    assert [(p.width, p.height) for p in pictures] == [(320, 180)] * len(encoded)
 
 
 def test_sound_decodes_end_to_end(tracks: dict[int, bytes]) -> None:
