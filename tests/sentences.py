@@ -59,7 +59,6 @@ _FOR_THE_AUDIT = {"_audit", "_enter", "_note", "audit"}
 _FOR_PROGRAMMERS = {
     "AssertionError",
     "KeyError",
-    "NotImplementedError",
     "OverflowError",
     "TypeError",
 }
