@@ -59,6 +59,7 @@ _FOR_THE_AUDIT = {"_audit", "_enter", "_note", "audit"}
 _FOR_PROGRAMMERS = {
     "AssertionError",
     "KeyError",
+    "NotImplementedError",
     "OverflowError",
     "TypeError",
 }
