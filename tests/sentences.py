@@ -56,6 +56,7 @@ _FOR_OPERATORS = {
     "keep_running",
 }
 _FOR_THE_AUDIT = {"_audit", "_enter", "_note", "audit"}
+# What is raised by these speaks of our own mistakes, never to a person.
 _FOR_PROGRAMMERS = {
     "AssertionError",
     "KeyError",
