@@ -118,7 +118,7 @@ class CatchUp:
         store = self._shelf.find(self._lesson, held.id)
         present = None if store is None else store.index(one.stream).present
         head = one.have[-1][1]
-        if one.kind is Kind.MEDIA and held is _current(holdings):
+        if one.kind is Kind.MEDIA and held.id == holdings.live:
             settled = self._settled(held.id, one.stream)
             head = max(-1 if present is None else present.head, settled)
         missing = [(0, head)] if present is None else present.missing(head)
@@ -130,11 +130,6 @@ class CatchUp:
         known = [holdings for heard_s, holdings in self._heard if heard_s <= before_s]
         spans = spans_of(known[-1], take, stream) if known else []
         return spans[-1][1] if spans else -1
-
-
-def _current(holdings: Holdings) -> TakeHoldings | None:
-    named = [held for held in holdings.takes if held.take == holdings.current]
-    return next(iter(named or holdings.takes[-1:]), None)
 
 
 def _order(one: StreamHoldings) -> tuple[int, int, int]:

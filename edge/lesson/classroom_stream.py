@@ -25,7 +25,9 @@ Text messages are JSON, sent on every change and each second::
         "gaps": 0,
     }
 
-``now_ms`` is the box's clock, by which a page tells how far behind it plays.
+``now_ms`` is the box's clock, by which a page tells how far behind it plays. What holds beside
+picture and sound (slide, question, who is called on, captions) is sent on every change, and to each
+page that joins: ``{"type": "board", …}`` with the fields of ``edge.lesson.board.BoardView``.
 """
 
 import struct
@@ -33,6 +35,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from edge.lesson.board import BoardView
 from edge.lesson.status import LessonStatus
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import Header, Kind, TakeId
@@ -90,6 +93,10 @@ def encode_item(item: StreamItem) -> bytes:
         )
         + item.data
     )
+
+
+def encode_board(view: BoardView) -> bytes:
+    return msgspec.json.encode({"type": "board", **msgspec.to_builtins(view)})
 
 
 def encode_state(status: LessonStatus, now_ms: int) -> bytes:

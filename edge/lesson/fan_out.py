@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from drivers.entities import NowMs
-from edge.lesson.classroom_stream import StreamItem, encode_item, encode_state
+from edge.lesson.board import BoardView
+from edge.lesson.classroom_stream import StreamItem, encode_board, encode_item, encode_state
 from edge.lesson.status import LessonStatus, waiting
 from sync.lessons.fragment_log import Kind, TakeId, is_sound
 from sync.lessons.fragment_outlet import Outlet, binary_frame, message
 from sync.lessons.fragment_queue import Parcel
 
-VIEWERS_MAX = 512
+VIEWERS_MAX = 1024
 GROUP_PARCELS_MAX = 512
 SOUND_KEPT_MS = 5000
 _HEARTBEAT_S = 5.0
@@ -35,6 +36,7 @@ class FanOut:
         self._status = waiting(now_ms())
         self._viewers: set[Outlet] = set()
         self._newest = _Newest()
+        self._board = BoardView()
 
     @property
     def viewers(self) -> int:
@@ -64,9 +66,18 @@ class FanOut:
         if changed:
             self._tell()
 
+    def show_board(self, view: BoardView) -> None:
+        """Tell every page, and each that joins, what holds beside picture and sound."""
+        if view != self._board:
+            self._board = view
+            told = message(encode_board(view))
+            for viewer in self._viewers:
+                viewer.offer(told)
+
     def clear(self) -> None:
         """Forget the lesson's picture and sound: nobody who joins later shall see them."""
         self._newest = _Newest()
+        self.show_board(BoardView())
         self.show(waiting(self._now_ms()))
 
     async def run(self) -> Never:
@@ -93,6 +104,8 @@ class FanOut:
             return socket
         viewer = Outlet(request.transport, monotonic, _nothing)
         viewer.offer(message(encode_state(self._status, self._now_ms())))
+        if self._board != BoardView():
+            viewer.offer(message(encode_board(self._board)))
         for parcel in self._newest.parcels():
             viewer.offer(parcel)
         self._viewers.add(viewer)

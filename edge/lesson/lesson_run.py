@@ -242,6 +242,7 @@ class LessonRun:
                     "complete": int(take.complete),
                 }
                 for take in takes
+                if take.seconds
             ],
         }
         minutes: Row = {

@@ -18,6 +18,7 @@ from sync.lessons.fragment_log import Kind, LessonId, Record
 from sync.lessons.fragment_sealing import new_take
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError
+from sync.lessons.lesson_events import LessonEvent, TimedEvent
 from sync.segments.sealing import DataKey
 
 _log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class LessonPublisher:
         self._on_status = on_status
         self._on_item = on_item
         self._recorder: TakeRecorder | None = None
+        self._teller: TakeRecorder | None = None
         self._link: Uplink | None = None
         self._holdings: Holdings | None = None
         self._cause = Cause.HUB_UNREACHABLE
@@ -85,8 +87,23 @@ class LessonPublisher:
     def use_key(self, key: DataKey) -> None:
         """Seal what comes from now on under another key, in the take that is open too."""
         self._key = key
-        if self._recorder is not None:
-            self._recorder.use_key(key)
+        for recorder in (self._recorder, self._teller):
+            if recorder is not None:
+                recorder.use_key(key)
+
+    def tell(self, event: LessonEvent) -> TimedEvent:
+        """Record an event of this moment and send it at once; it needs no camera.
+
+        Raises ValueError for an event that no node would read, and once the lesson is finished.
+        """
+        if self._finishing:
+            raise ValueError("the lesson is over; nothing more happens in it")
+        if self._teller is None:
+            store = self._shelf.take(self._lesson, new_take())
+            self._teller = TakeRecorder(store, self._key, self._signing, self._offer, _nothing)
+            if self._link is not None:
+                self._link.add_take(store)
+        return self._teller.tell(event, self._now_ms())
 
     def close_take(self) -> None:
         """End the take that is open, if one is: the capture stopped."""
@@ -97,6 +114,8 @@ class LessonPublisher:
     def finish(self) -> None:
         """End the lesson: :meth:`run` returns once the hub durably holds all of it."""
         self.close_take()
+        if self._teller is not None:
+            self._teller.close()
         self._finishing = True
 
     async def run(self) -> None:
@@ -204,3 +223,7 @@ class LessonPublisher:
             dropped=self._dropped + (0 if link is None else link.dropped),
         )
         self._on_status(self._told)
+
+
+def _nothing(_: StreamItem) -> None:
+    """Events are nothing that a classroom plays; :meth:`LessonPublisher.tell` returns them."""

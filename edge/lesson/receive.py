@@ -16,17 +16,19 @@ from edge.lesson.status import Cause, LessonStatus, Phase, Pulse, waiting
 from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_exchange import Holdings, encode_message
 from sync.lessons.fragment_log import (
+    EVENTS,
+    Header,
     Kind,
     LessonId,
     Record,
     TakeId,
     is_sound,
     parse_record,
-    parse_take_id,
 )
 from sync.lessons.fragment_sealing import FragmentOpener, verify_group
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError
+from sync.lessons.lesson_events import TimedEvent, decode_event
 from sync.segments.sealing import DataKey, KeyId
 
 _log = logging.getLogger(__name__)
@@ -53,8 +55,12 @@ class LessonReceiver:
         now_ms: Callable[[], int],
         on_item: Callable[[StreamItem], None],
         on_status: Callable[[LessonStatus], None],
+        on_event: Callable[[TimedEvent], None] = lambda _: None,
     ) -> None:
-        """``keys`` may gain keys while the lesson runs. ``on_item`` hears what is to be played."""
+        """``keys`` may gain keys while the lesson runs. ``on_item`` hears what is to be played.
+
+        ``on_event`` hears each event once, in whatever order they come; stored ones at the start.
+        """
         self._lesson = lesson
         self._opener = FragmentOpener(lesson, keys)
         self._flagship = flagship
@@ -63,6 +69,7 @@ class LessonReceiver:
         self._now_ms = now_ms
         self._live = _Live(on_item)
         self._on_status = on_status
+        self._on_event = on_event
         self._pulse = Pulse(monotonic)
         self._catch_up = CatchUp(shelf, lesson, monotonic)
         self._holdings: Holdings | None = None
@@ -95,8 +102,12 @@ class LessonReceiver:
 
     async def run(self) -> None:
         """Follow until finished and whole; cancel it to leave the holes for another time."""
-        for take in self._shelf.takes(self._lesson)[-1:]:
+        stored = self._shelf.takes(self._lesson)
+        for take in [take for take in stored if take.has_media][-1:]:
             self._begin(take.take)
+        for store in stored:
+            for record in store.records(EVENTS):
+                self._hear_event(record)
         async with asyncio.TaskGroup() as tasks:
             ticking = tasks.create_task(self._tick())
             await keep_connected(self._route, self._path, self._serve, self._note)
@@ -133,9 +144,8 @@ class LessonReceiver:
         self._holdings = holdings
         self._catch_up.hear(holdings)
         self._key_missing = False  # asked again each second: the grant may have come
-        current = holdings.current or next((held.take for held in holdings.takes[-1:]), None)
-        if current is not None:
-            self._begin(parse_take_id(current))
+        if holdings.live is not None:
+            self._begin(holdings.live)
 
     def _begin(self, take: TakeId) -> None:
         """Make a take the one that is played, beginning with what of it is stored."""
@@ -192,8 +202,28 @@ class LessonReceiver:
         except FragmentStoreError:
             _log.exception("lesson %s is not recorded", self._lesson)
             self._disk_fails = True  # the class goes on live though the disk is full
-        if header.kind is not Kind.SIGNATURE and self._live.play(record, opened):
+        if header.kind is Kind.EVENT:
+            self._tell_event(header, opened)
+        elif header.kind is not Kind.SIGNATURE and self._live.play(record, opened):
             self._pulse.beat(header.track)
+
+    def _hear_event(self, record: Record) -> None:
+        """Tell of an event that was stored by an earlier run."""
+        try:
+            self._tell_event(record.header, self._opener.open(record))
+        except (KeyMissingError, ForgedError, MalformedError) as error:
+            _log.warning("lesson %s: stored event passed over: %s", self._lesson, error)
+
+    def _tell_event(self, header: Header, opened: bytes) -> None:
+        try:
+            event = decode_event(opened)
+        except MalformedError as error:
+            # A newer flagship's event: it is kept and passed over, as the wire asks.
+            _log.info("lesson %s: %s", self._lesson, error)
+            return
+        self._on_event(
+            TimedEvent(at_ms=header.capture_ms, take=header.take, number=header.number, event=event)
+        )
 
     def _is_whole(self) -> bool:
         """Tell whether all that the hub holds is here, proven, and nothing more will come."""

@@ -12,6 +12,7 @@ from sync.lessons.fragment_log import SIGNATURES, Kind, LessonId, Record, Stream
 from sync.lessons.fragment_sealing import MediaTimes, TakeSealer, digest, groups_of, sign_group
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError, TakeStore
+from sync.lessons.lesson_events import LessonEvent, TimedEvent, encode_event
 from sync.segments.sealing import DataKey
 
 GROUP_RECORDS_MAX = 256
@@ -101,6 +102,17 @@ class TakeRecorder:
         )
         self._keep(record, fragment.data)
 
+    def tell(self, event: LessonEvent, at_ms: int) -> TimedEvent:
+        """Take in an event of this moment, Unix ms, and sign for it at once.
+
+        Raises ValueError for an event that no node would read.
+        """
+        record = self._sealer.seal_event(encode_event(event), at_ms)
+        self._enter(record)
+        self._sign(final=False)
+        header = record.header
+        return TimedEvent(at_ms=at_ms, take=header.take, number=header.number, event=event)
+
     def close(self) -> None:
         """Sign what is left and say that nothing follows."""
         if not self._closed:
@@ -109,6 +121,10 @@ class TakeRecorder:
             self._store.sync()
 
     def _keep(self, record: Record, opened: bytes) -> None:
+        self._enter(record)
+        self._on_item(item_of(record.header, opened))
+
+    def _enter(self, record: Record) -> None:
         if self._closed:
             raise ValueError("the take is closed; open a new one")
         self._store_and_tell(record)
@@ -117,7 +133,6 @@ class TakeRecorder:
         self._newest_ms = header.capture_ms
         if self._group_ms is None:
             self._group_ms = header.capture_ms
-        self._on_item(item_of(header, opened))
 
     def _store_and_tell(self, record: Record) -> None:
         try:
@@ -160,7 +175,7 @@ def close_take(store: TakeStore, signing: Ed25519PrivateKey) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """Media that exist and are not stored here: numbers ``first`` to ``last`` of one track."""
+    """What exists and is not stored here: numbers ``first`` to ``last`` of one track."""
 
     take: TakeId
     track: int
@@ -211,7 +226,7 @@ def recorded_takes(
 def gaps_of(store: TakeStore, holdings: Holdings | None = None) -> list[Gap]:
     """Return the holes below the highest number that is stored, signed or held by the hub."""
     gaps: list[Gap] = []
-    for stream in media_streams(store, holdings):
+    for stream in kept_streams(store, holdings):
         index = store.index(stream)
         mean_s = index.seconds / index.present.count if index.present.count else 0.0
         gaps += [
@@ -227,13 +242,14 @@ def gaps_of(store: TakeStore, holdings: Holdings | None = None) -> list[Gap]:
     return gaps
 
 
-def media_streams(store: TakeStore, holdings: Holdings | None) -> list[Stream]:
+def kept_streams(store: TakeStore, holdings: Holdings | None) -> list[Stream]:
+    """Return the streams of picture, sound and events known to exist."""
     streams = {*store.streams, *store.coverage.streams()}
     if holdings is not None:
         for held in holdings.takes:
             if held.take == store.take.hex():
                 streams |= {one.stream for one in held.streams}
-    return sorted(stream for stream in streams if stream.kind is Kind.MEDIA)
+    return sorted(stream for stream in streams if stream.kind in {Kind.MEDIA, Kind.EVENT})
 
 
 def known_head(store: TakeStore, stream: Stream, holdings: Holdings | None) -> int:

@@ -55,12 +55,16 @@ class Uplink:
 
     def begin(self, take: TakeStore) -> None:
         """Tell the hub that this take is the live one from here on, and begin at its keyframe."""
-        if take not in self._takes:
-            self._takes.append(take)
+        self.add_take(take)
         self._current = take.take
         for record in take.join():
             self.offer(record)
         self._wake.set()
+
+    def add_take(self, take: TakeStore) -> None:
+        """Send a take that began after the connection did, as what it holds is offered."""
+        if take not in self._takes:
+            self._takes.append(take)
 
     def offer(self, record: Record) -> None:
         """Send a record as soon as the link takes it."""

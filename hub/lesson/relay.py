@@ -206,7 +206,7 @@ class LessonRelay:
         head = take.index(header.stream).head
         if not take.append(record):
             return
-        if live.current is None:
+        if live.current is None and header.kind in {Kind.INIT, Kind.MEDIA}:
             live.current = header.take
         is_live = header.take == live.current and header.number > head
         if header.kind is Kind.MEDIA:
@@ -306,7 +306,8 @@ class LessonRelay:
     def _current(self, live: _Lesson) -> TakeStore | None:
         takes = self._shelf.takes(live.id)
         named = [take for take in takes if take.take == live.current]
-        return next(iter(named or takes[-1:]), None)
+        with_media = [take for take in takes if take.has_media]
+        return next(iter(named or with_media[-1:]), None)
 
     def _holdings(self, live: _Lesson, *, durable: bool) -> Holdings:
         return Holdings(

@@ -17,7 +17,6 @@ from sync.errors import MalformedError
 from sync.lessons.fragment_index import Span
 from sync.lessons.fragment_log import (
     NUMBER_MAX,
-    SIGNATURES,
     TIME_MAX,
     TRACK_MAX,
     Kind,
@@ -63,6 +62,10 @@ class TakeHoldings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def id(self) -> TakeId:
         return parse_take_id(self.take)
 
+    @property
+    def has_media(self) -> bool:
+        return any(one.kind is Kind.MEDIA for one in self.streams)
+
 
 class Holdings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="holdings"):
     """What the hub has of a lesson.
@@ -75,6 +78,13 @@ class Holdings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
     current: _Take | None
     media_age_ms: _Ms | None
     takes: Annotated[list[TakeHoldings], Meta(max_length=TAKES_MAX)]
+
+    @property
+    def live(self) -> TakeId | None:
+        """The take that is published now, else the newest that has picture or sound."""
+        if self.current is not None:
+            return parse_take_id(self.current)
+        return next((held.id for held in reversed(self.takes) if held.has_media), None)
 
 
 class Current(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="current"):
@@ -170,7 +180,7 @@ def overlap(left: list[Span], right: list[Span]) -> list[Span]:
 
 
 def stream_order(stream: Stream) -> tuple[int, int, int]:
-    """Sort key for catch-up: signatures and inits, then sound, then picture."""
-    if stream == SIGNATURES or stream.kind is Kind.INIT:
+    """Sort key for catch-up: inits, signatures and events, then sound, then picture."""
+    if stream.kind is not Kind.MEDIA:
         return (0, stream.kind, stream.track)
     return (1, 0 if is_sound(stream.track) else 1, stream.track)

@@ -7,8 +7,9 @@ big-endian. A record is its clear header and its body::
     offset  bytes  field
     0       2      magic, ASCII "SF"
     2       1      version, 1
-    3       1      kind: 0 media, 1 init, 2 signature
-    4       1      track: 1..15 for media and init, 0 for signature; odd = picture, even = sound
+    3       1      kind: 0 media, 1 init, 2 signature, 3 event, 4 file
+    4       1      track: 1..15 for media and init (``sync.lessons.tracks``), 1 for event and
+                   file, 0 for signature; odd = picture, even = sound
     5       1      flags: bit 0 keyframe (media only); other bits zero
     6       1      n, length of the lesson's id, 1..48
     7       n      lesson id, ASCII, [A-Za-z0-9][A-Za-z0-9._-]*
@@ -22,14 +23,18 @@ big-endian. A record is its clear header and its body::
     55+n    4      length of the body in bytes, 1..4 MiB
     59+n    …      body
 
-Media and init bodies are sealed with ChaCha20-Poly1305 (RFC 8439): key = HKDF-SHA256(lesson key,
-salt = take id, info = "schoolnode fragment v1" || track as one byte), nonce = kind as 4 bytes ||
-number as 8 bytes (for media therefore the plain fragment number), associated data = the whole
-header, tag appended. A take is never resumed, so no key and nonce ever meet twice. Opened:
+Media, init, event and file bodies are sealed with ChaCha20-Poly1305 (RFC 8439): key =
+HKDF-SHA256(lesson key, salt = take id, info = "schoolnode fragment v1" || track as one byte),
+nonce = kind as 4 bytes || number as 8 bytes (for media therefore the plain fragment number),
+associated data = the whole header, tag appended. A take is never resumed, so no key and nonce ever
+meet twice. Opened:
 
 - media: one ``moof`` + ``mdat`` of one track.
 - init: 1 byte m, m bytes of ASCII media type (``video/mp4; codecs="avc1.42E01F"``), then
   ``ftyp`` + ``moov`` of that track alone.
+- event: what happens beside picture and sound, as ``sync.lessons.lesson_events`` has it. Decode
+  time and duration are 0; a take of events has no media.
+- file: a chunk of a slide, as ``sync.lessons.materials`` has it; times and takes as for events.
 
 A signature's body is clear, so that the hub too can hold fragments against it. It covers a group
 of pictures, hashes being SHA-256 over whole records::
@@ -79,6 +84,8 @@ class Kind(IntEnum):
     MEDIA = 0
     INIT = 1
     SIGNATURE = 2
+    EVENT = 3
+    FILE = 4
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -90,6 +97,8 @@ class Stream:
 
 
 SIGNATURES = Stream(Kind.SIGNATURE, 0)
+EVENTS = Stream(Kind.EVENT, 1)
+FILES = Stream(Kind.FILE, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,11 +201,12 @@ def parse_header(data: bytes) -> tuple[Header, int]:
     lesson = data[_START.size : _START.size + lesson_bytes].decode("latin-1")
     rest = _REST.unpack_from(data, _START.size + lesson_bytes)
     take, number, decode_time, duration, timescale, capture_ms, key, body_bytes = rest
-    if kind not in (Kind.MEDIA, Kind.INIT, Kind.SIGNATURE):
+    if kind not in frozenset(Kind):
         raise MalformedError(f"fragment record of kind {kind}; update this node to read it")
     signature = kind == Kind.SIGNATURE
     sound_fields = (
         (track == 0 if signature else 1 <= track <= TRACK_MAX)
+        and (kind not in (Kind.EVENT, Kind.FILE) or track == EVENTS.track)
         and (flags == 0 or (flags == _KEYFRAME and kind == Kind.MEDIA))
         and number <= NUMBER_MAX
         and decode_time <= TIME_MAX

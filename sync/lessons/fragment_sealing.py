@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_log import (
     BODY_BYTES_MAX,
+    EVENTS,
+    FILES,
     NUMBER_MAX,
     SIGNATURES,
     TAKE_BYTES,
@@ -106,6 +108,16 @@ class TakeSealer:
         body = bytes((len(name),)) + name + segment
         return self._seal(stream, self._next.get(stream, 0), body, times, keyframe=False)
 
+    def seal_event(self, body: bytes, capture_ms: int) -> Record:
+        """Seal what ``sync.lessons.lesson_events`` encoded."""
+        times = MediaTimes(decode_time=0, duration=0, timescale=1, capture_ms=capture_ms)
+        return self._seal(EVENTS, self._next.get(EVENTS, 0), body, times, keyframe=False)
+
+    def seal_file(self, body: bytes, capture_ms: int) -> Record:
+        """Seal a chunk that ``sync.lessons.materials`` encoded."""
+        times = MediaTimes(decode_time=0, duration=0, timescale=1, capture_ms=capture_ms)
+        return self._seal(FILES, self._next.get(FILES, 0), body, times, keyframe=False)
+
     def seal_media(
         self, track: int, number: int, data: bytes, times: MediaTimes, *, keyframe: bool
     ) -> Record:
@@ -154,7 +166,7 @@ class FragmentOpener:
         self._ciphers: dict[tuple[KeyId, TakeId, int], ChaCha20Poly1305] = {}
 
     def open(self, record: Record) -> bytes:
-        """Return the opened body of a media or init record.
+        """Return the opened body of a media, init or event record.
 
         Raises KeyMissingError when the box lacks the key, ForgedError when the record was altered
         or belongs to another lesson.
@@ -259,7 +271,7 @@ def parse_group(record: Record) -> Group:
     at = hashes_at
     for kind, track, first, count in _RANGE.iter_unpack(body[_COUNTS.size : hashes_at]):
         within = (
-            kind in (Kind.MEDIA, Kind.INIT)
+            kind in (Kind.MEDIA, Kind.INIT, Kind.EVENT, Kind.FILE)
             and 1 <= track <= TRACK_MAX
             and 1 <= count <= GROUP_HASHES_MAX
             and first + count - 1 <= NUMBER_MAX

@@ -95,6 +95,10 @@ class TakeStore:
         return sorted(self._streams)
 
     @property
+    def has_media(self) -> bool:
+        return any(stream.kind is Kind.MEDIA for stream in self._streams)
+
+    @property
     def coverage(self) -> Coverage:
         return self._coverage
 

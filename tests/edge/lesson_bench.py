@@ -24,6 +24,7 @@ from edge.lesson.status import LessonStatus
 from edge.lesson.take import MediaFragment
 from sync.lessons.fragment_log import Kind, LessonId, Stream
 from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.lesson_events import TimedEvent
 from sync.segments.sealing import DataKey, key_id
 
 LESSON = LessonId("lesson-1")
@@ -191,6 +192,7 @@ class School:
     shelf: LessonShelf
     items: list[StreamItem] = field(default_factory=list)
     told: list[LessonStatus] = field(default_factory=list)
+    events: list[TimedEvent] = field(default_factory=list)
 
 
 @asynccontextmanager
@@ -214,6 +216,7 @@ async def school(port: int, root: Path, key: DataKey = KEY) -> AsyncIterator[Sch
     shelf = LessonShelf(root)
     items: list[StreamItem] = []
     told: list[LessonStatus] = []
+    events: list[TimedEvent] = []
     async with aiohttp.ClientSession(headers={"X-School": "2"}) as session:
         receiver = LessonReceiver(
             lesson=LESSON,
@@ -224,8 +227,9 @@ async def school(port: int, root: Path, key: DataKey = KEY) -> AsyncIterator[Sch
             now_ms=now_ms,
             on_item=items.append,
             on_status=told.append,
+            on_event=events.append,
         )
-        yield School(receiver, shelf, items, told)
+        yield School(receiver, shelf, items, told, events)
     shelf.close()
 
 

@@ -28,9 +28,11 @@ from sync.history.checkpoint import parse_digests, parse_record
 from sync.history.snapshot_part import unpack_part
 from sync.keys.own_keys import parse_purpose
 from sync.lessons.fragment_exchange import decode_from_box, decode_from_hub
-from sync.lessons.fragment_log import parse_header, parse_lesson_id, parse_take_id
+from sync.lessons.fragment_log import LessonId, parse_header, parse_lesson_id, parse_take_id
 from sync.lessons.fragment_log import parse_record as parse_fragment
 from sync.lessons.fragment_sealing import parse_group, split_init
+from sync.lessons.lesson_events import decode_event
+from sync.lessons.tracks import parse_return_log
 from sync.persons.recovery import parse_recovery_code
 from sync.persons.restore import parse_picture
 from sync.persons.vault_backup import VaultShare, open_backup, read_header
@@ -96,7 +98,9 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "fragment_log.parse_take_id": as_text(parse_take_id),
     "fragment_sealing.parse_group": open_signature,
     "fragment_sealing.split_init": split_init,
+    "lesson_events.decode_event": decode_event,
     "framing.feed": lambda data: list(FrameReader().feed(data)),
+    "tracks.parse_return_log": as_text(lambda text: parse_return_log(LessonId(text))),
     "message_packing.unpack": lambda data: MessagePacking().unpack(data),
     "own_keys.parse_purpose": as_text(parse_purpose),
     "reading.open_reading": read_roster,

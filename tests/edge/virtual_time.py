@@ -1,0 +1,74 @@
+"""An event loop whose time passes as fast as its work is done: an hour of waiting takes none.
+
+Sockets are real. As long as any of them has something, time stands; when all wait, it jumps to the
+next moment that somebody waits for. What others do in threads is done in turn instead, so that it
+takes no time either. Only loops whose peers are all in it may run so.
+"""
+
+import asyncio
+import selectors
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TypeVar, TypeVarTuple, Unpack
+
+import pytest
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+
+class _PatientSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # chosen by the platform
+    passed_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        assert timeout is not None, "all wait for each other, and for no moment"
+        self.passed_s += timeout
+        later: list[tuple[selectors.SelectorKey, int]] = super().select(0)
+        return later
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """Begins at 0 s."""
+
+    def __init__(self) -> None:
+        self._patient = _PatientSelector()
+        super().__init__(self._patient)
+
+    def time(self) -> float:
+        return self._patient.passed_s
+
+    def run_in_executor(  # type: ignore[override]  # at once, and so without the executor's kinds
+        self,
+        executor: object,  # noqa: ARG002 - none is asked
+        func: Callable[[Unpack[Arguments]], Result],
+        *args: Unpack[Arguments],
+    ) -> asyncio.Future[Result]:
+        done: asyncio.Future[Result] = self.create_future()
+        done.set_result(func(*args))
+        return done
+
+
+def run_in_virtual_time(work: Callable[[], Coroutine[None, None, Result]]) -> Result:
+    """Run to the end; modules that took ``time.monotonic`` have the loop's time meanwhile."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner, _told_by(runner.get_loop()):
+        return runner.run(work())
+
+
+@contextmanager
+def _told_by(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in _ours(sys.modules):
+            if vars(module).get("monotonic") is time.monotonic:
+                patch.setattr(module, "monotonic", loop.time)
+        yield
+
+
+def _ours(modules: Mapping[str, ModuleType]) -> list[ModuleType]:
+    parts = ("edge.", "hub.", "sync.")
+    return [module for name, module in list(modules.items()) if name.startswith(parts)]
