@@ -27,6 +27,9 @@ SECONDS = 12
 PAGE = """<!doctype html><meta charset="utf-8"><title>classroom</title>
 <link rel="stylesheet" href="/static/classroom.css">
 <div id="player" style="width:640px;height:360px"></div>
+<script src="/static/media_lane.js"></script>
+<script src="/static/picture_stage.js"></script>
+<script src="/static/replay.js"></script>
 <script src="/static/player.js"></script>
 <script>
 window.told = [];
