@@ -14,10 +14,11 @@ from sync.clock import HybridClock
 from sync.directory import Directory
 from sync.history.horizon import ended
 from sync.history.membership import note_heard, note_return
+from sync.history.taking_back import heed, take_back
 from sync.intake.bodies import Bodies
 from sync.intake.repetitions import let_stand
 from sync.keys.keyring import Keyring
-from sync.logs.incarnation import begin_incarnation, heed, reissue_settled, take_back
+from sync.logs.incarnation import begin_incarnation, reissue_settled
 from sync.logs.log_state import Holding, LogState, find_log, read_logs
 from sync.logs.receipts import (
     Verdict,

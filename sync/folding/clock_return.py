@@ -31,7 +31,7 @@ from sync.schema import TABLES
 from sync.schema.model import Kind, Owner, Table
 from sync.segments.columnar import Value
 from sync.tables.merge import Clock, Write, merge_columns
-from sync.tables.merged_rows import read_version, write_version
+from sync.tables.merged_rows import Key, read_version, write_version
 
 _NEVER = 2**63 - 1
 
@@ -135,21 +135,27 @@ def _restamp_writes(
     if not waiting:
         return
     forget_writes(cursor, log.id, log.last_row)
-    own = [column.number for column in table.columns if column.name in table.key]
     for batch in waiting:
         stamps = [*batch.columns[HLC_FIELD]]
-        keys = zip(*(batch.columns[number] for number in (SCHOOL_FIELD, *own)), strict=True)
+        keys = waiting_keys(batch)
         for place, (key, former) in enumerate(zip(keys, batch.columns[HLC_FIELD], strict=True)):
             if isinstance(former, int) and former > limit:
                 stamps[place] = present = clock.tick()
                 reclock(cursor, table, key, log.name.origin, {former: present})
-                write = _write(batch, place, (present, log.name.origin))
+                write = waiting_write(batch, place, (present, log.name.origin))
                 merged = merge_columns(table, read_version(cursor, table, key), write)
                 write_version(cursor, table, key, merged, (log.id, batch.rows[place]))
         store_writes(cursor, log.id, replace(batch, columns={**batch.columns, HLC_FIELD: stamps}))
 
 
-def _write(batch: Waiting, place: int, clock: Clock) -> Write:
+def waiting_keys(batch: Waiting) -> list[Key]:
+    """Return the key of each write that waits: school, and the key columns."""
+    own = [column.number for column in batch.table.columns if column.name in batch.table.key]
+    columns = (batch.columns[number] for number in (SCHOOL_FIELD, *own))
+    return list(zip(*columns, strict=True))
+
+
+def waiting_write(batch: Waiting, place: int, clock: Clock) -> Write:
     """Return one of the writes that wait, as of another moment."""
     present = cast("int", batch.columns[PRESENT_FIELD][place])
     values = {

@@ -13,8 +13,9 @@ from typing import Protocol
 
 from sync.clock import HybridClock
 from sync.history.horizon import evicted
+from sync.history.taking_back import give_way
 from sync.keys.keyring import Keyring
-from sync.logs.incarnation import begin_incarnation, give_way
+from sync.logs.incarnation import begin_incarnation
 from sync.logs.log_state import LogState, read_logs
 from sync.logs.oplog import append
 from sync.logs.pending_writes import (

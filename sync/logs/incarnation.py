@@ -10,24 +10,20 @@ log of the same audience and lane in the present incarnation.
 import sqlite3
 from collections.abc import Collection, Sequence
 
-from sync.keys.keyring import Keyring
-from sync.logs.log_state import LogState, log_id_of, read_logs
+from sync.logs.log_state import LogState, log_id_of
 from sync.logs.oplog import event_school
 from sync.logs.pending_writes import (
     forget_writes,
     move_writes,
-    restore_writes,
     unsealed_writes,
     waits_apart,
 )
-from sync.logs.receipts import Verdict, read_receipts
-from sync.logs.waiting_batches import Waiting, forget_waiting, leave_in_table
+from sync.logs.receipts import read_receipts
+from sync.logs.waiting_batches import forget_waiting, leave_in_table
 from sync.schema import BY_NAME, BY_NUMBER, TABLES
-from sync.schema.model import GROUPS, Group, Kind, Lane, Table
-from sync.segments.body import unpack_tables
-from sync.segments.columnar import decode_column
+from sync.schema.model import Kind, Table
 from sync.segments.sealing import RandomBytes
-from sync.segments.segment import FIRST_PREV, LogName, Segment, parse_segment
+from sync.segments.segment import LogName
 from sync.tables.definition import index_positions
 
 ROW_MAX = 2**63 - 1
@@ -51,42 +47,6 @@ def begin_incarnation(cursor: sqlite3.Cursor, random_bytes: RandomBytes) -> int:
     fresh = int.from_bytes(random_bytes(8), "big") >> 1 or 1
     _remember(cursor, "incarnation", fresh)
     return fresh
-
-
-def heed(
-    cursor: sqlite3.Cursor,
-    keyring: Keyring,
-    contradictions: Sequence[tuple[LogState, Verdict, int]],
-    present: int,
-    random_bytes: RandomBytes,
-) -> int:
-    """Give way to a hub that holds another end of this school's logs; return the incarnation.
-
-    ``contradictions`` are logs with the verdict and the last segment that both hold alike. What
-    follows it here waits until the hub's end has come (:func:`reissue_settled`); a new incarnation
-    begins when a present log is concerned.
-    """
-    incarnation = present
-    if any(log.name.incarnation == present for log, _, _ in contradictions):
-        incarnation = begin_incarnation(cursor, random_bytes)
-    for log, verdict, agreed in contradictions:
-        if verdict is not Verdict.AHEAD:
-            take_back(cursor, keyring, log, agreed)
-    return incarnation
-
-
-def give_way(
-    cursor: sqlite3.Cursor,
-    keyring: Keyring,
-    old: LogState,
-    agreed: int,
-    incarnation: int,
-    now_ms: int,
-) -> None:
-    """Take back a former log's segments after ``agreed``, which no peer takes, and reissue."""
-    take_back(cursor, keyring, old, agreed)
-    (withdrawn,) = read_logs(cursor, "WHERE id = ?", old.id)
-    reissue(cursor, withdrawn, incarnation, now_ms)
 
 
 def reissue_settled(
@@ -149,57 +109,6 @@ def reissue(
     cursor.execute(
         "UPDATE log SET last_row = sealed_row, unsealed_since_ms = NULL WHERE id = ?", (old.id,)
     )
-
-
-def take_back(cursor: sqlite3.Cursor, keyring: Keyring, old: LogState, agreed: int) -> None:
-    """Take back the segments of a former log after ``agreed``; their rows are unsealed again."""
-    agreed = min(agreed, old.stored)
-    wires = cursor.execute(
-        "SELECT wire FROM segment WHERE log = ? AND seq >= ? ORDER BY seq", (old.id, max(agreed, 1))
-    ).fetchall()
-    segments = [parse_segment(wire) for (wire,) in wires]
-    head, sealed_row = FIRST_PREV, 0
-    for segment in segments:
-        if segment.header.seq == agreed:
-            head, sealed_row = segment.header_digest, segment.header.last_row
-        else:
-            _restore_writes(cursor, keyring, old.id, segment)
-    cursor.execute("DELETE FROM segment WHERE log = ? AND seq > ?", (old.id, agreed))
-    cursor.execute("DELETE FROM unopened WHERE log = ? AND seq > ?", (old.id, agreed))
-    # What comes back of them, with bodies or without, is gone through anew.
-    cursor.execute("UPDATE adopted SET seq = min(seq, ?) WHERE log = ?", (agreed, old.id))
-    cursor.execute(
-        "UPDATE log SET stored = ?1, applied = min(applied, ?1), head = ?2, sealed_row = ?3"
-        " WHERE id = ?4",
-        (agreed, head, sealed_row, old.id),
-    )
-
-
-def _restore_writes(
-    cursor: sqlite3.Cursor, keyring: Keyring, log_id: int, segment: Segment
-) -> None:
-    """Let the writes to tables with two writers that a withdrawn segment holds wait again."""
-    if segment.is_hollow or segment.header.log.lane is Lane.SNAPSHOT:
-        return  # what a checkpoint covers is not taken back
-    for place, body in enumerate(segment.header.bodies):
-        if GROUPS[body.group] is not Group.DISTRICT:
-            continue
-        key = keyring.key_of(cursor, segment.header, place)
-        if key is None:
-            continue  # a clone's, that was never opened here; its maker reissues it
-        for columns in unpack_tables(segment.open(place, key)):
-            table = BY_NUMBER[columns.table]
-            if not waits_apart(table):
-                continue
-            decoded = {
-                number: decode_column(encoded, columns.rows) for number, encoded in columns.columns
-            }
-            rows = [
-                row
-                for row in decode_column(columns.row_numbers, columns.rows)
-                if isinstance(row, int)
-            ]
-            restore_writes(cursor, log_id, Waiting(table, rows, decoded))
 
 
 def rows_after(

@@ -31,6 +31,7 @@ class _Word:
     machine: Machine
     life: int
     is_revoked: bool
+    incarnation: int
     heads: dict[LogName, int]  # how many segments there were then
 
     @property
@@ -84,13 +85,18 @@ class Readers:
         with machine.healthy(), machine.at_work() as node:
             # Whatever a body was begun with is sealed by now: the next one heeds the word.
             heads = {log.name: log.stored for log in node.logs()}
-        self._words[machine.origin] = _Word(private, machine, machine.lives, is_revoked, heads)
+            incarnation = node.incarnation
+        self._words[machine.origin] = _Word(
+            private, machine, machine.lives, is_revoked, incarnation, heads
+        )
         word = "no longer lets" if is_revoked else "lets"
         self.world.note(f"{machine.name} {word} a recovery key read")
 
     def _check(self, word: _Word) -> None:
+        # Of other incarnations there comes back what a restored disk had sealed before the word.
+        since = {word.incarnation, _incarnation(word.machine)}
         for name in read_logs(word.machine):
-            if name.origin != word.machine.origin:
+            if name.origin != word.machine.origin or name.incarnation not in since:
                 continue
             for seq, keys in self._keys_since(word, name):
                 for key in keys:
@@ -125,3 +131,10 @@ class Readers:
                 continue
             return True
         return False
+
+
+def _incarnation(machine: Machine) -> int:
+    with machine.healthy() as store:
+        found = store.execute("SELECT value FROM meta WHERE name = 'incarnation'").fetchall()
+    ((incarnation,),) = msgspec.convert(found, list[tuple[int]])
+    return incarnation

@@ -9,8 +9,8 @@ import pytest
 from sync.clock_spans import ClockSpans, Trust
 from sync.exchange.session import Session
 from sync.history.bounding import HistoryPolicy
+from sync.history.taking_back import give_way
 from sync.keys.keyring import Keyring
-from sync.logs.incarnation import give_way
 from sync.logs.oplog import Row
 from sync.node import Node
 from sync.schema.model import Lane
@@ -407,3 +407,27 @@ def test_rows_above_a_clock_that_came_back_are_sealed_so_that_they_apply(
     box.record("room", [{"room": "r1", "name": "later"}])
     district.exchange(17)
     assert district.rows(0, "SELECT name FROM room WHERE room = 'r1'") == [("later",)]
+
+
+def test_a_write_counts_by_its_own_stamp_where_the_hub_clamped_its_clones(
+    district: District, tmp_path: Path
+) -> None:
+    district.nodes[17].record("card_tap", taps(1))
+    district.exchange(17)
+    copy = copied(district, tmp_path / "twin")
+    twin, box = copy.nodes[17], district.nodes[17]
+    copy.skew[17] = 365 * 24 * 3600 * 1000
+    twin.record("timetable_slot", [{"school": 17, "slot": "mon2", "subject": "music"}])
+    talk(district, twin)  # the hub clamps what it takes for the box's own segment
+    assert district.rows(0, "SELECT 1 FROM clock_clamp WHERE clamped_log LIKE '%lessons'") == [(1,)]
+    district.nodes[0].seal_all()
+    district.now += 60_000
+    box.record("timetable_slot", [{"school": 17, "slot": "mon1", "teacher": "Li"}])
+    box.seal_all()
+    # The clamp comes before the box knows that its segment is not the one that was meant.
+    box.import_segments([wire for _, _, wire in district.wires(0)], 0, lambda _: True)
+    talk(district, box)
+    box.record("timetable_slot", [{"school": 17, "slot": "mon1", "room": "r1"}])
+    talk(district, box)
+    twin.close()
+    assert district.digests(17)["timetable_slot"] == district.digests(0)["timetable_slot"]
