@@ -25,7 +25,16 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
             "GetSystemDateAndTime",
         }
     ),
-    "media": frozenset({"GetProfiles", "GetSnapshotUri", "GetStreamUri"}),
+    "media": frozenset(
+        {
+            "GetProfiles",
+            "GetSnapshotUri",
+            "GetStreamUri",
+            "GetVideoEncoderConfiguration",
+            "GetVideoEncoderConfigurationOptions",
+            "SetVideoEncoderConfiguration",
+        }
+    ),
     "ptz": frozenset(
         {
             "ContinuousMove",

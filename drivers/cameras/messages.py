@@ -175,6 +175,14 @@ class SetImaging(msgspec.Struct, frozen=True, tag=True):
     value: float
 
 
+class UseH264(msgspec.Struct, frozen=True, tag=True):
+    """Have a profile's picture encoded in H.264."""
+
+    number: int
+    access: CameraAccess
+    profile: str
+
+
 class PullEvents(msgspec.Struct, frozen=True, tag=True):
     """Wait for events up to ``wait_s``; the worker keeps the subscription, and renews it."""
 
@@ -249,7 +257,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 ControlRequest = (
     ListPresets | GoToPreset | SetPreset | RemovePreset | GoHome | Move | ReadImaging | SetImaging
 )
-Request = Describe | ReadClock | FetchSnapshot | PullEvents | Unsubscribe | ControlRequest
+Request = Describe | ReadClock | FetchSnapshot | UseH264 | PullEvents | Unsubscribe | ControlRequest
 Reply = (
     Described
     | ClockRead

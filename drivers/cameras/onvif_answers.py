@@ -58,6 +58,7 @@ class RateControl(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class Encoder(msgspec.Struct, frozen=True, rename="pascal"):
+    token: str = msgspec.field(default="", name="token")
     encoding: str | None = None
     resolution: Resolution | None = None
     rate_control: RateControl | None = None
@@ -81,6 +82,52 @@ class MediaProfile(msgspec.Struct, frozen=True):
     @property
     def is_h264(self) -> bool:
         return self.encoder is not None and self.encoder.encoding == "H264"
+
+
+class Address(msgspec.Struct, frozen=True, rename="pascal"):
+    type: str = "IPv4"
+    ipv4: str | None = msgspec.field(default="0.0.0.0", name="IPv4Address")  # noqa: S104 - none
+    ipv6: str | None = msgspec.field(default=None, name="IPv6Address")
+
+
+class Multicast(msgspec.Struct, frozen=True, rename="pascal"):
+    address: Address = Address()
+    port: int = 0
+    ttl: int = msgspec.field(default=1, name="TTL")
+    auto_start: bool = False
+
+
+class EncoderRate(msgspec.Struct, frozen=True, rename="pascal"):
+    frame_rate_limit: int = 25
+    encoding_interval: int = 1
+    bitrate_limit: int = 2000
+
+
+class EncoderConfiguration(msgspec.Struct, frozen=True, rename="pascal"):
+    """A VideoEncoderConfiguration, as far as it is told back changed."""
+
+    token: str = msgspec.field(name="token")
+    name: str | None = None
+    use_count: int = 1
+    resolution: Resolution = Resolution()
+    quality: float = 0.0
+    rate_control: EncoderRate | None = None
+    multicast: Multicast | None = None
+
+
+class Span(msgspec.Struct, frozen=True, rename="pascal"):
+    min: int = 1
+    max: int = 100_000
+
+
+class H264Options(msgspec.Struct, frozen=True, rename="pascal"):
+    resolutions_available: list[Resolution] = []
+    gov_length_range: Span | None = None
+    profiles: list[str] = msgspec.field(default_factory=list, name="H264ProfilesSupported")
+
+
+class EncoderOptions(msgspec.Struct, frozen=True):
+    h264: H264Options | None = msgspec.field(default=None, name="H264")
 
 
 class MediaUri(msgspec.Struct, frozen=True, rename="pascal"):

@@ -222,6 +222,30 @@ class OnvifCamera:
             told, Outcome.FAILED, f"the camera keeps {found}; set it on the camera"
         )
 
+    async def use_h264(self) -> CommandResult:
+        """Have the camera encode its pictures in H.264; verified by what it tells then."""
+        try:
+            known = self.known()
+            for stream in (known.main, known.sub):
+                if stream is not None and stream.encoding != "H264":
+                    await self._worker.use_h264(self._access, stream.token)
+            self.description = description = await self._worker.describe(self._access)
+        except DriverError as error:
+            return self._reports.result("use_h264", Outcome.FAILED, str(error))
+        self._tell_addresses(description)
+        if description.main.encoding == "H264":
+            return self._reports.result("use_h264", Outcome.VERIFIED)
+        return self._reports.result(
+            "use_h264",
+            Outcome.FAILED,
+            f"the camera keeps {description.main.encoding}; set its video encoding to H.264 on its "
+            "own page",
+        )
+
+    def noted(self, told: str) -> CommandResult:
+        """Report what a person said of the camera, which it need not know itself."""
+        return self._reports.result(told, Outcome.VERIFIED)
+
     def known(self) -> CameraDescription:
         """Return what the camera told last; raises UnreachableError before it did."""
         if self.description is None:

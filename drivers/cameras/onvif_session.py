@@ -28,6 +28,7 @@ from drivers.cameras.onvif_answers import (
     ServiceAnswer,
 )
 from drivers.cameras.onvif_control import OnvifControl
+from drivers.cameras.onvif_encoder import OnvifEncoder
 from drivers.cameras.onvif_services import REQUEST_S, OnvifServices, shown
 from drivers.cameras.pinned_http import fetch, pin, wrong_password
 from drivers.codecs.pull_point import Pulled
@@ -61,6 +62,7 @@ class OnvifSession:
         self._now_ms = now_ms
         self._watch = EventWatch(access, self._services, http, now_ms)
         self.control = OnvifControl(self._services, self._ensure_services)
+        self.encoder = OnvifEncoder(self._services, self._ensure_services)
 
     async def read_clock(self) -> int:
         """Return by how many milliseconds the camera's clock is ahead.

@@ -150,6 +150,10 @@ class CameraWorker:
             lambda number: messages.SetImaging(number, access, source, field, value), messages.Done
         )
 
+    async def use_h264(self, access: CameraAccess, profile: str) -> None:
+        """Have a profile's picture encoded in H.264."""
+        await self._ask(lambda number: messages.UseH264(number, access, profile), messages.Done)
+
     async def pull_events(self, access: CameraAccess, wait_s: int) -> EventsPulled:
         """Return what happened, after ``wait_s`` at the latest; the first call subscribes."""
         return await self._ask_now(

@@ -98,15 +98,17 @@ class _Sessions:
                 return messages.ClockRead(request.number, await session.read_clock())
             case messages.FetchSnapshot(uri=uri):
                 return messages.SnapshotFetched(request.number, await session.fetch_snapshot(uri))
+            case messages.UseH264(profile=profile):
+                await session.encoder.use_h264(profile)
             case messages.PullEvents(wait_s=wait_s):
                 pulled, is_new = await session.pull_events(wait_s)
                 offset_ms = session.offset_of(pulled.camera_ms)
                 return messages.EventsPulled(request.number, pulled.events, offset_ms, is_new)
             case messages.Unsubscribe():
                 await session.unsubscribe()
-                return messages.Done(request.number)
             case _:
                 return await _control(session.control, request)
+        return messages.Done(request.number)
 
     async def end(self) -> None:
         """Unsubscribe from every camera, as far as ``GOODBYE_S`` allows."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from drivers.codecs.rtp import RtpPacket, Sequence
 from drivers.codecs.sdp import Media
+from drivers.codecs.sound import AudioFrame
 from drivers.errors import ProtocolError, RefusedError
 
 FRAME_BYTES_MAX = 6144  # ISO/IEC 14496-3 §4.5.3.1: 6144 bits a channel, 8 channels
@@ -32,12 +33,6 @@ class AudioFormat:
     def codec(self) -> str:
         """The codec's name for MediaSource (RFC 6381 §3.3)."""
         return f"mp4a.40.{self.config[0] >> 3}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AudioFrame:
-    timestamp: int  # RTP units, not wrapped anew
-    data: bytes
 
 
 def audio_format(media: Media) -> AudioFormat:
@@ -104,9 +99,7 @@ class AudioDepacketiser:
         frames: list[AudioFrame] = []
         for number, size in enumerate(sizes):
             timestamp = packet.timestamp + number * self._frame_samples
-            frames.append(
-                AudioFrame(timestamp=timestamp, data=packet.payload[position : position + size])
-            )
+            frames.append(self._frame(timestamp, packet.payload[position : position + size]))
             position += size
         return frames
 
@@ -124,7 +117,10 @@ class AudioDepacketiser:
         self._fragments.clear()
         if have != size:
             raise ProtocolError(f"AAC frame of {size} bytes ended with {have}")
-        return [AudioFrame(timestamp=packet.timestamp, data=data)]
+        return [self._frame(packet.timestamp, data)]
+
+    def _frame(self, timestamp: int, data: bytes) -> AudioFrame:
+        return AudioFrame(timestamp=timestamp, data=data, samples=self._frame_samples)
 
 
 def _frame_sizes(payload: bytes) -> tuple[list[int], int]:

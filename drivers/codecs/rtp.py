@@ -14,6 +14,7 @@ _REPORT_HEAD = struct.Struct("!BBHI")
 _SENDER = struct.Struct("!IIIII")
 _VERSION = 2
 _PACKET_SENDER_REPORT = 200
+_PACKET_RECEIVER_REPORT = 201
 _PACKET_BYE = 203
 _PACKET_TYPES = range(192, 224)  # RFC 5761 §4
 _SEQUENCE_HALF = 1 << 15
@@ -136,6 +137,11 @@ def encode_sender_report(report: SenderReport, packets: int, octets: int) -> byt
         packets & 0xFFFFFFFF,
         octets & 0xFFFFFFFF,
     )
+
+
+def encode_receiver_report(ssrc: int) -> bytes:
+    """Return an RR without report blocks: somebody listens (RFC 3550 §6.4.2)."""
+    return _REPORT_HEAD.pack(_VERSION << 6, _PACKET_RECEIVER_REPORT, 1, ssrc)
 
 
 def _parse_sender_report(data: bytes) -> SenderReport:

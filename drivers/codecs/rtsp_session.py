@@ -1,13 +1,13 @@
 """A client's RTSP session from OPTIONS to TEARDOWN, without a socket (RFC 2326).
 
-Media comes interleaved on the RTSP connection only: no ports to open, nothing lost on the way.
+Media comes interleaved on the RTSP connection: no ports to open, nothing lost on the way; or, from
+cameras that cannot, in datagrams to ports that the caller opened.
 """
 
 import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,22 +20,23 @@ from drivers.codecs.digest import (
     strongest,
 )
 from drivers.codecs.rtsp import Interleaved, MessageReader, Request, Response, encode_request
+from drivers.codecs.rtsp_url import RtspUrl, parse_url
 from drivers.codecs.sdp import Media, SessionDescription, parse_sdp
 from drivers.errors import ProtocolError, RefusedError, SetupError, UnreachableError
 
-DEFAULT_PORT = 554
 TRACKS_MAX = 4
 SESSION_TIMEOUT_S = 60  # RFC 2326 §12.37
-URL_CHARS_MAX = 1024
 
 _USER_AGENT = "SchoolNode"
-_URL_CHARS = re.compile(r"[!-~]+")
 _SESSION = re.compile(r"([^\s;,]{1,128})(?:[ \t]*;[ \t]*timeout=([0-9]{1,5}))?.*")
+_SERVER_PORTS = re.compile(r"(?:.*;)?server_port=([0-9]{1,5})(?:-([0-9]{1,5}))?(?:;.*)?")
+_PORTS = range(1, 65536)
 _CHANNELS = re.compile(r"(?:.*;)?interleaved=([0-9]{1,3})(?:-([0-9]{1,3}))?(?:;.*)?")
 _OK = range(200, 300)
 _REDIRECTS = range(300, 400)
 _SERVER_FAULTS = range(500, 600)
 _UNAUTHORIZED = 401
+_UNSUPPORTED_TRANSPORT = 461
 _RETRY_LATER = {
     453: "it has no bandwidth left; close other viewers",
     454: "it forgot the session",
@@ -43,22 +44,15 @@ _RETRY_LATER = {
 _REMEDIES = {
     403: "this user may not see the stream; give it the right to in the camera",
     404: "there is no such stream; take the address that ONVIF reports",
-    461: "it does not send media over TCP; switch on RTP over RTSP (TCP) in the camera",
+    461: "it sends media neither over TCP nor over UDP; switch on RTP over RTSP (TCP) in it",
 }
 
 Choice = Callable[[SessionDescription], Sequence[Media]]
 """Picks the media to play, in the order of the tracks; raises RefusedError where none fits."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RtspUrl:
-    host: str
-    port: int
-    text: str
-
-    @property
-    def site(self) -> tuple[str, int]:
-        return self.host, self.port
+class OnlyUdpError(RefusedError):
+    """The camera does not send media over its RTSP connection: try with ports of ours."""
 
 
 class TrackPacket(msgspec.Struct, frozen=True, gc=False):
@@ -76,24 +70,6 @@ class Playing:
     media: tuple[Media, ...]
 
 
-def parse_url(text: str) -> RtspUrl:
-    """Parse a stream's address; raises SetupError."""
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise SetupError(f"{text[:80]!r} is not an address: {error}") from error
-    if parts.scheme.lower() != "rtsp" or not host or port == 0:
-        raise SetupError(f"{text[:80]!r} is not a stream's address; give rtsp://host/path")
-    if parts.username is not None or parts.password is not None:
-        raise SetupError(
-            f"the address of {host} holds a user name or password; give the credentials apart"
-        )
-    if len(text) > URL_CHARS_MAX or not _URL_CHARS.fullmatch(text):
-        raise SetupError(f"the address of {host} is too long or has spaces; encode it as a URL")
-    return RtspUrl(host=host, port=port or DEFAULT_PORT, text=text.partition("#")[0])
-
-
 class ClientSession:
     """Drives one session: bytes in by ``receive``, bytes out by ``outgoing``.
 
@@ -107,8 +83,11 @@ class ClientSession:
         credentials: Credentials | None,
         choose: Choice,
         chance: random.Random,
+        client_ports: Sequence[int] = (),
     ) -> None:
+        """``client_ports`` are our RTP ports, one a track; without them media comes interleaved."""
         self._url = url
+        self._client_ports = client_ports
         self._credentials = credentials
         self._choose = choose
         self._chance = chance
@@ -124,6 +103,8 @@ class ClientSession:
         self._media: tuple[Media, ...] = ()
         self._channels: dict[int, tuple[int, bool]] = {}
         self._tracks_set_up = 0
+        self.report_ports: list[int | None] = []
+        """The camera's RTCP port of each track that comes in datagrams, where it told one."""
         self._session = ""
         self._can_get_parameter = False
         self.keep_alive_s = SESSION_TIMEOUT_S / 2
@@ -189,6 +170,8 @@ class ClientSession:
         if status in _OK:
             return
         fact = f"{self._name} answered {request.method} with {status} {response.reason[:60]}"
+        if status == _UNSUPPORTED_TRANSPORT and not self._client_ports:
+            raise OnlyUdpError(f"{fact}: it does not send media over TCP")
         if status in _REDIRECTS:
             raise RefusedError(f"{fact}: it points elsewhere; give the address it points to")
         if status in _RETRY_LATER or status in _SERVER_FAULTS:
@@ -230,40 +213,55 @@ class ClientSession:
         description = parse_sdp(response.body)
         self._aggregate = self._resolve(description.control)
         self._media = tuple(self._choose(description))
-        if not 1 <= len(self._media) <= TRACKS_MAX:
+        if not 1 <= len(self._media) <= (len(self._client_ports) or TRACKS_MAX):
             raise RefusedError(f"{self._name} offers no media that can be taken")
         self._set_up_next()
         return []
 
     def _set_up_next(self) -> None:
-        channel = 2 * self._tracks_set_up
-        transport = f"RTP/AVP/TCP;unicast;interleaved={channel}-{channel + 1}"
+        if self._client_ports:
+            port = self._client_ports[self._tracks_set_up]
+            transport = f"RTP/AVP;unicast;client_port={port}-{port + 1}"
+        else:
+            channel = 2 * self._tracks_set_up
+            transport = f"RTP/AVP/TCP;unicast;interleaved={channel}-{channel + 1}"
         uri = self._resolve(self._media[self._tracks_set_up].control)
         self._send("SETUP", uri, ("Transport", transport))
 
     def _after_setup(self, response: Response) -> list[Playing]:
         session = _SESSION.fullmatch(response.value("session") or "")
-        channels = _CHANNELS.fullmatch((response.value("transport") or "").replace(" ", ""))
-        if session is None or channels is None:
-            raise ProtocolError(f"{self._name} set up a track without session or channels")
+        if session is None:
+            raise ProtocolError(f"{self._name} set up a track without a session")
         if self._session not in {"", session[1]}:
             raise ProtocolError(f"{self._name} gave each track a session of its own")
         self._session = session[1]
         # A camera may say 0 or nonsense; between 2 s and an hour its word is taken.
         timeout_s = int(session[2] or SESSION_TIMEOUT_S)
         self.keep_alive_s = min(max(timeout_s, 2), 3600) / 2
-        media_channel = int(channels[1])
-        control_channel = int(channels[2]) if channels[2] else media_channel + 1
-        if self._channels.keys() & {media_channel, control_channel}:
-            raise ProtocolError(f"{self._name} gave two tracks the same channel")
-        self._channels[media_channel] = (self._tracks_set_up, False)
-        self._channels[control_channel] = (self._tracks_set_up, True)
+        transport = (response.value("transport") or "").replace(" ", "")
+        if self._client_ports:
+            ports = _SERVER_PORTS.fullmatch(transport)
+            told = int(ports[2] or int(ports[1]) + 1) if ports is not None else 0
+            self.report_ports.append(told if told in _PORTS else None)
+        else:
+            self._take_channels(transport)
         self._tracks_set_up += 1
         if self._tracks_set_up < len(self._media):
             self._set_up_next()
         else:
             self._send("PLAY", self._aggregate, ("Range", "npt=0.000-"))
         return []
+
+    def _take_channels(self, transport: str) -> None:
+        channels = _CHANNELS.fullmatch(transport)
+        if channels is None:
+            raise ProtocolError(f"{self._name} set up a track without channels")
+        media_channel = int(channels[1])
+        control_channel = int(channels[2]) if channels[2] else media_channel + 1
+        if self._channels.keys() & {media_channel, control_channel}:
+            raise ProtocolError(f"{self._name} gave two tracks the same channel")
+        self._channels[media_channel] = (self._tracks_set_up, False)
+        self._channels[control_channel] = (self._tracks_set_up, True)
 
     def _after_play(self, _: Response) -> list[Playing]:
         self._playing = True

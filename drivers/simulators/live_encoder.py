@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from fractions import Fraction
 
 import av
@@ -22,20 +23,37 @@ SAMPLE_RATE = 48_000
 FRAME_SAMPLES = 1024
 VIDEO_CLOCK = 90_000
 
+BURST_MS = 100
+
 _AMPLITUDE = 0.25
 _SOUND_BIT_RATE = 64_000
 _LATE_S_MAX = 0.2
 _START_CODE = re.compile(rb"\x00{2,3}\x01")
 
 
+class Sound(Enum):
+    """What a camera hears."""
+
+    TONE = auto()
+    BURSTS = auto()  # the tone for BURST_MS from each second of its clock on
+    NONE = auto()  # it has no microphone
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamShape:
-    """A keyframe comes each second."""
+    """A keyframe comes each second; the sound's clock runs fast by ``sound_ppm`` millionths."""
 
     width: int
     height: int
     frame_rate: int
     bit_rate: int
+    sound: Sound = Sound.TONE
+    sound_ppm: int = 0
+
+    @property
+    def sample_rate(self) -> float:
+        """Samples in a true second, where ``SAMPLE_RATE`` is what the camera says."""
+        return SAMPLE_RATE * (1 + self.sound_ppm / 1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +105,10 @@ class LiveEncoder:
     def run(self) -> None:
         """Encode at the pace of the clock until stopped; a machine too slow skips pictures."""
         picture_s = 1 / self._shape.frame_rate
-        sound_s = FRAME_SAMPLES / SAMPLE_RATE
+        sound_s = FRAME_SAMPLES / self._shape.sample_rate
         picture_encoder = _PictureEncoder(self._shape)
-        sound_encoder = _SoundEncoder()
         self.began_ms = self._now_ms()
+        sound_encoder = _SoundEncoder(self._shape, self.began_ms)
         began_s = time.monotonic()
         picture, sound = 0, 0
         while not self._stopping.is_set():
@@ -100,15 +118,19 @@ class LiveEncoder:
             if elapsed_s >= picture * picture_s:
                 wanted = self._keyframe_wanted.is_set()
                 self._keyframe_wanted.clear()
-                for encoded in picture_encoder.encode(picture, self._now_ms(), keyframe=wanted):
+                # Of the instant it is due, as its timestamp says, however late it is drawn.
+                t_ms = self.began_ms + round(picture * picture_s * 1000)
+                for encoded in picture_encoder.encode(picture, t_ms, keyframe=wanted):
                     self._deliver(encoded)
                 picture += 1
             # A sound frame exists once its last sample has been heard.
-            while elapsed_s >= (sound + 1) * sound_s:
+            while self._shape.sound is not Sound.NONE and elapsed_s >= (sound + 1) * sound_s:
                 for heard in sound_encoder.encode(sound):
                     self._deliver(heard)
                 sound += 1
-            due_s = min(picture * picture_s, (sound + 1) * sound_s)
+            due_s = picture * picture_s
+            if self._shape.sound is not Sound.NONE:
+                due_s = min(due_s, (sound + 1) * sound_s)
             self._stopping.wait(max(0.0, began_s + due_s - time.monotonic()))
 
 
@@ -147,7 +169,9 @@ class _PictureEncoder:
 
 
 class _SoundEncoder:
-    def __init__(self) -> None:
+    def __init__(self, shape: StreamShape, began_ms: int) -> None:
+        self._shape = shape
+        self._began_ms = began_ms
         encoder = av.CodecContext.create("aac", "w")
         assert isinstance(encoder, av.AudioCodecContext)
         encoder.sample_rate, encoder.layout, encoder.format = SAMPLE_RATE, "mono", "fltp"
@@ -162,8 +186,11 @@ class _SoundEncoder:
 
     def encode(self, number: int) -> Iterator[EncodedSound]:
         first = number * FRAME_SAMPLES
-        at = np.arange(first, first + FRAME_SAMPLES) % SAMPLE_RATE
-        wave = np.sin(2 * np.pi * TONE_HZ * at / SAMPLE_RATE) * _AMPLITUDE
+        at = np.arange(first, first + FRAME_SAMPLES)
+        wave = np.sin(2 * np.pi * TONE_HZ * (at % SAMPLE_RATE) / SAMPLE_RATE) * _AMPLITUDE
+        if self._shape.sound is Sound.BURSTS:
+            clock_ms = self._began_ms + at * 1000 / self._shape.sample_rate
+            wave[clock_ms % 1000 >= BURST_MS] = 0
         frame = av.AudioFrame.from_ndarray(wave.astype(np.float32)[None], "fltp", "mono")
         frame.sample_rate = SAMPLE_RATE
         frame.pts = first
@@ -176,7 +203,7 @@ def stream_facts(shape: StreamShape) -> StreamFacts:
     """Return what the encoder will put into its streams, by encoding one picture."""
     picture = next(_PictureEncoder(shape).encode(0, 0, keyframe=True))
     by_kind = {unit[0] & 0x1F: unit for unit in picture.units}
-    return StreamFacts(sps=by_kind[7], pps=by_kind[8], audio_config=_SoundEncoder().config)
+    return StreamFacts(sps=by_kind[7], pps=by_kind[8], audio_config=_SoundEncoder(shape, 0).config)
 
 
 def snapshot_jpeg(width: int, height: int, t_ms: int) -> bytes:

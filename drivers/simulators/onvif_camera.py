@@ -21,6 +21,7 @@ from drivers.entities import NowMs
 from drivers.errors import ProtocolError, RefusedError
 from drivers.simulators import onvif_replies as replies
 from drivers.simulators.ledger import Ledger
+from drivers.simulators.onvif_encoders import Encoders
 from drivers.simulators.onvif_events import EventService
 from drivers.simulators.onvif_faults import FaultError
 from drivers.simulators.onvif_motor import Motor
@@ -86,6 +87,7 @@ class SimulatedOnvifCamera:
         self._now_ms: NowMs = lambda: now_ms() + self.clock_offset_ms
         self.events = EventService(self.base, ledger, self._now_ms)
         self._motor = Motor(ledger, self._now_ms)
+        self._encoders = Encoders(self._streams, ledger)
         self._credentials = credentials
         self._tokens = (
             UsernameTokens(credentials, self._now_ms) if credentials is not None else None
@@ -214,6 +216,7 @@ class SimulatedOnvifCamera:
                 "GetSnapshotUri", f"{self.base}/onvif/snapshot.jpg"
             ),
             **self._motor.operations(operation),
+            **self._encoders.operations(operation),
         }
         answer = table.get(operation.local)
         known = operation.namespace in set(replies.SERVICES.values())

@@ -34,13 +34,17 @@ SOURCE_TOKEN = "video-source"  # noqa: S105 — ONVIF calls its names tokens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraStream:
-    """One encoder's output; ``uri`` is what GetStreamUri tells, ``kbps`` the rate limit."""
+    """One encoder's output; ``uri`` is what GetStreamUri tells, ``kbps`` the rate limit.
+
+    ``encoding`` may be one that the schema does not know, as of cameras set to H.265.
+    """
 
     uri: str
     width: int
     height: int
     fps: int
     kbps: int
+    encoding: str = "H264"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,16 +220,26 @@ _NO_MULTICAST = (
 
 def _video_encoder(token: str, stream: CameraStream) -> str:
     return (
-        f'<tt:VideoEncoderConfiguration token="{token}-encoder"><tt:Name>{token}</tt:Name>'
-        "<tt:UseCount>1</tt:UseCount><tt:Encoding>H264</tt:Encoding><tt:Resolution>"
+        f'<tt:VideoEncoderConfiguration token="{token}-encoder">'
+        f"{encoder_configuration(token, stream)}</tt:VideoEncoderConfiguration>"
+    )
+
+
+def encoder_configuration(token: str, stream: CameraStream) -> str:
+    """Return what stands in a VideoEncoderConfiguration."""
+    group = (
+        f"<tt:H264><tt:GovLength>{stream.fps}</tt:GovLength>"
+        "<tt:H264Profile>Baseline</tt:H264Profile></tt:H264>"
+    )
+    return (
+        f"<tt:Name>{token}</tt:Name><tt:UseCount>1</tt:UseCount>"
+        f"<tt:Encoding>{stream.encoding}</tt:Encoding><tt:Resolution>"
         f"<tt:Width>{stream.width}</tt:Width><tt:Height>{stream.height}</tt:Height>"
         "</tt:Resolution><tt:Quality>5</tt:Quality><tt:RateControl>"
         f"<tt:FrameRateLimit>{stream.fps}</tt:FrameRateLimit>"
         "<tt:EncodingInterval>1</tt:EncodingInterval>"
         f"<tt:BitrateLimit>{stream.kbps}</tt:BitrateLimit></tt:RateControl>"
-        f"<tt:H264><tt:GovLength>{stream.fps}</tt:GovLength>"
-        "<tt:H264Profile>Baseline</tt:H264Profile></tt:H264>"
-        f"{_NO_MULTICAST}</tt:VideoEncoderConfiguration>"
+        f"{group if stream.encoding == 'H264' else ''}{_NO_MULTICAST}"
     )
 
 

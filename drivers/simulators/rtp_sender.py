@@ -15,7 +15,7 @@ _PARAMETER_SETS = {7, 8}
 class RtpSender:
     """One stream's numbering; SSRC, first sequence number and timestamp are by chance."""
 
-    def __init__(self, payload_type: int, rate: int, chance: random.Random) -> None:
+    def __init__(self, payload_type: int, rate: float, chance: random.Random) -> None:
         self._payload_type = payload_type
         self._rate = rate
         self._ssrc = chance.getrandbits(32)

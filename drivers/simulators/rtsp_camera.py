@@ -24,6 +24,7 @@ from drivers.simulators.live_encoder import (
     EncodedPicture,
     EncodedSound,
     LiveEncoder,
+    Sound,
     StreamFacts,
     StreamShape,
     snapshot_jpeg,
@@ -69,12 +70,14 @@ class RtspCamera:
         now_ms: NowMs,
         chance: random.Random,
         session_timeout_s: int = 60,
+        streams: Mapping[str, StreamShape] = STREAMS,
     ) -> None:
         self._ledger = ledger
         self._credentials = credentials
         self._now_ms = now_ms
         self._chance = chance
         self._timeout_s = session_timeout_s
+        self._streams = streams
         self._address = ("", 0)
         self._broadcasts: dict[str, _Broadcast] = {}
         self._writers: set[asyncio.StreamWriter] = set()
@@ -85,7 +88,7 @@ class RtspCamera:
 
     def snapshot_jpeg(self) -> bytes:
         """Return a JPEG of now, in the size of ``/sub`` twice."""
-        shape = STREAMS["sub"]
+        shape = self._streams["sub"]
         return snapshot_jpeg(2 * shape.width, 2 * shape.height, self._now_ms())
 
     @asynccontextmanager
@@ -104,7 +107,7 @@ class RtspCamera:
         async with tasks:
             self._broadcasts = {
                 path: _Broadcast(shape, self._now_ms, self._chance, tasks)
-                for path, shape in STREAMS.items()
+                for path, shape in self._streams.items()
             }
             try:
                 await server.start_serving()
@@ -117,7 +120,7 @@ class RtspCamera:
                     broadcast.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        responder = RtspResponder(_describe, self._credentials, self._chance, self._timeout_s)
+        responder = RtspResponder(self._describe, self._credentials, self._chance, self._timeout_s)
         self._writers.add(writer)
         player: _Player | None = None
         messages = MessageReader()
@@ -142,6 +145,11 @@ class RtspCamera:
                 self._broadcasts[responder.path].leave(player)
                 player.note("rtsp_teardown")
             await _close(writer)
+
+    def _describe(self, path: str) -> str | None:
+        """Return the session description of a path, or None if there is no such stream."""
+        shape = self._streams.get(path)
+        return None if shape is None else _session_description(shape)
 
 
 class _Broadcast:
@@ -178,7 +186,7 @@ class _Broadcast:
     def _start(self) -> None:
         senders = (
             RtpSender(96, VIDEO_CLOCK, self._chance),
-            RtpSender(97, SAMPLE_RATE, self._chance),
+            RtpSender(97, self.shape.sample_rate, self._chance),
         )
 
         def deliver(encoded: EncodedPicture | EncodedSound) -> None:
@@ -279,12 +287,6 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
 
-def _describe(path: str) -> str | None:
-    """Return the session description of a path, or None if there is no such stream."""
-    shape = STREAMS.get(path)
-    return None if shape is None else _session_description(shape)
-
-
 @lru_cache
 def _facts(shape: StreamShape) -> StreamFacts:
     return stream_facts(shape)
@@ -307,22 +309,23 @@ def _session_description(shape: StreamShape) -> str:
         "indexdeltalength=3",
         f"config={facts.audio_config.hex()}",
     )
-    return "\r\n".join(
-        (
-            "v=0",
-            "o=- 1 1 IN IP4 127.0.0.1",
-            "s=SchoolNode test camera",
-            "t=0 0",
-            "a=control:*",
-            "m=video 0 RTP/AVP 96",
-            f"a=rtpmap:96 H264/{VIDEO_CLOCK}",
-            f"a=fmtp:96 {';'.join(picture)}",
-            f"a=framerate:{shape.frame_rate}",
-            f"a=control:{TRACKS[0]}",
+    lines = [
+        "v=0",
+        "o=- 1 1 IN IP4 127.0.0.1",
+        "s=SchoolNode test camera",
+        "t=0 0",
+        "a=control:*",
+        "m=video 0 RTP/AVP 96",
+        f"a=rtpmap:96 H264/{VIDEO_CLOCK}",
+        f"a=fmtp:96 {';'.join(picture)}",
+        f"a=framerate:{shape.frame_rate}",
+        f"a=control:{TRACKS[0]}",
+    ]
+    if shape.sound is not Sound.NONE:
+        lines += [
             "m=audio 0 RTP/AVP 97",
             f"a=rtpmap:97 MPEG4-GENERIC/{SAMPLE_RATE}/1",
             f"a=fmtp:97 {';'.join(sound)}",
             f"a=control:{TRACKS[1]}",
-            "",
-        )
-    )
+        ]
+    return "\r\n".join((*lines, ""))

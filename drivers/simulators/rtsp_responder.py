@@ -12,6 +12,7 @@ TRACKS = ("track1", "track2")
 
 _PUBLIC = "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN"
 _INTERLEAVED = re.compile(r"RTP/AVP/TCP;(?:.*;)?interleaved=([0-9]{1,3})-([0-9]{1,3})(?:;.*)?")
+_DATAGRAMS = re.compile(r"RTP/AVP(?:/UDP)?;unicast;client_port=([0-9]{1,5})-[0-9]{1,5}")
 _CHANNELS = range(256)
 _REASONS = {
     200: "OK",
@@ -31,7 +32,8 @@ Describe = Callable[[str], str | None]
 class RtspResponder:
     """One connection's session; ``channels`` are (media, control) of each track's number.
 
-    After PLAY ``plays`` is true, after TEARDOWN ``is_over``.
+    A server that sends ``over_udp`` too finds in ``client_ports`` where to. After PLAY ``plays`` is
+    true, after TEARDOWN ``is_over``.
     """
 
     def __init__(
@@ -40,6 +42,8 @@ class RtspResponder:
         credentials: Credentials | None,
         chance: random.Random,
         timeout_s: int,
+        *,
+        over_udp: bool = False,
     ) -> None:
         self._describe = describe
         self._credentials = credentials
@@ -60,6 +64,8 @@ class RtspResponder:
         self.session = f"{chance.getrandbits(64):016x}"
         self.path = ""
         self.channels: dict[int, tuple[int, int]] = {}
+        self.client_ports: dict[int, int] = {}
+        self._over_udp = over_udp
         self.plays = False
         self.is_over = False
 
@@ -112,19 +118,24 @@ class RtspResponder:
         if self.plays:
             return _answer(455)
         transport = (request.value("transport") or "").partition(",")[0].replace(" ", "")
+        datagrams = _DATAGRAMS.fullmatch(transport)
+        if self._over_udp and datagrams is not None:
+            self.path = path
+            self.client_ports[TRACKS.index(track)] = int(datagrams[1])
+            return self._set_up(transport)
         channels = _INTERLEAVED.fullmatch(transport)
         if channels is None or not {int(channels[1]), int(channels[2])} <= set(_CHANNELS):
             return _answer(461)
         self.path = path
         self.channels[TRACKS.index(track)] = (int(channels[1]), int(channels[2]))
-        return _answer(
-            200,
-            ("Transport", f"RTP/AVP/TCP;unicast;interleaved={channels[1]}-{channels[2]}"),
-            ("Session", f"{self.session};timeout={self._timeout_s}"),
-        )
+        return self._set_up(f"RTP/AVP/TCP;unicast;interleaved={channels[1]}-{channels[2]}")
+
+    def _set_up(self, transport: str) -> Response:
+        session = f"{self.session};timeout={self._timeout_s}"
+        return _answer(200, ("Transport", transport), ("Session", session))
 
     def _take_play(self, request: Request) -> Response:
-        if not self.channels or request.value("session") != self.session:
+        if not (self.channels or self.client_ports) or request.value("session") != self.session:
             return _answer(454)
         self.plays = True
         return _answer(200, ("Session", self.session), ("Range", "npt=0.000-"))

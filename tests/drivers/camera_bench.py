@@ -35,11 +35,13 @@ class Camera:
         ahead_ms: int = 0,
         seed: int = 1,
         has_ptz: bool = True,
+        encoding: str = "H264",
     ) -> None:
         self.path = folder / f"camera{seed}.jsonl"
         stream = CameraStream(
             uri=f"rtsp://{stream_host}:8554/main", width=1280, height=720, fps=25, kbps=2000
         )
+        stream = replace(stream, encoding=encoding)
         sub = replace(stream, uri=f"rtsp://{stream_host}:8554/sub", width=320, height=180, fps=10)
         self.device = SimulatedOnvifCamera(
             IPv4Interface(f"{HOST}/24"),

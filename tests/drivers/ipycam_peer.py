@@ -27,8 +27,13 @@ def ipycam_python() -> Path:
 
 
 @contextmanager
-def running_ipycam(folder: Path, credentials: Credentials | None) -> Iterator[str]:
-    """Run ipycam without a picture source; yields the address of its device service."""
+def running_ipycam(
+    folder: Path, credentials: Credentials | None, source: str = "video"
+) -> Iterator[str]:
+    """Run ipycam; yields the address of its device service.
+
+    ``source`` is a file whose picture it shows again and again, unless told it waits for one.
+    """
     python, port = ipycam_python(), _free_port()
     config = {
         "name": "Peer",
@@ -49,7 +54,7 @@ def running_ipycam(folder: Path, credentials: Credentials | None) -> Iterator[st
     }
     (folder / "ipycam.json").write_text(json.dumps(config))
     with subprocess.Popen(
-        [python, "-m", "ipycam", "--config", "ipycam.json", "--source", "video"],
+        [python, "-m", "ipycam", "--config", "ipycam.json", "--source", source],
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

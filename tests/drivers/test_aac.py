@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.codecs.aac import AudioDepacketiser, AudioFrame, audio_format, parse_config
+from drivers.codecs.aac import AudioDepacketiser, audio_format, parse_config
 from drivers.codecs.rtp import RtpPacket
 from drivers.codecs.sdp import Media
+from drivers.codecs.sound import AudioFrame
 from drivers.errors import ProtocolError, RefusedError
 
 FORMAT = parse_config(bytes.fromhex("1188"))
@@ -74,9 +75,9 @@ def test_a_clock_that_is_not_the_sample_rate_is_refused() -> None:
 def test_several_frames_in_a_packet_follow_each_other_in_time() -> None:
     frames = AudioDepacketiser(FORMAT).take(packet(section(3, 2, 4) + b"abcdefghi", timestamp=5000))
     assert frames == [
-        AudioFrame(timestamp=5000, data=b"abc"),
-        AudioFrame(timestamp=6024, data=b"de"),
-        AudioFrame(timestamp=7048, data=b"fghi"),
+        AudioFrame(timestamp=5000, data=b"abc", samples=1024),
+        AudioFrame(timestamp=6024, data=b"de", samples=1024),
+        AudioFrame(timestamp=7048, data=b"fghi", samples=1024),
     ]
 
 
@@ -84,7 +85,7 @@ def test_a_frame_in_fragments_is_put_together() -> None:
     depacketiser = AudioDepacketiser(FORMAT)
     assert depacketiser.take(packet(section(6) + b"abc", 0, marker=False)) == []
     assert depacketiser.take(packet(section(6) + b"def", 1)) == [
-        AudioFrame(timestamp=0, data=b"abcdef")
+        AudioFrame(timestamp=0, data=b"abcdef", samples=1024)
     ]
 
 
@@ -95,7 +96,7 @@ def test_a_lost_fragment_loses_one_frame_and_is_counted() -> None:
         depacketiser.take(packet(section(9) + b"ghi", 2))
     assert depacketiser.lost_packets == 1
     assert depacketiser.take(packet(section(1) + b"x", 3, 1024)) == [
-        AudioFrame(timestamp=1024, data=b"x")
+        AudioFrame(timestamp=1024, data=b"x", samples=1024)
     ]
 
 

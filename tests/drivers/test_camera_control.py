@@ -69,6 +69,42 @@ async def watched(camera: Camera, worker: CameraWorker) -> AsyncIterator[Watched
         await asyncio.wait([task])
 
 
+async def test_a_camera_set_to_h265_is_switched_to_h264_and_read_back(
+    tmp_path: Path, worker: CameraWorker
+) -> None:
+    camera = Camera(tmp_path, encoding="H265")
+    async with camera.plugged_in(), watched(camera, worker) as watch:
+        await until(lambda: watch.camera.description is not None)
+        assert watch.camera.known().main.encoding == "H265"
+        result = await watch.camera.use_h264()
+        assert (result.command, result.outcome) == ("use_h264", Outcome.VERIFIED)
+        assert watch.camera.known().main.encoding == "H264"
+        assert watch.camera.known().sub is not None
+    line, small = camera.lines("encoder_set")
+    assert small["profile"] == "sub"
+    found = {name: line[name] for name in ("profile", "encoding", "width", "frame_rate", "group")}
+    assert found == {
+        "profile": "main",
+        "encoding": "H264",
+        "width": "1280",
+        "frame_rate": "25",
+        "group": "25",
+    }
+
+
+async def test_a_camera_that_does_not_take_h264_says_what_a_person_does(
+    tmp_path: Path, worker: CameraWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = Camera(tmp_path, encoding="H265")
+    deaf = "<trt:SetVideoEncoderConfigurationResponse/>"
+    monkeypatch.setattr(camera.device._encoders, "_set", lambda _: deaf)
+    async with camera.plugged_in(), watched(camera, worker) as watch:
+        await until(lambda: watch.camera.description is not None)
+        result = await watch.camera.use_h264()
+    assert result.outcome is Outcome.FAILED
+    assert "keeps H265; set its video encoding to H.264 on its own page" in result.detail
+
+
 async def test_a_camera_turns_until_it_is_told_to_stop_and_ends_a_move_nobody_repeats(
     tmp_path: Path, worker: CameraWorker
 ) -> None:

@@ -32,6 +32,7 @@ EMPTY = {
     "RemovePreset",
     "SetImagingSettings",
     "SetSynchronizationPoint",
+    "SetVideoEncoderConfiguration",
     "Stop",
     "Unsubscribe",
 }
@@ -41,7 +42,11 @@ OPERATIONS = {
         "GetSystemDateAndTime GetDeviceInformation GetServices GetCapabilities GetScopes "
         "GetNetworkInterfaces"
     ),
-    "media": "GetProfiles GetProfile GetVideoSources GetStreamUri GetSnapshotUri",
+    "media": (
+        "GetProfiles GetProfile GetVideoSources GetStreamUri GetSnapshotUri "
+        "GetVideoEncoderConfiguration GetVideoEncoderConfigurationOptions "
+        "SetVideoEncoderConfiguration"
+    ),
     "ptz": (
         "GetNodes GetConfigurations GetPresets GotoPreset SetPreset RemovePreset GotoHomePosition "
         "ContinuousMove GetStatus Stop"
@@ -51,9 +56,16 @@ OPERATIONS = {
     "pullpoint": "SetSynchronizationPoint PullMessages",
     "subscription": "Renew Unsubscribe",
 }
+ENCODER = "<ConfigurationToken>main-encoder</ConfigurationToken>"
 INSIDE = {
     "GetProfile": "<ProfileToken>sub</ProfileToken>",
     "GetStreamUri": "<ProfileToken>main</ProfileToken>",
+    "GetVideoEncoderConfiguration": ENCODER,
+    "GetVideoEncoderConfigurationOptions": ENCODER,
+    "SetVideoEncoderConfiguration": (
+        '<Configuration token="main-encoder"><Encoding>H264</Encoding>'
+        "<H264><H264Profile>Main</H264Profile></H264></Configuration>"
+    ),
     "GotoPreset": "<PresetToken>preset-1</PresetToken>",
     "RemovePreset": "<PresetToken>preset-1</PresetToken>",
     "PullMessages": "<Timeout>PT1S</Timeout><MessageLimit>5</MessageLimit>",

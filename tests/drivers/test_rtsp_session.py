@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from drivers.codecs.digest import Credentials
 from drivers.codecs.rtsp import MessageReader, Request, encode_frame
-from drivers.codecs.rtsp_session import ClientSession, Playing, TrackPacket, parse_url
+from drivers.codecs.rtsp_session import (
+    ClientSession,
+    OnlyUdpError,
+    Playing,
+    TrackPacket,
+)
+from drivers.codecs.rtsp_url import parse_url
 from drivers.codecs.sdp import Media, SessionDescription
 from drivers.errors import (
     DriverError,
@@ -40,8 +46,12 @@ def all_media(description: SessionDescription) -> tuple[Media, ...]:
 class Camera:
     """Answers a session by hand; every answer can be replaced by method."""
 
-    def __init__(self, credentials: Credentials | None = CAMERA) -> None:
-        self.session = ClientSession(parse_url(URL), credentials, all_media, random.Random(1))
+    def __init__(
+        self, credentials: Credentials | None = CAMERA, ports: tuple[int, ...] = ()
+    ) -> None:
+        self.session = ClientSession(
+            parse_url(URL), credentials, all_media, random.Random(1), ports
+        )
         self.seen: list[Request] = []
         self.answers: dict[str, Callable[[Request], str]] = {
             "OPTIONS": lambda _: self.ok("Public: DESCRIBE, GET_PARAMETER"),
@@ -235,11 +245,42 @@ def test_a_refusal_says_what_to_do(status: str, error: type[DriverError], words:
         camera.run()
 
 
-def test_udp_only_is_refused_with_the_remedy() -> None:
-    camera = Camera()
-    camera.answers["SETUP"] = lambda _: camera.ok(status="461 Unsupported Transport")
-    with pytest.raises(RefusedError, match=r"RTP over RTSP \(TCP\)"):
-        camera.run()
+def test_a_camera_without_tcp_is_told_apart_and_without_either_refused_with_the_remedy() -> None:
+    for ports, error, words in (
+        ((), OnlyUdpError, "does not send media over TCP"),
+        ((50_000, 50_002), RefusedError, r"RTP over RTSP \(TCP\)"),
+    ):
+        camera = Camera(ports=ports)
+        camera.answers["SETUP"] = lambda _: Camera.ok(status="461 Unsupported")
+        with pytest.raises(error, match=words):
+            camera.run()
+
+
+def test_media_in_datagrams_is_set_up_with_our_ports_and_the_cameras_are_known() -> None:
+    camera = Camera(ports=(50_000, 50_002))
+    told = iter(["server_port=6970-6971;ssrc=1", "server_port=7000", "source=192.0.2.8"])
+    camera.answers["SETUP"] = lambda request: camera.ok(
+        f"Transport: {request.value('transport')};{next(told)}", "Session: abc"
+    )
+    (playing,) = camera.run()
+    assert isinstance(playing, Playing)
+    asked = [request.value("transport") for request in camera.seen if request.method == "SETUP"]
+    assert asked == [
+        "RTP/AVP;unicast;client_port=50000-50001",
+        "RTP/AVP;unicast;client_port=50002-50003",
+    ]
+    assert camera.session.report_ports == [6971, 7001]
+
+
+def test_the_word_for_udp_is_ours_and_not_sent_to_the_camera() -> None:
+    for text, asked, wants_udp in (
+        ("rtsp://192.0.2.8/live?transport=udp", "rtsp://192.0.2.8/live", True),
+        ("rtsp://192.0.2.8/live?a=1&transport=UDP&b", "rtsp://192.0.2.8/live?a=1&b", True),
+        ("rtsp://192.0.2.8/live?transport=tcp", "rtsp://192.0.2.8/live?transport=tcp", False),
+        ("rtsp://192.0.2.8/live", "rtsp://192.0.2.8/live", False),
+    ):
+        url = parse_url(text)
+        assert (url.text, url.wants_udp) == (asked, wants_udp)
 
 
 @pytest.mark.parametrize("base", ["rtsp://198.51.100.7/live/", "rtsp://192.0.2.8:8554/live/"])

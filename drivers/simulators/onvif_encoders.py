@@ -1,0 +1,85 @@
+"""A simulated camera's video encoders: what each is set to, what it may be, and setting it.
+
+Bodies are in the order of the schemas of ONVIF ver10/media and ver10/schema.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from drivers.codecs.guarded_xml import Element
+from drivers.simulators.ledger import Ledger
+from drivers.simulators.onvif_faults import FaultError
+from drivers.simulators.onvif_replies import CameraStream, encoder_configuration
+
+_SUFFIX = "-encoder"
+
+
+class Encoders:
+    """Reads and writes ``streams``, by profile token; every change is in the ledger."""
+
+    def __init__(self, streams: dict[str, CameraStream], ledger: Ledger) -> None:
+        self._streams = streams
+        self._ledger = ledger
+
+    def operations(self, operation: Element) -> Mapping[str, Callable[[], str]]:
+        """Return what answers each operation on encoders."""
+        return {
+            "GetVideoEncoderConfiguration": lambda: self._tell(operation),
+            "GetVideoEncoderConfigurationOptions": lambda: self._tell_options(operation),
+            "SetVideoEncoderConfiguration": lambda: self._set(operation),
+        }
+
+    def _tell(self, operation: Element) -> str:
+        profile = self._profile(operation.first_text("ConfigurationToken"))
+        told = encoder_configuration(profile, self._streams[profile])
+        return (
+            "<trt:GetVideoEncoderConfigurationResponse>"
+            f'<trt:Configuration token="{profile}{_SUFFIX}">{told}</trt:Configuration>'
+            "</trt:GetVideoEncoderConfigurationResponse>"
+        )
+
+    def _tell_options(self, operation: Element) -> str:
+        profile = self._profile(operation.first_text("ConfigurationToken"))
+        stream = self._streams[profile]
+        sizes = "".join(
+            f"<tt:ResolutionsAvailable><tt:Width>{width}</tt:Width>"
+            f"<tt:Height>{height}</tt:Height></tt:ResolutionsAvailable>"
+            for width, height in ((320, 180), (stream.width, stream.height))
+        )
+        return (
+            "<trt:GetVideoEncoderConfigurationOptionsResponse><trt:Options>"
+            "<tt:QualityRange><tt:Min>1</tt:Min><tt:Max>6</tt:Max></tt:QualityRange>"
+            f"<tt:H264>{sizes}"
+            "<tt:GovLengthRange><tt:Min>1</tt:Min><tt:Max>250</tt:Max></tt:GovLengthRange>"
+            "<tt:FrameRateRange><tt:Min>1</tt:Min><tt:Max>25</tt:Max></tt:FrameRateRange>"
+            "<tt:EncodingIntervalRange><tt:Min>1</tt:Min><tt:Max>1</tt:Max>"
+            "</tt:EncodingIntervalRange>"
+            "<tt:H264ProfilesSupported>Main</tt:H264ProfilesSupported></tt:H264>"
+            "</trt:Options></trt:GetVideoEncoderConfigurationOptionsResponse>"
+        )
+
+    def _set(self, operation: Element) -> str:
+        configuration = operation.first("Configuration")
+        if configuration is None:
+            raise FaultError("InvalidArgVal", "no configuration")
+        profile = self._profile(configuration.attributes.get("token", ""))
+        encoding = configuration.first_text("Encoding")
+        group = configuration.first("H264")
+        if encoding != "H264" or group is None or group.first_text("H264Profile") != "Main":
+            raise FaultError("ConfigModify", "not among the options")
+        self._streams[profile] = replace(self._streams[profile], encoding=encoding)
+        self._ledger.write(
+            "encoder_set",
+            profile=profile,
+            encoding=encoding,
+            width=configuration.first_text("Width"),
+            frame_rate=configuration.first_text("FrameRateLimit"),
+            group=group.first_text("GovLength"),
+        )
+        return "<trt:SetVideoEncoderConfigurationResponse/>"
+
+    def _profile(self, token: str) -> str:
+        profile = token.removesuffix(_SUFFIX)
+        if profile not in self._streams:
+            raise FaultError("NoConfig", "no such configuration")
+        return profile
