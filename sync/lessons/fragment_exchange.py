@@ -1,13 +1,15 @@
 """What box and hub tell each other beside the records: JSON text messages on the same WebSocket.
 
-``/lessons/{lesson}/publish``: the box sends :class:`Current` before a take's first record and then
-records as binary messages, one each; the hub sends :class:`Holdings` at once and every second.
+``/lessons/{lesson}/publish``: the box sends :class:`Current` before a take's first record, and when
+its link takes another rung, and then records as binary messages, whole or in parts
+(``sync.lessons.fragment_parts``); the hub sends :class:`Holdings` at once and every second.
 ``/lessons/{lesson}/follow``: the hub sends :class:`Holdings` at once, every second and when a new
-take begins, and records as binary messages; the box asks for what it lacks by :class:`Want`.
+take begins, and records in the same way; the box asks for what it lacks by :class:`Want`.
 ``/lessons/{lesson}/index`` answers :class:`Holdings`. Every message has a ``type``; an unknown one
 is refused.
 """
 
+from enum import IntEnum
 from typing import Annotated
 
 import msgspec
@@ -25,6 +27,7 @@ from sync.lessons.fragment_log import (
     is_sound,
     parse_take_id,
 )
+from sync.lessons.fragment_rungs import Rung
 from sync.lessons.fragment_shelf import TAKES_MAX
 from sync.lessons.fragment_store import TakeStore
 
@@ -67,17 +70,27 @@ class TakeHoldings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return any(one.kind is Kind.MEDIA for one in self.streams)
 
 
-class Holdings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="holdings"):
+class Holdings(
+    Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag="holdings",
+    omit_defaults=True,
+):
     """What the hub has of a lesson.
 
     ``durable``: all of it was fsynced. ``current``: the take the flagship publishes now.
     ``media_age_ms``: how long ago the flagship's last live fragment came, None before the first.
+    ``objects``: scheme and authority of a cache that has records as objects
+    (``sync.lessons.fragment_objects``), "" for none.
     """
 
     durable: bool
     current: _Take | None
     media_age_ms: _Ms | None
     takes: Annotated[list[TakeHoldings], Meta(max_length=TAKES_MAX)]
+    objects: Annotated[str, Meta(max_length=256)] = ""
 
     @property
     def live(self) -> TakeId | None:
@@ -88,9 +101,13 @@ class Holdings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
 
 
 class Current(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="current"):
-    """From the flagship: the take whose fragments are live from here on."""
+    """From the flagship: the take whose fragments are live from here on.
+
+    ``rung`` tells which picture its link carries; what else of the take comes is catch-up.
+    """
 
     take: _Take
+    rung: Rung = Rung.MAIN
 
 
 class Want(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="want"):
@@ -179,8 +196,20 @@ def overlap(left: list[Span], right: list[Span]) -> list[Span]:
     return both
 
 
-def stream_order(stream: Stream) -> tuple[int, int, int]:
-    """Sort key for catch-up: inits, signatures and events, then sound, then picture."""
-    if stream.kind is not Kind.MEDIA:
-        return (0, stream.kind, stream.track)
-    return (1, 0 if is_sound(stream.track) else 1, stream.track)
+class Turn(IntEnum):
+    """In which order what is missing is caught up with."""
+
+    PROOF = 0  # inits, signatures and events
+    SOUND = 1
+    FILE = 2
+    PICTURE = 3
+
+
+def turn_of(stream: Stream) -> Turn:
+    match stream.kind:
+        case Kind.FILE:
+            return Turn.FILE
+        case Kind.MEDIA:
+            return Turn.SOUND if is_sound(stream.track) else Turn.PICTURE
+        case _:
+            return Turn.PROOF

@@ -183,6 +183,9 @@ class StreamIndex:
     def capture_ms(self, number: int) -> int:
         return self._captures[number]
 
+    def duration_us(self, number: int) -> int:
+        return self._durations[number]
+
     def enter(self, entry: Entry) -> None:
         number = entry.number
         if number >= len(self._offsets):
@@ -205,6 +208,9 @@ class StreamIndex:
             self.present.discard(number)
             self._keyframes.discard(number)
             self._duration_us -= self._durations[number]
+
+    def is_keyframe(self, number: int) -> bool:
+        return self._keyframes.has(number)
 
     def newest_keyframe(self) -> int:
         """Return the highest number of a present keyframe, -1 for none."""

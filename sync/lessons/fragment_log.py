@@ -45,6 +45,10 @@ of pictures, hashes being SHA-256 over whole records::
     2+8r    32h    the hashes of all records of all ranges in order; h <= 1024 together
     …       64     Ed25519 by the flagship over "schoolnode fragment group" || 0x00 || header ||
                    the body up to here
+
+A take is *settled* once its last signature and all numbered before it are there: what none
+covers is then no part of it, and every node gives it up. The flagship sent it live, lost it with
+its power before it was durable, and does not vouch for it.
 """
 
 import re

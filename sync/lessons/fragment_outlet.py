@@ -11,12 +11,15 @@ import fcntl
 import socket
 import struct
 import sys
+import termios
 from collections.abc import Callable
 
+from sync.lessons.fragment_dispatch import Backlog, Dispatch
 from sync.lessons.fragment_log import Kind
-from sync.lessons.fragment_queue import LiveQueue, Parcel
+from sync.lessons.fragment_queue import Parcel
+from sync.lessons.fragment_rungs import Ladder, Rung
+from sync.lessons.link_gauge import Reading, read_link
 
-UNSENT_BYTES_MAX = 6 * 1024
 STALL_S_MAX = 15.0
 """A viewer that takes nothing for this long is cut off; it comes back when it can."""
 
@@ -37,18 +40,17 @@ def text_frame(payload: bytes) -> bytes:
 
 def message(payload: bytes) -> Parcel:
     """Return a text message that goes before all media."""
-    return Parcel(kind=Kind.SIGNATURE, track=0, keyframe=False, data=text_frame(payload))
+    return Parcel(kind=Kind.EVENT, track=0, keyframe=False, data=text_frame(payload))
 
 
 def unsent_bytes(connection: socket.socket | None) -> int:
     """Return what the kernel has taken and not yet sent; 0 for a socket that is gone."""
-    if connection is None or connection.fileno() < 0:
-        return 0
-    try:
-        answer = fcntl.ioctl(connection.fileno(), _SIOCOUTQNSD, bytes(4))
-    except OSError:
-        return 0
-    return int.from_bytes(answer, sys.byteorder)
+    return _queued(connection, _SIOCOUTQNSD)
+
+
+def unacknowledged_bytes(connection: socket.socket | None) -> int:
+    """Return what the kernel has taken and the other end has not yet; 0 for one that is gone."""
+    return _queued(connection, termios.TIOCOUTQ)
 
 
 def prefer_bbr(connection: socket.socket | None) -> str:
@@ -70,22 +72,34 @@ def prefer_bbr(connection: socket.socket | None) -> str:
 class Outlet:
     """Sends parcels, whose data are whole WebSocket frames, to one viewer.
 
-    ``backlog`` is asked for a frame whenever nothing live waits: catch-up never delays live.
+    ``backlog`` is asked for a record whenever nothing live waits: catch-up never delays live.
     """
 
     def __init__(
         self,
         transport: asyncio.Transport,
         monotonic_s: Callable[[], float],
-        backlog: Callable[[], bytes | None],
+        backlog: Backlog,
+        *,
+        in_parts: bool = False,
+        rung: Rung = Rung.MAIN,
+        trust_s: float = 0.0,
     ) -> None:
+        """``in_parts``: the viewer is a box, which puts a large record's parts together.
+
+        ``trust_s``: for so long a page's link that had room is taken to have some; asking the
+        kernel is the dearest part of serving a fast one.
+        """
         self._transport = transport
         self._socket: socket.socket | None = transport.get_extra_info("socket")
         self._monotonic_s = monotonic_s
-        self._backlog = backlog
-        self._queue = LiveQueue()
+        self._in_parts = in_parts
+        self._dispatch = Dispatch(backlog, binary_frame, in_parts=in_parts, ladder=Ladder(rung))
+        self._queue = self._dispatch.queue
         self._wake = asyncio.Event()
         self._wake.set()
+        self._trust_s = trust_s
+        self._trusted_until_s = 0.0
 
     @property
     def dropped(self) -> int:
@@ -96,17 +110,38 @@ class Outlet:
     def queued_bytes(self) -> int:
         return self._queue.queued_bytes
 
+    @property
+    def rung(self) -> Rung:
+        """The picture this viewer is sent now."""
+        return self._dispatch.rung
+
+    @property
+    def bytes_s(self) -> float | None:
+        """What the link delivered in the last second, None before."""
+        return self._dispatch.gauge.bytes_s
+
     def offer(self, parcel: Parcel) -> None:
         """Send now if the link has room and nothing waits before it; queue it otherwise."""
-        self._queue.offer(parcel, self._monotonic_s())
+        now_s = self._monotonic_s()
         if self._transport.is_closing():
             return
-        while self._has_room():
-            following = self._queue.take(self._monotonic_s())
-            if following is None:
+        if now_s < self._trusted_until_s:
+            # Hundreds of pages pass here at each fragment: no more than must be is asked.
+            if self._queue.is_clear(parcel) and not self._transport.get_write_buffer_size():
+                self._transport.write(parcel.data)
                 return
-            self._transport.write(following.data)
-        self._wake.set()
+        elif self._passes(parcel, now_s):
+            self._trusted_until_s = now_s + self._trust_s
+            self._transport.write(parcel.data)
+            return
+        self._queue.offer(parcel, now_s)
+        while self._has_room():
+            piece = self._dispatch.next_live(now_s, self._under_way())
+            if piece is None:
+                break
+            self._transport.write(piece.data)
+        if len(self._queue):
+            self._wake.set()
 
     def wake(self) -> None:
         """Tell that the backlog has something."""
@@ -118,30 +153,59 @@ class Outlet:
         poll_s = _POLL_S_MIN
         while not self._transport.is_closing():
             now_s = self._monotonic_s()
+            self._dispatch.look(self._read, now_s)
             if not self._has_room():
                 if now_s - progress_s > STALL_S_MAX:
                     self._transport.abort()
                     return
+                self._dispatch.gauge.note_full(poll_s)
                 await asyncio.sleep(poll_s)
                 poll_s = min(2 * poll_s, _POLL_S_MAX)
                 continue
             progress_s = now_s
             poll_s = _POLL_S_MIN
-            parcel = self._queue.take(now_s)
-            frame = parcel.data if parcel is not None else self._backlog()
-            if frame is not None:
-                self._transport.write(frame)
+            piece = self._dispatch.next(now_s, self._under_way())
+            if piece is not None:
+                self._transport.write(piece.data)
                 await asyncio.sleep(0)
                 continue
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(None if self._is_settled else self._dispatch.rest_s):
                     await self._wake.wait()
             progress_s = self._monotonic_s()
 
+    def _read(self) -> Reading | None:
+        return read_link(self._socket)
+
+    @property
+    def _is_settled(self) -> bool:
+        """A page that is sent everything: until something waits, there is nothing to look after."""
+        return not self._in_parts and self._dispatch.rung is Rung.MAIN
+
+    def _passes(self, parcel: Parcel, now_s: float) -> bool:
+        """Tell whether a parcel may be sent at once, the kernel having room."""
+        if self._in_parts:
+            self._dispatch.look(self._read, now_s)
+        passes = self._dispatch.passes(parcel, now_s, self._under_way())
+        return passes and self._has_room()
+
+    def _under_way(self) -> int:
+        return unacknowledged_bytes(self._socket) if self._in_parts else 0
+
     def _has_room(self) -> bool:
         buffered = self._transport.get_write_buffer_size()
-        return buffered == 0 and unsent_bytes(self._socket) < UNSENT_BYTES_MAX
+        return buffered == 0 and unsent_bytes(self._socket) < self._dispatch.gauge.unsent_bytes_max
+
+
+def _queued(connection: socket.socket | None, request: int) -> int:
+    if connection is None or connection.fileno() < 0:
+        return 0
+    try:
+        answer = fcntl.ioctl(connection.fileno(), request, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def _frame(first: int, payload: bytes) -> bytes:

@@ -11,22 +11,6 @@ from enum import StrEnum
 from sync.lessons.fragment_log import is_sound
 from sync.lessons.tracks import PICTURE, PICTURE_SMALL
 
-MARGIN = 1.25
-"""The share of what a rung needs that must have been delivered before it is taken."""
-WINDOWS = 2
-HOLD_S_MIN, HOLD_S_MAX = 3.0, 60.0
-"""How long a rung is kept before the next is tried; doubled when the next did not last."""
-BLIND_S_MIN, BLIND_S_MAX = 12.0, 120.0
-"""After this a link without catch-up, which can show nothing, is tried all the same."""
-LASTED_S = 10.0
-LATE_S = 6.0
-LATE_TIMES = 2
-"""So often within 6 s picture must come too late to be given up: one stall is no slow link."""
-SEEN_S_MAX = 3.0
-SUPPLY_S_MAX = 1.0
-"""A large stream silent for longer is given up further up the line; the small one is sent."""
-_SMOOTHING = 0.4
-
 
 class Rung(StrEnum):
     """What a link is sent beside sound: every picture, the teacher's small one first, or none."""
@@ -36,10 +20,41 @@ class Rung(StrEnum):
     SOUND = "sound"
 
 
+MARGIN = 1.25
+"""The share of what a rung needs that must have been delivered before it is taken."""
+WINDOWS = 2
+HOPELESS = {Rung.MAIN: 0.8, Rung.SMALL: 0.5}
+"""A link that catch-up filled and that carries less of what is needed is not tried blindly."""
+HOLD_S_MIN, HOLD_S_MAX = 3.0, 60.0
+"""How long a rung is kept before the next is tried; doubled when the next did not last."""
+BLIND_S_MIN = {Rung.MAIN: 12.0, Rung.SMALL: 4.0}
+BLIND_S_MAX = 120.0
+"""After this a rung is tried that catch-up, if there is any, could not show to be too high."""
+PROBE_S, PROBE_EVERY_S = 2.5, 8.0
+LASTED_S = 10.0
+LATE_S = 8.0
+LATE_TIMES = 4
+"""So often within 8 s picture must come too late to be given up: a stall is no slow link."""
+FULL_KNOWN_S = 3.0
+SEEN_S_MAX = 3.0
+SUPPLY_S_MAX = 1.0
+"""A large stream silent for longer is given up further up the line; the small one is sent."""
+_SMOOTHING = 0.4
+
+
+def sends(rung: Rung, track: int) -> bool:
+    """Tell whether a rung sends a track, though the large stream may be silent further up."""
+    if is_sound(track) or rung is Rung.MAIN:
+        return True
+    return rung is Rung.SMALL and track != PICTURE
+
+
 class Ladder:
     """One link's rung; times are seconds of one monotonic clock."""
 
-    def __init__(self, rung: Rung = Rung.MAIN) -> None:
+    def __init__(self, rung: Rung = Rung.MAIN, *, both: bool = False) -> None:
+        """``both``: the other end passes the small stream on, and gets it beside the large."""
+        self._both = both
         self._rung = rung
         self._rising: Rung | None = None
         self._since_s: float | None = None
@@ -51,8 +66,9 @@ class Ladder:
         self._delivered: deque[float] = deque(maxlen=WINDOWS)
         self._lates: deque[float] = deque(maxlen=LATE_TIMES)
         self._hold_s = HOLD_S_MIN
-        self._blind_s = BLIND_S_MIN
+        self._blind_s = BLIND_S_MIN[Rung.MAIN]
         self._try_s: float | None = None
+        self._full: deque[tuple[float, float]] = deque(maxlen=WINDOWS)
 
     @property
     def rung(self) -> Rung:
@@ -60,9 +76,29 @@ class Ladder:
 
     def takes(self, track: int) -> bool:
         """Tell whether this rung sends a track."""
-        if is_sound(track) or self._rung is Rung.MAIN:
-            return track != PICTURE_SMALL or self._lacks_large
-        return self._rung is Rung.SMALL and track != PICTURE
+        beside = track == PICTURE_SMALL and self._rung is Rung.MAIN and not self._lacks_large
+        return sends(self._rung, track) and (self._both or not beside)
+
+    def is_whole(self, track: int) -> bool:
+        """Tell whether nothing is given up and the track is none that would be beside another."""
+        return self._rung is Rung.MAIN and track != PICTURE_SMALL
+
+    def passes(self, track: int, count: int, now_s: float) -> bool:
+        """Tell whether a track is sent without a thought: nothing of this link is given up."""
+        if not self.is_whole(track):
+            return False
+        self._seen_s[track] = now_s
+        self._offered[track] = self._offered.get(track, 0) + count
+        return True
+
+    def probes(self, now_s: float) -> bool:
+        """Tell whether pictures of catch-up may go now: below the top only for a while at times.
+
+        They delay what is live a little, and show what the link carries.
+        """
+        if self._rung is Rung.MAIN or self._since_s is None:
+            return True
+        return (now_s - self._since_s) % PROBE_EVERY_S >= PROBE_EVERY_S - PROBE_S
 
     def note(self, track: int, count: int, now_s: float, *, keyframe: bool) -> None:
         """Take in that a fragment of ``count`` bytes exists; its keyframe may end a climb."""
@@ -85,14 +121,15 @@ class Ladder:
         self._lates.append(now_s)
         if self._rung is Rung.MAIN and self._exists(PICTURE_SMALL, now_s):
             lower = Rung.SMALL
-        elif len(self._lates) == LATE_TIMES and now_s - self._lates[0] <= LATE_S:
+        elif self._is_hopeless(now_s):
             lower = Rung.SOUND
         else:
             return False
         lasted_s = LASTED_S if self._since_s is None else now_s - self._since_s
         failed = lasted_s < LASTED_S
         self._hold_s = min(2 * self._hold_s, HOLD_S_MAX) if failed else HOLD_S_MIN
-        self._blind_s = min(2 * self._blind_s, BLIND_S_MAX) if failed else BLIND_S_MIN
+        blind_s = BLIND_S_MIN[Rung.SMALL if lower is Rung.SOUND else Rung.MAIN]
+        self._blind_s = min(2 * self._blind_s, BLIND_S_MAX) if failed else blind_s
         self._rung = lower
         self._since_s = now_s
         self._try_s = now_s + self._blind_s
@@ -100,12 +137,24 @@ class Ladder:
         self._lates.clear()
         return True
 
+    def _is_hopeless(self, now_s: float) -> bool:
+        """Tell whether not even the small stream goes, and not for a moment only."""
+        known = [bytes_s for at_s, bytes_s in self._full if now_s - at_s < FULL_KNOWN_S]
+        small = Rung.SMALL if self._exists(PICTURE_SMALL, now_s) else Rung.MAIN
+        if len(known) == WINDOWS and max(known) < HOPELESS[Rung.SMALL] * self._needed(small):
+            return True
+        return len(self._lates) == LATE_TIMES and now_s - self._lates[0] <= LATE_S
+
     def measured(self, bytes_s: float, now_s: float, *, probed: bool) -> None:
         """Take in what the link delivered in the last second or so.
 
-        ``probed``: catch-up was ready to fill whatever was left, so that the link carries no more.
+        ``probed``: the link was full, by catch-up or by what is live, and carries no more.
         """
         self._count(now_s)
+        if probed:
+            self._full.append((now_s, bytes_s))
+        else:
+            self._full.clear()
         self._delivered.append(bytes_s)
         if self._rung is Rung.MAIN:
             return
@@ -114,8 +163,8 @@ class Ladder:
         above = self._above(now_s)
         enough = MARGIN * self._needed(above)
         is_sure = len(self._delivered) == WINDOWS and min(self._delivered) >= enough
-        if probed and not is_sure:
-            self._try_s = now_s + self._blind_s
+        if probed and max(self._delivered) < HOPELESS[above] * self._needed(above):
+            self._try_s = now_s + max(self._blind_s, PROBE_EVERY_S)
         held = now_s - self._since_s < self._hold_s
         self._rising = above if not held and (is_sure or now_s >= self._try_s) else None
 
@@ -125,12 +174,13 @@ class Ladder:
 
     def _needed(self, rung: Rung) -> float:
         """Return bytes a second of sound and of what must not be late on a rung."""
-        large = rung is Rung.MAIN
-        return sum(
-            rate
-            for track, rate in self._rates.items()
-            if is_sound(track) or (track != PICTURE_SMALL if large else track == PICTURE_SMALL)
-        )
+        return sum(rate for track, rate in self._rates.items() if self._counts(rung, track))
+
+    def _counts(self, rung: Rung, track: int) -> bool:
+        if is_sound(track):
+            return True
+        small = track == PICTURE_SMALL
+        return small if rung is Rung.SMALL else self._both or not small
 
     def _count(self, now_s: float) -> None:
         if self._counted_s is not None and now_s > self._counted_s:

@@ -71,6 +71,19 @@ class LessonShelf:
         store = self._open[lesson, take] = TakeStore(folder, lesson, take)
         return store
 
+    def sizes(self) -> dict[LessonId, tuple[int, int]]:
+        """Return each lesson's bytes, and when it was last added to (Unix ms)."""
+        found: dict[LessonId, tuple[int, int]] = {}
+        for lesson, folder in _lessons(self._root):
+            takes = [take for _, take in _takes(folder)]
+            touched_s = max((_touched(take / "records.log") for take in takes), default=0.0)
+            found[lesson] = sum(_log_bytes(take) for take in takes), int(touched_s * 1000)
+        return found
+
+    def note_path(self, lesson: LessonId, name: str) -> Path:
+        """Return where a node keeps a file of its own on a lesson, which goes with the lesson."""
+        return self._root / lesson / name
+
     def stored_bytes(self) -> int:
         return sum(
             _log_bytes(folder) for _, lesson in _lessons(self._root) for _, folder in _takes(lesson)
@@ -119,6 +132,22 @@ class LessonShelf:
         for store, begun in pending:
             if self._open.get((store.lesson, store.take)) is store:
                 store.end_sync(begun)
+
+    def forget(self, lesson: LessonId) -> int:
+        """Remove all that is stored of a lesson; return how many bytes that were."""
+        self.close_lesson(lesson)
+        folder = self._root / lesson
+        freed = sum(_log_bytes(take) for _, take in _takes(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+        return freed
+
+    def untouched_since(self, moment_s: float) -> list[LessonId]:
+        """Return the lessons to which nothing was added since then, Unix seconds."""
+        return [
+            lesson
+            for lesson, folder in _lessons(self._root)
+            if all(_touched(take / "records.log") < moment_s for _, take in _takes(folder))
+        ]
 
     def close_lesson(self, lesson: LessonId) -> None:
         for name in [name for name in self._open if name[0] == lesson]:

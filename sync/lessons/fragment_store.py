@@ -10,6 +10,7 @@ signature is therefore verified before it is appended; what contradicts it is vo
 becomes a gap) and refused afterwards.
 """
 
+import contextlib
 import fcntl
 import hmac
 import os
@@ -46,6 +47,7 @@ from sync.lessons.fragment_sealing import Group, digest, parse_group
 
 _PREFIX = struct.Struct(">II")
 _JOIN_RECORDS_MAX = 1024
+_ENDED_MS = 10_000  # no picture of a track for so long: it does not go on
 _DIGESTS_KEPT_MAX = 4096  # four groups of the largest size; older ones are read back
 
 
@@ -89,6 +91,7 @@ class TakeStore:
         self._load_tail()
         for record in list(self.records(SIGNATURES)):
             self._cover(parse_group(record), record.header.number)
+        self._settle()
 
     @property
     def streams(self) -> list[Stream]:
@@ -125,7 +128,7 @@ class TakeStore:
         return index is not None and index.present.has(number)
 
     def append(self, record: Record) -> bool:
-        """Store a record; False when its number is stored already, and it is dropped.
+        """Store a record; False when it is dropped: stored already, or no part of what was signed.
 
         A signature must be verified beforehand. Raises ForgedError when a stored signature names
         another hash, MalformedError for another take's record or a signature over something
@@ -142,9 +145,12 @@ class TakeStore:
             self._void_contradicting(group)
             self._write(record)
             self._cover(group, header.number)
+            self._settle()
             return True
         one = digest(record)
         promised = self._promised(header.stream, header.number)
+        if promised is None and self._is_settled():
+            return False
         if promised is not None and not hmac.compare_digest(promised, one):
             raise ForgedError(
                 f"fragment {header.number} of track {header.track} is not the one the flagship "
@@ -179,16 +185,24 @@ class TakeStore:
     def join(self) -> list[Record]:
         """Return what a viewer needs to begin now: newest inits, newest group of pictures, sound.
 
+        A picture that ended some time ago, as that of a class called on before, is left out.
         Without picture, the sound of the last 2 s. In order of capture.
         """
         inits: list[Record] = []
         media: list[Record] = []
+        heads = [
+            index.capture_ms(index.head)
+            for stream, index in self._streams.items()
+            if stream.kind is Kind.MEDIA
+        ]
+        ended_ms = max(heads, default=0) - _ENDED_MS
         for stream in self.streams:
             if stream.kind is Kind.INIT:
                 inits += self.records(stream, self.index(stream).head)
             elif stream.kind is Kind.MEDIA and not is_sound(stream.track):
-                first = self.index(stream).newest_keyframe()
-                if first >= 0:
+                index = self.index(stream)
+                first = index.newest_keyframe()
+                if first >= 0 and index.capture_ms(index.head) >= ended_ms:
                     media += islice(self.records(stream, first), _JOIN_RECORDS_MAX)
         begin_ms = min((one.header.capture_ms for one in media), default=None)
         for stream in self.streams:
@@ -230,21 +244,29 @@ class TakeStore:
         return PendingSync(os.dup(self._log), self._synced + len(self._unsynced))
 
     def end_sync(self, pending: PendingSync) -> None:
-        """Enter into the index on disk what ``pending`` made durable."""
+        """Enter into the index on disk what ``pending`` made durable.
+
+        Raises FragmentStoreError when the disk does not take it; the next sync tries again.
+        """
         count = max(0, pending.upto - self._synced)
-        entries = self._unsynced[:count]
+        self._enter_on_disk(self._unsynced[:count])
         del self._unsynced[:count]
-        self._synced += len(entries)
-        _write_all(self._index, b"".join(encode_entry(entry) for entry in entries))
+        self._synced += count
 
     def sync(self) -> None:
+        """Make durable what is appended so far; raises FragmentStoreError."""
         pending = self.begin_sync()
         if pending is not None:
-            pending.wait()
+            try:
+                pending.wait()
+            except OSError as error:
+                raise self._refused(error) from error
             self.end_sync(pending)
 
     def close(self) -> None:
-        self.sync()
+        """Close for good; what the disk does not take of the index is found in the log again."""
+        with contextlib.suppress(FragmentStoreError):
+            self.sync()
         # An fsync that goes on in a thread has a descriptor of its own, and would keep the lock.
         fcntl.flock(self._log, fcntl.LOCK_UN)
         os.close(self._log)
@@ -256,10 +278,21 @@ class TakeStore:
             _write_all(self._log, prefix + record.wire)
         except OSError as error:
             os.ftruncate(self._log, self._end)
-            raise FragmentStoreError(
-                f"{self._folder}: the disk does not take the lesson ({error.strerror}); free space"
-            ) from error
+            raise self._refused(error) from error
         self._note(entry_of(record.header, self._end, len(record.wire)))
+
+    def _refused(self, error: OSError) -> FragmentStoreError:
+        return FragmentStoreError(
+            f"{self._folder}: the disk does not take the lesson ({error.strerror}); free space"
+        )
+
+    def _enter_on_disk(self, entries: list[Entry]) -> None:
+        whole = os.fstat(self._index).st_size
+        try:
+            _write_all(self._index, b"".join(encode_entry(entry) for entry in entries))
+        except OSError as error:
+            os.ftruncate(self._index, whole)  # half an entry would hide all that follow
+            raise self._refused(error) from error
 
     def _note(self, entry: Entry) -> None:
         """Take up a record that lies in the log and not yet in the index on disk."""
@@ -274,7 +307,7 @@ class TakeStore:
 
     def _void(self, stream: Stream, number: int) -> None:
         self.sync()
-        _write_all(self._index, encode_entry(Entry(stream=stream, number=number, void=True)))
+        self._enter_on_disk([Entry(stream=stream, number=number, void=True)])
         self._streams[stream].forget(number)
         self._digests.pop((stream, number), None)
 
@@ -314,6 +347,18 @@ class TakeStore:
             for number in range(covered.first, covered.first + covered.count):
                 self._digests.pop((covered.stream, number), None)
         self._final = self._final or group.final
+
+    def _is_settled(self) -> bool:
+        """Tell whether all of the take's signatures are here: what they leave out is no part."""
+        signatures = self.index(SIGNATURES).present
+        return self._final and signatures.count == signatures.head + 1
+
+    def _settle(self) -> None:
+        """Give up what the flagship sent live, then lost with its power, and so never signed."""
+        if not self._is_settled():
+            return
+        for stream, number, _ in self.unsigned():
+            self._void(stream, number)
 
     def _load_index(self) -> None:
         log_bytes = os.fstat(self._log).st_size

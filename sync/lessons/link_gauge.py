@@ -6,26 +6,41 @@ from dataclasses import dataclass
 
 UNSENT_BYTES_MAX = 6 * 1024
 PIECE_S = 0.05
-PIECE_BYTES_MIN = 1200  # a packet's worth
+PIECE_BYTES_MIN, PIECE_BYTES_MAX = 1200, 16 * 1024  # a packet's worth, and what none need exceed
 PIECE_BYTES_UNKNOWN = 4096
 WINDOW_S = 1.0
 WAIT_S_MAX = 0.15
 """Catch-up rests while packets wait longer than this on the way, for live would wait with them."""
-LOOK_S = 0.1
-_BASE_S = 5.0
+IDLE_S_MAX = 0.05
+LOOK_S = 0.05
+ACK_DELAY_S = 0.04  # Linux: the shortest time by which an acknowledgement is put off
+STANDING_S = 0.03
+PICTURE_BYTES_MAX, CROWDED_BYTES_MIN = 32 * 1024, 10 * 1024
+CROWDED_S = 0.35
+"""So much of the link's time may wait on the way where picture meets a crowd."""
+NEAR_S_MAX, NEAR_BYTES_MAX = 0.005, 256 * 1024
+"""On a LAN nothing waits on the way, and whole keyframes may go."""
+FULL_SHARE = 0.5
+BASE_S_MAX = 0.6  # by satellite
+STRETCH_S = 2.5
 
-# linux/tcp.h, struct tcp_info: smoothed round trip in microseconds, bytes acknowledged.
-_RTT = struct.Struct("68xI")
-_ACKED = struct.Struct("120xQ")
+# linux/tcp.h, struct tcp_info: segments under way, ms since the last acknowledgement, smoothed
+# round trip in microseconds, bytes acknowledged.
+_INFO = struct.Struct("24xI28xI8xI48xQ")
 _INFO_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Bytes that the other end has acknowledged since the connection began; its round trip."""
+    """What the kernel tells of a connection.
+
+    ``acked_bytes``: acknowledged since it began. ``silent_s``: since when nothing was acknowledged
+    although something is under way, 0 when nothing is.
+    """
 
     acked_bytes: int
     rtt_s: float
+    silent_s: float = 0.0
 
 
 def read_link(connection: socket.socket | None) -> Reading | None:
@@ -38,8 +53,8 @@ def read_link(connection: socket.socket | None) -> Reading | None:
         return None
     if len(info) < _INFO_BYTES:
         return None
-    (rtt_us,), (acked,) = _RTT.unpack_from(info), _ACKED.unpack_from(info)
-    return Reading(acked, rtt_us / 1_000_000)
+    under_way, silent_ms, rtt_us, acked = _INFO.unpack_from(info)
+    return Reading(acked, rtt_us / 1_000_000, silent_ms / 1000 if under_way else 0.0)
 
 
 class LinkGauge:
@@ -50,8 +65,13 @@ class LinkGauge:
         self._window: tuple[float, int] | None = None
         self._rate: float | None = None
         self._rtt_s = 0.0
-        self._base: list[tuple[float, float]] = []
+        self._silent_s = 0.0
+        self._base_s = 0.0
+        self._stretch_s = 0.0
+        self._stretch_began_s = 0.0
+        self._is_stirred = False
         self._caught_up = False
+        self._full_s = 0.0
 
     @property
     def bytes_s(self) -> float | None:
@@ -63,30 +83,68 @@ class LinkGauge:
         """Return how much of a record goes at once: about 50 ms of the link."""
         if self._rate is None:
             return PIECE_BYTES_UNKNOWN
-        return max(PIECE_BYTES_MIN, int(self._rate * PIECE_S))
+        return min(PIECE_BYTES_MAX, max(PIECE_BYTES_MIN, int(self._rate * PIECE_S)))
 
     @property
     def unsent_bytes_max(self) -> int:
         """Return how much may wait in the kernel: about 100 ms of the link, at most 6 KB."""
         if self._rate is None:
             return UNSENT_BYTES_MAX
-        return min(UNSENT_BYTES_MAX, max(2 * PIECE_BYTES_MIN, int(2 * self._rate * PIECE_S)))
+        return min(UNSENT_BYTES_MAX, max(PIECE_BYTES_MIN, int(2 * self._rate * PIECE_S)))
+
+    @property
+    def catch_up_bytes_max(self) -> int:
+        """Return how much may be under way for catch-up to go: a little more than the link holds.
+
+        The kernel would send more: BBR remembers the rate of a better link while little is sent.
+        """
+        held = (self._rate or 0.0) * (min(self._base_s, BASE_S_MAX) + STANDING_S)
+        return int(held) + self.piece_bytes
+
+    @property
+    def picture_bytes_max(self) -> int:
+        """Return how much may be under way for picture to go: a keyframe, while none waits."""
+        if not self.is_crowded:
+            most = NEAR_BYTES_MAX if self._base_s < NEAR_S_MAX else PICTURE_BYTES_MAX
+            return max(most, self.catch_up_bytes_max)
+        held = (self._rate or 0.0) * (min(self._base_s, BASE_S_MAX) + CROWDED_S)
+        return min(PICTURE_BYTES_MAX, max(CROWDED_BYTES_MIN, int(held)))
 
     @property
     def is_crowded(self) -> bool:
         """Tell whether what is sent waits on the way, so that catch-up has to rest."""
-        return bool(self._base) and self._rtt_s - min(rtt for _, rtt in self._base) > WAIT_S_MAX
+        return self._wait_s > WAIT_S_MAX
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nothing that is sent waits on the way."""
+        return self._wait_s < IDLE_S_MAX
+
+    @property
+    def _wait_s(self) -> float:
+        # What never empties cannot tell its own length: a longer way than that is a queue.
+        base_s = min(self._base_s, BASE_S_MAX)
+        return max(self._rtt_s, self._silent_s - ACK_DELAY_S) - base_s
 
     def is_due(self, now_s: float) -> bool:
         return self._looked_s is None or now_s - self._looked_s >= LOOK_S
 
     def note_catch_up(self) -> None:
-        """Take in that catch-up was sent, or would have been but for the crowd."""
+        """Take in that catch-up was sent."""
+        self._caught_up = self._is_stirred = True
+
+    def note_held(self) -> None:
+        """Take in that catch-up would have been sent but for the crowd."""
         self._caught_up = True
 
+    def note_full(self, lasts_s: float) -> None:
+        """Take in that the connection took nothing for so long."""
+        self._full_s += lasts_s
+
     def note(self, reading: Reading, now_s: float) -> tuple[float, bool] | None:
-        """Take in a reading; once a second return (bytes a second, whether catch-up filled it)."""
+        """Take in a reading; once a second return (bytes a second, whether it was full)."""
         self._looked_s = now_s
+        self._silent_s = reading.silent_s
         if reading.rtt_s:
             self._rtt_s = reading.rtt_s
             self._keep_base(reading.rtt_s, now_s)
@@ -97,12 +155,15 @@ class LinkGauge:
             return None
         self._window = now_s, reading.acked_bytes
         self._rate = (reading.acked_bytes - acked) / (now_s - began_s)
-        probed, self._caught_up = self._caught_up, False
+        probed = self._caught_up or self._full_s > FULL_SHARE * (now_s - began_s)
+        self._caught_up, self._full_s = False, 0.0
         return self._rate, probed
 
     def _keep_base(self, rtt_s: float, now_s: float) -> None:
-        """Keep the least round trip of this and of the last stretch of 5 s."""
-        if not self._base or now_s - self._base[-1][0] >= _BASE_S:
-            self._base = [*self._base[-1:], (now_s, rtt_s)]
-        elif rtt_s < self._base[-1][1]:
-            self._base[-1] = self._base[-1][0], rtt_s
+        """Follow a way that grew longer, once 2.5 s without catch-up showed it to be no queue."""
+        self._base_s = min(self._base_s or rtt_s, rtt_s)
+        self._stretch_s = min(self._stretch_s or rtt_s, rtt_s)
+        if now_s - self._stretch_began_s >= STRETCH_S:
+            if not self._is_stirred:
+                self._base_s = self._stretch_s
+            self._stretch_began_s, self._stretch_s, self._is_stirred = now_s, rtt_s, False

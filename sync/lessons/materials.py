@@ -1,4 +1,4 @@
-"""A lesson's materials in its fragment log: files by their SHA-256, in chunks that any take carries.
+"""A lesson's materials in its fragment log: files by their SHA-256, in chunks.
 
 A chunk is the opened body of a record of kind FILE, stream (FILE, 1), integers big-endian::
 
@@ -44,6 +44,11 @@ def chunks_of(data: bytes) -> Iterator[Chunk]:
     for offset in range(0, len(data), CHUNK_BYTES):
         part = data[offset : offset + CHUNK_BYTES]
         yield Chunk(digest=digest, total=len(data), offset=offset, data=part)
+
+
+def chunk_count(total: int) -> int:
+    """Return in how many chunks a file of ``total`` bytes goes."""
+    return -(-total // CHUNK_BYTES)
 
 
 def encode_chunk(chunk: Chunk) -> bytes:

@@ -32,6 +32,15 @@ def return_log(lesson: LessonId, school: int) -> LessonId:
     return parse_lesson_id(f"{lesson}{_RETURN}{school}")
 
 
+def keeps_media(log: LessonId) -> bool:
+    """Tell whether nodes store the pictures and sounds of a log.
+
+    Those of a return log are live only: no node writes them down, holds them for who comes late, or
+    sends them again. What the class said (events) is kept as in any log.
+    """
+    return parse_return_log(log) is None
+
+
 def parse_return_log(name: LessonId) -> tuple[LessonId, int] | None:
     """Return the lesson and the school of a return log's name; None for any other log."""
     lesson, found, school = name.rpartition(_RETURN)

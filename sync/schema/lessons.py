@@ -21,6 +21,7 @@ TIMETABLE_SLOT = states(
     """,
 )
 # kind: delivery, master_teacher, online_school, teacher_research. school is the flagship.
+# substitute: the lesson whose recording the receivers play when the flagship fails.
 LESSON = states(
     31,
     "lesson",
@@ -37,6 +38,7 @@ LESSON = states(
     ends_ms INTEGER district
     rehearsal INTEGER district
     cancelled INTEGER district
+    substitute TEXT district
     """,
 )
 # role: flagship or receiver.
@@ -53,6 +55,8 @@ LESSON_PARTY = states(
     room TEXT district
     """,
 )
+# hop: flagship and receiver tell how that end went; camera, lan, wan and decode what was
+# measured there (figures, as JSON), preflight what was found before the bell.
 LESSON_QUALITY = events(
     33,
     "lesson_quality",
@@ -66,8 +70,11 @@ LESSON_QUALITY = events(
     cause TEXT district
     frames INTEGER district
     late_ms INTEGER district
+    rung TEXT district
+    figures TEXT district
     """,
 )
+# Signed by its school (sync.lessons.lesson_minutes); rungs: seconds by rung, as JSON.
 LESSON_MINUTES = states(
     34,
     "lesson_minutes",
@@ -81,6 +88,9 @@ LESSON_MINUTES = states(
     missing_s INTEGER district
     rung TEXT district
     signature BLOB district
+    sent_s INTEGER district
+    rungs TEXT district
+    digest BLOB district
     """,
 )
 RECORDING = states(
@@ -96,6 +106,9 @@ RECORDING = states(
     bytes INTEGER district
     gaps TEXT district
     complete INTEGER district
+    digest BLOB district
+    gone_ms INTEGER district
+    gone_why TEXT district
     """,
 )
 RESOURCE = states(
@@ -148,6 +161,26 @@ CAPTION_TRACK = states(
     lesson TEXT district key
     language TEXT district key
     digest BLOB district
+    lesson_key BLOB district
+    pieces INTEGER district
+    sealed BLOB district
+    """,
+)
+# What the flagship's teacher ordered of a lesson's times, for the times then planned.
+LESSON_ORDER = states(
+    47,
+    "lesson_order",
+    Lane.LESSONS,
+    Audience.LESSON,
+    Owner.SCHOOL,
+    """
+    lesson TEXT district key
+    planned_starts_ms INTEGER district
+    planned_ends_ms INTEGER district
+    starts_ms INTEGER district
+    ends_ms INTEGER district
+    stopped INTEGER district
+    at_ms INTEGER district
     """,
 )
 
@@ -162,4 +195,5 @@ TABLES = (
     HAND_RAISE,
     QUICK_ANSWER,
     CAPTION_TRACK,
+    LESSON_ORDER,
 )

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_queue import PICTURE_AGE_S_MAX, SOUND_AGE_S_MAX, LiveQueue, Parcel
+from sync.lessons.fragment_rungs import Ladder, Rung
+from sync.lessons.tracks import BLACKBOARD, PICTURE_SMALL
 
 PICTURE, SOUND = 1, 2
 
@@ -108,3 +110,37 @@ def test_bytes_are_bounded_and_no_picture_follows_a_hole_without_a_keyframe(
             number += 1
         assert queue.queued_bytes <= 1000
     assert taken + queue.dropped + len(queue) == offered
+
+
+def test_signatures_wait_for_pictures_and_below_the_top_are_left_to_catch_up() -> None:
+    proof = Parcel(kind=Kind.SIGNATURE, track=0, keyframe=False, data=b"\0\0\0\x09")
+    queue = LiveQueue()
+    queue.offer(proof, 0.0)
+    queue.offer(picture(0, keyframe=True), 0.0)
+    assert numbers(queue, 0.1) == [(PICTURE, 0), (0, 9)]
+    assert queue.passes(proof, 0.1)
+    low = LiveQueue(ladder=Ladder(Rung.SOUND))
+    low.offer(proof, 0.0)
+    assert not low.passes(proof, 0.0)
+    assert numbers(low, 0.1) == []
+
+
+def test_the_teachers_small_picture_goes_before_other_pictures() -> None:
+    queue = LiveQueue(ladder=Ladder(Rung.SMALL))
+    for track in (BLACKBOARD, PICTURE_SMALL, PICTURE):
+        data = track.to_bytes(4, "big")
+        queue.offer(Parcel(kind=Kind.MEDIA, track=track, keyframe=True, data=data), 0.0)
+    assert [track for track, _ in numbers(queue, 0.1)] == [PICTURE_SMALL, BLACKBOARD]
+
+
+def test_when_the_small_stream_is_taken_what_waited_of_the_large_one_is_given_up() -> None:
+    queue = LiveQueue()
+    for number in range(30):
+        now_s = number * 0.04
+        queue.offer(picture(number, keyframe=number % 10 == 0), now_s)
+        small = Parcel(
+            kind=Kind.MEDIA, track=PICTURE_SMALL, keyframe=number % 10 == 0, data=bytes(4)
+        )
+        queue.offer(small, now_s)
+    assert queue.ladder.rung is Rung.SMALL
+    assert {track for track, _ in numbers(queue, 1.2)} == {PICTURE_SMALL}

@@ -1,5 +1,7 @@
 """Takes on disk: nothing acknowledged is lost, nothing torn is kept, numbers are stored once."""
 
+import errno
+import os
 import random
 import shutil
 import subprocess
@@ -12,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.errors import ForgedError, MalformedError
-from sync.lessons.fragment_index import NumberSet
+from sync.lessons import fragment_store
+from sync.lessons.fragment_index import NumberSet, decode_entries
 from sync.lessons.fragment_log import SIGNATURES, Kind, LessonId, Record, Stream, TakeId
 from sync.lessons.fragment_sealing import MediaTimes, TakeSealer, digest, groups_of, sign_group
 from sync.lessons.fragment_shelf import TAKES_MAX, LessonShelf
@@ -220,6 +223,46 @@ def test_the_last_signature_ends_a_take(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_the_flagship_lost_and_never_signed_is_given_up_once_all_is_signed(
+    tmp_path: Path,
+) -> None:
+    records = [fragment(number) for number in range(4)]
+    store = TakeStore(tmp_path, LESSON, TAKE)
+    for record in records:
+        store.append(record)
+    store.append(signature(1, records[2:3], final=True))
+    assert content(store).keys() >= {(PICTURE, 3)}, "an earlier signature may still name it"
+    store.append(signature(0, records[:2]))
+    assert not store.has(PICTURE, 3)
+    assert store.unproven() == 0
+    assert not store.append(records[3])
+    store.close()
+    again = TakeStore(tmp_path, LESSON, TAKE)
+    assert [record.wire for record in again.records(PICTURE)] == [one.wire for one in records[:3]]
+    again.close()
+
+
+def test_an_index_that_the_disk_does_not_take_is_written_at_the_next_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TakeStore(tmp_path, LESSON, TAKE)
+    store.append(fragment(0))
+
+    def write_half(descriptor: int, data: bytes) -> None:
+        os.write(descriptor, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(fragment_store, "_write_all", write_half)
+        with pytest.raises(FragmentStoreError, match="free space"):
+            store.sync()
+    store.append(fragment(1))
+    store.sync()
+    entries = list(decode_entries((tmp_path / "records.idx").read_bytes()))
+    assert [each.number for each in entries] == [0, 1]
+    store.close()
+
+
 def test_a_record_of_another_take_is_refused(tmp_path: Path) -> None:
     store = TakeStore(tmp_path, LESSON, TAKE)
     with pytest.raises(MalformedError):
@@ -274,6 +317,20 @@ def test_who_joins_gets_the_newest_group_of_pictures_with_its_sound(tmp_path: Pa
     assert sorted(joined[1:]) == [(PICTURE, n) for n in (10, 11, 12)] + [
         (SOUND, n) for n in (10, 11, 12)
     ]
+    store.close()
+
+
+def test_who_joins_gets_no_picture_that_ended_long_before_and_no_sound_of_that_time(
+    tmp_path: Path,
+) -> None:
+    store = TakeStore(tmp_path, LESSON, TAKE)
+    times = MediaTimes(decode_time=0, duration=3600, timescale=90000, capture_ms=1000)
+    store.append(TakeSealer(LESSON, TAKE, KEY).seal_media(9, 0, b"called", times, keyframe=True))
+    for number in range(303):
+        store.append(fragment(number, track=1))
+        store.append(fragment(number, track=2))
+    joined = {(one.header.stream, one.header.number) for one in store.join()}
+    assert joined == {(one, n) for one in (PICTURE, SOUND) for n in (300, 301, 302)}
     store.close()
 
 

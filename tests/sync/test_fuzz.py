@@ -10,6 +10,7 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -27,11 +28,16 @@ from sync.exchange.session import Session
 from sync.history.checkpoint import parse_digests, parse_record
 from sync.history.snapshot_part import unpack_part
 from sync.keys.own_keys import parse_purpose
+from sync.lessons.caption_tracks import Piece, open_captions
 from sync.lessons.fragment_exchange import decode_from_box, decode_from_hub
 from sync.lessons.fragment_log import LessonId, parse_header, parse_lesson_id, parse_take_id
 from sync.lessons.fragment_log import parse_record as parse_fragment
+from sync.lessons.fragment_objects import parse_batch, parse_number, parse_object
+from sync.lessons.fragment_parts import PartJoiner
 from sync.lessons.fragment_sealing import parse_group, split_init
 from sync.lessons.lesson_events import decode_event
+from sync.lessons.lesson_minutes import parse_rungs
+from sync.lessons.materials import decode_chunk
 from sync.lessons.tracks import parse_return_log
 from sync.persons.recovery import parse_recovery_code
 from sync.persons.restore import parse_picture
@@ -42,7 +48,7 @@ from sync.rosters.sealed import open_roster, parse_roster
 from sync.schema.model import Lane
 from sync.segments.body import unpack_tables
 from sync.segments.columnar import decode_column
-from sync.segments.sealing import SUITE_X25519_SHA256_CHACHA20, KeyId, unwrap
+from sync.segments.sealing import SUITE_X25519_SHA256_CHACHA20, DataKey, KeyId, key_id, unwrap
 from sync.segments.segment import LogName, decompress, parse_segment
 from tests.sync.district import District
 from tests.sync.roster_files import DISTRICT as ROSTER_FILES
@@ -81,8 +87,23 @@ def read_roster(data: bytes) -> None:
         list(reading.lines)
 
 
+def open_sealed_captions(data: bytes) -> None:
+    """Open captions whose pieces are whole, and whose content anybody may have made."""
+    key = DataKey(bytes(32))
+    piece = Piece(
+        lesson="a1",
+        language="en",
+        digest=sha256(data).digest(),
+        lesson_key=key_id(key),
+        pieces=1,
+        sealed=data,
+    )
+    open_captions([piece], "en", {key_id(key): key})
+
+
 DECODERS: dict[str, Callable[[bytes], object]] = {
     "body.unpack_tables": unpack_tables,
+    "caption_tracks.open_captions": open_sealed_captions,
     "checkpoint.parse_digests": parse_digests,
     "checkpoint.parse_record": lambda data: parse_record(data, SNAPSHOT),
     "columnar.decode_column": decode_columns,
@@ -96,9 +117,15 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "fragment_log.parse_lesson_id": as_text(parse_lesson_id),
     "fragment_log.parse_record": parse_fragment,
     "fragment_log.parse_take_id": as_text(parse_take_id),
+    "fragment_objects.parse_batch": parse_batch,
+    "fragment_objects.parse_number": as_text(lambda text: parse_number(text, 100)),
+    "fragment_objects.parse_object": as_text(lambda text: parse_object("1", text)),
+    "fragment_parts.take": lambda data: PartJoiner().take(data),
     "fragment_sealing.parse_group": open_signature,
     "fragment_sealing.split_init": split_init,
+    "lesson_minutes.parse_rungs": as_text(parse_rungs),
     "lesson_events.decode_event": decode_event,
+    "materials.decode_chunk": decode_chunk,
     "framing.feed": lambda data: list(FrameReader().feed(data)),
     "tracks.parse_return_log": as_text(lambda text: parse_return_log(LessonId(text))),
     "message_packing.unpack": lambda data: MessagePacking().unpack(data),

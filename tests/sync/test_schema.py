@@ -10,7 +10,7 @@ school room class_group person enrolment staff_role consent roster_offer
 device device_state device_event reading profile_version release_state
 card_tap attendance_entry leave health_check notice duty honour card_screen
 timetable_slot lesson lesson_party lesson_quality lesson_minutes recording resource hand_raise
-quick_answer caption_track
+quick_answer caption_track lesson_order
 farm_plot farm_rule farm_action grow_log labour_point labour_confirmation farm_experiment
 exercise_session heart_rate fitness_result scoring_table
 evaluation_entry evaluation_aggregate growth_percentile_aggregate
