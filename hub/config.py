@@ -40,6 +40,16 @@ class Backups(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     kept_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
 
 
+class Lessons(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A cache of sealed lessons before the hub: where boxes find it, and where it asks.
+
+    ``origin`` is the Unix socket, relative to the file; it is opened when there is a ``cache_url``.
+    """
+
+    cache_url: Annotated[str, msgspec.Meta(pattern=r"^(https://[A-Za-z0-9.:\[\]-]{1,240})?$")] = ""
+    origin: Path = Path("lessons.sock")
+
+
 class HubConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """See ``docs/hub.md``; ``folder`` is relative to the file."""
 
@@ -50,6 +60,7 @@ class HubConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     pages: PagesPort = PagesPort()
     seal: SealSettings = SealSettings()
     backups: Backups = Backups()
+    lessons: Lessons = Lessons()
 
 
 def _decode_path(kind: type, value: object) -> object:
@@ -72,4 +83,5 @@ def load_config(path: Path) -> HubConfig:
         config = msgspec.toml.decode(content, type=HubConfig, dec_hook=_decode_path)
     except (msgspec.DecodeError, ValueError) as error:
         raise HubSetupError(f"{path}: {error}; correct that line and start again") from error
-    return msgspec.structs.replace(config, folder=path.parent / config.folder)
+    lessons = msgspec.structs.replace(config.lessons, origin=path.parent / config.lessons.origin)
+    return msgspec.structs.replace(config, folder=path.parent / config.folder, lessons=lessons)

@@ -50,6 +50,12 @@ def add_lesson_commands(app: typer.Typer, open_hub: Open, now_ms: Callable[[], i
         rehearsal: Annotated[
             bool, typer.Option("--rehearsal", help=say(Sentence("A trial before it counts.")))
         ] = False,
+        substitute: Annotated[
+            str,
+            typer.Option(
+                help=say(Sentence("A lesson whose recording is played when the flagship fails."))
+            ),
+        ] = "",
         config: ConfigFile = DEFAULT_CONFIG,
         as_json: AsJson = False,
     ) -> None:
@@ -65,6 +71,7 @@ def add_lesson_commands(app: typer.Typer, open_hub: Open, now_ms: Callable[[], i
             flagship=_party(flagship),
             receivers=tuple(_party(each) for each in receiver),
             rehearsal=rehearsal,
+            substitute=substitute,
         )
         name = new_lesson_id(random.SystemRandom())
         with open_hub(config) as parts, closing(connect_readonly(parts.store)) as store:

@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from provisioning.certificates import Binding, read_certificate
 from provisioning.identity import HubIdentity
 from provisioning.invitations import InvitationStore
+from sync.lessons.fragment_log import LessonId
+from sync.lessons.tracks import parse_return_log
 from sync.logs.oplog import Row
 from sync.segments.segment import HUB
 from sync.segments.signing import SignerId, signer_id
@@ -48,10 +50,21 @@ class LessonParties:
         return {row["school"]: row["role"] for row in rows}
 
     def may_publish(self, school: int, lesson: str) -> bool:
-        return self.parties(lesson).get(school) == "flagship"
+        """Tell whether a school gives this lesson; a return log only the receiver it is named for.
+
+        Asked with a return log's name too, as :meth:`may_receive`.
+        """
+        returned = parse_return_log(LessonId(lesson))
+        if returned is None:
+            return self.parties(lesson).get(school) == "flagship"
+        return returned[1] == school and self.parties(returned[0]).get(school) == "receiver"
 
     def may_receive(self, school: int, lesson: str) -> bool:
-        return school in self.parties(lesson)
+        """Tell whether a school has a part in this lesson; a return log's only the flagship has."""
+        returned = parse_return_log(LessonId(lesson))
+        if returned is None:
+            return school in self.parties(lesson)
+        return self.parties(returned[0]).get(school) == "flagship"
 
 
 class Registry:
@@ -107,6 +120,13 @@ class Registry:
     def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
         # What a box wrote before it was revoked stays what it is.
         return self._signers.get((origin, signer))
+
+    def signing_keys(self, school: int) -> Sequence[Ed25519PublicKey]:
+        """Return the signing keys of all boxes a school has or had: what they signed stays so."""
+        return [
+            Ed25519PublicKey.from_public_bytes(box.binding.keys.signing)
+            for box in self._by_school.get(school, [])
+        ]
 
     def may_speak(self, origin: int, signer: SignerId) -> bool:
         if origin == HUB:

@@ -23,11 +23,15 @@ from pathlib import Path
 from typing import Never
 
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from hub.changes import Changes
 from hub.config import HubConfig
 from hub.exchange_api import ExchangeDesk
+from hub.lesson.line_trial import LineTrial
+from hub.lesson.objects import CacheOrigin
 from hub.lesson.relay import LessonRelay
+from hub.lesson.return_logs import keep_forgetting
 from hub.lesson.timetable import Row
 from hub.metrics import MetricsDesk
 from hub.open_calls import OpenCalls
@@ -54,6 +58,7 @@ from sync.exchange.message import MESSAGE_BYTES_MAX
 from sync.history.bounding import HistoryPolicy
 from sync.history.horizon import DAY_MS
 from sync.history.tending import keep_bounded
+from sync.lessons.fragment_log import LessonId
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.node import Imported, Node, NodeKeys, SealPolicy
 from sync.schema import BY_NAME
@@ -171,9 +176,11 @@ class HubServer:
             shelf, writer, self._gate, parts.identity.signing, self.connect
         )
         self._parties = LessonParties(reader)
-        self._relay = LessonRelay(
-            LessonShelf(parts.config.folder / "lessons"), self._parties, self._identify
-        )
+        lessons = LessonShelf(parts.config.folder / "lessons")
+        cache_url = parts.config.lessons.cache_url
+        self._lessons = lessons
+        self._relay = LessonRelay(lessons, self._parties, self._identify, cache_url=cache_url)
+        self._cache_origin = CacheOrigin(lessons, self._gate, self._parties.may_receive)
         self._boxes_context = hub_box_port_context(parts.identity)
         self._pages_context = pages_context(parts.identity.tls_pem)
 
@@ -188,9 +195,12 @@ class HubServer:
         add_enrolment_routes(boxes, self._parts.desk, self._gate, self._writer)
         self._exchange.add_routes(boxes)
         self._relay.add_routes(boxes)
+        LineTrial(self._parties, self._identify, os.urandom).add_routes(boxes)
         self._recovery.add_routes(boxes)
         address, port = config.boxes.address, config.boxes.port
         await serve_app(stack, tasks, boxes, [address], port, self._boxes_context, BOXES_LIMITS)
+        if config.lessons.cache_url:
+            await self._cache_origin.serve(stack, config.lessons.origin)
         pages = build_pages(self, random.SystemRandom())
         token = open_scrape_token(config.folder, os.urandom)
         metrics = MetricsDesk(token, self._now_ms, self.school_lights, self.connect)
@@ -203,7 +213,11 @@ class HubServer:
         history = self._parts.node.history
         bounded = keep_bounded(history, self._writer, HistoryPolicy(retention_ms=kept_ms))
         sealed, renewed = self._keep_sealing(), self._keep_renewed()
-        return [sealed, renewed, self._calls.run(), self._relay.run(), bounded]
+        returned = keep_forgetting(self._lessons, self._is_live, self._now_ms)
+        return [sealed, renewed, self._calls.run(), self._relay.run(), bounded, returned]
+
+    def _is_live(self, log: LessonId) -> bool:
+        return self._relay.evidence(log) is not None
 
     async def _keep_sealing(self) -> Never:
         """Seal what the hub wrote, here or by an administration command, and tell the schools."""
@@ -278,6 +292,9 @@ class HubServer:
             box=box.binding.box,
             not_after_ms=beat.certificate_until_ms,
         )
+
+    def signing_keys(self, school: int) -> Sequence[Ed25519PublicKey]:
+        return self._parts.registry.signing_keys(school)
 
     def lesson_flow(self, lesson: str) -> Sequence[FlowLight]:
         seen = self._relay.evidence(lesson)

@@ -1,6 +1,7 @@
 """Reading the schedule back: lessons as recorded, the calendar, and which schools are paired."""
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ from hub.locale.catalogue import CHINESE
 SLOT_COLUMNS = """school, slot, coalesce(class_group, '') AS class_group,
     coalesce(room, '') AS room, coalesce(subject, '') AS subject,
     coalesce(teacher, '') AS teacher, starts_ms, ends_ms, lesson"""
+
+
+RECORDINGS_MAX = 200
+"""Recordings a person is offered as substitutes: the newest."""
 
 
 class UnknownLessonError(LookupError):
@@ -33,6 +38,16 @@ class Pairing:
     @property
     def pattern(self) -> str:
         return "1+N" if len(self.flagships) == 1 else "N+N"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A lesson that has a recording at some school."""
+
+    lesson: str
+    title_zh: str | None
+    title_en: str | None
+    starts_ms: int
 
 
 def pairings(connection: sqlite3.Connection, from_ms: int, until_ms: int) -> list[Pairing]:
@@ -105,7 +120,33 @@ def read_calendar(
             for school in {row["school"] for row in rooms}
         },
         slots=[read_slot(row) for row in slots],
+        recorded=read_recorded(connection),
     )
+
+
+def read_recorded(connection: sqlite3.Connection) -> dict[str, frozenset[int]]:
+    """Return the lessons of which recordings were reported, with their schools."""
+    schools: defaultdict[str, set[int]] = defaultdict(set)
+    for row in connection.execute(
+        """SELECT DISTINCT recording.lesson AS lesson, party.school AS school FROM recording
+             JOIN lesson_party AS party
+               ON party.lesson = recording.lesson AND party.deleted = 0
+            WHERE recording.deleted = 0"""
+    ):
+        schools[row["lesson"]].add(row["school"])
+    return {lesson: frozenset(found) for lesson, found in schools.items()}
+
+
+def read_recordings(connection: sqlite3.Connection) -> list[Recorded]:
+    """Return the newest lessons that have a recording, for a person to choose from."""
+    rows = connection.execute(
+        """SELECT lesson, title_zh, title_en, starts_ms FROM lesson
+            WHERE deleted = 0 AND coalesce(rehearsal, 0) = 0
+              AND lesson IN (SELECT lesson FROM recording WHERE deleted = 0)
+            ORDER BY starts_ms DESC LIMIT ?""",
+        (RECORDINGS_MAX,),
+    )
+    return [Recorded(**dict(row)) for row in rows]
 
 
 def read_school_names(connection: sqlite3.Connection, language: str = CHINESE) -> dict[int, str]:
@@ -127,7 +168,7 @@ def read_lesson(connection: sqlite3.Connection, lesson: str) -> ScheduledLesson:
     """Return a lesson as recorded; raises :class:`UnknownLessonError`."""
     found = connection.execute(
         """SELECT school, kind, title_zh, title_en, teacher, starts_ms, ends_ms, rehearsal,
-                  cancelled
+                  cancelled, coalesce(substitute, '') AS substitute
              FROM lesson WHERE lesson = ? AND deleted = 0""",
         (lesson,),
     ).fetchone()
@@ -159,6 +200,7 @@ def read_lesson(connection: sqlite3.Connection, lesson: str) -> ScheduledLesson:
             flagship=flagship,
             receivers=tuple(receivers),
             rehearsal=bool(found["rehearsal"]),
+            substitute=found["substitute"],
         ),
         cancelled=bool(found["cancelled"]),
         slots=tuple(read_slot(row) for row in slots),

@@ -5,26 +5,26 @@ Routes on the boxes' port (see ``sync.lessons.fragment_exchange`` for the messag
 - ``/lessons/{lesson}/publish`` and ``/lessons/{lesson}/follow``: WebSockets. A follower starts at
   the newest keyframe; ``?from=<take>:<track>:<number>,…`` sends what came after those first.
 - ``/lessons/{lesson}/index``: what is held.
-- ``/lessons/{lesson}/{take}/{track}/{number}``: a media record, an immutable object any cache may
-  keep; ``init-<number>`` in the number's place is an init, track 0 holds the signatures.
+- ``/lessons/{lesson}/{take}/{track}/{name}``: immutable objects (``hub.lesson.objects``).
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from time import monotonic
 from typing import Never, Protocol
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
+from hub.lesson.objects import LessonObjects
+from hub.lesson.wants import WANTS_MAX, Wants
 from sync.errors import ForgedError, MalformedError
 from sync.lessons.fragment_exchange import (
     WANT_RECORDS_MAX,
     Current,
     Holdings,
+    Turn,
     Want,
     decode_from_box,
     encode_message,
@@ -34,6 +34,7 @@ from sync.lessons.fragment_log import (
     NUMBER_MAX,
     RECORD_BYTES_MAX,
     TRACK_MAX,
+    Header,
     Kind,
     LessonId,
     Record,
@@ -43,16 +44,19 @@ from sync.lessons.fragment_log import (
     parse_record,
     parse_take_id,
 )
+from sync.lessons.fragment_objects import parse_number
 from sync.lessons.fragment_outlet import Outlet, binary_frame, message, prefer_bbr
+from sync.lessons.fragment_parts import PartJoiner
 from sync.lessons.fragment_queue import Parcel, parcel_of
+from sync.lessons.fragment_rungs import Rung, sends
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError, TakeStore
+from sync.lessons.tracks import keeps_media
 
 _log = logging.getLogger(__name__)
 
 DISK_BYTES_MAX = 200 * 1024**3
 FOLLOWERS_MAX = 2000
-WANTS_MAX = 64
 _TICK_S = 1.0
 _RECLAIM_TICKS = 60
 _IDLE_TICKS = 60
@@ -74,16 +78,18 @@ class LessonAccess(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayEvidence:
-    """What the relay saw of one lesson; ages are milliseconds, None for never."""
+    """What the relay saw of one lesson; ages are milliseconds, None for never.
+
+    ``rung`` is that of the flagship's link, ``rungs`` has (school, rung) of each follower's.
+    """
 
     publishing: bool
     followers: tuple[int, ...]
+    rung: Rung
+    rungs: tuple[tuple[int, Rung], ...]
     media_age_ms: int | None
     dropped: int
     stored_bytes: int
-
-
-_Wants = deque[tuple[TakeId, Stream, int, int]]
 
 
 @dataclass(slots=True, eq=False)
@@ -91,15 +97,24 @@ class _Party:
     school: int
     transport: asyncio.Transport
     outlet: Outlet
-    wants: _Wants = field(default_factory=deque)
+    wants: Wants
+
+    def want(self, header: Header) -> None:
+        """Send a record when live leaves room; a follower that wants much asks for it itself."""
+        if not self.wants.is_full:
+            self.wants.add(header.take, header.stream, header.number, header.number)
+            self.outlet.wake()
 
 
 @dataclass(slots=True)
 class _Lesson:
     id: LessonId
+    keeps_media: bool
     publisher: _Party | None = None
     followers: list[_Party] = field(default_factory=list)
     current: TakeId | None = None
+    rung: Rung = Rung.MAIN
+    last_rungs: dict[int, Rung] = field(default_factory=dict)
     media_at_s: float | None = None
     idle_ticks: int = 0
 
@@ -113,8 +128,11 @@ class LessonRelay:
         access: LessonAccess,
         identify: Identify,
         disk_bytes_max: int = DISK_BYTES_MAX,
+        cache_url: str = "",
     ) -> None:
+        """``cache_url``: where boxes may fetch objects instead, scheme and authority."""
         self._shelf = shelf
+        self._cache_url = cache_url
         self._access = access
         self._identify = identify
         self._disk_bytes_max = disk_bytes_max
@@ -124,7 +142,7 @@ class LessonRelay:
         app.router.add_get("/lessons/{lesson}/publish", self._publish)
         app.router.add_get("/lessons/{lesson}/follow", self._follow)
         app.router.add_get("/lessons/{lesson}/index", self._index)
-        app.router.add_get("/lessons/{lesson}/{take}/{track}/{number}", self._object)
+        LessonObjects(self._shelf, self._admit_reader).add_routes(app)
 
     def evidence(self, lesson: str) -> RelayEvidence | None:
         """Return what was seen of a lesson with a party connected lately, None for others."""
@@ -134,6 +152,8 @@ class LessonRelay:
         return RelayEvidence(
             publishing=live.publisher is not None,
             followers=tuple(sorted(party.school for party in live.followers)),
+            rung=live.rung,
+            rungs=tuple(sorted((party.school, party.outlet.rung) for party in live.followers)),
             media_age_ms=_media_age_ms(live),
             dropped=sum(party.outlet.dropped for party in live.followers),
             stored_bytes=sum(take.stored_bytes for take in self._shelf.open_takes(live.id)),
@@ -165,7 +185,8 @@ class LessonRelay:
     async def _publish(self, request: web.Request) -> web.StreamResponse:
         school, lesson = self._admit(request, self._access.may_publish)
         socket, transport = await _connect(request)
-        party = _Party(school, transport, Outlet(transport, monotonic, _nothing))
+        wants = Wants(self._shelf, lesson)
+        party = _Party(school, transport, Outlet(transport, monotonic, _nothing), wants)
         live = self._enter(lesson)
         if live.publisher is not None:
             live.publisher.transport.abort()  # its box came back before the old link was missed
@@ -182,14 +203,18 @@ class LessonRelay:
         return socket
 
     async def _take_in(self, live: _Lesson, party: _Party, socket: web.WebSocketResponse) -> None:
+        parts = PartJoiner()
         async for received in socket:
             try:
                 if received.type is WSMsgType.BINARY:
-                    self._relay(live, parse_record(received.data))
+                    wire = parts.take(received.data)
+                    if wire is not None:
+                        self._relay(live, parse_record(wire))
                 elif received.type is WSMsgType.TEXT:
                     told = decode_from_box(received.data)
                     if isinstance(told, Current):
                         live.current = parse_take_id(told.take)
+                        live.rung = told.rung
                         _tell(live, self._holdings(live, durable=False))
             except (MalformedError, ForgedError) as error:
                 _log.warning("lesson %s from school %d: %s", live.id, party.school, error)
@@ -204,13 +229,18 @@ class LessonRelay:
             raise MalformedError(f"a fragment of lesson {header.lesson} came under {live.id}")
         take = self._shelf.take(live.id, header.take)
         head = take.index(header.stream).head
-        if not take.append(record):
+        is_kept = live.keeps_media or header.kind is not Kind.MEDIA
+        if is_kept and not take.append(record):
             return
         if live.current is None and header.kind in {Kind.INIT, Kind.MEDIA}:
             live.current = header.take
-        is_live = header.take == live.current and header.number > head
+        if header.kind is Kind.FILE:
+            for party in live.followers:
+                party.want(header)
+            return
         if header.kind is Kind.MEDIA:
-            if not is_live:
+            is_new = header.take == live.current and header.number > head
+            if not is_new or not sends(live.rung, header.track):
                 return  # a hole filled: followers ask for it when they see it held
             live.media_at_s = monotonic()
         parcel = parcel_of(record, binary_frame(record.wire))
@@ -227,9 +257,10 @@ class LessonRelay:
         if len(live.followers) >= FOLLOWERS_MAX:
             raise web.HTTPServiceUnavailable(text=f"{FOLLOWERS_MAX} boxes follow already")
         socket, transport = await _connect(request)
-        wants: _Wants = deque()
-        backlog = partial(_next_wanted, self._shelf, lesson, wants)
-        party = _Party(school, transport, Outlet(transport, monotonic, backlog), wants)
+        wants = Wants(self._shelf, lesson)
+        rung = live.last_rungs.get(school, Rung.MAIN)
+        outlet = Outlet(transport, monotonic, wants.next_record, in_parts=True, rung=rung)
+        party = _Party(school, transport, outlet, wants)
         party.outlet.offer(_holdings_message(self._holdings(live, durable=False)))
         self._join(live, party, positions)
         live.followers.append(party)
@@ -240,6 +271,7 @@ class LessonRelay:
                 sending.cancel()
         finally:
             live.followers.remove(party)
+            live.last_rungs[school] = outlet.rung
         return socket
 
     def _join(self, live: _Lesson, party: _Party, positions: dict[tuple[TakeId, int], int]) -> None:
@@ -249,6 +281,8 @@ class LessonRelay:
             return
         begins: dict[Stream, int] = {}
         for record in take.join():
+            if record.header.kind is Kind.MEDIA and not sends(live.rung, record.header.track):
+                continue
             begins.setdefault(record.header.stream, record.header.number)
             party.outlet.offer(parcel_of(record, binary_frame(record.wire)))
         for (name, track), number in positions.items():
@@ -256,32 +290,18 @@ class LessonRelay:
             last = begins.get(stream, 0) - 1
             if name == take.take and last > number:
                 first = max(number + 1, last - WANT_RECORDS_MAX)
-                party.wants.append((name, stream, first, last))
+                party.wants.add(name, stream, first, last)
         party.outlet.wake()
 
     async def _index(self, request: web.Request) -> web.Response:
         _, lesson = self._admit(request, self._access.may_receive)
-        live = self._lessons.get(lesson) or _Lesson(lesson)
+        live = self._lessons.get(lesson) or _Lesson(lesson, keeps_media(lesson))
         body = encode_message(self._holdings(live, durable=False))
         headers = {"Cache-Control": "no-store"}
         return web.Response(body=body, content_type="application/json", headers=headers)
 
-    async def _object(self, request: web.Request) -> web.Response:
-        _, lesson = self._admit(request, self._access.may_receive)
-        try:
-            name = parse_take_id(request.match_info["take"])
-            stream, number = _parse_object(
-                request.match_info["track"], request.match_info["number"]
-            )
-        except MalformedError as error:
-            raise web.HTTPBadRequest(text=str(error)) from error
-        take = self._shelf.find(lesson, name)
-        wire = None if take is None else take.read(stream, number)
-        if wire is None:
-            text = "the hub does not hold this fragment; ask again when its index names it"
-            raise web.HTTPNotFound(text=text, headers={"Cache-Control": "no-store"})
-        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-        return web.Response(body=wire, content_type="application/octet-stream", headers=headers)
+    def _admit_reader(self, request: web.Request) -> LessonId:
+        return self._admit(request, self._access.may_receive)[1]
 
     def _admit(
         self, request: web.Request, allowed: Callable[[int, str], bool]
@@ -299,7 +319,7 @@ class LessonRelay:
         return school, lesson
 
     def _enter(self, lesson: LessonId) -> _Lesson:
-        live = self._lessons.setdefault(lesson, _Lesson(lesson))
+        live = self._lessons.setdefault(lesson, _Lesson(lesson, keeps_media(lesson)))
         live.idle_ticks = 0
         return live
 
@@ -315,6 +335,7 @@ class LessonRelay:
             current=None if live.current is None else live.current.hex(),
             media_age_ms=_media_age_ms(live),
             takes=[holdings_of(take) for take in self._shelf.takes(live.id)],
+            objects=self._cache_url,
         )
 
     def _enforce_access(self, live: _Lesson) -> None:
@@ -332,7 +353,7 @@ class LessonRelay:
             self._shelf.close_lesson(live.id)
 
 
-def _nothing() -> None:
+def _nothing(_: Turn) -> None:
     return None
 
 
@@ -362,29 +383,10 @@ def _take_want(party: _Party, received: WSMessage) -> None:
     told = decode_from_box(received.data) if received.type is WSMsgType.TEXT else None
     if not isinstance(told, Want):
         raise MalformedError("a follower only asks for what it lacks; publish on the other address")
-    if len(party.wants) >= WANTS_MAX:
+    if party.wants.is_full:
         raise MalformedError(f"more than {WANTS_MAX} wants at once; wait for their answer")
-    party.wants.append((parse_take_id(told.take), told.stream, told.first, told.last))
+    party.wants.add(parse_take_id(told.take), told.stream, told.first, told.last)
     party.outlet.wake()
-
-
-def _next_wanted(shelf: LessonShelf, lesson: LessonId, wants: _Wants) -> bytes | None:
-    """Return the next wanted record that is held, as a frame."""
-    while wants:
-        name, stream, first, last = wants.popleft()
-        take = shelf.find(lesson, name)
-        if take is None:
-            continue
-        for number in take.index(stream).present.numbers(first):
-            if number > last:
-                break
-            if number < last:
-                wants.appendleft((name, stream, number + 1, last))
-            wire = take.read(stream, number)
-            if wire is not None:
-                return binary_frame(wire)
-            break
-    return None
 
 
 async def _close(socket: web.WebSocketResponse, code: int, why: str) -> None:
@@ -416,22 +418,6 @@ def _parse_positions(query: str) -> dict[tuple[TakeId, int], int]:
         if len(fields) != _POSITION_FIELDS or len(positions) >= _POSITIONS_MAX:
             raise MalformedError("from= takes up to 32 of <take>:<track>:<number>, by commas")
         take, track, number = fields
-        name = parse_take_id(take), _parse_number(track, TRACK_MAX)
-        positions[name] = _parse_number(number, NUMBER_MAX)
+        name = parse_take_id(take), parse_number(track, TRACK_MAX)
+        positions[name] = parse_number(number, NUMBER_MAX)
     return positions
-
-
-def _parse_object(track: str, number: str) -> tuple[Stream, int]:
-    parsed = _parse_number(track, TRACK_MAX)
-    if number.startswith("init-"):
-        return Stream(Kind.INIT, parsed), _parse_number(number[len("init-") :], NUMBER_MAX)
-    kind = Kind.MEDIA if parsed else Kind.SIGNATURE
-    return Stream(kind, parsed), _parse_number(number, NUMBER_MAX)
-
-
-def _parse_number(text: str, most: int) -> int:
-    if not (
-        text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most
-    ):
-        raise MalformedError(f"{text[:16]!r} is no number from 0 to {most}")
-    return int(text)

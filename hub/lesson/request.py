@@ -27,7 +27,8 @@ class Party(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class LessonRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a person asks for: one flagship class, N receiving classes (1+N), one time.
 
-    Times are Unix ms. N+N is several requests planned together.
+    Times are Unix ms. N+N is several requests planned together. ``substitute``: the lesson whose
+    recording the receivers play when the flagship fails, empty for none.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class LessonRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     flagship: Party
     receivers: tuple[Party, ...]
     rehearsal: bool = False
+    substitute: str = ""
 
     @property
     def parties(self) -> tuple[Party, ...]:

@@ -5,13 +5,13 @@ come out, or sentences that say what is in the way. A plan's rows are recorded i
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 
-from hub.lesson.request import LessonRequest, find_faults
+from hub.lesson.request import TEXT_CHARS_MAX, LessonRequest, find_faults, school_name
 from hub.lesson.timetable import Calendar, Row, Slot, claim_slots, find_unknown_rooms
 from hub.locale.catalogue import DAY_MS, ENGLISH, Reader
 from hub.locale.sentence import Sentence
@@ -76,12 +76,14 @@ def plan_lessons(
     taken = list(calendar.slots)
     for lesson, request in requests:
         faults = find_faults(request, calendar.schools, now_ms)
+        faults += find_substitute_faults(lesson, request, calendar)
         reasons += faults
         if faults:
             continue
         slots, clashes = claim_slots(lesson, request, replace(calendar, slots=taken))
         reasons += clashes
         warnings += find_unknown_rooms(request, calendar)
+        warnings += find_classes_without_recording(request, calendar)
         held = {(slot.school, slot.slot) for slot in slots}
         taken = [slot for slot in taken if (slot.school, slot.slot) not in held] + slots
         rows["lesson_party"] += party_rows(lesson, request)
@@ -187,6 +189,7 @@ def lesson_row(lesson: str, request: LessonRequest) -> Row:
         "ends_ms": request.ends_ms,
         "rehearsal": int(request.rehearsal),
         "cancelled": 0,
+        "substitute": request.substitute or None,
     }
 
 
@@ -201,6 +204,34 @@ def party_rows(lesson: str, request: LessonRequest) -> list[Row]:
         }
         for party in request.parties
     ]
+
+
+def find_substitute_faults(
+    lesson: str, request: LessonRequest, calendar: Calendar
+) -> Iterable[Sentence]:
+    """Yield what is wrong with the recording that is to stand in."""
+    if not request.substitute:
+        return
+    recorded = calendar.recorded.get(request.substitute)
+    if recorded is None or request.substitute == lesson:
+        yield Sentence(
+            "The recording “%(recording)s” is not known here; choose one from the list.",
+            {"recording": request.substitute[:TEXT_CHARS_MAX]},
+        )
+
+
+def find_classes_without_recording(
+    request: LessonRequest, calendar: Calendar
+) -> Iterable[Sentence]:
+    """Yield a warning for each school that cannot have the recording: it had no part in it."""
+    schools = calendar.recorded.get(request.substitute, frozenset())
+    for party in request.receivers:
+        if request.substitute and party.school not in schools:
+            yield Sentence(
+                "%(school)s had no part in the lesson whose recording is to stand in; "
+                "nothing would be played there.",
+                {"school": school_name(party.school, calendar.schools)},
+            )
 
 
 def give_back(scheduled: ScheduledLesson) -> list[Row]:

@@ -1,7 +1,7 @@
 """What classes and rooms have when, and the place a lesson takes among it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from hub.lesson.request import LessonRequest, school_name
@@ -40,11 +40,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calendar:
-    """What is known and taken: school names by number, reported rooms by school, slots."""
+    """What is known and taken: school names by number, reported rooms by school, slots.
+
+    ``recorded``: lessons that are over, with the schools that had a part in them.
+    """
 
     schools: Mapping[int, str]
     rooms: Mapping[int, frozenset[str]]
     slots: Sequence[Slot]
+    recorded: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
 def claim_slots(

@@ -7,22 +7,34 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from hub.lesson.pairing import Pairing, UnknownLessonError, pairings, read_school_names
+from hub.lesson.pairing import (
+    Pairing,
+    Recorded,
+    UnknownLessonError,
+    pairings,
+    read_recordings,
+    read_school_names,
+)
 from hub.lesson_queries import (
+    PREPARING_MS,
     Lesson,
     Quality,
     Upcoming,
     read_lesson_evidence,
     read_lessons,
     read_quality,
+    read_signed,
     read_upcoming,
 )
 from hub.locale.catalogue import DAY_MS, start_of_day
 from hub.pages.district import District, SchoolRow, build_district, build_row
 from hub.pages.hub_view import FlowLight, HubView, SchoolLight
 from hub.pages.lesson_detail import LessonDetail, build_detail
+from hub.pages.lesson_evidence import tell_ways, weigh_words
 from hub.pages.lesson_grid import Grid, build_grid
 from hub.queries import SchoolDetail, read_district, read_school
+from sync.lessons.lesson_minutes import SignedMinutes
+from sync.lessons.root_cause import HopMinute, read_hops
 
 T = TypeVar("T")
 
@@ -50,6 +62,18 @@ class SchoolPage:
     now_ms: int
     row: SchoolRow
     detail: SchoolDetail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonReading:
+    """What the store tells of one lesson."""
+
+    lesson: Lesson
+    history: Mapping[int, Sequence[Quality]]
+    others: tuple[Upcoming, ...]
+    names: Mapping[int, str]
+    signed: Mapping[int, SignedMinutes]
+    hops: Mapping[int, Sequence[HopMinute]]
 
 
 class Figures:
@@ -103,7 +127,7 @@ class Figures:
 
         def read(
             connection: sqlite3.Connection,
-        ) -> tuple[Lesson, dict[int, list[Quality]], list[Upcoming], dict[int, str]]:
+        ) -> LessonReading:
             found = read_lesson_evidence(connection, lesson)
             if found is None:
                 raise UnknownLessonError(lesson)
@@ -116,13 +140,34 @@ class Figures:
                 for other in read_upcoming(connection, found.flagship, asked_ms)
                 if other.lesson != lesson
             ]
-            return found, history, others, read_school_names(connection, language)
+            return LessonReading(
+                lesson=found,
+                history=history,
+                others=tuple(others),
+                names=read_school_names(connection, language),
+                signed=read_signed(connection, lesson),
+                hops={
+                    party.school: read_hops(
+                        connection,
+                        party.school,
+                        lesson,
+                        found.starts_ms - PREPARING_MS,
+                        found.ends_ms + DAY_MS,
+                    )
+                    for party in found.parties
+                },
+            )
 
-        found, history, others, names = await self.read(read)
+        told = await self.read(read)
         boxes = {box.school: box for box in self._view.school_lights()}
+        keys = {school: self._view.signing_keys(school) for school in told.signed}
+        words = weigh_words(told.signed, keys, told.lesson.flagship)
+        ways = tell_ways(told.hops, told.lesson.flagship)
         flows = self._view.lesson_flow(lesson)
-        detail = build_detail(found, flows, boxes, history, names, self._view.now_ms())
-        return replace(detail, others=tuple(others))
+        detail = build_detail(
+            told.lesson, flows, boxes, told.history, told.names, self._view.now_ms(), words, ways
+        )
+        return replace(detail, others=told.others)
 
     async def school(self, school: int, language: str) -> SchoolPage:
         """Return one school; raises UnknownSchoolError."""
@@ -139,6 +184,10 @@ class Figures:
 
     async def school_names(self, language: str) -> dict[int, str]:
         return await self.read(lambda connection: read_school_names(connection, language))
+
+    async def recordings(self) -> list[Recorded]:
+        """Return the lessons whose recordings may stand in for a flagship that fails."""
+        return await self.read(read_recordings)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` on a connection of its own in a worker thread: the loop relays lessons."""

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from hub.lesson.timetable import Row
 
 
@@ -69,6 +71,9 @@ class HubView(Protocol):
 
     def lesson_flow(self, lesson: str) -> Sequence[FlowLight]:
         """Return what the relay saw of a lesson, empty if nothing; called on the event loop."""
+
+    def signing_keys(self, school: int) -> Sequence[Ed25519PublicKey]:
+        """Return the signing keys of all boxes a school has or had; called on the event loop."""
 
     def record_all(self, rows_by_table: Mapping[str, list[Row]]) -> None:
         """Append rows to the hub's own logs in one transaction; returns once it is committed.

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from hub.lesson.schedule import FLAGSHIP
 from hub.lesson_queries import Lesson, LessonParty, Quality, Upcoming
 from hub.locale.sentence import Sentence
 from hub.pages.hub_view import FlowLight, SchoolLight
+from hub.pages.lesson_evidence import SignedWord, WayTold
 from hub.pages.lesson_grid import flow_of
 from hub.pages.lesson_lights import find_cause, party_light
 from hub.pages.lights import Light, State
@@ -24,6 +26,8 @@ class LessonEnd:
     cause: Sentence | None
     flow: FlowLight | None
     history: tuple[Quality, ...]
+    word: SignedWord | None = None
+    way: WayTold | None = None
 
     @property
     def is_flagship(self) -> bool:
@@ -52,6 +56,8 @@ def build_detail(
     history: Mapping[int, Sequence[Quality]],
     names: Mapping[int, str],
     now_ms: int,
+    words: Mapping[int, SignedWord] = MappingProxyType({}),
+    ways: Mapping[int, WayTold] = MappingProxyType({}),
 ) -> LessonDetail:
     by_lesson = {lesson.lesson: flows}
     lights = {
@@ -77,6 +83,8 @@ def build_detail(
                 ),
                 flow=flow_of(by_lesson, lesson, party),
                 history=tuple(history.get(party.school, ())),
+                word=words.get(party.school),
+                way=ways.get(party.school),
             )
             for party in lesson.parties
         ),

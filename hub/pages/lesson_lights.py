@@ -182,6 +182,11 @@ def find_cause(
 
 CAUSES: Final = {
     "camera": Sentence("camera: it gives no picture or no sound"),
+    "aim": Sentence("camera: it is not at its position for lessons; turn it by hand"),
+    "sound": Sentence("sound: the camera sends none; look at its microphone"),
+    "blackboard": Sentence("blackboard: it did not take its orders; look at its power and cable"),
+    "class_card": Sentence("class card: it is not heard from; the lesson does not need it"),
+    "clock": Sentence("clock: the box does not know the time for sure"),
     "lan": Sentence("LAN: the school's own network is too slow or cut"),
     "wan": Sentence("WAN: the line to this school carries less than the lesson needs"),
     "hub": Sentence("hub: the relay was late or restarted"),

@@ -210,6 +210,7 @@ class LessonPages:
             "weeks_max": WEEKS_MAX,
             "receivers_max": RECEIVERS_MAX,
             "schools": await self._figures.school_names(request[LANGUAGE]),
+            "recordings": await self._figures.recordings(),
         }
         return await self._writer.page(request, "lesson_new.html", context, status=status)
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from hub.lesson.pairing import pick
 from hub.locale.catalogue import LANGUAGES, Reader
 from hub.locale.sentence import Sentence
+from hub.pages.lesson_evidence import hop_word, rung_word
 from hub.pages.lesson_lights import school_word
 from hub.pages.words import (
     ALARMS,
@@ -76,6 +77,8 @@ def build_environment(language: str) -> Environment:
     environment.globals["reason_of"] = reason_of
     environment.globals["who_of"] = who_of
     environment.globals["school_word"] = school_word
+    environment.globals["rung_word"] = rung_word
+    environment.globals["hop_word"] = hop_word
     environment.globals["pick"] = partial(pick, language=language)
     return environment
 

@@ -56,6 +56,7 @@ class TypedLesson:
     ends: str = ""
     weeks: str = "1"
     rehearsal: bool = False
+    substitute: str = ""
     flagship: TypedParty = TypedParty()
     receivers: tuple[TypedParty, ...] = field(
         default_factory=lambda: (TypedParty(),) * RECEIVERS_AT_FIRST
@@ -81,6 +82,7 @@ def read_form(fields: Fields) -> TypedLesson:
                 "starts",
                 "ends",
                 "weeks",
+                "substitute",
             )
         },
         rehearsal=text(fields.get("rehearsal", "")) == "1",
@@ -126,6 +128,7 @@ def parse_form(typed: TypedLesson, schools: Mapping[int, str]) -> tuple[LessonRe
             flagship=flagship,
             receivers=tuple(receivers),
             rehearsal=typed.rehearsal,
+            substitute=typed.substitute,
         ),
         weeks,
     )

@@ -25,6 +25,16 @@ def test_the_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     assert (config.boxes.port, config.pages.addresses) == (7443, ("127.0.0.1",))
 
 
+def test_a_cache_is_named_by_its_address_and_asks_at_a_socket_beside_the_file(
+    tmp_path: Path,
+) -> None:
+    cache = '[lessons]\ncache_url = "https://hub.example:7444"\norigin = "run/cache.sock"\n'
+    config = load_config(written(tmp_path, GOOD + cache))
+    assert config.lessons.cache_url == "https://hub.example:7444"
+    assert config.lessons.origin == tmp_path / "run" / "cache.sock"
+    assert load_config(written(tmp_path, GOOD)).lessons.cache_url == ""
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -33,6 +43,8 @@ def test_the_folder_is_relative_to_the_file(tmp_path: Path) -> None:
         (GOOD.replace('"jiangxia"', '"江夏"'), "district"),
         (GOOD.replace('"jiangxia"', '"' + "x" * 33 + '"'), "district"),
         (GOOD + "port = 0\n", "boxes.port"),
+        (GOOD + '[lessons]\ncache_url = "http://hub.example"\n', "lessons.cache_url"),
+        (GOOD + '[lessons]\ncache_url = "https://hub.example/path"\n', "lessons.cache_url"),
         ("district = ", "hub.toml"),
     ],
 )

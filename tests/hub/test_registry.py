@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.registry import box_row
+from hub.registry import LessonParties, box_row
 from hub.server import HubParts, open_hub
 from provisioning.box_keys import new_box_keys
 from provisioning.join_code import parse_join_code
@@ -48,6 +48,20 @@ def test_each_audience_comprises_the_enrolled_schools_it_concerns(parts: HubPart
     assert members("s18") == {18}
     assert members("s99") == members("sx") == members("") == members("l-none") == frozenset()
     assert members("la1") == {17, 18}
+
+
+def test_a_way_back_is_its_own_classs_to_publish_and_the_flagships_alone_to_follow(
+    parts: HubParts,
+) -> None:
+    schedule(parts)
+    lessons = LessonParties(parts.registry._reader)
+    schools = (17, 18, 99, 7)
+    assert [lessons.may_publish(one, "a1.r18") for one in schools] == [False, True, False, False]
+    assert [lessons.may_receive(one, "a1.r18") for one in schools] == [True, False, False, False]
+    assert not any(lessons.may_publish(one, "a1.r17") for one in schools)
+    assert not any(lessons.may_receive(one, "a2.r18") for one in schools)
+    schedule(parts, cancelled=1)
+    assert not lessons.may_receive(17, "a1.r18")
 
 
 def test_a_cancelled_lesson_has_no_parties(parts: HubParts) -> None:

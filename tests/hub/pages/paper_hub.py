@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from hub.lesson.timetable import Row
 from hub.pages.hub_view import FlowLight, SchoolLight
 from sync.schema import BY_NAME
@@ -38,6 +40,7 @@ class PaperHub:
         self.disk_s = 0.0
         self.lights: list[SchoolLight] = []
         self.flows: dict[str, list[FlowLight]] = {}
+        self.signing: dict[int, list[Ed25519PublicKey]] = {}
         self.listeners: set[asyncio.Queue[str]] = set()
         self.joined = asyncio.Event()
         self.left = asyncio.Event()
@@ -58,6 +61,9 @@ class PaperHub:
 
     def school_lights(self) -> Sequence[SchoolLight]:
         return self.lights
+
+    def signing_keys(self, school: int) -> Sequence[Ed25519PublicKey]:
+        return self.signing.get(school, [])
 
     def lesson_flow(self, lesson: str) -> Sequence[FlowLight]:
         return self.flows.get(lesson, [])

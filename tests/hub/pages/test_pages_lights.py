@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.lesson_queries import Lesson, LessonParty, Minutes, Quality
+from hub.lesson_queries import Lesson, LessonParty, Minutes, PlannedTimes, Quality
 from hub.locale.catalogue import ENGLISH, Reader
 from hub.pages.district import build_district
 from hub.pages.hub_view import FlowLight, SchoolLight
@@ -68,6 +68,8 @@ def lesson(
         ends_ms=starts_ms + 40 * MINUTE,
         rehearsal=False,
         cancelled=cancelled,
+        planned=PlannedTimes(starts_ms=starts_ms, ends_ms=starts_ms + 40 * MINUTE),
+        stopped=False,
         parties=(party(flagship, role="flagship"), *(party(school) for school in receivers)),
     )
 

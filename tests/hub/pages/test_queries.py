@@ -7,6 +7,7 @@ from hub.lesson.timetable import Row
 from hub.lesson_queries import read_lesson_evidence, read_lessons, read_quality, read_upcoming
 from hub.locale.catalogue import start_of_day
 from hub.queries import read_district, read_school
+from sync.lessons.lesson_times import LONGER_MS_MAX
 from tests.hub.pages.paper_hub import DAY, HOUR, MINUTE, SECOND, TEN_O_CLOCK, PaperHub, fill
 
 NOW = TEN_O_CLOCK
@@ -248,3 +249,57 @@ def test_figures_of_a_district_never_walk_through_whole_tables(hub: PaperHub) ->
 
     small = ("school", "device", "(subquery", "newest")
     assert [step for step in walked if not step.removeprefix("SCAN ").startswith(small)] == []
+
+
+def order(hub: PaperHub, school: int = 1, **changes: int) -> None:
+    """Let a school's teacher make lesson a1, planned for forty minutes, ten minutes longer."""
+    row: Row = {
+        "school": school,
+        "lesson": "a1",
+        "planned_starts_ms": NOW,
+        "planned_ends_ms": NOW + 40 * MINUTE,
+        "starts_ms": NOW,
+        "ends_ms": NOW + 50 * MINUTE,
+        "stopped": 0,
+        "at_ms": NOW,
+    }
+    hub.record("lesson_order", [row | changes])
+
+
+def test_a_lesson_stands_where_its_teacher_moved_it_beside_what_was_planned(
+    hub: PaperHub, connection: sqlite3.Connection
+) -> None:
+    lesson(hub, "a1", NOW)
+    order(hub)
+
+    found = read_lesson_evidence(connection, "a1")
+
+    assert found is not None
+    assert found.ends_ms == NOW + 50 * MINUTE
+    assert found.planned.ends_ms == NOW + 40 * MINUTE
+    assert [each.ends_ms for each in read_lessons(connection, MIDNIGHT, MIDNIGHT + DAY)] == [
+        NOW + 50 * MINUTE
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"school": 2},
+        {"planned_starts_ms": NOW - HOUR},
+        {"ends_ms": NOW + 40 * MINUTE + LONGER_MS_MAX + 1},
+        {"starts_ms": NOW - 1},
+        {"ends_ms": NOW},
+        {"deleted": 1},
+    ],
+)
+def test_an_order_that_the_boxes_pass_over_counts_at_the_hub_neither(
+    hub: PaperHub, connection: sqlite3.Connection, changes: dict[str, int]
+) -> None:
+    lesson(hub, "a1", NOW)
+    order(hub, **changes)
+
+    found = read_lesson_evidence(connection, "a1")
+
+    assert found is not None
+    assert (found.starts_ms, found.ends_ms) == (NOW, NOW + 40 * MINUTE)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations
 from random import Random
 
@@ -359,3 +360,34 @@ def test_no_two_accepted_lessons_ever_share_a_room_or_a_class(asked: list[Lesson
         slots += [msgspec.convert(row, Slot) for row in plan.rows["timetable_slot"]]
 
     assert not any(overlaps(one, other) for one, other in combinations(slots, 2))
+
+
+def test_a_recording_that_is_to_stand_in_is_one_that_is_known() -> None:
+    with pytest.raises(PlanRefusedError, match="is not known here"):
+        plan_lesson("a1", request(substitute="earlier"), FREE, NOW)
+    recorded = replace(FREE, recorded={"earlier": frozenset({1, 2, 3})})
+    plan = plan_lesson("a1", request(substitute="earlier"), recorded, NOW)
+    assert plan.rows["lesson"][0]["substitute"] == "earlier"
+    assert plan.warnings == ()
+    with pytest.raises(PlanRefusedError, match="is not known here"):
+        plan_lesson("earlier", request(substitute="earlier"), recorded, NOW)
+
+
+def test_a_class_that_cannot_have_the_recording_is_pointed_out() -> None:
+    recorded = replace(FREE, recorded={"earlier": frozenset({1, 2})})
+    plan = plan_lesson("a1", request(substitute="earlier"), recorded, NOW)
+    assert [sentence.arguments["school"] for sentence in plan.warnings] == ["湖泗小学"]
+
+
+def test_a_lesson_that_is_moved_keeps_its_recording(hub: PaperHub) -> None:
+    fill(hub)
+    hub.record("recording", [{"school": 1, "lesson": "earlier", "take": "t", "bytes": 1}])
+    hub.record("lesson_party", [{"school": 1, "lesson": "earlier", "role": "flagship"}])
+    connection = hub.connect()
+    calendar = read_calendar(connection, request().parties, NOW, NOW + DAY)
+    hub.record_all(plan_lesson("a1", request(substitute="earlier"), calendar, NOW).rows)
+    calendar = read_calendar(connection, request().parties, NOW, NOW + DAY)
+    scheduled = read_lesson(connection, "a1")
+    plan = plan_move(scheduled, NOW + 2 * HOUR, NOW + 3 * HOUR, calendar, NOW)
+    connection.close()
+    assert plan.rows["lesson"][0]["substitute"] == "earlier"
