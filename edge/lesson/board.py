@@ -29,6 +29,8 @@ CHAPTERS_MAX = 256
 SLIDES_MAX = 1024
 KEYS_MAX = 8192
 CAPTIONS_SHOWN = 8
+SLIDES_SHOWN = 32
+"""A class that catches up sees each in its turn."""
 
 
 class ShownSlide(Struct, frozen=True, kw_only=True):
@@ -66,13 +68,15 @@ class BoardView(Struct, frozen=True, kw_only=True):
     """What holds now; times are Unix ms, None or empty where nothing was told.
 
     ``slides`` are the newest changes in order, ``captions`` the newest lines. ``called`` is a
-    school's number, 0 for none. ``hand_ms`` and ``help_ms`` are of a return log: since when.
+    school's number, 0 for none. The last four are of the class that looks: since when its hand is
+    up and help is wanted, its number, and its answer to the open question.
     """
 
     starts_ms: int | None = None
     ends_ms: int | None = None
     stopped: bool = False
     slide: ShownSlide | None = None
+    slides: tuple[ShownSlide, ...] = ()
     called: int = 0
     stage: bool = False
     muted: tuple[int, ...] = ()
@@ -82,6 +86,8 @@ class BoardView(Struct, frozen=True, kw_only=True):
     substitute: str = ""
     hand_ms: int | None = None
     help_ms: int | None = None
+    school: int = 0
+    choice: int | None = None
 
 
 class LessonBoard:
@@ -164,6 +170,7 @@ class LessonBoard:
             ends_ms=times.ends_ms if isinstance(times, Times) else None,
             stopped=Stopped in latest,
             slide=slide if slide is not None and slide.digest else None,
+            slides=self.slides[-SLIDES_SHOWN:],
             called=called.school if isinstance(called, CallOn) else 0,
             stage=isinstance(called, CallOn) and called.stage,
             muted=tuple(

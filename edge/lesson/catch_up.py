@@ -9,14 +9,16 @@ from sync.lessons.fragment_exchange import (
     Holdings,
     StreamHoldings,
     TakeHoldings,
+    Turn,
     Want,
     overlap,
     spans_of,
-    stream_order,
+    turn_of,
 )
 from sync.lessons.fragment_index import Span
 from sync.lessons.fragment_log import Header, Kind, LessonId, Stream, TakeId
 from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.tracks import PICTURE_SMALL
 
 SETTLED_S = 3.0
 """What the hub has held for longer and is not here did not come live and has to be asked for."""
@@ -31,11 +33,17 @@ _Name = tuple[TakeId, Stream, int]
 
 
 class CatchUp:
-    """Asks for one bounded batch after another: signatures and inits, sound, then picture."""
+    """Asks for one bounded batch after another: proofs and events, sound, files, picture."""
 
     def __init__(
-        self, shelf: LessonShelf, lesson: LessonId, monotonic_s: Callable[[], float]
+        self,
+        shelf: LessonShelf,
+        lesson: LessonId,
+        monotonic_s: Callable[[], float],
+        waits: Callable[[Stream], bool] = lambda _: False,
     ) -> None:
+        """Ask for nothing of a stream that ``waits`` now: for the night, on a metered line."""
+        self._waits = waits
         self._shelf = shelf
         self._lesson = lesson
         self._monotonic_s = monotonic_s
@@ -71,16 +79,27 @@ class CatchUp:
         self._refused[header.take, header.stream, header.number] = self._monotonic_s()
 
     def missing(self) -> int:
-        """Return how many media records the hub holds, and did not send live, that are not here."""
+        """Return how many media records the hub holds, and did not send live, that are not here.
+
+        The small stream beside the large one is fetched too, but nobody in the room misses it.
+        """
         if self._holdings is None:
             return 0
         return sum(
             last + 1 - first
             for held in self._holdings.takes
             for one in held.streams
-            if one.kind is Kind.MEDIA
+            if one.kind is Kind.MEDIA and one.track != PICTURE_SMALL
             for first, last in self._lacking(self._holdings, held, one)
         )
+
+    @property
+    def rests(self) -> bool:
+        """Whether something is missing, and all of it waits."""
+        held = self._holdings
+        if held is None or self._asked or self.missing() == 0:
+            return False
+        return next(self._lacking_names(held), None) is None
 
     def next_wants(self) -> list[Want]:
         """Return what to ask now: nothing while an earlier batch is still being answered."""
@@ -102,14 +121,19 @@ class CatchUp:
         ]
 
     def _lacking_names(self, holdings: Holdings) -> Iterator[_Name]:
-        for held in holdings.takes:
-            for one in sorted(held.streams, key=_order):
-                for first, last in self._lacking(holdings, held, one):
-                    for number in range(first, last + 1):
-                        name = held.id, one.stream, number
-                        refused_s = self._refused.get(name)
-                        if refused_s is None or self._monotonic_s() - refused_s > REFUSED_S:
-                            yield name
+        streams = [
+            (held, one)
+            for held in holdings.takes
+            for one in held.streams
+            if not self._waits(one.stream)
+        ]
+        for held, one in sorted(streams, key=_order):
+            for first, last in self._lacking(holdings, held, one):
+                for number in range(first, last + 1):
+                    name = held.id, one.stream, number
+                    refused_s = self._refused.get(name)
+                    if refused_s is None or self._monotonic_s() - refused_s > REFUSED_S:
+                        yield name
 
     def _lacking(self, holdings: Holdings, held: TakeHoldings, one: StreamHoldings) -> list[Span]:
         """Return what the hub holds of a stream, should have come by now, and is not here."""
@@ -132,8 +156,9 @@ class CatchUp:
         return spans[-1][1] if spans else -1
 
 
-def _order(one: StreamHoldings) -> tuple[int, int, int]:
-    return stream_order(one.stream)
+def _order(found: tuple[TakeHoldings, StreamHoldings]) -> Turn:
+    """Sort by class alone: the takes stay in their order."""
+    return turn_of(found[1].stream)
 
 
 def _joined(names: list[_Name]) -> list[tuple[TakeId, Stream, int, int]]:

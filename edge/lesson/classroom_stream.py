@@ -22,6 +22,7 @@ Text messages are JSON, sent on every change and each second::
         "now_ms": 0,
         "sound_age_ms": null,
         "picture_age_ms": null,
+        "rung": "main" | "small" | "sound",
         "gaps": 0,
     }
 
@@ -108,6 +109,7 @@ def encode_state(status: LessonStatus, now_ms: int) -> bytes:
             "now_ms": now_ms,
             "sound_age_ms": status.sound_age_ms,
             "picture_age_ms": status.picture_age_ms,
+            "rung": status.rung,
             "gaps": status.missing,
         }
     )

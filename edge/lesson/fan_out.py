@@ -15,7 +15,9 @@ from aiohttp import web
 from drivers.entities import NowMs
 from edge.lesson.board import BoardView
 from edge.lesson.classroom_stream import StreamItem, encode_board, encode_item, encode_state
+from edge.lesson.ll_hls import LiveHls
 from edge.lesson.status import LessonStatus, waiting
+from sync.lessons.fragment_exchange import Turn
 from sync.lessons.fragment_log import Kind, TakeId, is_sound
 from sync.lessons.fragment_outlet import Outlet, binary_frame, message
 from sync.lessons.fragment_queue import Parcel
@@ -25,6 +27,7 @@ GROUP_PARCELS_MAX = 512
 SOUND_KEPT_MS = 5000
 _HEARTBEAT_S = 5.0
 _TICK_S = 1.0
+_TRUST_S = 0.1
 _CLIENT_MESSAGE_BYTES_MAX = 1024
 
 
@@ -35,12 +38,20 @@ class FanOut:
         self._now_ms = now_ms
         self._status = waiting(now_ms())
         self._viewers: set[Outlet] = set()
+        self._listeners: set[Outlet] = set()
         self._newest = _Newest()
         self._board = BoardView()
+        self._part_came = asyncio.Event()
+        self._hls = self._new_hls()
 
     @property
     def viewers(self) -> int:
         return len(self._viewers)
+
+    @property
+    def hls(self) -> LiveHls:
+        """The same for players without MediaSource."""
+        return self._hls
 
     @property
     def dropped(self) -> int:
@@ -56,6 +67,7 @@ class FanOut:
             data=binary_frame(encode_item(item)),
         )
         self._newest.keep(item, parcel)
+        self._hls.add(item)
         for viewer in self._viewers:
             viewer.offer(parcel)
 
@@ -70,15 +82,19 @@ class FanOut:
         """Tell every page, and each that joins, what holds beside picture and sound."""
         if view != self._board:
             self._board = view
-            told = message(encode_board(view))
-            for viewer in self._viewers:
-                viewer.offer(told)
+            self._tell_pages(encode_board(view))
 
     def clear(self) -> None:
         """Forget the lesson's picture and sound: nobody who joins later shall see them."""
         self._newest = _Newest()
+        self._hls = self._new_hls()
+        self._tell_of_part()
         self.show_board(BoardView())
         self.show(waiting(self._now_ms()))
+
+    async def next_part(self) -> None:
+        """Return when :attr:`hls` has something new, or is another."""
+        await self._part_came.wait()
 
     async def run(self) -> Never:
         """Repeat the state every second, so that a page knows the box is there."""
@@ -87,11 +103,14 @@ class FanOut:
             self._tell()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Answer one page's WebSocket; refuses pages of other origins."""
+        """Answer one page's WebSocket; refuses pages of other origins.
+
+        With ``media=0`` it hears of the lesson and plays :attr:`hls`.
+        """
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
             raise web.HTTPForbidden(text="the classroom's stream is for this box's own pages")
-        if len(self._viewers) >= VIEWERS_MAX:
+        if len(self._viewers) + len(self._listeners) >= VIEWERS_MAX:
             raise web.HTTPServiceUnavailable(text=f"{VIEWERS_MAX} pages are watching already")
         socket = web.WebSocketResponse(
             compress=False,
@@ -102,13 +121,16 @@ class FanOut:
         await socket.prepare(request)
         if request.transport is None:
             return socket
-        viewer = Outlet(request.transport, monotonic, _nothing)
+        viewer = Outlet(request.transport, monotonic, _nothing, trust_s=_TRUST_S)
         viewer.offer(message(encode_state(self._status, self._now_ms())))
         if self._board != BoardView():
             viewer.offer(message(encode_board(self._board)))
-        for parcel in self._newest.parcels():
-            viewer.offer(parcel)
-        self._viewers.add(viewer)
+        pages = self._listeners
+        if request.query.get("media") != "0":
+            pages = self._viewers
+            for parcel in self._newest.parcels():
+                viewer.offer(parcel)
+        pages.add(viewer)
         try:
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(viewer.run())
@@ -116,13 +138,24 @@ class FanOut:
                     pass  # a page has nothing to say; aiohttp answers pings and closing
                 sending.cancel()
         finally:
-            self._viewers.discard(viewer)
+            pages.discard(viewer)
         return socket
 
+    def _new_hls(self) -> LiveHls:
+        # Segments last a second and more: by the clock, no number ever comes twice.
+        return LiveHls(self._now_ms() // 1000, self._tell_of_part)
+
+    def _tell_of_part(self) -> None:
+        self._part_came.set()
+        self._part_came = asyncio.Event()
+
     def _tell(self) -> None:
-        told = message(encode_state(self._status, self._now_ms()))
-        for viewer in self._viewers:
-            viewer.offer(told)
+        self._tell_pages(encode_state(self._status, self._now_ms()))
+
+    def _tell_pages(self, payload: bytes) -> None:
+        told = message(payload)
+        for page in (*self._viewers, *self._listeners):
+            page.offer(told)
 
 
 class _Newest:
@@ -161,5 +194,5 @@ class _Newest:
         return [*self._inits.values(), *(parcel for _, parcel in self._sound), *picture]
 
 
-def _nothing() -> None:
+def _nothing(_: Turn) -> None:
     return None

@@ -1,7 +1,8 @@
 """Fragmented MP4, one file a track: an initialisation segment, then moof+mdat after moof+mdat.
 
-Pure: formats and samples in, bytes out. Layout: ISO/IEC 14496-12 (boxes), -14 (esds), -15 (avcC);
-what a browser accepts of it: W3C "ISO BMFF Byte Stream Format".
+Pure: formats and samples in, bytes out. Layout: ISO/IEC 14496-12 (boxes), -14 (esds), -15 (avcC),
+"Encapsulation of Opus in ISO Base Media File Format" (dOps); what a browser accepts of it: W3C
+"ISO BMFF Byte Stream Format".
 """
 
 import struct
@@ -11,6 +12,7 @@ import msgspec
 
 from drivers.codecs.aac import AudioFormat
 from drivers.codecs.h264 import VideoFormat
+from drivers.codecs.opus import OpusFormat
 
 VIDEO_TRACK = 1
 AUDIO_TRACK = 2
@@ -39,8 +41,8 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     keyframe: bool
 
 
-def video_init(video: VideoFormat) -> bytes:
-    """Return the initialisation segment of the video track, in ``VIDEO_TIMESCALE``."""
+def video_init(video: VideoFormat, track: int = VIDEO_TRACK) -> bytes:
+    """Return the initialisation segment of a video track, in ``VIDEO_TIMESCALE``."""
     facts = video.facts
     entry = _box(
         b"avc1",
@@ -49,19 +51,20 @@ def video_init(video: VideoFormat) -> bytes:
     )
     header = _full_box(b"vmhd", 1, bytes(8))
     size = (facts.width, facts.height)
-    return _init(VIDEO_TRACK, VIDEO_TIMESCALE, b"vide", header, entry, size)
+    return _init(track, VIDEO_TIMESCALE, b"vide", header, entry, size)
 
 
-def audio_init(audio: AudioFormat) -> bytes:
-    """Return the initialisation segment of the audio track; its timescale is the sample rate."""
+def audio_init(audio: AudioFormat | OpusFormat, track: int = AUDIO_TRACK) -> bytes:
+    """Return the initialisation segment of an audio track; its timescale is the sample rate."""
     rate = audio.sample_rate if audio.sample_rate <= _ENTRY_RATE_MAX else 0  # esds tells it
-    entry = _box(
-        b"mp4a",
-        struct.pack(">6xH8x2H4xH2x", 1, audio.channels, 16, rate),
-        _full_box(b"esds", 0, _elementary_stream(audio)),
-    )
+    sound = struct.pack(">6xH8x2H4xH2x", 1, audio.channels, 16, rate)
+    match audio:
+        case AudioFormat():
+            entry = _box(b"mp4a", sound, _full_box(b"esds", 0, _elementary_stream(audio)))
+        case OpusFormat():
+            entry = _box(b"Opus", sound, _box(b"dOps", _opus_specific(audio)))
     header = _full_box(b"smhd", 0, bytes(4))
-    return _init(AUDIO_TRACK, audio.sample_rate, b"soun", header, entry, (0, 0))
+    return _init(track, audio.sample_rate, b"soun", header, entry, (0, 0))
 
 
 def fragment(track: int, number: int, decode_time: int, samples: Sequence[Sample]) -> bytes:
@@ -170,6 +173,15 @@ def _elementary_stream(audio: AudioFormat) -> bytes:
         _descriptor(0x05, audio.config),
     )
     return _descriptor(0x03, struct.pack(">HB", AUDIO_TRACK, 0), decoder, _descriptor(6, b"\x02"))
+
+
+def _opus_specific(audio: OpusFormat) -> bytes:
+    """Return an OpusSpecificBox's body (Opus in ISOBMFF §4.3.2), channel mapping family 0.
+
+    Its pre-skip is 0: a capture begins amid a stream, nothing of it is to be cut away. Its rate is
+    for information, but Chromium refuses any that the sample entry does not tell too.
+    """
+    return struct.pack(">BBHIhB", 0, audio.channels, 0, audio.sample_rate, 0, 0)
 
 
 def _descriptor(tag: int, *parts: bytes) -> bytes:

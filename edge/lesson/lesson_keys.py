@@ -2,6 +2,9 @@
 
 A lesson has one key until somebody who was granted it is no party any more: then what follows is
 sealed under another. Which key seals stands in ``lesson_key``, which no peer writes.
+
+A receiving class's return log has keys of its own, made at its school. They are granted in the
+lesson's own rows, which are for the lesson's parties; what they are wrapped for names the log.
 """
 
 import sqlite3
@@ -13,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import (
 )
 
 from sync.errors import ForgedError, MalformedError
+from sync.lessons.fragment_log import LessonId
+from sync.lessons.tracks import parse_return_log
 from sync.logs.oplog import Row
 from sync.node import Node
 from sync.segments.sealing import (
@@ -33,12 +38,13 @@ def read_keys(
 ) -> dict[KeyId, DataKey]:
     """Return the lesson's keys that its flagship granted to this box.
 
-    Another party's grants are no word on the lesson's key, and forged ones are passed over.
+    For a return log, ``flagship`` is the school whose it is. Another party's grants are no word on
+    the key, and forged ones are passed over.
     """
     rows = store.execute(
         "SELECT lesson_key, suite, wrapped FROM lesson_key_grant"
         " WHERE school = ? AND lesson = ? AND recipient = ?",
-        (flagship, lesson, recipient_id(own.public_key())),
+        (flagship, _granted_in(lesson), recipient_id(own.public_key())),
     ).fetchall()
     keys: dict[KeyId, DataKey] = {}
     for name, suite, wrapped in rows:
@@ -50,7 +56,7 @@ def read_keys(
 
 
 class LessonKeys:
-    """Makes and grants the keys of lessons that this school gives; blocking."""
+    """Makes and grants the keys of lessons, and return logs, that this school gives; blocking."""
 
     def __init__(
         self,
@@ -89,6 +95,12 @@ class LessonKeys:
             granted = self._granted(name)
             missing = [public for public in recipients if recipient_id(public) not in granted]
             self._write(lesson, name, key, missing)
+
+    def is_shared(self, lesson: str) -> bool:
+        """Tell whether somebody else was granted the key that seals now."""
+        standing = self._standing(lesson, self._keys(lesson))
+        own = recipient_id(self._own.public_key())
+        return standing is not None and bool(self._granted(key_id(standing)) - {own})
 
     def _keys(self, lesson: str) -> dict[KeyId, DataKey]:
         """Return the lesson's keys that were made here."""
@@ -139,7 +151,7 @@ class LessonKeys:
     ) -> None:
         rows: list[Row] = [
             {
-                "lesson": lesson,
+                "lesson": _granted_in(lesson),
                 "lesson_key": name,
                 "recipient": recipient_id(public),
                 "suite": SUITE_X25519_SHA256_CHACHA20,
@@ -156,6 +168,12 @@ class LessonKeys:
     def _granted(self, name: KeyId) -> set[bytes]:
         rows = self._store.execute("SELECT recipient FROM own_grant WHERE key_id = ?", (name,))
         return {row[0] for row in rows}
+
+
+def _granted_in(lesson: str) -> str:
+    """Return the lesson in whose rows a log's keys are granted."""
+    returned = parse_return_log(LessonId(lesson))
+    return lesson if returned is None else returned[0]
 
 
 def _purpose(lesson: str) -> bytes:

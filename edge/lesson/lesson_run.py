@@ -1,117 +1,36 @@
 """One lesson's life at one school, from preparing to archived."""
 
 import asyncio
-import logging
-import sqlite3
 from abc import abstractmethod
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
-from random import Random
-from typing import Never, Protocol
+from collections.abc import Callable, Coroutine
 
-import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    wait_random_exponential,
-)
-
-from drivers.codecs.digest import Credentials
-from drivers.errors import DriverError
-from edge.acquaintances import Acquaintances
-from edge.lesson.capture import capture
+from edge.lesson.board import BoardView, LessonBoard
+from edge.lesson.checks import Check
 from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.lesson_keys import LessonKeys, read_keys
-from edge.lesson.publish import LessonPublisher
-from edge.lesson.receive import LessonReceiver
-from edge.lesson.recording import RecordedTake, TakeRecorder, recorded_takes
+from edge.lesson.hop_quality import ScreenReport
+from edge.lesson.lesson_means import Classroom, LessonMeans
+from edge.lesson.minutes import MinutesBook
+from edge.lesson.recording import RecordedTake, recorded_takes
 from edge.lesson.schedule import ScheduledLesson
-from edge.lesson.status import Cause, LessonStatus, Phase, waiting
-from edge.lesson.take import CaptureEvent, MediaFragment, MediaGap, TakeInit
-from edge.pages.box_view import LessonRole, LessonState
+from edge.lesson.status import LessonStatus, Phase, waiting
+from edge.pages.box_view import LessonState
 from edge.supervision import keep_running
-from provisioning.identity import Identity
-from sync.errors import SyncError
-from sync.lessons.fragment_shelf import LessonShelf
-from sync.logs.oplog import Row
-from sync.node import Node
-from sync.segments.sealing import DataKey, KeyId
-from sync.segments.signing import sign
-from sync.writer import Writer
+from edge.tcp_info import TcpInfo
+from sync.lessons.fragment_log import Kind
+from sync.lessons.lesson_events import TimedEvent, Times, event_order
+from sync.lessons.lesson_times import LessonOrder, LessonTimes
 
-_log = logging.getLogger(__name__)
-
-CAPTURE_RETRY_S = 2.0
-KEYS_EVERY_S = 1.0
-KEYS_AGAIN_S = 10.0
-KEY_GRACE_S = 15.0
-"""How long the grants of a new key travel, and are looked for, before it seals."""
-COMPLETE_S_MAX = 12 * 3600.0
-"""What a receiver could not get by then stays a listed gap: its flagship's box is gone."""
-QUALITY_ROWS_MAX = 1000
-"""Changes of a lesson's state that wait for the disk; beyond it the oldest go."""
-MINUTES_CONTEXT = b"schoolnode lesson minutes"
-
-_EVERYWHERE = {
-    Cause.NONE: None,
-    Cause.HUB_UNREACHABLE: "wan",
-    Cause.HUB_REFUSES: "hub",
-    Cause.FLAGSHIP_SILENT: "flagship",
-    Cause.CAMERA_SILENT: "camera",
-    Cause.NO_KEY: "key",
-    Cause.DISK: "box",
-}
-CAUSE_WORDS: Mapping[LessonRole, Mapping[Cause, str | None]] = {
-    LessonRole.FLAGSHIP: {
-        **_EVERYWHERE,
-        Cause.NO_PICTURE: "camera",
-        Cause.NO_SOUND: "camera",
-    },
-    LessonRole.RECEIVER: {**_EVERYWHERE, Cause.NO_PICTURE: "wan", Cause.NO_SOUND: "wan"},
-}
-"""Where the trouble is, in the hub's words (``lesson_quality.cause``)."""
-
-
-class Classroom(Protocol):
-    """What a lesson needs of the room it is in."""
-
-    async def prepare(self) -> None:
-        """Switch the blackboard on and to the right source; failures are logged with a remedy."""
-
-    def camera(self) -> tuple[str, Credentials | None]:
-        """Return the main stream of the room's camera; raises DriverError."""
-
-    def publish(self, item: StreamItem) -> None:
-        """Hand a fragment to the room's pages."""
-
-    def show(self, status: LessonStatus) -> None:
-        """Tell the room's pages how the lesson goes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LessonMeans:
-    """What all lessons of a box share. ``reader`` is read on the store's thread."""
-
-    identity: Identity
-    node: Node
-    writer: Writer
-    reader: sqlite3.Connection
-    acquaintances: Acquaintances
-    keys: LessonKeys
-    shelf: LessonShelf
-    route: HubRoute
-    now_ms: Callable[[], int]
-    rng: Random
+LOOK_AGAIN_S = 30.0
+"""How often everything is looked at again before the bell."""
+LOOK_S_MAX = 120.0
+PUT_BACK_S_MAX = 180.0
 
 
 class LessonRun:
-    """See :class:`FlagshipRun` and :class:`ReceiverRun`.
+    """See ``edge.lesson.flagship_run`` and ``edge.lesson.receiver_run``.
 
     ``lesson`` may be replaced while it runs: times and parties are looked at again each second.
+    ``checks`` is what was found before the bell, ``board`` what the lesson's own time line says.
     """
 
     def __init__(
@@ -124,12 +43,17 @@ class LessonRun:
         self.lesson = lesson
         self.status = waiting(means.now_ms())
         self.archived = False
+        self.checks: tuple[Check, ...] = ()
+        self.board = LessonBoard()
+        self._order: LessonOrder | None = None
+        self._ordered_by: tuple[int, bytes, int] = (0, b"", 0)
+        self._board_is_due = False
         self._means = means
         self._room = room
         self._changed = changed
-        self._live_s = 0.0
-        self._told: tuple[Phase, str] | None = None
-        self._quality: deque[Row] = deque(maxlen=QUALITY_ROWS_MAX)
+        self._book = MinutesBook(means, lesson)
+        self._lost_packets: Callable[[], int] = lambda: 0
+        self._line: Callable[[], TcpInfo | None] = lambda: None
 
     @property
     def state(self) -> LessonState:
@@ -151,18 +75,52 @@ class LessonRun:
     def recorded(self) -> list[RecordedTake]:
         return recorded_takes(self._means.shelf, self.lesson.lesson)
 
+    def follow(self, lesson: ScheduledLesson) -> ScheduledLesson:
+        """Go on with the lesson as it is scheduled now, and return it as its teacher ordered it.
+
+        The time line may bring an order before the schedule does.
+        """
+        self.lesson = self.ordered(lesson)
+        return self.lesson
+
+    def ordered(self, lesson: ScheduledLesson) -> ScheduledLesson:
+        """Return the lesson as the newest order has it."""
+        order = self._order
+        is_news = order is not None and order.at_ms >= (lesson.ordered_ms or 0)
+        return lesson.ordered(order) if is_news else lesson
+
+    def hear(self, timed: TimedEvent) -> None:
+        """Take in what happened in the lesson; at a start once more what happened before."""
+        self.board.add(timed)
+        event = timed.event
+        if isinstance(event, Times) and event_order(timed) > self._ordered_by:
+            self._ordered_by = event_order(timed)
+            times = LessonTimes(starts_ms=event.starts_ms, ends_ms=event.ends_ms)
+            self._order = LessonOrder(at_ms=timed.at_ms, planned=self.lesson.planned, times=times)
+            self.follow(self.lesson)
+        if not self._board_is_due:  # of many events at once the pages are told the sum
+            self._board_is_due = True
+            asyncio.get_running_loop().call_soon(self._show_board)
+
     async def run(self) -> None:
         """Prepare, hold the lesson, fill what is missing, and write down what came of it."""
         async with asyncio.TaskGroup() as tasks:
-            helpers = [tasks.create_task(self._beside("counting", self._count))]
+            counting = tasks.create_task(self._beside("counting", self._count))
+            room = None
             if not self._is_over:  # a box that starts late leaves the blackboard as it is
-                helpers.append(tasks.create_task(self._beside("preparing", self._room.prepare)))
+                room = tasks.create_task(self._beside("room", self._keep_room))
             await self._hold()
-            for helper in helpers:
-                helper.cancel()
-        await self._write_down()
+            counting.cancel()
+            if room is not None:
+                await asyncio.wait([room], timeout=PUT_BACK_S_MAX)
+                room.cancel()
+        await self._book.write_down(self.lesson, self.recorded())
         self.archived = True
         self._changed()
+
+    async def put_back(self) -> None:
+        """Leave the room as it was, where the lesson ended before its time."""
+        await self._room.put_back()
 
     @abstractmethod
     async def _hold(self) -> None:
@@ -187,234 +145,53 @@ class LessonRun:
         while (left_ms := moment_ms() - self._means.now_ms()) > 0:  # noqa: ASYNC110 - as said
             await asyncio.sleep(min(left_ms / 1000, 1.0))
 
+    async def _keep_room(self) -> None:
+        """Prepare the room, look at everything until the bell, and put the room back."""
+        if not self._is_over:
+            await self._room.prepare()
+            async with asyncio.TaskGroup() as tasks:
+                looking = tasks.create_task(self._beside("preflight", self._keep_looking))
+                await self._until_start()
+                looking.cancel()
+        await self._until_end()
+        await self._room.put_back()
+
+    async def _keep_looking(self) -> None:
+        while self._means.now_ms() < self.lesson.starts_ms:
+            async with asyncio.timeout(LOOK_S_MAX):
+                self.checks = await self._room.look()
+            self._book.note_checks(self.lesson, self.checks, self._means.now_ms())
+            self._changed()
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    def _gauges(self) -> tuple[int, TcpInfo | None]:
+        """Return what the cameras lost so far, and how the line to the hub is."""
+        return self._lost_packets(), self._line()
+
+    def note_screen(self, page: str, told: ScreenReport) -> None:
+        """Take in what a page of the room says of its decoding."""
+        self._book.hops.screen(page, told)
+
+    def _publish(self, item: StreamItem) -> None:
+        """Hand an item to the room's pages, and count it."""
+        if item.kind is Kind.MEDIA:
+            self._book.hops.media(item.track)
+        self._room.publish(item)
+
+    def _show_board(self) -> None:
+        self._board_is_due = False
+        self._room.show_board(self._take_up(self.board.view))
+        self._changed()
+
+    def _take_up(self, view: BoardView) -> BoardView:
+        """Act on what holds now, and return it as the room's pages are to see it."""
+        return view
+
+    async def _count(self) -> None:
+        await self._book.keep(lambda: self.status, self._room.watched, self._gauges)
+
     def _note(self, status: LessonStatus) -> None:
         self.status = status
         self._room.show(status)
-        if (status.phase, status.cause) != self._told:
-            self._told = (status.phase, status.cause)
-            ages = [age for age in (status.sound_age_ms, status.picture_age_ms) if age is not None]
-            self._quality.append(
-                {
-                    "at_ms": status.at_ms,
-                    "lesson": self.lesson.lesson,
-                    "hop": self.lesson.mine.role.value,
-                    "state": status.phase.value,
-                    "cause": CAUSE_WORDS[self.lesson.mine.role][status.cause],
-                    "frames": status.missing,
-                    "late_ms": min(ages, default=None),
-                }
-            )
+        if self._book.note(self.lesson, status):
             self._changed()
-
-    async def _count(self) -> Never:
-        """Count the seconds in which sound came, and record how the lesson goes."""
-        while True:
-            await asyncio.sleep(1.0)
-            age_ms = self.status.sound_age_ms
-            if age_ms is not None and age_ms < 1500:  # noqa: PLR2004 - one tick and a half
-                self._live_s += 1.0
-            rows = list(self._quality)
-            if not rows:
-                continue
-            self._quality.clear()
-            try:
-                await self._means.writer.call(self._means.node.record, "lesson_quality", rows)
-            except sqlite3.Error:
-                self._quality.extendleft(reversed(rows))
-                raise
-
-    async def _write_down(self) -> None:
-        lesson = self.lesson.lesson
-        takes = self.recorded()
-        recorded_s = sum(max(take.seconds.values(), default=0.0) for take in takes)
-        missing_s = sum(gap.seconds for take in takes for gap in take.gaps)
-        rows: dict[str, list[Row]] = {
-            "lesson_quality": list(self._quality),
-            "recording": [
-                {
-                    "lesson": lesson,
-                    "take": take.take.hex(),
-                    "recorded_ms": int(max(take.seconds.values(), default=0.0) * 1000),
-                    "bytes": take.stored_bytes,
-                    "gaps": msgspec.json.encode(
-                        [[gap.track, gap.first, gap.last] for gap in take.gaps]
-                    ).decode(),
-                    "complete": int(take.complete),
-                }
-                for take in takes
-                if take.seconds
-            ],
-        }
-        minutes: Row = {
-            "lesson": lesson,
-            "live_s": round(self._live_s),
-            "recorded_s": round(recorded_s),
-            "missing_s": round(missing_s),
-            "rung": "main",
-        }
-        signature = sign(
-            self._means.identity.signing,
-            MINUTES_CONTEXT,
-            msgspec.msgpack.encode([self._means.identity.school, *minutes.values()]),
-        )
-        rows["lesson_minutes"] = [{**minutes, "signature": signature}]
-        await self._means.writer.call(self._means.node.record_all, rows)
-        self._quality.clear()
-
-
-class FlagshipRun(LessonRun):
-    """Captures the room's camera, keeps the recording and supplies the hub."""
-
-    async def _hold(self) -> None:
-        means = self._means
-        key = await means.writer.call(means.keys.sealing_key, self.lesson.lesson)
-        publisher = LessonPublisher(
-            lesson=self.lesson.lesson,
-            key=key,
-            signing=means.identity.signing,
-            shelf=means.shelf,
-            route=means.route,
-            now_ms=means.now_ms,
-            on_status=self._note,
-            on_item=self._room.publish,
-        )
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(publisher.run())
-            following = tasks.create_task(self._follow_key(publisher, key))
-            await self._until_start()
-            if not self._is_over:
-                capturing = tasks.create_task(
-                    self._beside("capture", lambda: self._keep_capturing(publisher))
-                )
-                await self._until_end()
-                capturing.cancel()
-                await asyncio.wait([capturing])
-            following.cancel()
-            publisher.finish()
-
-    async def _follow_key(self, publisher: LessonPublisher, key: DataKey) -> Never:
-        """Seal under the lesson's new key when a party left, once the others should have it."""
-        means = self._means
-        while True:
-            await asyncio.sleep(KEYS_EVERY_S)
-            try:
-                now = await means.writer.call(means.keys.sealing_key, self.lesson.lesson)
-            except (sqlite3.Error, SyncError) as error:
-                _log.warning("lesson %s: its key is not read: %s", self.lesson.lesson, error)
-                continue
-            if now != key:
-                await asyncio.sleep(KEY_GRACE_S)
-                publisher.use_key(now)
-                key = now
-
-    async def _keep_capturing(self, publisher: LessonPublisher) -> Never:
-        told = ""
-
-        def note(attempt: RetryCallState) -> None:
-            nonlocal told
-            trouble = str(attempt.outcome.exception()) if attempt.outcome else ""
-            if trouble != told:  # tried every two seconds: said once
-                _log.warning("lesson %s: the camera: %s", self.lesson.lesson, trouble)
-            told = trouble
-
-        while True:
-            async for attempt in AsyncRetrying(
-                wait=wait_random_exponential(multiplier=0.2, max=CAPTURE_RETRY_S),
-                retry=retry_if_exception_type(DriverError),
-                before_sleep=note,
-            ):
-                with attempt:
-                    try:
-                        await self._capture_once(publisher)
-                    finally:
-                        publisher.close_take()
-
-    async def _capture_once(self, publisher: LessonPublisher) -> None:
-        url, credentials = self._room.camera()
-        recorder: TakeRecorder | None = None
-
-        def take_in(event: CaptureEvent) -> None:
-            nonlocal recorder
-            match event:
-                case TakeInit():
-                    # Opened by the first picture, not by each attempt: takes are counted.
-                    recorder = recorder or publisher.open_take()
-                    recorder.add_init(event.track, event.mime, event.data, self._means.now_ms())
-                case MediaFragment():
-                    assert recorder is not None
-                    recorder.add(event)
-                case MediaGap():
-                    _log.warning(
-                        "lesson %s: the camera left out %d packets of track %d",
-                        self.lesson.lesson,
-                        event.packets,
-                        event.track,
-                    )
-
-        await capture(url, credentials, take_in, now_ms=self._means.now_ms, chance=self._means.rng)
-
-
-class ReceiverRun(LessonRun):
-    """Follows the flagship through the hub, plays it in the room and keeps the recording."""
-
-    async def _hold(self) -> None:
-        means = self._means
-        signing = await self._flagship_signing_key()
-        if signing is None:
-            return
-        keys = await self._read_keys()
-        receiver = LessonReceiver(
-            lesson=self.lesson.lesson,
-            keys=keys,
-            flagship=signing,
-            shelf=means.shelf,
-            route=means.route,
-            now_ms=means.now_ms,
-            on_item=self._room.publish,
-            on_status=self._note,
-        )
-        async with asyncio.TaskGroup() as tasks:
-            refreshing = tasks.create_task(self._refresh(keys))
-            following = tasks.create_task(receiver.run())
-            await self._until_end()
-            receiver.finish()
-            await asyncio.wait([following], timeout=COMPLETE_S_MAX)
-            following.cancel()
-            refreshing.cancel()
-
-    async def _flagship_signing_key(self) -> Ed25519PublicKey | None:
-        """Return the flagship's key as soon as its box is known here, None if that is too late."""
-        means = self._means
-        give_up_ms = int(COMPLETE_S_MAX * 1000)
-        while means.now_ms() < self.lesson.ends_ms + give_up_ms:
-            flagship = self.lesson.flagship
-            if flagship is not None:
-                key = await means.writer.call(
-                    means.acquaintances.latest_signing_key, flagship.school
-                )
-                if key is not None:
-                    return key
-            self._note(replace(waiting(means.now_ms()), cause=Cause.NO_KEY))
-            await asyncio.sleep(KEYS_EVERY_S)
-        return None
-
-    async def _refresh(self, keys: dict[KeyId, DataKey]) -> Never:
-        """Take up the lesson's key when its grant comes: a late grant must not need a restart."""
-        while True:
-            await asyncio.sleep(KEYS_AGAIN_S if keys else KEYS_EVERY_S)
-            try:
-                keys.update(await self._read_keys())
-            except sqlite3.Error as error:
-                _log.warning("lesson %s: keys are not read: %s", self.lesson.lesson, error)
-
-    async def _read_keys(self) -> dict[KeyId, DataKey]:
-        means, flagship = self._means, self.lesson.flagship
-        if flagship is None:
-            return {}
-        return await means.writer.call(
-            read_keys,
-            means.reader,
-            self.lesson.lesson,
-            flagship.school,
-            means.identity.sealing,
-        )

@@ -9,17 +9,22 @@ import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.lesson.classroom_stream import StreamItem
+from edge.lesson.healing import Healing
 from edge.lesson.hub_link import HubRoute, HubSilentError, keep_connected, receive_from_hub
-from edge.lesson.recording import TakeRecorder, close_take
+from edge.lesson.recording import TakeRecorder
 from edge.lesson.status import Cause, LessonStatus, Phase, Pulse, waiting
 from edge.lesson.uplink import Uplink
+from edge.tcp_info import TcpInfo
+from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_exchange import Holdings, overlap, spans_of
-from sync.lessons.fragment_log import Kind, LessonId, Record
-from sync.lessons.fragment_sealing import new_take
+from sync.lessons.fragment_log import FILES, Kind, LessonId, Record, TakeId
+from sync.lessons.fragment_rungs import Rung
+from sync.lessons.fragment_sealing import FragmentOpener, new_take
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError
 from sync.lessons.lesson_events import LessonEvent, TimedEvent
-from sync.segments.sealing import DataKey
+from sync.lessons.materials import chunk_count, decode_chunk
+from sync.segments.sealing import DataKey, key_id
 
 _log = logging.getLogger(__name__)
 
@@ -64,16 +69,25 @@ class LessonPublisher:
         self._finishing = False
         self._done = False
         self._dropped = 0
+        self._rung = Rung.MAIN  # the last connection's: the line is likely what it was
         self._captured = Pulse(monotonic)
         self._sent = Pulse(monotonic)
         self._told = waiting(now_ms())
-        for store in shelf.takes(lesson):
-            close_take(store, signing)  # left open by a process that was killed
+        self._healing = Healing(lesson, shelf, route, signing)
 
     @property
     def status(self) -> LessonStatus:
         """The state as last told to ``on_status``."""
         return self._told
+
+    def line(self) -> TcpInfo | None:
+        """Return how the connection to the hub is, None while there is none."""
+        return None if self._link is None else self._link.line()
+
+    @property
+    def recorder(self) -> TakeRecorder | None:
+        """The take that is open, for what is added to it beside the capture."""
+        return self._recorder
 
     def open_take(self) -> TakeRecorder:
         """Begin a take, ending the one before it: call at each start of the capture."""
@@ -96,6 +110,32 @@ class LessonPublisher:
 
         Raises ValueError for an event that no node would read, and once the lesson is finished.
         """
+        return self._open_teller().tell(event, self._now_ms())
+
+    def send_file(self, data: bytes) -> None:
+        """Record a slide of the lesson's materials; it goes whenever nothing live waits.
+
+        Raises ValueError once the lesson is finished.
+        """
+        self._open_teller().add_file(data, self._now_ms())
+
+    def sent_files(self) -> set[bytes]:
+        """Return the SHA-256 of the files that lie whole in what was recorded under this key."""
+        opener = FragmentOpener(self._lesson, {key_id(self._key): self._key})
+        offsets: dict[tuple[bytes, int], set[int]] = {}
+        for store in self._shelf.takes(self._lesson):
+            for record in store.records(FILES):
+                try:
+                    chunk = decode_chunk(opener.open(record))
+                except (KeyMissingError, ForgedError, MalformedError):
+                    continue  # sent again: whoever has it whole passes it over
+                offsets.setdefault((chunk.digest, chunk.total), set()).add(chunk.offset)
+        return {
+            digest for (digest, total), found in offsets.items() if len(found) == chunk_count(total)
+        }
+
+    def _open_teller(self) -> TakeRecorder:
+        """Return the recorder of what is no media, in a take of its own."""
         if self._finishing:
             raise ValueError("the lesson is over; nothing more happens in it")
         if self._teller is None:
@@ -103,7 +143,7 @@ class LessonPublisher:
             self._teller = TakeRecorder(store, self._key, self._signing, self._offer, _nothing)
             if self._link is not None:
                 self._link.add_take(store)
-        return self._teller.tell(event, self._now_ms())
+        return self._teller
 
     def close_take(self) -> None:
         """End the take that is open, if one is: the capture stopped."""
@@ -146,7 +186,7 @@ class LessonPublisher:
         if not isinstance(first, Holdings):
             raise HubSilentError("the hub did not say what it holds")
         self._holdings = first
-        link = Uplink(socket, self._lesson, self._shelf, first, self._sent.beat)
+        link = Uplink(socket, self._lesson, self._shelf, first, self._sent.beat, self._rung)
         if self._recorder is not None:
             link.begin(self._shelf.take(self._lesson, self._recorder.take))
         self._link = link
@@ -162,6 +202,7 @@ class LessonPublisher:
         finally:
             self._link = None
             self._dropped += link.dropped
+            self._rung = link.rung
         if lost is not None:
             # Not raised above: Python before 3.11.4 (Debian 12) wraps in a group whatever is
             # raised inside except*, and nobody who connects again looks into groups.
@@ -173,8 +214,15 @@ class LessonPublisher:
             told = await receive_from_hub(socket)
             if isinstance(told, Holdings):
                 self._holdings = told
-                if self._finishing and told.durable and not self._lacking():
+                opened = self._opened()
+                await self._healing.heal(told, opened)
+                whole = self._healing.is_over(told, opened) and not self._lacking()
+                if self._finishing and told.durable and whole:
                     return
+
+    def _opened(self) -> list[TakeId]:
+        recorders = (self._recorder, self._teller)
+        return [each.take for each in recorders if each is not None and not each.closed]
 
     async def _tick(self) -> None:
         while True:
@@ -219,6 +267,7 @@ class LessonPublisher:
             connected=link is not None,
             sound_age_ms=self._sent.sound_age_ms,
             picture_age_ms=self._sent.picture_age_ms,
+            rung=self._sent.rung,
             missing=missing,
             dropped=self._dropped + (0 if link is None else link.dropped),
         )

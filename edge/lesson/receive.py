@@ -3,37 +3,61 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from time import monotonic
 
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.lesson.catch_up import CatchUp
-from edge.lesson.classroom_stream import StreamItem, item_of
+from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.hub_link import HubRoute, keep_connected, receive_from_hub
+from edge.lesson.live_order import LiveOrder
+from edge.lesson.object_fetch import ObjectFetch
 from edge.lesson.recording import Gap, RecordedTake, gaps_of, recorded_takes
 from edge.lesson.status import Cause, LessonStatus, Phase, Pulse, waiting
 from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_exchange import Holdings, encode_message
 from sync.lessons.fragment_log import (
     EVENTS,
+    FILES,
     Header,
     Kind,
     LessonId,
     Record,
+    Stream,
     TakeId,
     is_sound,
     parse_record,
 )
+from sync.lessons.fragment_parts import PartJoiner
 from sync.lessons.fragment_sealing import FragmentOpener, verify_group
 from sync.lessons.fragment_shelf import LessonShelf
-from sync.lessons.fragment_store import FragmentStoreError
+from sync.lessons.fragment_store import FragmentStoreError, TakeStore
 from sync.lessons.lesson_events import TimedEvent, decode_event
+from sync.lessons.materials import Chunk, decode_chunk
+from sync.lessons.tracks import keeps_media
 from sync.segments.sealing import DataKey, KeyId
 
 _log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Who hears a lesson that is followed.
+
+    ``on_item`` hears what is to be played, and ``on_media`` the same with its whole header.
+    ``on_event`` hears each event once, in whatever order they come; stored ones at the start.
+    ``on_chunk`` hears the chunks of slides, each at least once.
+    """
+
+    on_status: Callable[[LessonStatus], None]
+    on_item: Callable[[StreamItem], None] = lambda _: None
+    on_media: Callable[[Header, bytes], None] = lambda _, __: None
+    on_event: Callable[[TimedEvent], None] = lambda _: None
+    on_chunk: Callable[[Chunk], None] = lambda _: None
 
 
 class LessonReceiver:
@@ -53,25 +77,27 @@ class LessonReceiver:
         shelf: LessonShelf,
         route: HubRoute,
         now_ms: Callable[[], int],
-        on_item: Callable[[StreamItem], None],
-        on_status: Callable[[LessonStatus], None],
-        on_event: Callable[[TimedEvent], None] = lambda _: None,
+        listener: Listener,
+        may_fill: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``keys`` may gain keys while the lesson runs. ``on_item`` hears what is to be played.
+        """Follow a lesson; ``keys`` may gain keys while it runs.
 
-        ``on_event`` hears each event once, in whatever order they come; stored ones at the start.
+        ``may_fill``: whether the line may carry picture that is fetched after the lesson's end.
         """
+        self._may_fill = may_fill
         self._lesson = lesson
         self._opener = FragmentOpener(lesson, keys)
         self._flagship = flagship
         self._shelf = shelf
         self._route = route
         self._now_ms = now_ms
-        self._live = _Live(on_item)
-        self._on_status = on_status
-        self._on_event = on_event
+        self._listener = listener
+        self._keeps_media = keeps_media(lesson)
+        self._live = LiveOrder(listener.on_item, listener.on_media)
         self._pulse = Pulse(monotonic)
-        self._catch_up = CatchUp(shelf, lesson, monotonic)
+        self._catch_up = CatchUp(shelf, lesson, monotonic, self._waits)
+        self._parts = PartJoiner()
+        self._objects = ObjectFetch(route, lesson, self._take_in)
         self._holdings: Holdings | None = None
         self._cause = Cause.HUB_UNREACHABLE
         self._connected = False
@@ -84,8 +110,13 @@ class LessonReceiver:
 
     @property
     def status(self) -> LessonStatus:
-        """The state as last told to ``on_status``."""
+        """The state as last told to the listener."""
         return self._told
+
+    @property
+    def rests(self) -> bool:
+        """Whether only picture is missing, and that may not be fetched now."""
+        return self._finishing and self._catch_up.rests
 
     def gaps(self) -> list[Gap]:
         """Return the media known to exist and not stored here."""
@@ -108,10 +139,14 @@ class LessonReceiver:
         for store in stored:
             for record in store.records(EVENTS):
                 self._hear_event(record)
+            for record in store.records(FILES):
+                self._hear_chunk(record)
         async with asyncio.TaskGroup() as tasks:
             ticking = tasks.create_task(self._tick())
+            fetching = tasks.create_task(self._objects.run())
             await keep_connected(self._route, self._path, self._serve, self._note)
             ticking.cancel()
+            fetching.cancel()
         await self._shelf.sync()
         self._done = True
         self._tell()
@@ -126,6 +161,7 @@ class LessonReceiver:
 
     async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._catch_up.restart()
+        self._parts = PartJoiner()
         try:
             while True:
                 told = await receive_from_hub(socket)
@@ -135,7 +171,8 @@ class LessonReceiver:
                         return
                 else:
                     self._take_in(told)
-                for want in self._catch_up.next_wants() if not self._key_missing else ():
+                wants = self._catch_up.next_wants() if not self._key_missing else []
+                for want in self._objects.take(wants, self._holdings):
                     await socket.send_str(encode_message(want).decode())
         finally:
             self._connected = False
@@ -161,8 +198,11 @@ class LessonReceiver:
                 return
             self._live.play(record, opened)
 
-    def _take_in(self, wire: bytes) -> None:
+    def _take_in(self, message: bytes) -> None:
         try:
+            wire = self._parts.take(message)
+            if wire is None:
+                return
             record = parse_record(wire)
         except MalformedError as error:
             self._refuse(error)
@@ -187,8 +227,9 @@ class LessonReceiver:
         header = record.header
         if header.lesson != self._lesson:
             raise MalformedError(f"a fragment of lesson {header.lesson} came as {self._lesson}")
-        store = self._shelf.take(self._lesson, header.take)
-        if store.has(header.stream, header.number):
+        kept = self._keeps_media or header.kind is not Kind.MEDIA
+        store = self._shelf.take(self._lesson, header.take) if kept else None
+        if store is not None and store.has(header.stream, header.number):
             return
         opened = b""
         if header.kind is Kind.SIGNATURE:
@@ -197,15 +238,23 @@ class LessonReceiver:
             opened = self._opener.open(record)
             if self._cause is Cause.NO_KEY:
                 self._cause = Cause.NONE
+        if store is not None:
+            self._store(store, record)
+        if header.kind is Kind.EVENT:
+            self._tell_event(header, opened)
+        elif header.kind is Kind.FILE:
+            self._listener.on_chunk(decode_chunk(opened))
+        elif header.kind is not Kind.SIGNATURE and self._live.play(record, opened):
+            self._pulse.beat(header.track)
+
+    def _store(self, store: TakeStore, record: Record) -> None:
         try:
             store.append(record)
         except FragmentStoreError:
-            _log.exception("lesson %s is not recorded", self._lesson)
+            if not self._disk_fails:
+                _log.exception("lesson %s is not recorded", self._lesson)
             self._disk_fails = True  # the class goes on live though the disk is full
-        if header.kind is Kind.EVENT:
-            self._tell_event(header, opened)
-        elif header.kind is not Kind.SIGNATURE and self._live.play(record, opened):
-            self._pulse.beat(header.track)
+            self._catch_up.refuse(record.header)  # at once it would be sent, and lost, again
 
     def _hear_event(self, record: Record) -> None:
         """Tell of an event that was stored by an earlier run."""
@@ -214,6 +263,13 @@ class LessonReceiver:
         except (KeyMissingError, ForgedError, MalformedError) as error:
             _log.warning("lesson %s: stored event passed over: %s", self._lesson, error)
 
+    def _hear_chunk(self, record: Record) -> None:
+        """Tell of a slide's chunk that was stored by an earlier run."""
+        try:
+            self._listener.on_chunk(decode_chunk(self._opener.open(record)))
+        except (KeyMissingError, ForgedError, MalformedError) as error:
+            _log.warning("lesson %s: stored chunk passed over: %s", self._lesson, error)
+
     def _tell_event(self, header: Header, opened: bytes) -> None:
         try:
             event = decode_event(opened)
@@ -221,9 +277,13 @@ class LessonReceiver:
             # A newer flagship's event: it is kept and passed over, as the wire asks.
             _log.info("lesson %s: %s", self._lesson, error)
             return
-        self._on_event(
+        self._listener.on_event(
             TimedEvent(at_ms=header.capture_ms, take=header.take, number=header.number, event=event)
         )
+
+    def _waits(self, stream: Stream) -> bool:
+        is_picture = stream.kind is Kind.MEDIA and not is_sound(stream.track)
+        return is_picture and self._finishing and not self._may_fill()
 
     def _is_whole(self) -> bool:
         """Tell whether all that the hub holds is here, proven, and nothing more will come."""
@@ -263,44 +323,8 @@ class LessonReceiver:
             connected=self._connected,
             sound_age_ms=self._pulse.sound_age_ms,
             picture_age_ms=self._pulse.picture_age_ms,
+            rung=self._pulse.rung,
             missing=missing,
             refused=self._refused,
         )
-        self._on_status(self._told)
-
-
-class _Live:
-    """Decides what of the take being played goes to the classroom: in order, from keyframes."""
-
-    def __init__(self, on_item: Callable[[StreamItem], None]) -> None:
-        self._on_item = on_item
-        self._played: dict[tuple[Kind, int], int] = {}
-        self.take: TakeId | None = None
-
-    def begin(self, take: TakeId) -> None:
-        self.take = take
-        self._played = {}
-
-    def positions(self) -> str:
-        """Return the newest fragment played of each track, as the hub's ``from`` reads it."""
-        if self.take is None:
-            return ""
-        return ",".join(
-            f"{self.take.hex()}:{track}:{number}"
-            for (kind, track), number in self._played.items()
-            if kind is Kind.MEDIA
-        )
-
-    def play(self, record: Record, opened: bytes) -> bool:
-        """Hand a record on if it is next; False for what is late or follows a hole in a picture."""
-        header = record.header
-        name = header.kind, header.track
-        last = self._played.get(name, -1)
-        if header.take != self.take or header.number <= last:
-            return False
-        needs_previous = header.kind is Kind.MEDIA and not is_sound(header.track)
-        if needs_previous and not header.keyframe and header.number != last + 1:
-            return False
-        self._played[name] = header.number
-        self._on_item(item_of(header, opened))
-        return True
+        self._listener.on_status(self._told)

@@ -1,5 +1,6 @@
 """Takes at a school's box: sealing what the camera gives, and what a recording amounts to."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,10 +14,13 @@ from sync.lessons.fragment_sealing import MediaTimes, TakeSealer, digest, groups
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError, TakeStore
 from sync.lessons.lesson_events import LessonEvent, TimedEvent, encode_event
+from sync.lessons.materials import chunks_of, encode_chunk
+from sync.lessons.tracks import keeps_media
 from sync.segments.sealing import DataKey
 
 GROUP_RECORDS_MAX = 256
 GROUP_MS_MAX = 2000
+_KEPT = frozenset({Kind.MEDIA, Kind.EVENT, Kind.FILE})
 
 
 class CapturedFragment(Protocol):
@@ -57,6 +61,7 @@ class TakeRecorder:
         self._signing = signing
         self._on_record = on_record
         self._on_item = on_item
+        self._keeps_media = keeps_media(store.lesson)
         self._unsigned: list[tuple[Stream, int, bytes]] = []
         self._group_ms: int | None = None
         self._newest_ms = 0
@@ -67,6 +72,11 @@ class TakeRecorder:
     @property
     def take(self) -> TakeId:
         return self._store.take
+
+    @property
+    def closed(self) -> bool:
+        """Nothing follows; :meth:`close` was called."""
+        return self._closed
 
     @property
     def unstored(self) -> int:
@@ -113,12 +123,19 @@ class TakeRecorder:
         header = record.header
         return TimedEvent(at_ms=at_ms, take=header.take, number=header.number, event=event)
 
+    def add_file(self, data: bytes, at_ms: int) -> None:
+        """Take in a slide, 1 byte to 4 MiB, in chunks."""
+        for chunk in chunks_of(data):
+            self._enter(self._sealer.seal_file(encode_chunk(chunk), at_ms))
+        self._sign(final=False)
+
     def close(self) -> None:
         """Sign what is left and say that nothing follows."""
         if not self._closed:
             self._closed = True
             self._sign(final=True)
-            self._store.sync()
+            with contextlib.suppress(FragmentStoreError):  # the publisher tries each second
+                self._store.sync()
 
     def _keep(self, record: Record, opened: bytes) -> None:
         self._enter(record)
@@ -127,8 +144,11 @@ class TakeRecorder:
     def _enter(self, record: Record) -> None:
         if self._closed:
             raise ValueError("the take is closed; open a new one")
-        self._store_and_tell(record)
         header = record.header
+        if header.kind is Kind.MEDIA and not self._keeps_media:
+            self._on_record(record)
+            return
+        self._store_and_tell(record)
         self._unsigned.append((header.stream, header.number, digest(record)))
         self._newest_ms = header.capture_ms
         if self._group_ms is None:
@@ -243,13 +263,13 @@ def gaps_of(store: TakeStore, holdings: Holdings | None = None) -> list[Gap]:
 
 
 def kept_streams(store: TakeStore, holdings: Holdings | None) -> list[Stream]:
-    """Return the streams of picture, sound and events known to exist."""
+    """Return the streams of picture, sound, events and files known to exist."""
     streams = {*store.streams, *store.coverage.streams()}
     if holdings is not None:
         for held in holdings.takes:
             if held.take == store.take.hex():
                 streams |= {one.stream for one in held.streams}
-    return sorted(stream for stream in streams if stream.kind in {Kind.MEDIA, Kind.EVENT})
+    return sorted(stream for stream in streams if stream.kind in _KEPT)
 
 
 def known_head(store: TakeStore, stream: Stream, holdings: Holdings | None) -> int:

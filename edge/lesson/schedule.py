@@ -3,12 +3,13 @@
 import logging
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from edge.pages.box_view import LessonRole
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import LessonId, parse_lesson_id
+from sync.lessons.lesson_times import LessonOrder, LessonTimes, apply_order
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +32,12 @@ class Party:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledLesson:
-    """A lesson as the hub schedules it; times are Unix ms, ``done`` once it is written down."""
+    """A lesson as the hub schedules it and its teacher ordered; Unix ms.
+
+    ``planned``: the hub's times; ``ordered_ms``: when the teacher ordered others, if that counts.
+    ``done`` once it is written down. ``substitute``: the lesson whose recording is played when the
+    flagship fails.
+    """
 
     lesson: LessonId
     kind: str
@@ -42,8 +48,13 @@ class ScheduledLesson:
     ends_ms: int
     rehearsal: bool
     done: bool
+    planned: LessonTimes
     mine: Party
     parties: tuple[Party, ...]
+    ordered_ms: int | None = None
+    stopped: bool = False
+    substitute: LessonId | None = None
+    substitute_title: str = ""
 
     @property
     def flagship(self) -> Party | None:
@@ -53,6 +64,23 @@ class ScheduledLesson:
     def receivers(self) -> tuple[Party, ...]:
         return tuple(party for party in self.parties if party.role is LessonRole.RECEIVER)
 
+    @property
+    def times(self) -> LessonTimes:
+        return LessonTimes(starts_ms=self.starts_ms, ends_ms=self.ends_ms, stopped=self.stopped)
+
+    def ordered(self, order: LessonOrder | None) -> "ScheduledLesson":
+        """Return this lesson as its teacher ordered it, if that counts."""
+        times = apply_order(self.planned, order)
+        if order is None or times == self.planned:
+            return self
+        return replace(
+            self,
+            ordered_ms=order.at_ms,
+            starts_ms=times.starts_ms,
+            ends_ms=times.ends_ms,
+            stopped=times.stopped,
+        )
+
 
 def read_lessons(store: sqlite3.Connection, school: int, now_ms: int) -> list[ScheduledLesson]:
     """Return lessons of this school that are to come, run, or ended lately, by time.
@@ -61,7 +89,9 @@ def read_lessons(store: sqlite3.Connection, school: int, now_ms: int) -> list[Sc
     """
     rows = store.execute(
         "SELECT l.lesson, l.kind, l.title_zh, l.title_en, l.teacher, l.starts_ms, l.ends_ms,"
-        " l.rehearsal, minutes.lesson IS NOT NULL AS done,"
+        " l.rehearsal, l.substitute, (SELECT coalesce(title_zh, title_en) FROM lesson"
+        " WHERE lesson = l.substitute AND deleted = 0 LIMIT 1) AS substitute_title,"
+        " minutes.lesson IS NOT NULL AS done,"
         " p.school, p.role, p.room, p.class_group, s.name, s.name_en"
         " FROM lesson_party mine"
         " JOIN lesson l ON l.lesson = mine.lesson"
@@ -79,7 +109,35 @@ def read_lessons(store: sqlite3.Connection, school: int, now_ms: int) -> list[Sc
         _lesson(list(of_lesson), school)
         for _, of_lesson in groupby(rows, lambda row: row["lesson"])
     ]
-    return [lesson for lesson in lessons if lesson is not None]
+    orders = _orders(store, now_ms - AFTER_MS)
+    return [
+        lesson.ordered(orders.get((lesson.flagship.school, lesson.lesson)))
+        if lesson.flagship is not None
+        else lesson
+        for lesson in lessons
+        if lesson is not None
+    ]
+
+
+def _orders(store: sqlite3.Connection, since_ms: int) -> dict[tuple[int, str], LessonOrder]:
+    """Return what schools ordered of lessons; only the flagship's word will count."""
+    rows = store.execute(
+        "SELECT school, lesson, at_ms, planned_starts_ms, planned_ends_ms, starts_ms, ends_ms,"
+        " coalesce(stopped, 0) AS stopped FROM lesson_order WHERE deleted = 0"
+        " AND at_ms > ? AND planned_starts_ms IS NOT NULL AND planned_ends_ms IS NOT NULL"
+        " AND starts_ms IS NOT NULL AND ends_ms IS NOT NULL",
+        (since_ms,),
+    )
+    return {
+        (row["school"], row["lesson"]): LessonOrder(
+            at_ms=row["at_ms"],
+            planned=LessonTimes(starts_ms=row["planned_starts_ms"], ends_ms=row["planned_ends_ms"]),
+            times=LessonTimes(
+                starts_ms=row["starts_ms"], ends_ms=row["ends_ms"], stopped=bool(row["stopped"])
+            ),
+        )
+        for row in rows
+    }
 
 
 def _lesson(rows: Sequence[sqlite3.Row], school: int) -> ScheduledLesson | None:
@@ -104,9 +162,22 @@ def _lesson(rows: Sequence[sqlite3.Row], school: int) -> ScheduledLesson | None:
         ends_ms=first["ends_ms"],
         rehearsal=bool(first["rehearsal"]),
         done=bool(first["done"]),
+        planned=LessonTimes(starts_ms=first["starts_ms"], ends_ms=first["ends_ms"]),
+        substitute=_substitute(first["substitute"]),
+        substitute_title=first["substitute_title"] or "",
         mine=own[0],
         parties=parties,
     )
+
+
+def _substitute(name: str | None) -> LessonId | None:
+    if not name:
+        return None
+    try:
+        return parse_lesson_id(name)
+    except MalformedError as error:
+        _log.warning("a lesson's substitute is passed over: %s", error)
+        return None
 
 
 def _party(row: sqlite3.Row) -> Party:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sync.lessons.fragment_log import is_sound
+from sync.lessons.fragment_rungs import Rung
+from sync.lessons.tracks import PICTURE, PICTURE_SMALL
 
 FRESH_MS_MAX = 2000
 """Sound or picture older than this is no longer live."""
@@ -28,8 +30,10 @@ class Cause(StrEnum):
     HUB_REFUSES = "hub_refuses"  # this school has no part in the lesson, as the hub sees it
     FLAGSHIP_SILENT = "flagship_silent"  # the hub answers, nothing comes from the flagship
     CAMERA_SILENT = "camera_silent"  # at the flagship: the capture gives nothing
+    PICTURE_REDUCED = "picture_reduced"  # the link carries the small stream only
     NO_PICTURE = "no_picture"
     NO_SOUND = "no_sound"
+    SUBSTITUTE = "substitute"  # a recording plays until the flagship is back
     NO_KEY = "no_key"  # the lesson's key was not granted to this box
     DISK = "disk"  # the disk does not take the recording
 
@@ -41,7 +45,8 @@ class LessonStatus:
     Ages are milliseconds since the newest sound and picture fragment came (at the flagship: left);
     None before the first. ``missing`` counts media fragments known to exist and not stored here
     (at the flagship: not yet held by the hub). ``refused`` counts forged, altered or malformed
-    records, ``dropped`` live ones this link was too slow for.
+    records, ``dropped`` live ones this link was too slow for. ``rung`` is the teacher's picture
+    that comes (at the flagship: leaves): sound when none has for 2 s.
     """
 
     phase: Phase
@@ -53,6 +58,7 @@ class LessonStatus:
     missing: int
     refused: int = 0
     dropped: int = 0
+    rung: Rung = Rung.MAIN
 
 
 def waiting(at_ms: int) -> LessonStatus:
@@ -75,12 +81,15 @@ class Pulse:
         self._monotonic_s = monotonic_s
         self._sound_s: float | None = None
         self._picture_s: float | None = None
+        self._teacher_s: dict[int, float] = {}
 
     def beat(self, track: int) -> None:
         if is_sound(track):
             self._sound_s = self._monotonic_s()
         else:
             self._picture_s = self._monotonic_s()
+            if track in (PICTURE, PICTURE_SMALL):
+                self._teacher_s[track] = self._picture_s
 
     @property
     def sound_age_ms(self) -> int | None:
@@ -89,6 +98,15 @@ class Pulse:
     @property
     def picture_age_ms(self) -> int | None:
         return self._age_ms(self._picture_s)
+
+    @property
+    def rung(self) -> Rung:
+        """The teacher's picture that goes by: the large one, also with the small beside it."""
+        for track, rung in ((PICTURE, Rung.MAIN), (PICTURE_SMALL, Rung.SMALL)):
+            age_ms = self._age_ms(self._teacher_s.get(track))
+            if age_ms is not None and age_ms < FRESH_MS_MAX:
+                return rung
+        return Rung.SOUND
 
     @property
     def fresh(self) -> bool:
@@ -107,13 +125,19 @@ class Pulse:
             return Phase.WAITING, link
         if not self.fresh:
             return Phase.DEGRADED, silence if link is Cause.NONE else link
-        if sound is not None and sound >= FRESH_MS_MAX:
-            return Phase.DEGRADED, Cause.NO_SOUND
-        if picture is not None and picture >= FRESH_MS_MAX:
-            return Phase.DEGRADED, Cause.NO_PICTURE
+        lacking = self._lacking(sound, picture)
+        if lacking is not Cause.NONE:
+            return Phase.DEGRADED, lacking
         if link is Cause.DISK:
             return Phase.LIVE, link
         return (Phase.CATCHING_UP if missing else Phase.LIVE), Cause.NONE
+
+    def _lacking(self, sound_ms: int | None, picture_ms: int | None) -> Cause:
+        if sound_ms is not None and sound_ms >= FRESH_MS_MAX:
+            return Cause.NO_SOUND
+        if picture_ms is not None and picture_ms >= FRESH_MS_MAX:
+            return Cause.NO_PICTURE
+        return Cause.PICTURE_REDUCED if self.rung is Rung.SMALL else Cause.NONE
 
     def _age_ms(self, at_s: float | None) -> int | None:
         return None if at_s is None else int((self._monotonic_s() - at_s) * 1000)

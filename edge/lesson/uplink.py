@@ -3,18 +3,28 @@
 import asyncio
 import contextlib
 import socket as sockets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 
 import aiohttp
 
-from sync.lessons.fragment_exchange import Current, Holdings, encode_message, stream_order
+from edge.tcp_info import TcpInfo, read_tcp_info
+from sync.lessons.fragment_dispatch import Dispatch, Piece
+from sync.lessons.fragment_exchange import (
+    Current,
+    Holdings,
+    Turn,
+    encode_message,
+    turn_of,
+)
 from sync.lessons.fragment_index import NumberSet
 from sync.lessons.fragment_log import Kind, LessonId, Record, Stream, TakeId, parse_header
-from sync.lessons.fragment_outlet import UNSENT_BYTES_MAX, prefer_bbr, unsent_bytes
-from sync.lessons.fragment_queue import LiveQueue, parcel_of
+from sync.lessons.fragment_outlet import prefer_bbr, unacknowledged_bytes, unsent_bytes
+from sync.lessons.fragment_queue import parcel_of
+from sync.lessons.fragment_rungs import Ladder, Rung
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import TakeStore
+from sync.lessons.link_gauge import Reading, read_link
 
 _POLL_S = 0.005
 _SEND_S_MAX = 10.0
@@ -30,14 +40,20 @@ class Uplink:
         shelf: LessonShelf,
         holdings: Holdings,
         on_live: Callable[[int], None],
+        rung: Rung = Rung.MAIN,
     ) -> None:
-        """``on_live`` hears the track of each live fragment once it was handed to the network."""
+        """``on_live`` hears the track of each live fragment once it was handed to the network.
+
+        ``rung`` is the one that the connection before this was on.
+        """
         self._socket = socket
         self._connection: sockets.socket | None = socket.get_extra_info("socket")
         prefer_bbr(self._connection)
         self._takes = shelf.takes(lesson)
         self._on_live = on_live
-        self._queue = LiveQueue()
+        ladder = Ladder(rung, both=True)
+        self._dispatch = Dispatch(self._next_hole, bytes, in_parts=True, ladder=ladder)
+        self._queue = self._dispatch.queue
         self._current: TakeId | None = None
         self._wake = asyncio.Event()
         self._sent: dict[tuple[TakeId, Stream], NumberSet] = {}
@@ -53,6 +69,11 @@ class Uplink:
         """Live fragments this connection was too slow for; they follow as holes."""
         return self._queue.dropped
 
+    @property
+    def rung(self) -> Rung:
+        """The picture that the hub is sent now."""
+        return self._dispatch.rung
+
     def begin(self, take: TakeStore) -> None:
         """Tell the hub that this take is the live one from here on, and begin at its keyframe."""
         self.add_take(take)
@@ -62,13 +83,16 @@ class Uplink:
         self._wake.set()
 
     def add_take(self, take: TakeStore) -> None:
-        """Send a take that began after the connection did, as what it holds is offered."""
+        """Send also what another take holds: one that is not played, of events or materials."""
         if take not in self._takes:
             self._takes.append(take)
+        self._wake.set()
 
     def offer(self, record: Record) -> None:
-        """Send a record as soon as the link takes it."""
-        if not self._sent_of(record.header.take, record.header.stream).has(record.header.number):
+        """Send a record as soon as the link takes it; a file's follows when nothing live waits."""
+        header = record.header
+        known = self._sent_of(header.take, header.stream).has(header.number)
+        if not known and header.kind is not Kind.FILE:
             self._queue.offer(parcel_of(record, record.wire), monotonic())
         self._wake.set()
 
@@ -84,48 +108,74 @@ class Uplink:
 
     async def send(self) -> None:
         """Send until cancelled; raises what the connection raises."""
-        announced: TakeId | None = None
+        announced: tuple[TakeId, Rung] | None = None
         while True:
-            if unsent_bytes(self._connection) >= UNSENT_BYTES_MAX:
+            now_s = monotonic()
+            self._dispatch.look(self._read, now_s)
+            if unsent_bytes(self._connection) >= self._dispatch.gauge.unsent_bytes_max:
+                self._dispatch.gauge.note_full(_POLL_S)
                 await asyncio.sleep(_POLL_S)
                 continue
-            if self._current is not None and self._current != announced:
-                announced = self._current
-                text = encode_message(Current(take=announced.hex())).decode()
+            piece = self._dispatch.next(now_s, unacknowledged_bytes(self._connection))
+            if self._current is not None and (self._current, self.rung) != announced:
+                announced = self._current, self.rung
+                told = Current(take=self._current.hex(), rung=self.rung)
                 async with asyncio.timeout(_SEND_S_MAX):
-                    await self._socket.send_str(text)
-            parcel = self._queue.take(monotonic())
-            wire = self._next_hole() if parcel is None else parcel.data
-            if wire is None:
+                    await self._socket.send_str(encode_message(told).decode())
+            if piece is None:
                 await self._rest()
                 continue
-            header, _ = parse_header(wire)
             async with asyncio.timeout(_SEND_S_MAX):
-                await self._socket.send_bytes(wire)
-            self._sent_of(header.take, header.stream).add(header.number)
-            if parcel is not None and header.kind is Kind.MEDIA:
-                self._on_live(header.track)
+                await self._socket.send_bytes(piece.data)
+            self._note(piece)
             await asyncio.sleep(0)
+
+    def _note(self, piece: Piece) -> None:
+        """Remember what is sent whole now."""
+        wire = piece.wire if piece.parcel is None else piece.parcel.data
+        if wire is None:
+            return
+        header, _ = parse_header(wire)
+        self._sent_of(header.take, header.stream).add(header.number)
+        if piece.parcel is not None and header.kind is Kind.MEDIA:
+            self._on_live(header.track)
+
+    def line(self) -> TcpInfo | None:
+        """Return how the connection is, None for one that is gone."""
+        if self._connection is None:
+            return None
+        try:
+            return read_tcp_info(self._connection)
+        except OSError:
+            return None
+
+    def _read(self) -> Reading | None:
+        return read_link(self._connection)
 
     async def _rest(self) -> None:
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(self._dispatch.rest_s):
                 await self._wake.wait()
 
-    def _next_hole(self) -> bytes | None:
-        """Return the next record the hub lacks: oldest take first, sound before picture."""
-        for store in self._takes:
-            for stream in sorted(store.streams, key=stream_order):
-                sent = self._sent_of(store.take, stream)
-                present = store.index(stream).present
-                name = store.take, stream
-                for number in present.numbers(self._cursors.get(name, 0)):
-                    wire = None if sent.has(number) else store.read(stream, number)
-                    if wire is not None:
-                        return wire
-                    self._cursors[name] = number + 1
+    def _next_hole(self, upto: Turn) -> bytes | None:
+        """Return the next record the hub lacks: sound before files before picture, oldest first."""
+        for store, stream in self._in_turn():
+            if turn_of(stream) > upto:
+                return None
+            sent = self._sent_of(store.take, stream)
+            present = store.index(stream).present
+            name = store.take, stream
+            for number in present.numbers(self._cursors.get(name, 0)):
+                wire = None if sent.has(number) else store.read(stream, number)
+                if wire is not None:
+                    return wire
+                self._cursors[name] = number + 1
         return None
+
+    def _in_turn(self) -> Iterator[tuple[TakeStore, Stream]]:
+        found = [(store, stream) for store in self._takes for stream in store.streams]
+        yield from sorted(found, key=lambda one: turn_of(one[1]))
 
     def _sent_of(self, take: TakeId, stream: Stream) -> NumberSet:
         return self._sent.setdefault((take, stream), NumberSet())

@@ -1,7 +1,7 @@
 """An RTSP camera made of GStreamer's server, for the system's Python: picture and sound.
 
-Arguments: the video launch line, the audio launch line, and perhaps a password for ``admin``.
-Prints its port once it listens.
+Arguments: the video launch line, the audio launch line, perhaps a password for ``admin``, and
+perhaps ``udp`` for a camera that sends media in no other way. Prints its port once it listens.
 """
 
 import sys
@@ -19,7 +19,7 @@ from gi.repository import (  # type: ignore[import-not-found]  # the same  # noq
 )
 
 
-def serve(video: str, audio: str, password: str) -> None:
+def serve(video: str, audio: str, password: str, protocol: str = "") -> None:
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
@@ -27,6 +27,8 @@ def serve(video: str, audio: str, password: str) -> None:
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(f"( {video} name=pay0 pt=96 {audio} )")
     factory.set_shared(True)
+    if protocol == "udp":
+        factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
     if password:
         auth = GstRtspServer.RTSPAuth()
         auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
@@ -45,4 +47,4 @@ def serve(video: str, audio: str, password: str) -> None:
     GLib.MainLoop().run()
 
 
-serve(*sys.argv[1:4])
+serve(*sys.argv[1:5])

@@ -18,13 +18,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.hub_link import HubRoute
 from edge.lesson.publish import LessonPublisher
-from edge.lesson.receive import LessonReceiver
+from edge.lesson.receive import LessonReceiver, Listener
 from edge.lesson.recording import TakeRecorder
 from edge.lesson.status import LessonStatus
 from edge.lesson.take import MediaFragment
 from sync.lessons.fragment_log import Kind, LessonId, Stream
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.lesson_events import TimedEvent
+from sync.lessons.materials import Chunk
 from sync.segments.sealing import DataKey, key_id
 
 LESSON = LessonId("lesson-1")
@@ -212,7 +213,13 @@ async def flagship(port: int, root: Path) -> AsyncIterator[LessonPublisher]:
 
 
 @asynccontextmanager
-async def school(port: int, root: Path, key: DataKey = KEY) -> AsyncIterator[School]:
+async def school(
+    port: int,
+    root: Path,
+    key: DataKey = KEY,
+    may_fill: Callable[[], bool] = lambda: True,
+    on_chunk: Callable[[Chunk], None] = lambda _: None,
+) -> AsyncIterator[School]:
     shelf = LessonShelf(root)
     items: list[StreamItem] = []
     told: list[LessonStatus] = []
@@ -225,9 +232,13 @@ async def school(port: int, root: Path, key: DataKey = KEY) -> AsyncIterator[Sch
             shelf=shelf,
             route=HubRoute(session, f"http://127.0.0.1:{port}", random.Random(2)),
             now_ms=now_ms,
-            on_item=items.append,
-            on_status=told.append,
-            on_event=events.append,
+            listener=Listener(
+                on_item=items.append,
+                on_status=told.append,
+                on_event=events.append,
+                on_chunk=on_chunk,
+            ),
+            may_fill=may_fill,
         )
         yield School(receiver, shelf, items, told, events)
     shelf.close()

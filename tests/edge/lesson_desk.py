@@ -8,11 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from drivers.entities import DeviceEvent
+from drivers.entities import DeviceEvent, DeviceId, Measurement
 from edge.box_store import BoxStore
 from edge.devices.fleet import Fleet
-from edge.lesson import lesson_run, orchestration
+from edge.lesson import (
+    flagship_capture,
+    flagship_run,
+    granting,
+    lesson_run,
+    orchestration,
+    receiver_run,
+)
+from edge.lesson.former_boards import FormerBoards
 from edge.lesson.orchestration import Lessons
+from edge.lesson.probes import Surroundings
+from edge.lesson.room import RoomMeans
 from edge.notebook import Notebook
 from edge.pages.box_view import LessonState, LessonView
 from firmware_profiles.catalog import load_catalog
@@ -30,6 +40,7 @@ class LessonDesk:
     fleet: Fleet
     lessons: Lessons
     events: list[DeviceEvent] = field(default_factory=list)
+    latest: dict[tuple[DeviceId, str], float | str | None] = field(default_factory=dict)
 
     def view(self, room: str) -> LessonView:
         shown = self.lessons.lesson_now(room)
@@ -50,27 +61,43 @@ async def lesson_desk(box: Box, folder: Path) -> AsyncIterator[LessonDesk]:
     events: list[DeviceEvent] = []
     clock = box.district.clock
     notebook = Notebook(folder / "notebook.json")
-    fleet = Fleet(load_catalog(), notebook, clock, events.append, random.Random(1))
+    latest: dict[tuple[DeviceId, str], float | str | None] = {}
+
+    def take(event: DeviceEvent) -> None:
+        events.append(event)
+        if isinstance(event, Measurement):
+            latest[event.device, event.point] = event.value
+
+    fleet = Fleet(load_catalog(), notebook, clock, take, random.Random(1))
     with box.opened() as store, Writer() as writer:
         lessons = Lessons(
             store,
             writer,
             box_client_context(store.identity, clock),
-            fleet,
-            source="31",
+            RoomMeans(
+                fleet=fleet,
+                value_of=lambda device, point: latest.get((device, point)),
+                former=FormerBoards(folder / "lesson-boards.json"),
+                source="31",
+            ),
+            Surroundings(screens=tuple, is_clock_known=lambda: True),
             now_ms=clock,
             rng=random.Random(1),
             changed=lambda: None,
         )
         async with running(fleet.run(), lessons.run()):
-            yield LessonDesk(box, store, writer, fleet, lessons, events)
+            yield LessonDesk(box, store, writer, fleet, lessons, events, latest)
 
 
 def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything that is looked at now and then be looked at often."""
     for module, names in (
-        (orchestration, ("LOOK_EVERY_S", "READ_EVERY_S", "GRANT_EVERY_S")),
-        (lesson_run, ("KEYS_EVERY_S", "KEYS_AGAIN_S", "CAPTURE_RETRY_S")),
+        (orchestration, ("LOOK_EVERY_S", "READ_EVERY_S")),
+        (granting, ("GRANT_EVERY_S",)),
+        (lesson_run, ("LOOK_AGAIN_S",)),
+        (flagship_run, ("KEYS_EVERY_S",)),
+        (flagship_capture, ("CAPTURE_RETRY_S",)),
+        (receiver_run, ("KEYS_EVERY_S", "KEYS_AGAIN_S")),
     ):
         for name in names:
             monkeypatch.setattr(module, name, 0.05)

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from edge.lesson.hub_link import HubRoute
 from edge.lesson.publish import LessonPublisher
-from edge.lesson.receive import LessonReceiver
+from edge.lesson.receive import LessonReceiver, Listener
 from edge.lesson.recording import TakeRecorder
 from edge.lesson.status import LessonStatus, waiting
 from edge.lesson.take import MediaFragment
@@ -287,8 +287,7 @@ class School(Machine):
                 shelf=shelf,
                 route=HubRoute(session, self.line.url, self._chance),
                 now_ms=self.now_ms,
-                on_item=lambda _: None,
-                on_status=self._hear,
+                listener=Listener(on_status=self._hear),
             )
             self._receiver = receiver
             if self._over():
@@ -307,10 +306,12 @@ def fill_disks(patch: pytest.MonkeyPatch, machines: list[Machine]) -> None:
     write_all = fragment_store._write_all
 
     def write(descriptor: int, data: bytes) -> None:
-        path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        if any(each.disk_is_full and path.is_relative_to(each.folder) for each in machines):
-            os.write(descriptor, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        full = [each.folder for each in machines if each.disk_is_full]
+        if full:
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            if any(path.is_relative_to(each) for each in full):
+                os.write(descriptor, data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_all(descriptor, data)
 
     patch.setattr(fragment_store, "_write_all", write)

@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from drivers.codecs.digest import Credentials
 from drivers.codecs.rtsp import MessageReader, Request, encode_frame
 from drivers.codecs.sdp import Media, SessionDescription
 from drivers.errors import RefusedError, UnreachableError
+from drivers.opus_encoder import has_libopus
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.rtp_sender import RtpSender, picture_payloads, sound_payload
 from drivers.simulators.rtsp_camera import STREAMS, RtspCamera
 from drivers.simulators.rtsp_responder import RtspResponder
 from edge.demo.lesson_viewer import LessonViewer
-from edge.lesson.capture import capture, choose_media
+from edge.lesson.capture import capture, choose_media, silence_of
 from edge.lesson.take import CaptureEvent, CaptureSink, MediaFragment, MediaGap, TakeInit
 from tests.system_needs import give_up, need
 
@@ -43,6 +45,9 @@ MUTE = (
     "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/48000\r\na=control:track2\r\n"
     "a=fmtp:97 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1188\r\n"
 )
+
+
+CHANCE = random.Random(2)
 
 
 def now_ms() -> int:
@@ -147,7 +152,9 @@ async def test_gstreamers_server_is_captured_with_sound_and_a_password(tmp_path:
 
 
 @asynccontextmanager
-async def gstreamer_camera(password: str, sound: str = SOUND) -> AsyncIterator[str]:
+async def gstreamer_camera(
+    password: str, sound: str = SOUND, protocol: str = ""
+) -> AsyncIterator[str]:
     probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
     known = await asyncio.to_thread(
         subprocess.run, ["/usr/bin/python3", "-c", probe], capture_output=True, check=False
@@ -156,7 +163,7 @@ async def gstreamer_camera(password: str, sound: str = SOUND) -> AsyncIterator[s
         give_up("GStreamer is missing; run: apt install gir1.2-gst-rtsp-server-1.0")
     need("ffprobe", "ffmpeg")
     server = await asyncio.create_subprocess_exec(
-        *("/usr/bin/python3", str(GSTREAMER), PICTURE, sound, password),
+        *("/usr/bin/python3", str(GSTREAMER), PICTURE, sound, password, protocol),
         stdout=asyncio.subprocess.PIPE,
     )
     assert server.stdout is not None
@@ -169,14 +176,81 @@ async def gstreamer_camera(password: str, sound: str = SOUND) -> AsyncIterator[s
         await server.communicate()
 
 
-async def test_a_camera_with_g711_sound_is_refused_with_the_remedy() -> None:
-    sound = (
-        "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! mulawenc "
-        "! rtppcmupay name=pay1"
+def tone_of(rate: int, encoder: str) -> str:
+    return (
+        f"audiotestsrc is-live=true freq=1000 samplesperbuffer={rate // 50} ! audioconvert "
+        f"! audio/x-raw,rate={rate},channels=1 ! {encoder}"
     )
-    async with gstreamer_camera("", sound) as url:
-        with pytest.raises(RefusedError, match=r"sound is PCMU.*set its audio encoding to AAC"):
-            await take(url, lambda _: None)
+
+
+OTHER_SOUNDS = {
+    "opus": tone_of(48_000, "opusenc ! rtpopuspay name=pay1 pt=97"),
+    "pcmu": tone_of(8_000, "mulawenc ! rtppcmupay name=pay1"),
+    "pcma": tone_of(8_000, "alawenc ! rtppcmapay name=pay1"),
+}
+
+
+@pytest.mark.parametrize(("sound", "protocol"), [("opus", "udp"), ("pcmu", ""), ("pcma", "")])
+async def test_gstreamers_opus_and_g711_are_heard_as_opus(
+    sound: str, protocol: str, tmp_path: Path
+) -> None:
+    if sound != "opus" and not has_libopus():
+        give_up("libopus is missing; run: apt install libopus0")
+    async with gstreamer_camera("", OTHER_SOUNDS[sound], protocol) as url:
+        viewer, events = await watch(url, lambda v: len(v.frames) >= 25 and len(v.sounds) >= 12)
+    assert viewer.undecodable == 0
+    assert all(heard.has_tone for heard in list(viewer.sounds)[2:])
+    mimes = {event.track: event.mime for event in events if isinstance(event, TakeInit)}
+    assert mimes[2] == 'audio/mp4; codecs="opus"'
+    sounds = [e for e in events if isinstance(e, MediaFragment) and e.track == 2]
+    assert all(a.decode_time + a.duration == b.decode_time for a, b in pairwise(sounds))
+    path = tmp_path / "sound.mp4"
+    path.write_bytes(
+        b"".join(e.data for e in events if not isinstance(e, MediaGap) and e.track == 2)
+    )
+    told = await asyncio.to_thread(
+        subprocess.run,
+        [
+            "ffprobe",
+            "-v",
+            "error",
+            "-of",
+            "csv=p=0",
+            "-show_entries",
+            "stream=codec_name",
+            str(path),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (told.stdout.strip(), told.stderr) == ("opus", "")
+
+
+async def test_sound_that_nobody_plays_is_left_out_with_the_remedy_and_the_picture_goes_on() -> (
+    None
+):
+    said: list[str] = []
+    seen = asyncio.Event()
+    sound = tone_of(8_000, "avenc_g726 bitrate=32000 ! rtpg726pay name=pay1")
+
+    def sink(event: CaptureEvent) -> None:
+        assert event.track == 1
+        seen.set()
+
+    async with (
+        gstreamer_camera("", sound) as url,
+        asyncio.timeout(15),
+        asyncio.TaskGroup() as tasks,
+    ):
+        task = tasks.create_task(
+            capture(url, None, sink, now_ms=now_ms, chance=CHANCE, on_silence=said.append)
+        )
+        await seen.wait()
+        task.cancel()
+    assert len(said) == 1
+    assert "G726" in said[0]
+    assert "set its audio encoding to AAC, Opus or G.711" in said[0]
 
 
 async def test_a_restarted_camera_ends_the_take_and_the_next_one_begins(tmp_path: Path) -> None:
@@ -329,7 +403,25 @@ def test_aac_is_preferred_where_a_camera_offers_several_sounds() -> None:
         media("audio", "PCMU"),
         media("audio", "MPEG4-GENERIC"),
     )
-    assert tuple(choose_media(describe(video, pcmu, aac))) == (video, aac)
+    description = describe(video, pcmu, aac)
+    assert tuple(choose_media(description)) == (video, aac)
+    assert silence_of(description) == ""
+
+
+def test_a_camera_without_sound_is_seen_and_that_is_said() -> None:
+    video = media("video", "H264")
+    assert tuple(choose_media(describe(video))) == (video,)
+    assert "plug in its microphone" in silence_of(describe(video))
+
+
+def test_without_libopus_telephone_sound_is_left_out_and_the_remedy_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("drivers.opus_encoder.has_libopus", lambda: False)
+    video = media("video", "H264")
+    sound = replace(media("audio", "PCMA"), clock_rate=8000)
+    assert tuple(choose_media(describe(video, sound))) == (video,)
+    assert "apt install libopus0" in silence_of(describe(video, sound))
 
 
 def test_h265_and_sound_alone_are_refused_with_the_remedy() -> None:

@@ -38,7 +38,7 @@ def item(
         keyframe=track == SOUND or number % 10 == 0,
         capture_ms=number * 40,
         decode_us=number * 40_000,
-        data=bytes(size),
+        data=(b"\x09video/mp4" if kind is Kind.INIT else b"") + bytes(size),
     )
 
 
@@ -165,6 +165,18 @@ async def test_the_state_is_told_at_once_on_change_and_each_second(room: Room) -
     assert (told["state"], told["cause"], told["gaps"]) == ("degraded", "no_picture", 2)
     assert (told["sound_age_ms"], told["picture_age_ms"]) == (40, 5000)
     assert json.loads((await page.receive(timeout=5)).data) == told
+
+
+async def test_a_page_that_plays_hls_hears_of_the_lesson_and_gets_no_media(room: Room) -> None:
+    url = f"http://127.0.0.1:{room.port}/classroom/stream?media=0"
+    page = await room.client.ws_connect(url)
+    room.pages.append(page)
+    await page.receive(timeout=5)
+    room.fan_out.publish(item(0, kind=Kind.INIT))
+    room.fan_out.publish(item(0))
+    told = await page.receive(timeout=5)
+    assert json.loads(told.data)["type"] == "state"
+    assert room.fan_out.viewers == 0
 
 
 async def both_watch(fan_out: FanOut) -> None:

@@ -1,6 +1,7 @@
-"""Chromium plays what the fan-out sends: frames advance and sound is decoded, without a touch."""
+"""Chromium plays what a box sends its room: frames advance, sound is decoded, untouched."""
 
 import asyncio
+import itertools
 import struct
 import subprocess
 import time
@@ -10,19 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page
 
 from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.fan_out import FanOut
+from edge.lesson.recording import TakeRecorder
+from edge.lesson.replay import parse_place, replay
 from edge.lesson.status import Cause, LessonStatus, Phase
-from sync.lessons.fragment_log import Kind, TakeId
-from tests.chromium import ARGUMENTS, SOUND_UNTOUCHED, need_chromium
+from edge.lesson.take import MediaFragment
+from sync.lessons.fragment_log import Kind, Record, TakeId, is_sound
+from sync.lessons.fragment_sealing import FragmentOpener
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.tracks import BLACKBOARD, PICTURE, PICTURE_SMALL, SOUND
+from sync.segments.sealing import key_id
+from tests.chromium import SOUND_UNTOUCHED, running_chromium
+from tests.edge.lesson_bench import KEY, LESSON, SIGNING
 from tests.system_needs import need
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 STATIC = Path(__file__).parents[2] / "edge" / "pages" / "static"
-PICTURE, SOUND = 1, 2
-SECONDS = 12
+SECONDS = 20
+GROUP = 25
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>classroom</title>
 <link rel="stylesheet" href="/static/classroom.css">
@@ -33,8 +45,19 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>classroom</title>
 <script src="/static/player.js"></script>
 <script>
 window.told = [];
-schoolnodePlayer.start(document.getElementById("player"),
-  {url: "/classroom/stream", soundLabel: "sound", onstate: (now) => window.told.push(now.state)});
+window.fastest = 0;
+const replay = new URL(location.href).searchParams.get("replay");
+const player = schoolnodePlayer.start(document.getElementById("player"), {
+  url: "/classroom/stream",
+  replay: replay === null ? undefined : "/classroom/replay?room=r",
+  soundLabel: "sound",
+  onstate: (now) => {
+    if (window.told[window.told.length - 1] !== now.state) { window.told.push(now.state); }
+  },
+});
+document.querySelector("audio").addEventListener("ratechange", (event) => {
+  window.fastest = Math.max(window.fastest, event.target.playbackRate);
+});
 </script>"""
 
 # Chromium takes what Playwright evaluates for a touch; this is its rule without that.
@@ -106,40 +129,21 @@ def encode(path: Path, *arguments: str) -> Track:
     return Track(mime, init, fragments, timescale)
 
 
+def encode_picture(path: Path, size: str) -> Track:
+    picture = ("-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast")
+    groups = ("-tune", "zerolatency", "-g", str(GROUP), "-bf", "0", "-frag_duration", "1")
+    source = f"testsrc2=size={size}:rate=25"
+    return encode(path, "-i", source, *picture, *groups, "-pix_fmt", "yuv420p")
+
+
 @pytest.fixture(scope="module")
 def tracks(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Track]:
     folder = tmp_path_factory.mktemp("media")
-    picture = encode(
-        folder / "picture.mp4",
-        "-i",
-        "testsrc2=size=320x180:rate=25",
-        "-c:v",
-        "libx264",
-        "-profile:v",
-        "baseline",
-        "-preset",
-        "ultrafast",
-        "-tune",
-        "zerolatency",
-        "-g",
-        "25",
-        "-bf",
-        "0",
-        "-frag_duration",
-        "1",
-        "-pix_fmt",
-        "yuv420p",
-    )
-    sound = encode(
-        folder / "sound.mp4",
-        "-i",
-        "sine=frequency=1000:sample_rate=48000",
-        "-c:a",
-        "aac",
-        "-frag_duration",
-        "100000",
-    )
-    return {PICTURE: picture, SOUND: sound}
+    large = encode_picture(folder / "large.mp4", "320x180")
+    small = encode_picture(folder / "small.mp4", "160x90")
+    sine = "sine=frequency=1000:sample_rate=48000"
+    sound = encode(folder / "sound.mp4", "-i", sine, "-c:a", "aac", "-frag_duration", "100000")
+    return {PICTURE: large, SOUND: sound, PICTURE_SMALL: small, BLACKBOARD: small}
 
 
 def now_ms() -> int:
@@ -147,56 +151,47 @@ def now_ms() -> int:
 
 
 class Feed:
-    """Plays the encoded tracks into a fan-out in real time."""
+    """Films the encoded tracks in real time; ``sends`` are those that go out now."""
 
-    def __init__(self, fan_out: FanOut, tracks: dict[int, Track]) -> None:
-        self._fan_out = fan_out
+    def __init__(
+        self, room: "Room", tracks: dict[int, Track], sends: tuple[int, ...] = (PICTURE, SOUND)
+    ) -> None:
+        self._room = room
         self._tracks = tracks
-        self.has_picture = True
+        self.sends = set(sends)
+        self.recorder: TakeRecorder | None = None
+        self._announced = sorted({*sends, PICTURE, SOUND})
 
     async def run(self, take: TakeId) -> None:
-        for number, track in self._tracks.items():
-            name = track.mime.encode()
-            data = bytes((len(name),)) + name + track.init
-            self._publish(take, Kind.INIT, number, 0, 0.0, data, keyframe=False)
+        recorder = self.recorder = self._room.open_take(take)
+        for number in self._announced:
+            track = self._tracks[number]
+            recorder.add_init(number, track.mime, track.init, now_ms())
         due: list[tuple[float, int, int, bytes]] = []
         for number, track in self._tracks.items():
             for index, data in enumerate(track.fragments):
                 decode_s = field_after(data, b"tfdt", 4, ">Q") / track.timescale
                 # Sound is whole only when its last sample was captured.
-                due.append((decode_s + (0.1 if number == SOUND else 0.0), number, index, data))
+                due.append((decode_s + (0.1 if is_sound(number) else 0.0), number, index, data))
         due.sort()
         began_s = asyncio.get_running_loop().time()
+        numbers = {number: itertools.count() for number in self._tracks}
         for at_s, number, index, data in due:
             await asyncio.sleep(max(0.0, began_s + at_s - asyncio.get_running_loop().time()))
-            keyframe = number == SOUND or index % 25 == 0
-            decode_s = at_s - (0.1 if number == SOUND else 0.0)
-            if number == SOUND or self.has_picture:
-                self._publish(take, Kind.MEDIA, number, index, decode_s, data, keyframe=keyframe)
-
-    def _publish(
-        self,
-        take: TakeId,
-        kind: Kind,
-        track: int,
-        number: int,
-        decode_s: float,
-        data: bytes,
-        *,
-        keyframe: bool,
-    ) -> None:
-        self._fan_out.publish(
-            StreamItem(
-                take=take,
-                kind=kind,
-                track=track,
-                number=number,
-                keyframe=keyframe,
-                capture_ms=now_ms(),
-                decode_us=int(decode_s * 1_000_000),
-                data=data,
-            )
-        )
+            if number in self.sends:
+                track = self._tracks[number]
+                recorder.add(
+                    MediaFragment(
+                        track=number,
+                        number=next(numbers[number]),
+                        keyframe=is_sound(number) or index % GROUP == 0,
+                        decode_time=field_after(data, b"tfdt", 4, ">Q"),
+                        duration=track.timescale // (10 if is_sound(number) else 25),
+                        timescale=track.timescale,
+                        capture_ms=now_ms(),
+                        data=data,
+                    )
+                )
 
 
 def live() -> LessonStatus:
@@ -212,10 +207,20 @@ def live() -> LessonStatus:
 
 
 class Room:
-    """A box's page and stream on loopback, to be stopped and started on the same port."""
+    """A box's page and stream on loopback, to be stopped and started on the same port.
 
-    def __init__(self) -> None:
+    While ``is_cut`` nothing comes from the flagship; :meth:`fill` brings what was missed.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self.fan_out = FanOut(now_ms)
+        self.is_cut = False
+        self.is_over = False
+        self.keeps = True
+        self._flagship = LessonShelf(folder / "flagship")
+        self._here = LessonShelf(folder / "here")
+        self._missed: list[Record] = []
+        self._awaits_keyframe = False
         self._port = 0
         self._runner: web.AppRunner | None = None
 
@@ -223,10 +228,21 @@ class Room:
     def address(self) -> str:
         return f"http://127.0.0.1:{self._port}/"
 
+    def open_take(self, take: TakeId) -> TakeRecorder:
+        store = self._flagship.take(LESSON, take)
+        return TakeRecorder(store, KEY, SIGNING, self._take_in, self._show)
+
+    def fill(self) -> None:
+        """Store what the cut held up."""
+        missed, self._missed = self._missed, []
+        for record in missed:
+            self._here.take(LESSON, record.header.take).append(record)
+
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/", self._page)
         app.router.add_get("/classroom/stream", self.fan_out.serve)
+        app.router.add_get("/classroom/replay", self._replay)
         app.router.add_static("/static", STATIC)
         self._runner = web.AppRunner(app, shutdown_timeout=0.2)
         await self._runner.setup()
@@ -237,43 +253,69 @@ class Room:
         if self._runner is not None:
             await self._runner.cleanup()
 
+    def close(self) -> None:
+        self._flagship.close()
+        self._here.close()
+
+    def _take_in(self, record: Record) -> None:
+        if self.is_cut:
+            self._missed.append(record)
+        elif self.keeps:
+            self._here.take(LESSON, record.header.take).append(record)
+
+    def _show(self, item: StreamItem) -> None:
+        if self.is_cut:
+            self._awaits_keyframe = True
+        elif item.kind is Kind.INIT or is_sound(item.track):
+            self.fan_out.publish(item)
+        elif item.keyframe or not self._awaits_keyframe:
+            self._awaits_keyframe = False
+            self.fan_out.publish(item)
+
+    async def _replay(self, request: web.Request) -> web.Response:
+        query = request.query
+        place = parse_place(query["take"], query["after"], query["skip"])
+        opener = FragmentOpener(LESSON, {key_id(KEY): KEY})
+        batch = replay(self._here, opener, LESSON, place)
+        batch.over = self.is_over and batch.live and batch.final
+        return web.Response(body=batch.encode())
+
     async def _page(self, _: web.Request) -> web.Response:
         return web.Response(text=PAGE, content_type="text/html")
 
 
-@pytest.fixture
-async def room() -> AsyncIterator[Room]:
-    opened = Room()
+@pytest_asyncio.fixture(loop_scope="module")
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    opened = Room(tmp_path)
     await opened.start()
     async with asyncio.TaskGroup() as tasks:
         beating = tasks.create_task(opened.fan_out.run())
         yield opened
         beating.cancel()
     await opened.stop()
+    opened.close()
 
 
 OpenPage = Callable[[], Awaitable[Page]]
 
 
-@pytest.fixture
-async def open_page(tmp_path: Path) -> AsyncIterator[OpenPage]:
-    path = need_chromium()
-    async with async_playwright() as playwright:
-        opened: list[BrowserContext] = []
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with running_chromium(SOUND_UNTOUCHED) as running:
+        yield running
 
-        async def open_one() -> Page:
-            context = await playwright.chromium.launch_persistent_context(
-                str(tmp_path / "profile"),
-                executable_path=path,
-                headless=True,
-                args=[*ARGUMENTS, SOUND_UNTOUCHED],
-            )
-            opened.append(context)
-            return context.pages[0]
 
-        yield open_one
-        for context in opened:
-            await context.close()
+@pytest_asyncio.fixture(loop_scope="module")
+async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
+    opened: list[BrowserContext] = []
+
+    async def open_one() -> Page:
+        opened.append(await browser.new_context())
+        return await opened[-1].new_page()
+
+    yield open_one
+    for context in opened:
+        await context.close()
 
 
 @dataclass(frozen=True)
@@ -286,6 +328,7 @@ class Seen:
     picture_s: float
     sound_s: float
     needs_tap: bool
+    behind_ms: float
 
 
 async def observe(page: Page) -> Seen:
@@ -298,7 +341,7 @@ async def observe(page: Page) -> Seen:
                 sound_bytes: player.audioBytesDecoded, latency_ms: player.latencyMs,
                 picture_s: document.querySelector("video").currentTime,
                 sound_s: document.querySelector("audio").currentTime,
-                needs_tap: player.needsTap,
+                needs_tap: player.needsTap, behind_ms: player.behindMs,
               };
             }"""
         )
@@ -330,7 +373,7 @@ async def test_picture_advances_and_sound_is_decoded_untouched(
     page = await open_page()
     await page.goto(room.address)
     room.fan_out.show(live())
-    async with feeding(Feed(room.fan_out, tracks), b"take-one"):
+    async with feeding(Feed(room, tracks), b"take-one"):
         first = await until(page, lambda seen: seen.frames > 10 and seen.sound_bytes > 1000)
         later = await until(
             page,
@@ -354,19 +397,19 @@ async def test_sound_goes_on_while_picture_is_missing_and_a_new_take_is_followed
     page = await open_page()
     await page.goto(room.address)
     room.fan_out.show(live())
-    feed = Feed(room.fan_out, tracks)
+    feed = Feed(room, tracks)
     async with feeding(feed, b"take-one"):
         await until(page, lambda seen: seen.picture_s > 1 and seen.sound_s > 1)
-        feed.has_picture = False
+        feed.sends.discard(PICTURE)
         frozen = await until(page, lambda seen: seen.sound_s > seen.picture_s + 1.2)
-        feed.has_picture = True
+        feed.sends.add(PICTURE)
         await until(
             page,
             lambda seen: (
                 seen.frames > frozen.frames + 10 and abs(seen.picture_s - seen.sound_s) < 0.5
             ),
         )
-    async with feeding(Feed(room.fan_out, tracks), b"TAKE-two"):
+    async with feeding(Feed(room, tracks), b"TAKE-two"):
         begun = await until(page, lambda seen: 0.5 < seen.sound_s < 4 and seen.picture_s > 0.5)
         await until(page, lambda seen: seen.picture_s > begun.picture_s + 0.5)
 
@@ -377,7 +420,7 @@ async def test_where_sound_needs_a_touch_picture_plays_and_one_button_asks_for_i
     page = await open_page()
     await page.add_init_script(SOUND_NEEDS_A_TOUCH)
     await page.goto(room.address)
-    async with feeding(Feed(room.fan_out, tracks), b"take-one"):
+    async with feeding(Feed(room, tracks), b"take-one"):
         silent = await until(page, lambda seen: seen.needs_tap and seen.picture_s > 1)
         button = page.get_by_role("button", name="sound")
         assert await button.is_visible()
@@ -399,7 +442,7 @@ async def test_a_page_says_that_the_box_is_gone_and_comes_back_by_itself(
     page = await open_page()
     await page.goto(room.address)
     room.fan_out.show(live())
-    async with feeding(Feed(room.fan_out, tracks), b"take-one"):
+    async with feeding(Feed(room, tracks), b"take-one"):
         before = await until(page, lambda seen: seen.picture_s > 1 and seen.state == "live")
         await room.stop()
         gone = await until(page, lambda seen: seen.cause == "box_unreachable")
@@ -408,3 +451,147 @@ async def test_a_page_says_that_the_box_is_gone_and_comes_back_by_itself(
         await until(page, lambda seen: seen.state == "live" and seen.frames > before.frames + 25)
     told = await page.evaluate("window.told")
     assert told[-3:] == ["live", "degraded", "live"]
+
+
+async def test_after_a_cut_the_class_goes_on_where_it_stood_and_catches_up_with_live(
+    room: Room, open_page: OpenPage, tracks: dict[int, Track]
+) -> None:
+    page = await open_page()
+    await page.goto(room.address + "?replay")
+    room.fan_out.show(live())
+    async with feeding(Feed(room, tracks), b"take-one"):
+        playing = await until(page, lambda seen: seen.picture_s > 2 and seen.sound_s > 2)
+        room.is_cut = True
+        await until(page, lambda seen: seen.sound_s > playing.sound_s + 0.05)
+        await asyncio.sleep(1.8)
+        frozen = await observe(page)
+        room.is_cut = False
+        await until(page, lambda seen: seen.state == "catching_up")
+        room.fill()
+        await until(page, lambda seen: seen.sound_s > frozen.sound_s + 1)
+        caught_up = await until(
+            page, lambda seen: seen.behind_ms == 0 and seen.frames > frozen.frames + 50
+        )
+        assert caught_up.state == "live"
+    assert await page.evaluate("window.told.slice(-3)") == ["live", "catching_up", "live"]
+    assert await page.evaluate("window.fastest") == 1.25
+    heard = await page.evaluate("document.querySelector('audio').played.length")
+    assert heard == 1, "nothing of the lesson's sound was left out"
+    assert abs(caught_up.picture_s - caught_up.sound_s) < 0.5
+
+
+async def test_a_lesson_that_ended_in_a_cut_is_finished_from_what_came_afterwards(
+    room: Room, open_page: OpenPage, tracks: dict[int, Track]
+) -> None:
+    page = await open_page()
+    await page.goto(room.address + "?replay")
+    room.fan_out.show(live())
+    feed = Feed(room, tracks)
+    async with feeding(feed, b"take-one"):
+        await until(page, lambda seen: seen.picture_s > 1 and seen.sound_s > 1)
+        room.is_cut = True
+        await asyncio.sleep(1.5)
+        frozen = await observe(page)
+    assert feed.recorder is not None
+    feed.recorder.close()
+    room.is_over = True
+    assert await page.evaluate("player.finish()"), "what is missing may still come"
+    room.is_cut = False
+    room.fill()
+    ended = await until(page, lambda seen: seen.state == "done")
+    assert ended.sound_s > frozen.sound_s + 1
+    assert not await page.evaluate("player.finish()")
+
+
+async def test_a_recording_that_stands_in_is_followed_though_it_is_another_lessons(
+    room: Room, open_page: OpenPage, tracks: dict[int, Track]
+) -> None:
+    page = await open_page()
+    await page.goto(room.address + "?replay")
+    room.fan_out.show(live())
+    async with feeding(Feed(room, tracks), b"take-one"):
+        await until(page, lambda seen: seen.picture_s > 3 and seen.sound_s > 3)
+    await asyncio.sleep(1)
+    room.keeps = False
+    async with feeding(Feed(room, tracks), b"TAKE-two"):
+        begun = await until(page, lambda seen: 0.5 < seen.sound_s < 2.5 and seen.behind_ms == 0)
+        await until(page, lambda seen: seen.picture_s > begun.picture_s + 0.5)
+
+
+async def test_live_is_one_touch_away_for_a_class_that_is_behind(
+    room: Room, open_page: OpenPage, tracks: dict[int, Track]
+) -> None:
+    page = await open_page()
+    await page.goto(room.address + "?replay")
+    room.fan_out.show(live())
+    async with feeding(Feed(room, tracks), b"take-one"):
+        await until(page, lambda seen: seen.picture_s > 2 and seen.sound_s > 2)
+        room.is_cut = True
+        await asyncio.sleep(1.8)
+        room.is_cut = False
+        behind = await until(page, lambda seen: seen.state == "catching_up")
+        await page.evaluate("schoolnodePlayer.jumpToLive()")
+        await until(
+            page,
+            lambda seen: seen.state == "live" and seen.sound_s > behind.sound_s + 1.8,
+        )
+
+
+async def test_the_small_picture_takes_over_and_gives_back_while_the_sound_goes_on(
+    room: Room, open_page: OpenPage, tracks: dict[int, Track]
+) -> None:
+    page = await open_page()
+    await page.goto(room.address + "?replay")
+    room.fan_out.show(live())
+    width = "document.querySelector('video').videoWidth"
+
+    async def until_wide(pixels: int) -> Seen:
+        for _ in range(100):
+            if await page.evaluate(width) == pixels:
+                return await observe(page)
+            await asyncio.sleep(0.1)
+        pytest.fail(f"the picture is never {pixels} wide")
+
+    feed = Feed(room, tracks, (PICTURE, SOUND, PICTURE_SMALL))
+    async with feeding(feed, b"take-one"):
+        feed.sends.discard(PICTURE_SMALL)
+        await until(page, lambda seen: seen.picture_s > 1 and seen.sound_s > 1)
+        await until_wide(320)
+        feed.sends = {SOUND, PICTURE_SMALL}
+        small = await until_wide(160)
+        await until(page, lambda seen: seen.frames > small.frames + 25)
+        feed.sends = {SOUND, PICTURE}
+        large = await until_wide(320)
+        seen = await until(page, lambda seen: seen.frames > large.frames + 25)
+    heard = await page.evaluate("document.querySelector('audio').played.length")
+    assert heard == 1, "the sound never jumped"
+    assert seen.sound_s > small.sound_s + 1
+
+
+async def test_a_second_picture_is_large_while_it_comes(
+    room: Room, open_page: OpenPage, tracks: dict[int, Track]
+) -> None:
+    page = await open_page()
+    await page.goto(room.address)
+    room.fan_out.show(live())
+    feed = Feed(room, tracks, (PICTURE, SOUND, BLACKBOARD))
+    async with feeding(feed, b"take-one"):
+        beside = page.locator("video.is-large[data-role=blackboard]")
+        await beside.wait_for()
+        await page.locator("video.is-small[data-role=teacher]").wait_for()
+        await until(page, lambda seen: seen.frames > 25)
+        assert await beside.evaluate("video => video.getVideoPlaybackQuality().totalVideoFrames")
+        feed.sends.discard(BLACKBOARD)
+        await page.locator("video.is-large[data-role=teacher]").wait_for()
+        assert await page.locator("video[data-role=blackboard]").is_hidden()
+
+
+async def test_sound_that_is_announced_and_never_comes_does_not_hold_up_the_picture(
+    room: Room, open_page: OpenPage, tracks: dict[int, Track]
+) -> None:
+    page = await open_page()
+    await page.goto(room.address)
+    room.fan_out.show(live())
+    async with feeding(Feed(room, tracks, (PICTURE,)), b"take-one"):
+        first = await until(page, lambda seen: seen.frames > 10)
+        await until(page, lambda seen: seen.frames > first.frames + 25 and seen.picture_s > 1)

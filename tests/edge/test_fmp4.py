@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from drivers.codecs.aac import parse_config
 from drivers.codecs.h264 import ParameterSets, VideoFormat
+from drivers.codecs.opus import OpusFormat
 from drivers.simulators.live_encoder import (
     FRAME_SAMPLES,
     EncodedPicture,
@@ -161,6 +162,20 @@ def test_the_decoder_configuration_repeats_the_parameter_sets(
     assert (8 + len(record)).to_bytes(4, "big") + b"avcC" + record in init
     assert struct.pack(">HH", *size) in init
     assert [kind for kind, _ in boxes(init)] == [b"ftyp", b"moov"]
+
+
+def test_opus_is_described_as_its_mapping_has_it() -> None:
+    # "Encapsulation of Opus in ISO Base Media File Format" §4.3.1 and §4.3.2, written out by hand.
+    init = audio_init(OpusFormat(channels=2), 4)
+    entry = init[init.index(b"Opus") + 4 :]
+    assert entry[:28] == bytes.fromhex(
+        "000000000000 0001 0000000000000000 0002 0010 00000000 bb800000"
+    )
+    assert entry[28:47] == bytes.fromhex("00000013") + b"dOps" + bytes.fromhex(
+        "00 02 0000 0000bb80 0000 00"
+    )
+    assert init.index(b"trex") > 0
+    assert init[init.index(b"trex") + 8 :][:4] == (4).to_bytes(4, "big")
 
 
 @given(

@@ -11,9 +11,10 @@ from drivers.simulators.rtsp_camera import RtspCamera
 from edge.lesson.capture import capture
 from edge.lesson.take import CaptureEvent, MediaGap, TakeInit
 from tests.chromium import SOUND_UNTOUCHED, running_chromium
+from tests.edge.test_capture import OTHER_SOUNDS, gstreamer_camera
 
 PICTURE = 1
-PAGE = "<video id=t1 muted></video><audio id=t2></audio>"
+PAGE = "<video id=t1 muted></video><audio id=t2></audio><audio id=t3></audio>"
 PLAY = """
 async ([id, mime, parts]) => {
   const element = document.getElementById(id), source = new MediaSource();
@@ -80,8 +81,35 @@ async def two_seconds(folder: Path) -> dict[int, tuple[str, list[str]]]:
     return tracks
 
 
+async def two_seconds_of_the_telephone() -> tuple[str, list[str]]:
+    """Return the same of a camera whose sound is G.711."""
+    mime, parts = "", list[str]()
+    enough = asyncio.Event()
+
+    def sink(event: CaptureEvent) -> None:
+        nonlocal mime
+        if isinstance(event, MediaGap) or event.track == PICTURE:
+            return
+        mime = event.mime if isinstance(event, TakeInit) else mime
+        parts.append(base64.b64encode(event.data).decode())
+        if len(parts) > 20:
+            enough.set()
+
+    async with (
+        gstreamer_camera("", OTHER_SOUNDS["pcmu"]) as url,
+        asyncio.timeout(20),
+        asyncio.TaskGroup() as tasks,
+    ):
+        task = tasks.create_task(capture(url, None, sink, now_ms=now_ms, chance=random.Random(2)))
+        await enough.wait()
+        task.cancel()
+    return mime, parts
+
+
 async def test_chromium_plays_picture_and_sound_through_media_source(tmp_path: Path) -> None:
     tracks = await two_seconds(tmp_path)
+    tracks[3] = await two_seconds_of_the_telephone()
+    assert tracks[3][0] == 'audio/mp4; codecs="opus"'
     async with running_chromium(SOUND_UNTOUCHED) as browser:
         page = await browser.new_page()
         await page.set_content(PAGE)
@@ -96,3 +124,4 @@ async def test_chromium_plays_picture_and_sound_through_media_source(tmp_path: P
         assert facts["at"] >= 1
     assert seen[1]["frames"] >= 20
     assert seen[2]["sound"] > 0
+    assert seen[3]["sound"] > 0

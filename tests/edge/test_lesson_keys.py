@@ -9,6 +9,7 @@ from edge.lesson.lesson_keys import LessonKeys, read_keys
 from sync.errors import KeyMissingError
 from sync.lessons.fragment_log import LessonId
 from sync.lessons.fragment_sealing import FragmentOpener, MediaTimes, TakeSealer, new_take
+from sync.lessons.tracks import return_log
 from sync.segments.sealing import (
     SUITE_X25519_SHA256_CHACHA20,
     key_id,
@@ -141,3 +142,20 @@ def test_a_take_goes_on_under_the_new_key_and_opens_with_both() -> None:
         leaver.open(after)
     with pytest.raises(ValueError, match="was sealed before"):
         sealer.seal_media(1, 1, b"again", times, keyframe=False)
+
+
+def test_a_class_grants_its_way_back_to_the_flagship_in_the_lessons_own_rows(box: Box) -> None:
+    flagship, other = X25519PrivateKey.generate(), X25519PrivateKey.generate()
+    log = return_log(LessonId("a1"), 17)
+    with box.opened() as store:
+        keys = keys_of(store)
+        key = keys.sealing_key(log)
+        assert not keys.is_shared(log)
+        keys.grant(log, [flagship.public_key()])
+        assert keys.is_shared(log)
+        assert keys.sealing_key(log) == key
+        assert list(read_keys(store.reader, log, 17, flagship).values()) == [key]
+        assert read_keys(store.reader, log, 17, other) == {}
+        # Nobody takes it for a key of the lesson that this school would give.
+        assert read_keys(store.reader, "a1", 17, flagship) == {}
+    assert set(box.rows("SELECT lesson FROM lesson_key_grant")) == {("a1",)}

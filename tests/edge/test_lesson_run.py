@@ -1,9 +1,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
@@ -11,23 +11,36 @@ import pytest
 
 from drivers.codecs.digest import Credentials
 from drivers.errors import SetupError
+from edge.errors import NotNowError
+from edge.lesson.board import BoardView
+from edge.lesson.checks import Check, Fixer, Item, Standing
 from edge.lesson.classroom_stream import StreamItem
+from edge.lesson.flagship_capture import LessonSource
+from edge.lesson.flagship_run import FlagshipRun
 from edge.lesson.hub_link import HubRoute
 from edge.lesson.lesson_keys import LessonKeys
-from edge.lesson.lesson_run import (
-    CAUSE_WORDS,
-    FlagshipRun,
-    LessonMeans,
-    LessonRun,
-    ReceiverRun,
-)
+from edge.lesson.lesson_means import LessonMeans
+from edge.lesson.lesson_run import LessonRun
+from edge.lesson.materials import Materials
+from edge.lesson.minutes import CAUSE_WORDS
+from edge.lesson.receiver_run import ReceiverRun
+from edge.lesson.recording import TakeRecorder
 from edge.lesson.schedule import read_lessons
-from edge.lesson.status import Cause, LessonStatus
+from edge.lesson.shared_screen import SharedScreen
+from edge.lesson.status import Cause, LessonStatus, Phase, waiting
 from edge.pages.box_view import LessonRole, LessonState
 from hub.pages.lesson_lights import CAUSES
+from sync.lessons.fragment_log import LessonId, TakeId
+from sync.lessons.fragment_rungs import Rung
+from sync.lessons.fragment_sealing import new_take
 from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.lesson_events import Chapter, LessonEvent, TimedEvent, Times
+from sync.lessons.lesson_minutes import read_minutes
+from sync.lessons.lesson_times import LATER_MS_MAX, LONGER_MS_MAX
+from sync.store import connect_readonly
 from sync.writer import Writer
 from tests.drivers.serial_bench import running, until
+from tests.edge.lesson_bench import KEY, SIGNING, Camera
 from tests.edge.lesson_desk import quicken
 from tests.edge.school import MINUTE, Box, certificate_row, enrol, new_box, schedule
 
@@ -42,13 +55,29 @@ class Room:
     """A room without devices, and what it was told."""
 
     prepared: int = 0
+    put_back_times: int = 0
+    checks: tuple[Check, ...] = ()
+    boards: list[BoardView] = field(default_factory=list)
     shown: list[LessonStatus] = field(default_factory=list)
     items: list[StreamItem] = field(default_factory=list)
 
     async def prepare(self) -> None:
         self.prepared += 1
 
-    def camera(self) -> tuple[str, Credentials | None]:
+    async def look(self) -> tuple[Check, ...]:
+        return self.checks
+
+    async def put_back(self) -> None:
+        self.put_back_times += 1
+
+    def sources(self) -> Sequence[LessonSource]:
+        raise SetupError("room 101 has no adopted camera; adopt one on the set-up page")
+
+    @property
+    def screen(self) -> SharedScreen:
+        return SharedScreen()
+
+    def small_camera(self) -> tuple[str, Credentials | None]:
         raise SetupError("room 101 has no adopted camera; adopt one on the set-up page")
 
     def publish(self, item: StreamItem) -> None:
@@ -56,6 +85,12 @@ class Room:
 
     def show(self, status: LessonStatus) -> None:
         self.shown.append(status)
+
+    def watched(self) -> tuple[int, int]:
+        return 0, 0
+
+    def show_board(self, view: BoardView) -> None:
+        self.boards.append(view)
 
 
 @pytest.fixture
@@ -89,6 +124,7 @@ async def held(
                     random.Random(2).randbytes,
                     box.district.clock,
                 ),
+                materials=Materials(box.folder / "materials"),
                 shelf=LessonShelf(box.folder / "lessons"),
                 route=HubRoute(http, "http://127.0.0.1:9", random.Random(1)),
                 now_ms=box.district.clock,
@@ -99,6 +135,7 @@ async def held(
             run = kind(lesson, means, room, lambda: None)
             async with running(run.run()):
                 yield run, room, means
+            means.shelf.close()
 
 
 @pytest.mark.parametrize("role", list(LessonRole))
@@ -159,9 +196,115 @@ async def test_a_disk_that_takes_no_rows_does_not_end_the_lesson(
 
 
 async def test_what_a_lesson_came_to_is_signed_and_written_down_in_one_step(box: Box) -> None:
-    async with held(box, LessonRole.FLAGSHIP, MINUTE, 40 * MINUTE) as (run, _, _means):
-        await run._write_down()
-    ((live_s, signature),) = box.rows("SELECT live_s, signature FROM lesson_minutes")
-    assert live_s == 0
-    assert isinstance(signature, bytes)
-    assert len(signature) == 64
+    async with held(box, LessonRole.FLAGSHIP, MINUTE, 40 * MINUTE) as (run, _, means):
+        live = replace(waiting(0), phase=Phase.LIVE, sound_age_ms=80, rung=Rung.SOUND)
+        for _ in range(7):
+            await run._book._live.tick(live)
+        await run._book.write_down(run.lesson, run.recorded())
+        signing = means.identity.signing.public_key()
+    with closing(connect_readonly(box.folder / "box.db")) as store:
+        told = read_minutes(store.execute("SELECT * FROM lesson_minutes").fetchone())
+    assert told.is_signed_by([signing])
+    assert (told.minutes.school, told.minutes.live_s, told.minutes.sent_s) == (17, 7, 7)
+    assert told.minutes.rungs == {"sound": 7}
+
+
+async def test_what_fails_before_the_bell_is_told_to_the_hub_once_and_forgotten_when_mended(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quicken(monkeypatch)
+    camera = Check(item=Item.CAMERA, state=Standing.BAD, fact="away", remedy="power", who=Fixer.IT)
+    sound = replace(camera, item=Item.SOUND, state=Standing.WARN)
+    query = "SELECT hop, cause FROM lesson_quality WHERE state = 'preparing'"
+    async with held(box, LessonRole.RECEIVER, MINUTE, 40 * MINUTE) as (run, room, _):
+        room.checks = (camera, sound)
+        told = [("preflight", "sound"), ("preflight", "camera"), ("receiver", "camera")]
+        await until(lambda: box.rows(query)[-3:] == told)
+        assert run.checks == (camera, sound)
+        room.checks = ()
+        await until(lambda: box.rows(query)[-1] == ("receiver", None))
+        assert len(box.rows(query)) <= 5  # one more of the first look, before the room failed
+
+
+async def test_the_room_is_put_back_when_the_lesson_is_over(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quicken(monkeypatch)
+    async with held(box, LessonRole.FLAGSHIP, -MINUTE, 2 * MINUTE) as (_, room, _means):
+        await until(lambda: room.prepared == 1)
+        assert room.put_back_times == 0
+        box.district.clock.ms += 2 * MINUTE
+        await until(lambda: room.put_back_times == 1)
+
+
+async def test_what_the_time_line_says_of_the_times_counts_before_the_schedule_knows(
+    box: Box,
+) -> None:
+    async with held(box, LessonRole.RECEIVER, -MINUTE, 40 * MINUTE) as (run, room, _):
+        planned = run.lesson
+        run.hear(event(1, Times(starts_ms=planned.starts_ms, ends_ms=planned.ends_ms + MINUTE)))
+        assert run.lesson.ends_ms == planned.ends_ms + MINUTE
+        assert run.follow(planned).ends_ms == planned.ends_ms + MINUTE
+        run.hear(event(3, Times(starts_ms=planned.starts_ms, ends_ms=planned.ends_ms + 2)))
+        run.hear(event(2, Times(starts_ms=planned.starts_ms, ends_ms=planned.ends_ms + 9)))
+        assert run.follow(planned).ends_ms == planned.ends_ms + 2
+        await until(lambda: bool(room.boards))
+        assert room.boards[-1].ends_ms == planned.ends_ms + 2
+
+
+async def test_a_time_line_moves_a_lesson_no_further_than_a_teacher_may(box: Box) -> None:
+    async with held(box, LessonRole.RECEIVER, -MINUTE, 40 * MINUTE) as (run, _, _means):
+        planned = run.lesson
+        for starts_ms, ends_ms in (
+            (planned.starts_ms, planned.ends_ms + LONGER_MS_MAX + 1),
+            (planned.starts_ms - 1, planned.ends_ms),
+            (planned.starts_ms + LATER_MS_MAX + 1, planned.ends_ms + LATER_MS_MAX),
+            (planned.ends_ms, planned.ends_ms),
+        ):
+            run.hear(event(1, Times(starts_ms=starts_ms, ends_ms=ends_ms)))
+            assert (run.lesson.starts_ms, run.lesson.ends_ms) == (
+                planned.starts_ms,
+                planned.ends_ms,
+            )
+
+
+async def test_what_was_told_is_known_again_after_a_restart(box: Box) -> None:
+    async with held(box, LessonRole.FLAGSHIP, -MINUTE, 40 * MINUTE) as (run, room, _):
+        assert isinstance(run, FlagshipRun)
+        await until(lambda: bool(room.shown))
+        run.tell(Chapter(title="例题"))
+        run.tell(Times(starts_ms=run.lesson.starts_ms, ends_ms=run.lesson.ends_ms + 5 * MINUTE))
+        ends_ms = run.lesson.ends_ms
+    async with held(box, LessonRole.FLAGSHIP, -MINUTE, 40 * MINUTE) as (run, room, _):
+        await until(lambda: bool(room.boards))
+        assert room.boards[-1].chapter is not None
+        assert run.lesson.ends_ms == ends_ms
+
+
+async def test_nothing_happens_in_a_lesson_that_is_not_held(box: Box) -> None:
+    async with held(box, LessonRole.FLAGSHIP, -MINUTE, 40 * MINUTE) as (run, _, means):
+        fresh = FlagshipRun(run.lesson, means, Room(), lambda: None)
+        with pytest.raises(NotNowError, match="ten minutes before"):
+            fresh.tell(Chapter(title="例题"))
+
+
+async def test_a_rehearsal_is_done_and_counts_for_nothing(box: Box) -> None:
+    lesson, take = LessonId("a1"), new_take()
+    async with held(box, LessonRole.FLAGSHIP, MINUTE, 40 * MINUTE) as (run, _, means):
+        store = means.shelf.take(lesson, take)
+        recorder = TakeRecorder(store, KEY, SIGNING, lambda _: None, lambda _: None)
+        await Camera(random.Random(1)).film(recorder, 1.0)
+        recorder.close()
+        assert run.recorded()[0].seconds
+        await run._book.write_down(replace(run.lesson, rehearsal=True), run.recorded())
+        assert box.rows("SELECT live_s, recorded_s, missing_s, rung FROM lesson_minutes") == [
+            (0, 0, 0, "rehearsal")
+        ]
+        assert box.rows("SELECT * FROM recording") == []
+        await run._book.write_down(run.lesson, run.recorded())
+        assert len(box.rows("SELECT * FROM recording")) == 1
+
+
+def event(at: int, told: LessonEvent) -> TimedEvent:
+    """Return an event of the lesson's time line; a greater ``at`` is a later one."""
+    return TimedEvent(at_ms=10**15 + at, take=TakeId(bytes(8)), number=at, event=told)

@@ -29,12 +29,12 @@ def test_a_seed_means_the_same_troubles() -> None:
     assert {each.kind for seed in range(9) for each in draw_troubles(seed, MINUTES)} == set(KINDS)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_school_has_the_whole_lesson_whatever_broke(seed: int, tmp_path: Path) -> None:
     outcome = ride_out(seed, tmp_path)
     sys.stdout.write(told(outcome))
-    assert set(outcome.phases.values()) == {Phase.DONE}
+    check_all_is_done_or_waits_for_what_no_disk_took(outcome)
     check_recordings_are_equal(outcome)
     check_nothing_handed_over_is_lost(outcome)
     check_every_minute_is_there_or_never_was(outcome)
@@ -44,8 +44,19 @@ def test_a_school_that_never_asks_for_what_it_missed_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CatchUp, "next_wants", lambda _: [])
-    with pytest.raises(TimeoutError):
-        ride_out(4, tmp_path, minutes=3)
+    phases = ride_out(4, tmp_path, minutes=3).phases
+    assert phases["flagship"] is Phase.DONE
+    assert phases["school-2"] is Phase.CATCHING_UP
+
+
+def check_all_is_done_or_waits_for_what_no_disk_took(outcome: Outcome) -> None:
+    """A school goes on asking for what was signed, and which neither disk nor line took."""
+    held = set().union(*outcome.payloads.values())
+    nowhere = [handed for payload, handed in outcome.book.handed.items() if payload not in held]
+    waits = any(outcome.book.touches("disk flagship", each.at_s, each.at_s + 1) for each in nowhere)
+    assert outcome.phases["flagship"] is Phase.DONE
+    for school in SCHOOLS:
+        assert outcome.phases[school] is Phase.DONE or waits, school
 
 
 def check_recordings_are_equal(outcome: Outcome) -> None:

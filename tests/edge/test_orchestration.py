@@ -1,7 +1,7 @@
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -12,16 +12,20 @@ from aiohttp.test_utils import TestServer
 
 from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceId
+from drivers.errors import SetupError
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.pjlink_projector import PjlinkProjector
 from edge.devices.adopted import AdoptedDevice
-from edge.lesson.orchestration import SHOW_AFTER_MS
+from edge.errors import NotNowError
 from edge.lesson.partners import Partners
+from edge.lesson.room_streams import SHOW_AFTER_MS
 from edge.pages.box_view import LessonState
+from sync.lessons.fragment_log import LessonId
 from tests.drivers.serial_bench import now_ms, running, until
 from tests.edge.lesson_desk import LessonDesk, lesson_desk, quicken
 from tests.edge.school import MINUTE, Box, certificate_row, enrol, new_box, schedule
 
+PNG = b"\x89PNG\r\n\x1a\n"
 GRANTS = "SELECT count(*) FROM lesson_key_grant"
 
 
@@ -118,9 +122,9 @@ async def test_a_partner_confirmed_while_the_lesson_runs_is_granted_its_key(
         await until(lambda: box.rows(GRANTS) == [(1,)])
         await asyncio.sleep(0.2)
         assert box.rows(GRANTS) == [(1,)]
-        (shown,) = await desk.lessons.partners_of(18)
+        (shown,) = await desk.lessons.grants.partners_of(18)
 
-        await desk.lessons.confirm_partner(18, shown.fingerprint, "head")
+        await desk.lessons.grants.confirm(18, shown.fingerprint, "head")
 
         await until(lambda: box.rows(GRANTS) == [(2,)])
 
@@ -135,8 +139,8 @@ async def test_a_partner_confirmed_days_later_still_gets_the_recordings_key(
     async with lesson_desk(box, tmp_path) as desk:
         await asyncio.sleep(0.3)
         assert desk.held() == set()
-        (shown,) = await desk.lessons.partners_of(18)
-        await desk.lessons.confirm_partner(18, shown.fingerprint, "head")
+        (shown,) = await desk.lessons.grants.partners_of(18)
+        await desk.lessons.grants.confirm(18, shown.fingerprint, "head")
         await until(lambda: box.rows(GRANTS) == [(2,)])
 
 
@@ -161,10 +165,10 @@ async def test_a_room_belongs_to_one_lesson_while_another_still_fills_its_record
     schedule(box, "second", now + 5 * MINUTE, now + 45 * MINUTE)
     async with lesson_desk(box, tmp_path) as desk:
         await until(lambda: desk.held() == {"first", "second"})
-        await until(lambda: desk.lessons._is_on_stage("101", desk.view("101").lesson))  # type: ignore[arg-type]  # a lesson's id
+        await until(lambda: desk.lessons.rooms.is_on_stage("101", LessonId("first")))
         assert desk.view("101").lesson == "first"
         box.district.clock.ms += 2 * MINUTE
-        await until(lambda: desk.lessons._on_stage["101"] == "second")
+        await until(lambda: desk.lessons.rooms.is_on_stage("101", LessonId("second")))
         assert desk.held() == {"first", "second"}
 
 
@@ -191,7 +195,7 @@ async def test_a_stream_is_opened_for_rooms_of_the_school_alone(
                 assert refused.status == 404
             async with http.ws_connect(url, params={"room": "三年级&2班?"}) as socket:
                 assert (await socket.receive()).type is aiohttp.WSMsgType.TEXT
-        assert set(desk.lessons._rooms) == {"三年级&2班?"}
+        assert set(desk.lessons.rooms._rooms) == {"三年级&2班?"}
 
 
 async def test_a_lesson_that_cannot_be_held_does_not_stop_another(box: Box, tmp_path: Path) -> None:
@@ -207,10 +211,180 @@ async def test_a_lesson_that_cannot_be_held_does_not_stop_another(box: Box, tmp_
         assert "sound" in desk.held()
 
 
+async def test_a_teachers_word_is_kept_through_a_restart_and_shown_at_once(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"a1"})
+        await told(lambda: desk.lessons.teacher.extend("101", 10))
+        await until(lambda: desk.view("101").ends_ms == now + 50 * MINUTE)
+    assert box.rows("SELECT school, lesson, ends_ms FROM lesson_order") == [
+        (17, "a1", now + 50 * MINUTE)
+    ]
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.state("101") is not None)
+        assert desk.view("101").ends_ms == now + 50 * MINUTE
+
+
+async def test_a_lesson_put_off_by_its_teacher_stays_prepared(box: Box, tmp_path: Path) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now + MINUTE, now + 41 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"a1"})
+        for _ in range(3):
+            await told(lambda: desk.lessons.teacher.put_off("101", 10))
+        await until(lambda: desk.view("101").starts_ms == now + 31 * MINUTE)
+        await asyncio.sleep(0.3)
+        assert desk.held() == {"a1"}
+        assert desk.state("101") is LessonState.PREPARING
+        box.district.clock.ms += 32 * MINUTE
+        with pytest.raises(NotNowError):
+            await desk.lessons.teacher.put_off("101", 10)
+
+
+async def test_a_lesson_stopped_by_its_teacher_is_over_for_the_room(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now - 5 * MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"a1"})
+        await told(lambda: desk.lessons.teacher.stop("101"))
+        await until(lambda: desk.state("101") is LessonState.CATCHING_UP)
+        assert box.rows("SELECT stopped, ends_ms FROM lesson_order") == [(1, now)]
+
+
+async def test_a_lesson_is_not_made_longer_than_its_room_is_free(box: Box, tmp_path: Path) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
+    schedule(box, "b2", now + 55 * MINUTE, now + 95 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"a1"})
+        await told(lambda: desk.lessons.teacher.extend("101", 10))
+        with pytest.raises(NotNowError, match="next lesson in this room"):
+            await desk.lessons.teacher.extend("101", 10)
+        await told(lambda: desk.lessons.teacher.stop("101"))
+
+
+async def test_the_code_for_the_remote_is_shown_in_the_room_that_gives_the_lesson_alone(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    schedule(box, "given", now - MINUTE, now + 40 * MINUTE)
+    schedule(
+        box,
+        "taken",
+        now - MINUTE,
+        now + 40 * MINUTE,
+        rooms={18: ("flagship", "201"), 17: ("receiver", "102")},
+    )
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"given", "taken"})
+        assert len(desk.view("101").teacher_code) == 6
+        assert desk.view("102").teacher_code == ""
+        assert desk.lessons.teacher.lesson("102") is None
+        with pytest.raises(NotNowError, match="gives no lesson"):
+            await desk.lessons.teacher.stop("102")
+
+
+async def test_what_fails_before_the_bell_is_a_repair_of_the_box_until_the_bell(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now + MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: bool(desk.lessons.lesson_checks()))
+        found = {(each.room, each.check.item.value) for each in desk.lessons.lesson_checks()}
+        assert {("101", "camera"), ("101", "line"), ("101", "key")} <= found
+        assert {check.item for check in desk.view("101").preflight} >= {"camera", "line"}
+        box.district.clock.ms += 2 * MINUTE
+        assert desk.lessons.lesson_checks() == []
+
+
+async def test_a_class_without_its_hub_has_a_plan(box: Box, tmp_path: Path) -> None:
+    now = box.now_ms
+    box.plant("box_certificate", certificate_row(enrol(box.district, tmp_path / "18", 18)))
+    schedule(
+        box,
+        "a1",
+        now - MINUTE,
+        now + 40 * MINUTE,
+        rooms={18: ("flagship", "201"), 17: ("receiver", "101")},
+    )
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.state("101") is not None and desk.view("101").plan is not None)
+        await until(lambda: desk.view("101").cause == "hub_unreachable")
+        plan = desk.view("101").plan
+        assert plan is not None
+        assert plan.has == ("Nothing of the lesson has come yet.",)
+        assert "tries again every two seconds" in plan.gets[0]
+
+
+async def test_both_ends_go_through_the_same_states_by_the_clock_alone(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    other = new_box(tmp_path, 18, box.district)
+    with other.opened():
+        pass
+    for each in (box, other):
+        schedule(each, "a1", now + 15 * MINUTE, now + 55 * MINUTE)
+    (tmp_path / "b").mkdir()
+    steps = [
+        (0, LessonState.SCHEDULED),
+        (4, LessonState.SCHEDULED),
+        (6, LessonState.PREPARING),
+        (14, LessonState.PREPARING),
+        (20, LessonState.PREPARING),  # nothing has come, for there is no hub
+        (56, LessonState.CATCHING_UP),
+        (66, None),
+    ]
+    async with lesson_desk(box, tmp_path) as flagship, lesson_desk(other, tmp_path / "b") as class_:
+        for minute, state in steps:
+            box.district.clock.ms = now + minute * MINUTE
+            await until(lambda: flagship.state("101") is state and class_.state("201") is state)  # noqa: B023 - awaited here
+
+
+async def test_a_slide_is_kept_with_its_order_and_shown_by_its_digest(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        teacher = desk.lessons.teacher
+        await until(lambda: desk.held() == {"a1"})
+        await teacher.add_slide("101", "封面", PNG + b"1")
+        await teacher.add_slide("101", "", PNG + b"2")
+        with pytest.raises(SetupError, match="no PNG"):
+            await teacher.add_slide("101", "x", b"MZ")
+        await told(lambda: teacher.show_slide("101", 2))
+        remote = await teacher.remote("101")
+        assert remote is not None
+        assert [(each.position, each.title) for each in remote.slides] == [(1, "封面"), (2, "2")]
+        assert remote.shown == remote.slides[1]
+        assert (remote.before, remote.after) == (remote.slides[0], None)
+    assert box.rows("SELECT position, title, media_type FROM resource ORDER BY position") == [
+        (1, "封面", "image/png"),
+        (2, "2", "image/png"),
+    ]
+
+
+async def told(order: Callable[[], Awaitable[None]]) -> None:
+    """Give an order once the lesson can be told of it."""
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(NotNowError):
+                await order()
+                return
+            await asyncio.sleep(0.05)
+
+
 @asynccontextmanager
 async def streams(desk: LessonDesk) -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_get("/classroom/stream", desk.lessons.serve_stream)
+    app.router.add_get("/classroom/stream", desk.lessons.rooms.serve)
     async with TestServer(app) as server:
         yield str(server.make_url("/classroom/stream"))
 

@@ -9,8 +9,10 @@ import pytest
 from edge.lesson.recording import recorded_takes
 from edge.lesson.status import FRESH_MS_MAX, Cause, Phase, Pulse
 from sync.lessons.fragment_log import SIGNATURES, Kind, Stream
+from sync.lessons.fragment_rungs import Rung
 from sync.lessons.fragment_sealing import verify_group
 from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.tracks import BLACKBOARD, PICTURE_SMALL
 from tests.edge.lesson_bench import (
     GROUP,
     LESSON,
@@ -104,3 +106,21 @@ def test_a_lesson_is_called_live_only_while_sound_and_picture_come() -> None:
     moments.now_s += FRESH_MS_MAX / 1000
     assert judged() == (Phase.DEGRADED, Cause.FLAGSHIP_SILENT)
     assert judged(Cause.HUB_UNREACHABLE) == (Phase.DEGRADED, Cause.HUB_UNREACHABLE)
+
+
+def test_the_small_picture_alone_is_told_as_reduced_and_beside_the_large_one_as_live() -> None:
+    moments = Moments()
+    pulse = Pulse(moments)
+    for track in (SOUND, PICTURE, PICTURE_SMALL):
+        pulse.beat(track)
+    told = [pulse.rung]
+    moments.now_s += FRESH_MS_MAX / 1000
+    for track in (SOUND, PICTURE_SMALL):
+        pulse.beat(track)
+    judged = pulse.judge(Cause.NONE, Cause.FLAGSHIP_SILENT, missing=9)
+    assert judged == (Phase.DEGRADED, Cause.PICTURE_REDUCED)
+    told.append(pulse.rung)
+    moments.now_s += FRESH_MS_MAX / 1000
+    for track in (SOUND, BLACKBOARD):
+        pulse.beat(track)
+    assert [*told, pulse.rung] == [Rung.MAIN, Rung.SMALL, Rung.SOUND]

@@ -23,7 +23,8 @@ from drivers.errors import (
 )
 from edge.class_cards.screens import Screen
 from edge.clock_watch import ClockLight
-from edge.pages.box_view import Change, DeviceLight, Light, LinkState, Sign
+from edge.lesson.checks import Check, Fixer, Item, Standing
+from edge.pages.box_view import Change, DeviceLight, Light, LinkState, RoomCheck, Sign
 from edge.pages.language import LANGUAGES, load_language
 from edge.pages.repair_words import told, wrong_and_remedy
 from edge.repair_desk import DAY_MS, RepairDesk
@@ -314,3 +315,20 @@ def test_an_undriven_device_and_a_fresh_port_are_told() -> None:
     wrong, _ = wrong_and_remedy(undriven, load_language("zh-CN"))
     assert "the hub" in wrong  # a name, whatever it reads like
     assert "x 被拔出" in wrong
+
+
+def test_what_a_lesson_needs_before_its_bell_is_said_with_its_remedy() -> None:
+    check = Check(
+        item=Item.SOUND,
+        state=Standing.WARN,
+        fact="The camera sends no sound.",
+        remedy="Switch its microphone on in the camera's settings, or plug one in.",
+        who=Fixer.IT,
+    )
+    now = condition(lesson_checks=[RoomCheck(room="101", check=check)])
+    (found,) = (each for each in find_repairs(now) if each.kind is RepairKind.LESSON)
+    assert found.key == "lesson:101 sound"
+    wrong, remedy = wrong_and_remedy(found, load_language("zh-CN"))
+    assert wrong.startswith("101 教室")
+    assert "没有声音" in wrong
+    assert "麦克风" in remedy

@@ -5,6 +5,8 @@ import pytest
 
 from edge.lesson.schedule import AFTER_MS, ScheduledLesson, read_lessons
 from edge.pages.box_view import LessonRole
+from sync.lessons.lesson_times import LATER_MS_MAX, LONGER_MS_MAX
+from sync.logs.oplog import Row
 from sync.store import connect_readonly
 from tests.edge.school import MINUTE, Box, new_box, schedule
 
@@ -93,3 +95,85 @@ def test_many_lessons_of_a_district_are_read_in_a_breath(box: Box) -> None:
         )
     assert "SCAN" not in plan
     assert len(lessons(box)) == 40
+
+
+def order(box: Box, school: int = 17, **changes: int) -> None:
+    """Let a school's teacher make lesson a1 ten minutes longer."""
+    now = box.now_ms
+    box.plant(
+        "lesson_order",
+        {
+            "school": school,
+            "lesson": "a1",
+            "planned_starts_ms": now,
+            "planned_ends_ms": now + 40 * MINUTE,
+            "starts_ms": now,
+            "ends_ms": now + 50 * MINUTE,
+            "at_ms": now,
+            **changes,
+        },
+    )
+
+
+def test_what_the_flagships_teacher_ordered_counts(box: Box) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now, now + 40 * MINUTE)
+    order(box)
+    (lesson,) = lessons(box)
+    assert lesson.ends_ms == now + 50 * MINUTE
+    assert lesson.planned.ends_ms == now + 40 * MINUTE
+    assert lesson.ordered_ms == now
+
+
+def test_another_partys_order_is_passed_over(box: Box) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now, now + 40 * MINUTE)
+    order(box, school=18)
+    assert lessons(box)[0].ends_ms == now + 40 * MINUTE
+
+
+def test_a_lesson_that_the_district_moves_afterwards_is_where_the_district_moved_it(
+    box: Box,
+) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now + 5 * MINUTE, now + 45 * MINUTE)
+    order(box)
+    (lesson,) = lessons(box)
+    assert (lesson.starts_ms, lesson.ends_ms) == (now + 5 * MINUTE, now + 45 * MINUTE)
+
+
+def test_an_order_beyond_what_a_teacher_may_is_passed_over(box: Box) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now, now + 40 * MINUTE)
+    for changes in (
+        {"ends_ms": now + 40 * MINUTE + LONGER_MS_MAX + 1},
+        {"starts_ms": now - 1},
+        {"starts_ms": now + LATER_MS_MAX + 1, "ends_ms": now + 90 * MINUTE},
+        {"ends_ms": now},
+    ):
+        order(box, **changes)
+        assert lessons(box)[0].ends_ms == now + 40 * MINUTE
+
+
+def test_a_recording_that_is_to_stand_in_is_read_with_its_title(box: Box) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now, now + 40 * MINUTE)
+    box.plant("lesson", lesson_row(box, "a1", substitute="earlier"))
+    schedule(box, "earlier", now - 9000 * MINUTE, now - 8960 * MINUTE)
+    (lesson,) = (each for each in lessons(box) if each.lesson == "a1")
+    assert (lesson.substitute, lesson.substitute_title) == ("earlier", "圆的周长")
+    box.plant("lesson", lesson_row(box, "a1", substitute="../etc"))
+    assert next(each for each in lessons(box) if each.lesson == "a1").substitute is None
+
+
+def lesson_row(box: Box, lesson: str, substitute: str) -> Row:
+    now = box.now_ms
+    return {
+        "school": 17,
+        "lesson": lesson,
+        "kind": "delivery",
+        "title_zh": "圆的面积",
+        "starts_ms": now,
+        "ends_ms": now + 40 * MINUTE,
+        "substitute": substitute,
+    }

@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from drivers.codecs.rtsp import Interleaved, MessageReader, Response
 from drivers.codecs.rtsp_session import TrackPacket
 from drivers.codecs.sdp import Media, parse_sdp
 from drivers.errors import RefusedError, UnreachableError
+from drivers.opus_encoder import has_libopus
 from drivers.simulators.rtp_sender import RtpSender, picture_payloads, sound_payload
 from edge.lesson.capture import choose_media
-from edge.lesson.take import CaptureEvent, MediaFragment, MediaGap, Take, TakeInit
+from edge.lesson.take import CaptureEvent, MediaFragment, MediaGap, Part, Take, TakeInit
+from edge.lesson.timeline import TakeTimeline
+from tests.system_needs import give_up
 
 CAPTURE = Path(__file__).parents[1] / "vectors" / "rtsp" / "gstreamer_162x122.bin"
 SPS = bytes.fromhex("6742c01fd9005005bb011000000300100000030320f1832480")  # x264, 1280x720
@@ -40,32 +44,39 @@ MEDIA = (
 class Camera:
     """Sends a take what a test wants it to see."""
 
-    def __init__(self, media: tuple[Media, ...] = MEDIA) -> None:
-        self.events: list[CaptureEvent] = []
-        self.take = Take(media, self.events.append)
-        chance = random.Random(4)
-        self._senders = RtpSender(96, 90_000, chance), RtpSender(97, 48_000, chance)
+    def __init__(
+        self,
+        media: tuple[Media, ...] = MEDIA,
+        part: Part | None = None,
+        events: list[CaptureEvent] | None = None,
+        seed: int = 4,
+    ) -> None:
+        self.events: list[CaptureEvent] = [] if events is None else events
+        self.part = part or Part()
+        self.take = Take(media, self.events.append, self.part)
+        chance = random.Random(seed)
+        self.senders = RtpSender(96, 90_000, chance), RtpSender(97, 48_000, chance)
 
     def picture(self, t_ms: int, *units: bytes) -> None:
-        sent = self._senders[0].packets(t_ms * 90, picture_payloads(units))
+        sent = self.senders[0].packets(t_ms * 90, picture_payloads(units))
         self.send(0, sent, t_ms)
 
     def keyframe(self, t_ms: int, sps: bytes = SPS) -> None:
         self.picture(t_ms, sps, PPS, IDR)
 
     def sound(self, number: int, t_ms: int) -> None:
-        self.send(1, self._senders[1].packets(number * 1024, [sound_payload(b"\x21" * 90)]), t_ms)
+        self.send(1, self.senders[1].packets(number * 1024, [sound_payload(b"\x21" * 90)]), t_ms)
 
     def report(self, track: int, began_s: float, timestamp: int) -> None:
-        data = self._senders[track].report(began_s, timestamp)
-        self.take.receive(TrackPacket(track, True, data), 0)
+        data = self.senders[track].report(began_s, timestamp)
+        self.take.receive(TrackPacket(track, True, data), 0, 0)
 
     def lose_picture(self, t_ms: int) -> None:
-        self._senders[0].packets(t_ms * 90, picture_payloads([SLICE]))
+        self.senders[0].packets(t_ms * 90, picture_payloads([SLICE]))
 
     def send(self, track: int, packets: list[bytes], t_ms: int) -> None:
         for packet in packets:
-            self.take.receive(TrackPacket(track, False, packet), t_ms)
+            self.take.receive(TrackPacket(track, False, packet), t_ms, t_ms)
 
     def fragments(self, track: int) -> list[MediaFragment]:
         found = [event for event in self.events if isinstance(event, MediaFragment)]
@@ -176,8 +187,8 @@ def test_malformed_packets_are_counted_and_change_nothing_else() -> None:
     camera = Camera()
     camera.keyframe(0)
     for data in (b"", b"\x00" * 12, encode_rtp(RtpPacket(96, True, 9, 9, 9, b""))[:11]):
-        camera.take.receive(TrackPacket(0, False, data), 5)
-        camera.take.receive(TrackPacket(1, True, b"x"), 5)
+        camera.take.receive(TrackPacket(0, False, data), 5, 5)
+        camera.take.receive(TrackPacket(1, True, b"x"), 5, 5)
     assert camera.take.malformed == 6
     camera.picture(40, SLICE)
     assert [f.number for f in camera.fragments(1)] == [0, 1]
@@ -206,7 +217,7 @@ def test_a_stream_that_begins_anew_ends_the_take() -> None:
 
 def test_a_farewell_ends_the_take() -> None:
     with pytest.raises(UnreachableError, match="ended its stream"):
-        Camera().take.receive(TrackPacket(0, True, bytes.fromhex("81cb0001a0b0c0d0")), 0)
+        Camera().take.receive(TrackPacket(0, True, bytes.fromhex("81cb0001a0b0c0d0")), 0, 0)
 
 
 @pytest.mark.parametrize("t_ms", [-30_000, -5_000, 30_000])
@@ -241,8 +252,127 @@ def test_a_keyframe_that_comes_late_is_waited_for() -> None:
     assert len(camera.fragments(1)) == 1
 
 
-def captured() -> tuple[tuple[Media, ...], list[TrackPacket]]:
-    events = list(MessageReader().feed(CAPTURE.read_bytes()))
+class Stage:
+    """The sources of one take, all on the box's steady clock; each runs by its camera's crystal."""
+
+    def __init__(self, *parts: Part) -> None:
+        self.events: list[CaptureEvent] = []
+        self.cameras = [Camera(MEDIA[:1], part, self.events) for part in parts]
+
+    def picture(self, number: int, t_ms: float, ppm: float = 0, *, keyframe: bool = True) -> None:
+        """Have a source take a picture at a true time; it arrives at once."""
+        units = (SPS, PPS, b"\x65" + bytes(30)) if keyframe else (b"\x61" + bytes(30),)
+        camera = self.cameras[number]
+        sent = camera.senders[0].packets(
+            round(t_ms * 90 * (1 + ppm / 1e6)), picture_payloads(units)
+        )
+        camera.send(0, sent, int(t_ms))
+
+    def apart_ms(self) -> float:
+        """Return by how much the newest pictures of two tracks lie otherwise than they arrived."""
+        main, other = (
+            next(
+                event
+                for event in reversed(self.events)
+                if isinstance(event, MediaFragment) and event.track == camera.part.picture
+            )
+            for camera in self.cameras
+        )
+        lie_ms = (other.decode_time - main.decode_time) / 90
+        return lie_ms - (other.capture_ms - main.capture_ms)
+
+
+def parts(*, shares_clock: bool) -> tuple[Part, Part]:
+    timeline = TakeTimeline()
+    return Part(timeline=timeline), Part(
+        picture=7, is_main=False, shares_clock=shares_clock, timeline=timeline
+    )
+
+
+def test_a_further_source_waits_for_the_main_one_and_lies_on_its_time() -> None:
+    stage = Stage(*parts(shares_clock=False))
+    stage.picture(1, 0)
+    assert stage.events == []
+    stage.picture(0, 500)
+    stage.picture(1, 1700)
+    fragments = [event for event in stage.events if isinstance(event, MediaFragment)]
+    assert [(one.track, one.number, one.decode_time) for one in fragments] == [
+        (1, 0, 0),
+        (7, 0, 1200 * 90),
+    ]
+
+
+@pytest.mark.parametrize(("main_ppm", "other_ppm"), [(200, -200), (-200, 200)])
+def test_two_hours_of_a_document_camera_whose_clock_runs_otherwise(
+    main_ppm: float, other_ppm: float
+) -> None:
+    stage = Stage(*parts(shares_clock=False))
+    stage.picture(0, 0, main_ppm)
+    for second in range(2, 7200, 2):
+        stage.picture(0, second * 1000, main_ppm)
+        if second > 600:  # it is switched on later
+            stage.picture(1, second * 1000 + 20, other_ppm)
+            assert abs(stage.apart_ms()) < 40
+
+
+def test_a_cameras_small_picture_lies_where_the_camera_took_it() -> None:
+    stage = Stage(*parts(shares_clock=True))
+    main, small = stage.cameras
+    stage.picture(0, 0)
+    small.send(0, small.senders[0].packets(0, picture_payloads((SPS, PPS, IDR))), 130)
+    main.report(0, 1_790_000_000.0, 0)
+    small.report(0, 1_790_000_000.0, 0)  # taken with the first, and 130 ms longer under way
+    for number in range(1, 60):
+        stage.picture(0, number * 1000)
+        stage.picture(1, number * 1000)
+        small.report(0, 1_790_000_000.0, number * 90_000)
+    assert abs(stage.apart_ms()) < 40
+    times = [e.decode_time for e in stage.events if isinstance(e, MediaFragment) and e.track == 7]
+    assert times == sorted(set(times))
+
+
+def test_a_further_source_that_begins_anew_goes_on_with_its_numbers_behind_what_it_gave() -> None:
+    main, other = parts(shares_clock=False)
+    stage = Stage(main, other)
+    stage.picture(0, 0)
+    stage.picture(1, 100)
+    stage.picture(1, 5000, keyframe=False)
+    stage.cameras[1] = Camera(MEDIA[:1], other, stage.events, seed=9)
+    stage.picture(1, 5010)
+    found = [e for e in stage.events if not isinstance(e, MediaGap) and e.track == 7]
+    assert [type(event) for event in found] == [TakeInit, *[MediaFragment] * 3]
+    media = [event for event in found if isinstance(event, MediaFragment)]
+    assert [event.number for event in media] == [0, 1, 2]
+    assert media[2].decode_time >= media[1].decode_time + media[1].duration
+
+
+@pytest.mark.parametrize(("picture_ppm", "sound_ppm"), [(200, -200), (-200, 200)])
+def test_two_hours_without_sender_reports_keep_lips_and_voice_together(
+    picture_ppm: float, sound_ppm: float
+) -> None:
+    camera, chance = Camera(), random.Random(5)
+    camera.keyframe(0)
+    for tick in range(1, 7200):
+        true_ms = tick * 1000
+        late_ms = int(chance.expovariate(1 / 8))
+        timestamp = round(true_ms * 90 * (1 + picture_ppm / 1e6))
+        units = picture_payloads((b"\x61" + bytes(30),))
+        camera.send(0, camera.senders[0].packets(timestamp, units), true_ms + late_ms)
+        sounded = round(true_ms * 48 * (1 + sound_ppm / 1e6))
+        late_ms = int(chance.expovariate(1 / 8))
+        payload = sound_payload(b"\x21" * 9)
+        camera.send(1, camera.senders[1].packets(sounded, [payload]), true_ms + late_ms)
+    pictures, sounds = camera.fragments(1)[1:], camera.fragments(2)
+    assert len(sounds) > 7_000
+    apart_ms = [
+        sound.decode_time / 48 - picture.decode_time / 90
+        for picture, sound in zip(pictures, sounds, strict=False)
+    ]
+    assert max(apart_ms) - min(apart_ms) < 40
+
+
+def captured(path: Path = CAPTURE) -> tuple[tuple[Media, ...], list[TrackPacket]]:
+    events = list(MessageReader().feed(path.read_bytes()))
     (body,) = (event.body for event in events if isinstance(event, Response) and event.body)
     frames = [event for event in events if isinstance(event, Interleaved)]
     packets = [TrackPacket(f.channel // 2, bool(f.channel % 2), f.data) for f in frames]
@@ -253,13 +383,29 @@ def test_a_captured_session_of_another_server_becomes_a_take() -> None:
     media, packets = captured()
     camera = Camera(media)
     for number, packet in enumerate(packets):
-        camera.take.receive(packet, 1000 + number)
+        camera.take.receive(packet, 1000 + number, number)
     assert camera.take.malformed == 0
     pictures, sounds = camera.fragments(1), camera.fragments(2)
     assert [p.decode_time for p in pictures] == [9000 * n for n in range(len(pictures))]
     assert [p.keyframe for p in pictures].count(True) == 2
     assert len(pictures) == 16
     assert len(sounds) == 18
+
+
+@pytest.mark.parametrize("sound", ["opus", "pcma"])
+def test_a_captured_session_with_other_sound_is_heard_as_opus_end_to_end(sound: str) -> None:
+    if sound == "pcma" and not has_libopus():
+        give_up("libopus is missing; run: apt install libopus0")
+    media, packets = captured(CAPTURE.with_name(f"gstreamer_{sound}.bin"))
+    camera = Camera(media)
+    for number, packet in enumerate(packets):
+        camera.take.receive(packet, 1000 + number, number)
+    assert camera.take.malformed == 0
+    assert [e.mime for e in camera.events if isinstance(e, TakeInit)][1].endswith('codecs="opus"')
+    sounds = camera.fragments(2)
+    assert len(sounds) >= 8
+    assert {s.duration for s in sounds} == {4800}
+    assert all(a.decode_time + a.duration == b.decode_time for a, b in pairwise(sounds))
 
 
 @settings(max_examples=60)
@@ -277,7 +423,7 @@ def test_damaged_packets_end_a_take_or_make_gaps_and_time_never_goes_back(
         packets[place] = TrackPacket(packets[place].track, packets[place].is_control, bytes(data))
     try:
         for packet in packets:
-            camera.take.receive(packet, 0)
+            camera.take.receive(packet, 0, 0)
     except (UnreachableError, RefusedError):
         pass
     for track in (1, 2):

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 
 
-class _PatientSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # chosen by the platform
+class _PatientSelector(selectors.DefaultSelector):
     passed_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -43,11 +43,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._patient.passed_s
 
-    def run_in_executor(  # type: ignore[override]  # at once, and so without the executor's kinds
+    def run_in_executor(
         self,
         executor: object,  # noqa: ARG002 - none is asked
         func: Callable[[Unpack[Arguments]], Result],
-        *args: Unpack[Arguments],
+        *args: *Arguments,
     ) -> asyncio.Future[Result]:
         done: asyncio.Future[Result] = self.create_future()
         done.set_result(func(*args))

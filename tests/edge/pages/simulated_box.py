@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -33,7 +34,14 @@ from edge.devices.programs import Programs
 from edge.farm.farm_memory import FarmClock
 from edge.farm.farm_office import FarmOffice
 from edge.farm.keeper import FarmKeeper
+from edge.lesson.class_desk import ClassDesk, GivesLesson, ReceivesLesson
+from edge.lesson.hop_quality import ScreenReport
+from edge.lesson.library import Library
+from edge.lesson.retention import Keeping
+from edge.lesson.shared_screen import SharedScreens
 from edge.lesson.status import Cause
+from edge.lesson.teacher_code import TeacherCodes
+from edge.lesson.teacher_desk import GivenLesson, SlidePicture, TeacherDesk
 from edge.notebook import Notebook
 from edge.pages.actions import Adopt
 from edge.pages.box_view import (
@@ -49,6 +57,7 @@ from edge.pages.box_view import (
     Light,
     LinkState,
     LogLine,
+    RoomCheck,
     Sign,
     SyncLights,
 )
@@ -70,14 +79,19 @@ from firmware_profiles.catalog import load_catalog
 from sync.clock_spans import Trust
 from sync.exchange.holdings import HeldLane, SealedOnly
 from sync.intake.set_aside import ParkedRows
+from sync.lessons.fragment_log import LessonId
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.lesson_minutes import Minutes, SignedMinutes
 from sync.logs.oplog import Row
 from sync.schema import BY_NAME, TABLES
 from sync.schema.model import Group, Kind, Lane
+from sync.segments.sealing import DataKey, KeyId
 
 SCHOOL = 17
 FLAGSHIP = 3
 SETUP_CODE = "73194028"
 ZONE = ZoneInfo("Asia/Shanghai")
+SIGNING = Ed25519PrivateKey.from_private_bytes(bytes(32))
 NOW_MS = int(datetime(2026, 11, 23, 9, 5, tzinfo=ZONE).timestamp() * 1_000)
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
@@ -109,6 +123,50 @@ def create_tables(path: Path) -> None:
         connection.execute(f"CREATE TABLE {table.name} ({body})")
     connection.commit()
     connection.close()
+
+
+class SimulatedBooks:
+    """What the library of recordings reads and writes of a simulated box."""
+
+    school = SCHOOL
+
+    def __init__(self, box: "SimulatedBox") -> None:
+        self._box = box
+
+    def connect(self) -> sqlite3.Connection:
+        return self._box.connect()
+
+    async def record(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        await self._box.record(rows)
+
+    async def keys(self, _lesson: LessonId, _flagship: int) -> Mapping[KeyId, DataKey]:
+        return self._box.lesson_keys
+
+    async def sealing_key(self, _lesson: LessonId) -> DataKey:
+        return next(iter(self._box.lesson_keys.values()))
+
+    async def signed(self, minutes: Collection[SignedMinutes]) -> frozenset[int]:
+        return frozenset(
+            each.minutes.school
+            for each in minutes
+            if each.signature == self._box.signature(each.minutes)
+        )
+
+
+class Slides:
+    """The slides of lessons, without a disk."""
+
+    def __init__(self) -> None:
+        self._pictures: dict[str, list[SlidePicture]] = {}
+
+    async def pictures(self, lesson: str) -> list[SlidePicture]:
+        return self._pictures.get(lesson, [])
+
+    async def add(self, lesson: str, title: str, picture: bytes) -> SlidePicture:
+        known = self._pictures.setdefault(lesson, [])
+        digest = hashlib.sha256(picture).hexdigest()
+        known.append(SlidePicture(position=len(known) + 1, title=title, digest=digest))
+        return known[-1]
 
 
 class SimulatedBox:
@@ -172,6 +230,20 @@ class SimulatedBox:
         )
         self.clock = ClockLight(trust=Trust.SET, added_ms=0, hub_offset_ms=None)
         self.troubles: dict[DeviceId, Trouble] = {}
+        self.lesson_troubles: list[RoomCheck] = []
+        self.given: dict[str, GivenLesson] = {}
+        self.teacher = TeacherDesk(
+            TeacherCodes(lambda most: 123456 % most, lambda: self.clock_ms / 1000),
+            self.given.get,
+            Slides(),
+            self.record_order,
+            lambda _: None,
+            self.now_ms,
+        )
+        self.shared_screens = SharedScreens()
+        self.giving: dict[str, GivesLesson] = {}
+        self.receiving: dict[str, ReceivesLesson] = {}
+        self.classes = ClassDesk(self.giving.get, self.receiving.get, self.teacher.codes)
         self.repairs = RepairDesk(
             path.parent / "repairs.json", self.condition, self.record, self.now_ms, self.tell
         )
@@ -211,6 +283,18 @@ class SimulatedBox:
             now_ms=self.now_ms,
             changed=self.tell,
         )
+        self.shelf = LessonShelf(path.parent / "lessons")
+        self.lesson_keys: dict[KeyId, DataKey] = {}
+        self.screens: list[tuple[str, ScreenReport]] = []
+        self.held: set[LessonId] = set()
+        self.recordings = Library(
+            self.shelf,
+            path.parent,
+            SimulatedBooks(self),
+            keeping=Keeping(),
+            is_held=self.held.__contains__,
+            now_ms=self.now_ms,
+        )
         self.farm = FarmOffice(
             path.parent,
             self.fleet,
@@ -235,6 +319,10 @@ class SimulatedBox:
             changed=lambda: self.tell(Change.FARM),
         )
 
+    def signature(self, minutes: Minutes) -> object:
+        """Return what every school of this district signs such minutes with."""
+        return minutes.row(SIGNING)["signature"]
+
     def condition(self) -> Condition:
         return Condition(
             now_ms=self.clock_ms,
@@ -249,7 +337,11 @@ class SimulatedBox:
             offered=self.offered,
             screens=self.cards.screens.all(),
             troubles=self.troubles,
+            lesson_checks=self.lesson_troubles,
         )
+
+    async def record_order(self, row: Row) -> None:
+        await self.record({"lesson_order": [row]})
 
     async def record(self, rows_by_table: Mapping[str, Sequence[Row]]) -> None:
         """Write rows as the node would, the latest of a key in the place of others."""
@@ -415,8 +507,14 @@ class SimulatedBox:
     def log_lines(self, after: int) -> Iterable[LogLine]:
         return [line for line in self.lines if line.number > after]
 
+    def note_screen(self, page: str, told: ScreenReport) -> None:
+        self.screens.append((page, told))
+
     def lesson_now(self, room: str) -> LessonView | None:
         return self.lessons.get(room)
+
+    def lesson_checks(self) -> list[RoomCheck]:
+        return self.lesson_troubles
 
     async def events(self) -> AsyncIterator[Change]:
         listener: asyncio.Queue[Change] = asyncio.Queue(64)

@@ -1,24 +1,39 @@
 """The pages in Chromium: both languages, live changes, offline, and a lesson without a touch."""
 
 import asyncio
+import base64
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, expect
 
 from drivers.entities import CommandResult, DeviceId, Outcome
+from edge.lesson.board import AskedQuestion, BoardView, CaptionLine, ShownSlide
+from edge.lesson.checks import LessonPlan
 from edge.lesson.fan_out import FanOut
 from edge.lesson.status import Cause, LessonStatus, Phase
 from edge.pages.app import build_pages
 from edge.pages.box_view import Change, LessonState, Light, Sign
+from sync.lessons.lesson_events import Answer, Hand, Help
 from tests.chromium import SOUND_UNTOUCHED, running_chromium
-from tests.edge.pages.simulated_box import NOW_MS, SETUP_CODE, SimulatedBox, as_view
+from tests.edge.pages.simulated_box import NOW_MS, SCHOOL, SETUP_CODE, SimulatedBox, as_view
 from tests.hub.running_hub import until
 
 DAY_MS = 24 * 3_600 * 1_000
+
+
+SLIDE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+async def give_slide(_: web.Request) -> web.Response:
+    return web.Response(body=SLIDE, content_type="image/png")
 
 
 @pytest.fixture
@@ -30,6 +45,7 @@ async def fan_out() -> FanOut:
 async def server(box: SimulatedBox, fan_out: FanOut) -> AsyncIterator[TestServer]:
     app: web.Application = build_pages(as_view(box))
     app.router.add_get("/classroom/stream", fan_out.serve)
+    app.router.add_get("/classroom/materials/{digest}", give_slide)
     server = TestServer(app)
     await server.start_server()
     yield server
@@ -211,11 +227,15 @@ async def test_the_class_card_goes_on_without_the_box_into_the_next_day(
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("zh-CN", ("正在加入课堂", "画面已降低", "没有画面。", "本节课已结束")),
+        (
+            "zh-CN",
+            ("正在加入课堂", "本节课的内容还没有到。", "画面已降低", "没有画面。", "本节课已结束"),
+        ),
         (
             "en",
             (
                 "Joining the lesson",
+                "Nothing of the lesson has come yet.",
                 "picture reduced, sound is safe",
                 "The picture is missing.",
                 "The lesson is over.",
@@ -230,14 +250,18 @@ async def test_a_class_joins_and_ends_its_lesson_without_a_touch(
     fan_out: FanOut,
     *,
     language: str,
-    words: tuple[str, str, str, str],
+    words: tuple[str, str, str, str, str],
 ) -> None:
-    joining, degraded, cause, over = words
+    joining, nothing, degraded, cause, over = words
+    plan = LessonPlan(has=("Nothing of the lesson has come yet.",), gets=())
+    box.lessons["r301"] = replace(box.lessons["r301"], plan=plan)
     page, complaints = await open_page(browser, language)
     box.clock_ms = box.lessons["r301"].starts_ms - 3_000
     await page.goto(str(server.make_url("/classroom").with_query(room="r301")))
     await expect(page.locator("#countdown")).to_be_visible()
     await expect(page.get_by_text(joining)).to_be_visible()
+    fan_out.show(lesson_status(Phase.WAITING, Cause.HUB_UNREACHABLE))
+    await expect(page.get_by_role("listitem").filter(has_text=nothing)).to_be_visible()
 
     box.clock_ms += 6_000
     box.set_lesson("r301", state=LessonState.LIVE, evidence_ms=box.clock_ms)
@@ -256,6 +280,109 @@ async def test_a_class_joins_and_ends_its_lesson_without_a_touch(
     await expect(page.get_by_text(over)).to_be_visible()
     await until(lambda: fan_out.viewers == 0)
     assert complaints == []
+
+
+class ClassSays:
+    """A room's way back to the teacher; what is said shows on the room's board."""
+
+    trouble = ""
+
+    def __init__(self, fan_out: FanOut) -> None:
+        self.said: list[Hand | Answer | Help] = []
+        self.view = BoardView(school=SCHOOL)
+        self._fan_out = fan_out
+
+    @property
+    def back(self) -> "ClassSays":
+        return self
+
+    def show(self, view: BoardView) -> None:
+        self.view = view
+        self._fan_out.show_board(view)
+
+    async def say(self, said: Hand | Answer | Help) -> None:
+        self.said.append(said)
+        match said:
+            case Hand(raised=raised):
+                self.show(msgspec.structs.replace(self.view, hand_ms=NOW_MS if raised else None))
+            case Help(wanted=wanted):
+                self.show(msgspec.structs.replace(self.view, help_ms=NOW_MS if wanted else None))
+            case Answer(choice=choice):
+                self.show(msgspec.structs.replace(self.view, choice=choice))
+
+
+async def test_a_class_raises_its_hand_answers_and_reads_along(
+    browser: Browser, server: TestServer, box: SimulatedBox, fan_out: FanOut
+) -> None:
+    page, complaints = await open_page(browser, "en")
+    await page.add_init_script(
+        "const real = Date.now; Date.now = () => real() + Number(sessionStorage.getItem('ahead'))"
+    )
+    says = ClassSays(fan_out)
+    box.receiving["r301"] = says
+    box.clock_ms = box.lessons["r301"].starts_ms + 60_000
+    box.set_lesson("r301", state=LessonState.LIVE, evidence_ms=box.clock_ms)
+    fan_out.show(lesson_status(Phase.LIVE, Cause.NONE))
+    await page.goto(str(server.make_url("/classroom").with_query(room="r301")))
+
+    hand = page.get_by_role("button", name="Raise hand")
+    await hand.click()
+    up = page.get_by_role("button", name="Hand is up")
+    await expect(up).to_have_attribute("aria-pressed", "true")
+    await page.get_by_role("button", name="Call for help").click()
+    await expect(page.get_by_role("button", name="Help is called")).to_be_visible()
+    assert says.said == [Hand(raised=True), Help(wanted=True)]
+
+    asked = AskedQuestion(
+        question="q1",
+        text="Three times four?",
+        choices=("7", "12"),
+        asked_ms=box.clock_ms,
+        counts=None,
+    )
+    says.show(msgspec.structs.replace(says.view, question=asked))
+    await page.get_by_role("button", name="12", exact=True).click()
+    await expect(page.locator("#question")).to_be_hidden()
+    assert says.said[-1] == Answer(question="q1", choice=1)
+    await page.get_by_role("button", name="Quick answer").click()
+    chosen = page.get_by_role("button", name="12", exact=True)
+    await expect(chosen).to_have_attribute("aria-pressed", "true")
+    closed = msgspec.structs.replace(asked, counts=(3, 21))
+    says.show(msgspec.structs.replace(says.view, question=closed))
+    await expect(page.locator("#choices .bar-line").nth(1)).to_contain_text("21")
+    await expect(page.get_by_role("button", name="Quick answer")).to_be_disabled()
+
+    lines = tuple(
+        CaptionLine(
+            language=language,
+            from_ms=box.clock_ms - 1000,
+            until_ms=box.clock_ms + 60_000,
+            text=text,
+        )
+        for language, text in (("zh-CN", "三乘四"), ("en", "Three times four"))
+    )
+    says.show(BoardView(school=SCHOOL, called=SCHOOL, captions=lines))
+    await expect(page.locator("#captions")).to_have_text("Three times four")
+    await expect(page.locator("#called")).to_be_visible()
+    await page.get_by_role("button", name="Captions").click()
+    await expect(page.locator("#captions")).to_be_hidden()
+    await page.reload()
+    await expect(page.locator("#caption-switch")).to_have_attribute("aria-pressed", "false")
+
+    first, second = (
+        ShownSlide(digest=letter * 64, position=place, title="", at_ms=box.clock_ms + at_ms)
+        for letter, place, at_ms in (("a", 1, -9000), ("b", 2, 600_000))
+    )
+    says.show(BoardView(school=SCHOOL, slide=second, slides=(first, second)))
+    slide = page.locator("img.player-slide.is-large")
+    await expect(slide).to_have_attribute("src", re.compile("a{64}"))
+    await page.evaluate("sessionStorage.setItem('ahead', 700_000)")
+    await expect(slide).to_have_attribute("src", re.compile("b{64}"))
+
+    del box.receiving["r301"]
+    await hand.click()
+    await expect(page.get_by_role("alert")).to_contain_text("No lesson comes to this room now.")
+    assert [each for each in complaints if "409" not in each] == []
 
 
 async def wait_until_kept(page: Page) -> None:

@@ -8,6 +8,7 @@ from edge.pages.assets import STATIC
 from hub.pages.assets import FOLDER as HUB_STATIC
 
 CSS = (STATIC / "schoolnode.css").read_text("utf-8")
+CLASSROOM_CSS = (STATIC / "classroom.css").read_text("utf-8")
 AA = 4.5
 TOUCH_PX = 48
 
@@ -74,7 +75,7 @@ def test_nothing_to_touch_is_smaller_than_48_px() -> None:
 
 
 def test_what_a_class_reads_on_its_board_is_at_least_3_point_4_percent_of_the_screen() -> None:
-    sizes = re.findall(r"\.classroom [^{]*{[^}]*font-size: ([\d.]+)vmin", CSS)
+    sizes = re.findall(r"\.classroom [^{]*{[^}]*font-size: ([\d.]+)vmin", CLASSROOM_CSS)
     assert sizes
     assert min(float(size) for size in sizes) >= 3.4
 

@@ -1,0 +1,132 @@
+"""A lesson at the school that gives it: capture the room, keep the recording, supply the hub."""
+
+import asyncio
+import logging
+import sqlite3
+from typing import Never
+
+from edge.errors import NotNowError
+from edge.lesson.board import BoardView
+from edge.lesson.classroom_stream import StreamItem
+from edge.lesson.flagship_capture import FlagshipCapture
+from edge.lesson.lesson_keys import read_keys
+from edge.lesson.lesson_run import LessonRun
+from edge.lesson.material_sender import keep_sending
+from edge.lesson.publish import LessonPublisher
+from edge.lesson.return_wall import ReturnWall
+from edge.lesson.told_events import told_events
+from sync.errors import SyncError
+from sync.lessons.lesson_events import LessonEvent
+from sync.segments.sealing import DataKey
+
+_log = logging.getLogger(__name__)
+
+KEYS_EVERY_S = 1.0
+KEY_GRACE_S = 15.0
+"""How long the grants of a new key travel, and are looked for, before it seals."""
+
+
+class FlagshipRun(LessonRun):
+    """Captures the room's camera, keeps the recording and supplies the hub."""
+
+    _publisher: LessonPublisher | None = None
+    wall: ReturnWall | None = None
+    """The classes of the lesson, while it is held."""
+
+    def tell(self, event: LessonEvent) -> None:
+        """Have something happen in the lesson; raises NotNowError when it is not being held."""
+        if self._publisher is None:
+            raise NotNowError("the lesson is not being prepared yet; try again ten minutes before")
+        try:
+            timed = self._publisher.tell(event)
+        except ValueError as error:
+            raise NotNowError(str(error)) from error
+        self.hear(timed)
+
+    async def _hold(self) -> None:
+        means = self._means
+        key = await means.writer.call(means.keys.sealing_key, self.lesson.lesson)
+        publisher = LessonPublisher(
+            lesson=self.lesson.lesson,
+            key=key,
+            signing=means.identity.signing,
+            shelf=means.shelf,
+            route=means.route,
+            now_ms=means.now_ms,
+            on_status=self._note,
+            on_item=self._publish,
+        )
+        self.wall = ReturnWall(
+            lambda: self.lesson,
+            means,
+            self.board,
+            tell=self.tell,
+            recorder=lambda: publisher.recorder,
+            changed=self._changed,
+        )
+        await self._hear_again()
+        self._publisher = publisher
+        self._line = publisher.line
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(publisher.run())
+            following = tasks.create_task(self._follow_key(publisher, key))
+            sending = tasks.create_task(
+                self._beside(
+                    "slides", lambda: keep_sending(publisher, means.materials, self.lesson.lesson)
+                )
+            )
+            walling = tasks.create_task(self._beside("classes", self.wall.run))
+            await self._until_start()
+            if not self._is_over:
+                capture = FlagshipCapture(
+                    self.lesson.lesson,
+                    publisher,
+                    self._room.sources,
+                    now_ms=means.now_ms,
+                    rng=means.rng,
+                    screen=self._room.screen,
+                )
+                self._lost_packets = lambda: capture.lost_packets
+                capturing = tasks.create_task(self._beside("capture", capture.run))
+                await self._until_end()
+                capturing.cancel()
+                await asyncio.wait([capturing])
+            following.cancel()
+            walling.cancel()
+            sending.cancel()
+            self.wall = None
+            publisher.finish()
+
+    async def _hear_again(self) -> None:
+        """Take in what happened before this process began."""
+        means, school = self._means, self._means.identity.school
+        keys = await means.writer.call(
+            read_keys, means.reader, self.lesson.lesson, school, means.identity.sealing
+        )
+        for timed in told_events(means.shelf, self.lesson.lesson, keys):
+            self.hear(timed)
+
+    def _publish(self, item: StreamItem) -> None:
+        super()._publish(item)
+        if self.wall is not None:
+            self.wall.observe(item)
+
+    def _take_up(self, view: BoardView) -> BoardView:
+        if self.wall is not None:
+            self.wall.follow()
+        return view
+
+    async def _follow_key(self, publisher: LessonPublisher, key: DataKey) -> Never:
+        """Seal under the lesson's new key when a party left, once the others should have it."""
+        means = self._means
+        while True:
+            await asyncio.sleep(KEYS_EVERY_S)
+            try:
+                now = await means.writer.call(means.keys.sealing_key, self.lesson.lesson)
+            except (sqlite3.Error, SyncError) as error:
+                _log.warning("lesson %s: its key is not read: %s", self.lesson.lesson, error)
+                continue
+            if now != key:
+                await asyncio.sleep(KEY_GRACE_S)
+                publisher.use_key(now)
+                key = now

@@ -1,0 +1,187 @@
+"""A lesson at a school that receives it: followed through the hub, played, kept, filled up."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Never
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from edge.lesson.board import BoardView
+from edge.lesson.classroom_stream import StreamItem, item_of
+from edge.lesson.filling import FILL_S_MAX, fill
+from edge.lesson.growing_slides import GrowingSlides
+from edge.lesson.lesson_keys import read_keys
+from edge.lesson.lesson_run import LessonRun
+from edge.lesson.receive import LessonReceiver, Listener
+from edge.lesson.return_path import ReturnPath
+from edge.lesson.stand_in import StandIn
+from edge.lesson.status import Cause, LessonStatus, Phase, waiting
+from edge.lesson.substitute import SubstitutePlayer
+from sync.errors import ForgedError, KeyMissingError, MalformedError
+from sync.lessons.fragment_log import LessonId, TakeId
+from sync.lessons.fragment_sealing import FragmentOpener
+from sync.segments.sealing import DataKey, KeyId
+
+_log = logging.getLogger(__name__)
+
+KEYS_EVERY_S = 1.0
+KEYS_AGAIN_S = 10.0
+
+
+class ReceiverRun(LessonRun):
+    """Follows the flagship through the hub, plays it in the room and keeps the recording."""
+
+    _stand_in: StandIn | None = None
+    back: ReturnPath | None = None
+    """The class's way back to its teacher, while the lesson goes on."""
+    _flagship_status: LessonStatus | None = None
+
+    @property
+    def is_substituted(self) -> bool:
+        """Whether a recording plays in the flagship's place."""
+        return self._stand_in is not None and self._stand_in.is_playing
+
+    async def _hold(self) -> None:
+        means = self._means
+        signing = await self._flagship_signing_key()
+        if signing is None:
+            return
+        keys = await self._read_keys()
+        growing = GrowingSlides(means.materials, self.lesson.lesson, self._changed)
+        stand_in = StandIn(
+            self._publish, self._load_substitute, partial(self._rejoin, keys), self._judge
+        )
+        self._stand_in = stand_in
+        receiver = LessonReceiver(
+            lesson=self.lesson.lesson,
+            keys=keys,
+            flagship=signing,
+            shelf=means.shelf,
+            route=means.route,
+            now_ms=means.now_ms,
+            listener=Listener(
+                on_item=stand_in.publish,
+                on_status=self._note,
+                on_event=self.hear,
+                on_chunk=growing.take,
+            ),
+            may_fill=means.may_fill,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            back = self._begin_return(tasks)
+            standing_in = tasks.create_task(self._beside("a recording", stand_in.run))
+            refreshing = tasks.create_task(self._refresh(keys))
+            slides = tasks.create_task(self._beside("slides", growing.run))
+            following = tasks.create_task(receiver.run())
+            await self._until_end()
+            standing_in.cancel()
+            if back is not None:
+                back.finish()
+            receiver.finish()
+            await fill(receiver, following, means.may_fill)
+            refreshing.cancel()
+            slides.cancel()
+
+    def _note(self, status: LessonStatus) -> None:
+        if self.is_substituted:
+            status = replace(status, phase=Phase.DEGRADED, cause=Cause.SUBSTITUTE)
+        else:
+            self._flagship_status = status
+            if self.back is not None:
+                self.back.note(status)
+        super()._note(status)
+
+    def _take_up(self, view: BoardView) -> BoardView:
+        return view if self.back is None else self.back.follow(view)
+
+    def _begin_return(self, tasks: asyncio.TaskGroup) -> ReturnPath | None:
+        """Open the class's way back; a lesson that is over needs none."""
+        if self._is_over:
+            return None
+        self.back = ReturnPath(
+            self.lesson.lesson,
+            self.lesson.mine.room,
+            self._means,
+            self._room.small_camera,
+            self._show_board,
+        )
+        tasks.create_task(self._beside("returning", self.back.run))
+        return self.back
+
+    def _judge(self) -> tuple[LessonStatus, int]:
+        """Return how the flagship's own stream goes, and how long ago the bell was."""
+        now_ms = self._means.now_ms()
+        since_bell_ms = -1 if self._is_over else now_ms - self.lesson.starts_ms
+        return self._flagship_status or self.status, since_bell_ms
+
+    async def _load_substitute(self) -> SubstitutePlayer | None:
+        means, name = self._means, self.lesson.substitute
+        if name is None:
+            return None
+        keys = await means.writer.call(_substitute_keys, means.reader, name, means.identity.sealing)
+        return SubstitutePlayer(means.shelf, name, keys, self._room.publish, means.now_ms)
+
+    def _rejoin(self, keys: Mapping[KeyId, DataKey], take: TakeId) -> list[StreamItem]:
+        """Return what the room's pages need to join a take at its newest keyframe."""
+        store = self._means.shelf.find(self.lesson.lesson, take)
+        opener = FragmentOpener(self.lesson.lesson, keys)
+        found: list[StreamItem] = []
+        for record in store.join() if store is not None else ():
+            try:
+                found.append(item_of(record.header, opener.open(record)))
+            except (KeyMissingError, ForgedError, MalformedError) as error:
+                _log.warning("lesson %s: not played: %s", self.lesson.lesson, error)
+        return found
+
+    async def _flagship_signing_key(self) -> Ed25519PublicKey | None:
+        """Return the flagship's key as soon as its box is known here, None if that is too late."""
+        means = self._means
+        give_up_ms = int(FILL_S_MAX * 1000)
+        while means.now_ms() < self.lesson.ends_ms + give_up_ms:
+            flagship = self.lesson.flagship
+            if flagship is not None:
+                key = await means.writer.call(
+                    means.acquaintances.latest_signing_key, flagship.school
+                )
+                if key is not None:
+                    return key
+            self._note(replace(waiting(means.now_ms()), cause=Cause.NO_KEY))
+            await asyncio.sleep(KEYS_EVERY_S)
+        return None
+
+    async def _refresh(self, keys: dict[KeyId, DataKey]) -> Never:
+        """Take up the lesson's key when its grant comes: a late grant must not need a restart."""
+        while True:
+            await asyncio.sleep(KEYS_AGAIN_S if keys else KEYS_EVERY_S)
+            try:
+                keys.update(await self._read_keys())
+            except sqlite3.Error as error:
+                _log.warning("lesson %s: keys are not read: %s", self.lesson.lesson, error)
+
+    async def _read_keys(self) -> dict[KeyId, DataKey]:
+        means, flagship = self._means, self.lesson.flagship
+        if flagship is None:
+            return {}
+        return await means.writer.call(
+            read_keys,
+            means.reader,
+            self.lesson.lesson,
+            flagship.school,
+            means.identity.sealing,
+        )
+
+
+def _substitute_keys(
+    store: sqlite3.Connection, lesson: LessonId, own: X25519PrivateKey
+) -> dict[KeyId, DataKey]:
+    """Return the keys of a recorded lesson that this box may open; blocking."""
+    flagship = store.execute(
+        "SELECT school FROM lesson_party WHERE lesson = ? AND role = 'flagship' AND deleted = 0",
+        (lesson,),
+    ).fetchone()
+    return read_keys(store, lesson, flagship["school"], own) if flagship is not None else {}

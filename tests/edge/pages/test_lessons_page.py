@@ -1,0 +1,210 @@
+"""The recordings' pages: who may see them, playing in parts, what schools signed, what lacks."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from aiohttp import FormData
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from edge.lesson.retention import DAY_MS
+from tests.edge.pages.conftest import Client
+from tests.edge.pages.recorded_lesson import (
+    LESSON,
+    hold_lesson,
+    minutes_of,
+    record_lesson,
+    sign,
+)
+from tests.edge.pages.simulated_box import FLAGSHIP, SCHOOL, SimulatedBox
+
+
+@pytest.fixture
+def lesson(box: SimulatedBox) -> Iterator[SimulatedBox]:
+    hold_lesson(box)
+    yield box
+    box.shelf.close()
+
+
+async def test_nobody_sees_a_recording_without_the_setup_code(
+    client: Client, lesson: SimulatedBox
+) -> None:
+    record_lesson(lesson)
+    for path in ("", "/a1"):
+        text = await (await client.get(f"/lessons{path}")).text()
+        assert "setup code" in text
+        assert "Circumference" not in text
+    for path in ("recording.mp4", "chapters.vtt", "captions.vtt", "clock.json"):
+        assert (await client.get(f"/lessons/a1/{path}")).status == 403
+    answer = await client.post("/lessons/a1/remove", data={})
+    assert answer.status == 403
+    assert LESSON in lesson.shelf.sizes()
+
+
+async def test_the_list_tells_state_gaps_and_how_long_each_is_kept(
+    staff: Client, lesson: SimulatedBox
+) -> None:
+    record_lesson(lesson)
+    sign(lesson, replace(minutes_of(lesson, SCHOOL), missing_s=7))
+    lesson.insert(
+        "recording", lesson=LESSON, take="00", recorded_ms=4000, bytes=900, gaps="[[2,1,3]]"
+    )
+    text = await (await staff.get("/lessons")).text()
+    assert "Circumference" in text
+    assert "7 s missing" in text
+    assert "1 gap" in text
+    await staff.post("/lessons/a1/keep", data={})
+    assert "protected" in await (await staff.get("/lessons")).text()
+    chinese = await staff.get("/lessons", headers={"Accept-Language": "zh-CN"})
+    assert "圆的周长" in await chinese.text()
+
+
+async def test_a_player_gets_the_parts_it_asks_for(staff: Client, lesson: SimulatedBox) -> None:
+    record_lesson(lesson)
+    answer = await staff.get("/lessons/a1/recording.mp4?download")
+    whole = await answer.read()
+    assert answer.status == 200
+    assert answer.headers["Content-Disposition"].startswith("attachment; filename*=UTF-8''%E5%9C")
+    assert int(answer.headers["Content-Length"]) == len(whole)
+    assert whole[4:8] == b"ftyp"
+    rng = random.Random(2)
+    for _ in range(5):
+        first = rng.randrange(len(whole))
+        last = rng.randrange(first, len(whole))
+        part = await staff.get(
+            "/lessons/a1/recording.mp4", headers={"Range": f"bytes={first}-{last}"}
+        )
+        assert part.status == 206
+        assert part.headers["Content-Range"] == f"bytes {first}-{last}/{len(whole)}"
+        assert await part.read() == whole[first : last + 1]
+    tail = await staff.get("/lessons/a1/recording.mp4", headers={"Range": "bytes=-10"})
+    assert await tail.read() == whole[-10:]
+    beyond = await staff.get("/lessons/a1/recording.mp4", headers={"Range": f"bytes={len(whole)}-"})
+    assert beyond.status == 416
+    nonsense = await staff.get("/lessons/a1/recording.mp4", headers={"Range": "bytes=b-a"})
+    assert nonsense.status == 416
+    assert (await staff.get("/lessons/a1/recording.mp4?picture=11")).status == 404
+    assert (await staff.get("/lessons/nobody/recording.mp4")).status == 404
+
+
+async def test_what_two_schools_signed_is_held_against_each_other(
+    staff: Client, lesson: SimulatedBox
+) -> None:
+    record_lesson(lesson)
+    flagship, own = minutes_of(lesson, FLAGSHIP), minutes_of(lesson, SCHOOL)
+    sign(lesson, flagship)
+    sign(lesson, own)
+    text = await (await staff.get("/lessons/a1")).text()
+    assert text.count(own.digest.hex()[:16]) == 2
+    assert "does not hold" not in text
+    assert "recordings are not the same" not in text
+    sign(lesson, replace(own, digest=bytes(32)))
+    assert "recordings are not the same" in await (await staff.get("/lessons/a1")).text()
+    other = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\1")
+    lesson.insert("lesson_minutes", FLAGSHIP, **flagship.row(other))
+    text = await (await staff.get("/lessons/a1")).text()
+    assert "does not hold" in text
+    assert "recordings are not the same" not in text  # nothing to hold it against
+
+
+async def test_gaps_are_listed_with_the_moment_at_which_they_begin(
+    staff: Client, lesson: SimulatedBox
+) -> None:
+    record_lesson(lesson)
+    assert "all that was captured is here" in await (await staff.get("/lessons/a1")).text()
+    lesson.shelf.forget(LESSON)
+    record_lesson(lesson, without=range(10, 20))
+    text = await (await staff.get("/lessons/a1")).text()
+    assert "<td>08:05:00</td><td>sound</td>" in text
+    assert '<td class="right">0:01</td>' in text
+
+
+async def test_a_protected_recording_is_not_removed_and_an_unprotected_one_is(
+    staff: Client, lesson: SimulatedBox
+) -> None:
+    record_lesson(lesson)
+    lesson.insert("recording", lesson=LESSON, take="00", recorded_ms=4000, bytes=900, gaps="[]")
+    await staff.post("/lessons/a1/keep", data={})
+    refused = await staff.post("/lessons/a1/remove", data={})
+    assert refused.status == 409
+    assert "protected" in await refused.text()
+    await staff.post("/lessons/a1/let-go", data={})
+    text = await (await staff.post("/lessons/a1/remove", data={})).text()
+    assert "a person removed it" in text
+    assert lesson.shelf.sizes() == {}
+
+
+def captions(text: str, language: str = "zh-CN") -> FormData:
+    form = FormData({"language": language})
+    form.add_field("file", text.encode(), filename="lesson.vtt", content_type="text/vtt")
+    return form
+
+
+async def test_captions_are_added_at_the_flagship_and_shown_at_their_moments(
+    staff: Client, lesson: SimulatedBox
+) -> None:
+    record_lesson(lesson)
+    said = "WEBVTT\n\n00:01.000 --> 00:02.500\n圆的周长\n"
+    refused = await staff.post("/lessons/a1/captions", data=captions(said))
+    assert refused.status == 409
+    assert "school that taught" in await refused.text()
+    for school, role in ((FLAGSHIP, "receiver"), (SCHOOL, "flagship")):
+        lesson.insert("lesson_party", school, lesson=LESSON, role=role, room="r301")
+    broken = await staff.post("/lessons/a1/captions", data=captions(said.replace("WEBVTT", "")))
+    assert broken.status == 400
+    assert "does not begin with WEBVTT" in await broken.text()
+    assert (await staff.post("/lessons/a1/captions", data=captions(said))).status == 200
+    shown = await staff.get("/lessons/a1/captions.vtt?language=zh-CN")
+    assert "00:00:01.000 --> 00:00:02.500\n圆的周长" in await shown.text()
+    page = await (await staff.get("/lessons/a1")).text()
+    assert '<track kind="captions"' in page
+    assert (await staff.post("/lessons/a1/captions", data=captions(said, "../en"))).status == 400
+
+
+async def test_old_recordings_go_and_it_is_written_down(lesson: SimulatedBox) -> None:
+    record_lesson(lesson)
+    lesson.insert("recording", lesson=LESSON, take="00", recorded_ms=4000, bytes=900, gaps="[]")
+    lesson.shelf.close()
+    await lesson.recordings.tidy(10**15)
+    assert LESSON in lesson.shelf.sizes()
+    lesson.clock_ms += 181 * DAY_MS
+    lesson.held.add(LESSON)
+    await lesson.recordings.tidy(10**15)
+    assert LESSON in lesson.shelf.sizes()  # it is being held
+    lesson.held.clear()
+    await lesson.recordings.tidy(10**15)
+    assert lesson.shelf.sizes() == {}
+    (shelved,) = await lesson.recordings.lessons()
+    assert shelved.told.takes[0].gone_why == "age"
+    assert shelved.told.gone_ms == lesson.clock_ms
+
+
+async def test_what_stands_in_for_a_lesson_to_come_is_kept_until_that_is_over(
+    lesson: SimulatedBox,
+) -> None:
+    record_lesson(lesson)
+    lesson.clock_ms += 181 * DAY_MS
+    lesson.insert(
+        "lesson",
+        FLAGSHIP,
+        lesson="b2",
+        starts_ms=lesson.clock_ms + DAY_MS,
+        ends_ms=lesson.clock_ms + DAY_MS + 1,
+        cancelled=0,
+        substitute=LESSON,
+    )
+    await lesson.recordings.tidy(10**15)
+    assert LESSON in lesson.shelf.sizes()
+    lesson.clock_ms += 2 * DAY_MS
+    await lesson.recordings.tidy(10**15)
+    assert lesson.shelf.sizes() == {}
+
+
+async def test_a_full_disk_takes_a_recording_and_says_so(lesson: SimulatedBox) -> None:
+    record_lesson(lesson)
+    lesson.insert("recording", lesson=LESSON, take="00", recorded_ms=4000, bytes=900, gaps="[]")
+    await lesson.recordings.tidy(0)
+    (shelved,) = await lesson.recordings.lessons()
+    assert not shelved.here
+    assert shelved.told.takes[0].gone_why == "disk"

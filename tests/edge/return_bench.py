@@ -1,0 +1,283 @@
+"""Three schools in one lesson with a relay in a process of its own: what goes back to the teacher.
+
+Boxes, keys, runs, relay and its access rules are the real ones; sync is left out: rows that it
+would carry are copied. Every room has the same simulated camera.
+"""
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from drivers.codecs.digest import Credentials
+from drivers.entities import DeviceId
+from drivers.errors import SetupError
+from drivers.simulators.ledger import Ledger
+from drivers.simulators.rtsp_camera import RtspCamera
+from edge.lesson.board import BoardView
+from edge.lesson.checks import Check
+from edge.lesson.classroom_stream import StreamItem
+from edge.lesson.flagship_capture import LessonSource
+from edge.lesson.flagship_run import FlagshipRun
+from edge.lesson.hub_link import HubRoute
+from edge.lesson.lesson_keys import LessonKeys
+from edge.lesson.lesson_means import LessonMeans
+from edge.lesson.materials import Materials
+from edge.lesson.receiver_run import ReceiverRun
+from edge.lesson.return_path import ReturnPath
+from edge.lesson.return_wall import ClassView, ReturnWall
+from edge.lesson.schedule import read_lessons
+from edge.lesson.shared_screen import SharedScreen
+from edge.lesson.status import LessonStatus
+from provisioning.identity import load_identity
+from sync.lessons.fragment_log import LessonId
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.tracks import PICTURE, return_log
+from sync.logs.oplog import Row
+from sync.store import connect_readonly
+from sync.writer import Writer
+from tests.edge.lesson_bench import free_port, now_ms
+from tests.edge.school import MINUTE, Box, certificate_row, new_box, schedule
+
+ADMIN = Credentials(user="admin", password="secret")
+LESSON = LessonId("a1")
+FLAGSHIP, NEAR, FAR = 17, 18, 19
+NAMES: dict[int, Row] = {
+    FLAGSHIP: {"name": "实验小学", "name_en": "Experimental School"},
+    NEAR: {"name": "湖泗小学", "name_en": "Husi School"},
+    FAR: {"name": "山坡教学点", "name_en": "Shanpo Teaching Point"},
+}
+ROOMS = {
+    FLAGSHIP: ("flagship", "101"),
+    NEAR: ("receiver", "201"),
+    FAR: ("receiver", "301"),
+}
+
+HUB = """
+import asyncio, sqlite3, sys
+from pathlib import Path
+from aiohttp import web
+from hub.lesson.relay import LessonRelay
+from hub.registry import LessonParties
+from sync.lessons.fragment_shelf import LessonShelf
+
+def school(request):
+    return int(request.headers["X-School"])
+
+async def main(port, root, book):
+    reader = sqlite3.connect(book)
+    reader.row_factory = sqlite3.Row
+    relay = LessonRelay(LessonShelf(Path(root)), LessonParties(reader), school)
+    app = web.Application()
+    relay.add_routes(app)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
+    print("ready", flush=True)
+    await relay.run()
+
+asyncio.run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3]))
+"""
+
+
+@dataclass
+class Room:
+    """A room with one camera, and what its pages were told."""
+
+    url: str
+    camera: Credentials
+    boards: list[BoardView] = field(default_factory=list)
+    shown: list[LessonStatus] = field(default_factory=list)
+    items: list[StreamItem] = field(default_factory=list)
+    has_camera: bool = True
+
+    @property
+    def board(self) -> BoardView:
+        return self.boards[-1] if self.boards else BoardView()
+
+    async def prepare(self) -> None:
+        pass
+
+    async def look(self) -> tuple[Check, ...]:
+        return ()
+
+    async def put_back(self) -> None:
+        pass
+
+    def watched(self) -> tuple[int, int]:
+        return 0, 0
+
+    def sources(self) -> list[LessonSource]:
+        return [LessonSource(track=PICTURE, camera=DeviceId("onvif:one"), stream=self.small_camera)]
+
+    @property
+    def screen(self) -> SharedScreen:
+        return SharedScreen()
+
+    def small_camera(self) -> tuple[str, Credentials | None]:
+        if not self.has_camera:
+            raise SetupError("room 201 has no adopted camera; adopt one on the set-up page")
+        return self.url, self.camera
+
+    def publish(self, item: StreamItem) -> None:
+        self.items.append(item)
+
+    def show(self, status: LessonStatus) -> None:
+        self.shown.append(status)
+
+    def show_board(self, view: BoardView) -> None:
+        self.boards.append(view)
+
+
+@dataclass
+class School:
+    """One school's box that holds its part of the lesson."""
+
+    box: Box
+    room: Room
+    means: LessonMeans
+    run: FlagshipRun | ReceiverRun
+    task: asyncio.Task[None]
+    stack: AsyncExitStack
+
+    @property
+    def is_returning(self) -> bool:
+        return isinstance(self.run, ReceiverRun) and self.run.back is not None
+
+    @property
+    def back(self) -> ReturnPath:
+        assert isinstance(self.run, ReceiverRun)
+        assert self.run.back is not None
+        return self.run.back
+
+    @property
+    def wall(self) -> ReturnWall:
+        assert isinstance(self.run, FlagshipRun)
+        assert self.run.wall is not None
+        return self.run.wall
+
+    async def kill(self) -> None:
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        await self.stack.aclose()
+
+
+@dataclass
+class Town:
+    """A hub and schools; a school's box is begun, and begun again, by :meth:`begin`."""
+
+    folder: Path
+    boxes: dict[int, Box]
+    hub_port: int
+    camera_url: str
+    stack: AsyncExitStack
+    changed: Callable[[], None] = lambda: None
+
+    async def begin(self, school: int, *, has_camera: bool = True) -> School:
+        """Open a school's box and hold its part of the lesson."""
+        box = self.boxes[school]
+        stack = AsyncExitStack()
+        store = stack.enter_context(box.opened())
+        writer = stack.enter_context(Writer())
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(headers={"X-School": str(school)})
+        )
+        means = LessonMeans(
+            identity=store.identity,
+            node=store.node,
+            writer=writer,
+            reader=store.reader,
+            acquaintances=store.acquaintances,
+            keys=LessonKeys(
+                store.node,
+                store.reader,
+                store.identity.sealing,
+                random.Random(school).randbytes,
+                now_ms,
+            ),
+            materials=Materials(box.folder / "materials"),
+            shelf=LessonShelf(box.folder / "lessons"),
+            route=HubRoute(http, f"http://127.0.0.1:{self.hub_port}", random.Random(school)),
+            now_ms=now_ms,
+            rng=random.Random(school),
+        )
+        (lesson,) = read_lessons(store.reader, school, box.now_ms)
+        room = Room(self.camera_url, ADMIN, has_camera=has_camera)
+        kind = FlagshipRun if school == FLAGSHIP else ReceiverRun
+        run = kind(lesson, means, room, self._note_change)
+        task = asyncio.get_running_loop().create_task(run.run())
+        stack.callback(means.shelf.close)
+        opened = School(box, room, means, run, task, stack)
+        self.stack.push_async_callback(opened.kill)
+        return opened
+
+    def _note_change(self) -> None:
+        self.changed()
+
+    async def share_keys(self, giver: School, *takers: School) -> None:
+        """Grant what a school gives in the lesson to others' boxes, and carry the rows there."""
+        school = giver.means.identity.school
+        log = LESSON if school == FLAGSHIP else return_log(LESSON, school)
+        keys = [taker.means.identity.sealing.public_key() for taker in takers]
+        await giver.means.writer.call(giver.means.keys.grant, log, keys)
+        for taker in takers:
+            for row in read_grants(giver.box, school):
+                taker.box.plant("lesson_key_grant", row)
+
+    async def follow(self, school: int, log: LessonId) -> int:
+        """Return how the hub answers a school that wants to follow a log."""
+        async with aiohttp.ClientSession(headers={"X-School": str(school)}) as http:
+            url = f"http://127.0.0.1:{self.hub_port}/lessons/{log}/index"
+            async with http.get(url) as answer:
+                return answer.status
+
+
+@asynccontextmanager
+async def town(folder: Path) -> AsyncIterator[Town]:
+    """Schedule a lesson that goes on, with nobody at it yet."""
+    first = new_box(folder, FLAGSHIP)
+    boxes = {FLAGSHIP: first}
+    for school in (NEAR, FAR):
+        boxes[school] = new_box(folder, school, first.district)
+    identities = {school: load_identity(box.folder / "identity") for school, box in boxes.items()}
+    now = now_ms()
+    for box in boxes.values():
+        with box.opened():
+            pass
+        schedule(box, LESSON, now - MINUTE, now + 40 * MINUTE, ROOMS)
+        for school, identity in identities.items():
+            box.plant("box_certificate", certificate_row(identity))
+            box.plant("school", {"school": school, **NAMES[school]})
+    book = Ledger(folder / "camera.jsonl", now_ms)
+    camera = RtspCamera(book, ADMIN, now_ms=now_ms, chance=random.Random(1))
+    port = free_port()
+    command = (sys.executable, "-c", HUB, str(port), str(folder / "hub-lessons"))
+    hub = await asyncio.create_subprocess_exec(
+        *command, str(first.folder / "box.db"), stdout=asyncio.subprocess.PIPE
+    )
+    assert hub.stdout is not None
+    try:
+        assert await hub.stdout.readline() == b"ready\n"
+        async with camera.serving("127.0.0.1"), AsyncExitStack() as stack:
+            yield Town(folder, boxes, port, camera.url("sub"), stack)
+    finally:
+        hub.kill()
+        await hub.wait()
+        book.close()
+
+
+def read_grants(box: Box, school: int) -> list[Row]:
+    columns = ("school", "lesson", "lesson_key", "recipient", "suite", "wrapped")
+    with closing(connect_readonly(box.folder / "box.db")) as reader:
+        rows = reader.execute("SELECT * FROM lesson_key_grant WHERE school = ?", (school,))
+        return [{name: row[name] for name in columns} for row in rows]
+
+
+def class_of(wall: ReturnWall, school: int) -> ClassView:
+    (found,) = [one for one in wall.view().classes if one.school == school]
+    return found

@@ -1,0 +1,352 @@
+"""What a page that was cut off is given of the stored lesson."""
+
+import json
+import struct
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.lesson.recording import TakeRecorder
+from edge.lesson.replay import (
+    WAIT_AFTER_MS,
+    Place,
+    ReplayDesk,
+    Skip,
+    parse_place,
+    replay,
+)
+from edge.lesson.schedule import Party, ScheduledLesson
+from edge.lesson.take import MediaFragment
+from edge.pages.box_view import LessonRole
+from sync.errors import MalformedError
+from sync.lessons.fragment_log import Kind, Record, Stream, TakeId, is_sound
+from sync.lessons.fragment_sealing import FragmentOpener
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.lesson_times import LessonTimes
+from sync.lessons.tracks import BLACKBOARD, PICTURE, PICTURE_SMALL, SOUND
+from sync.segments.sealing import DataKey, KeyId, key_id
+from tests.edge.lesson_bench import KEY, LESSON, SIGNING
+
+FIRST, SECOND = TakeId(b"take-one"), TakeId(b"TAKE-two")
+BEGAN_MS = 1_000_000
+ROOM = "三年级"
+
+
+def records_of(
+    folder: Path, take: TakeId, *, seconds: int, tracks: tuple[int, ...], began_ms: int = BEGAN_MS
+) -> list[Record]:
+    """Film a take: 10 pictures and 10 sounds a second, a keyframe each second."""
+    made: list[Record] = []
+    shelf = LessonShelf(folder)
+    recorder = TakeRecorder(shelf.take(LESSON, take), KEY, SIGNING, made.append, lambda _: None)
+    for track in tracks:
+        kind = "audio" if is_sound(track) else "video"
+        recorder.add_init(track, f'{kind}/mp4; codecs="x"', b"init", began_ms)
+    for number in range(seconds * 10):
+        for track in tracks:
+            recorder.add(
+                MediaFragment(
+                    track=track,
+                    number=number,
+                    keyframe=is_sound(track) or number % 10 == 0,
+                    decode_time=number * 100,
+                    duration=100,
+                    timescale=1000,
+                    capture_ms=began_ms + number * 100,
+                    data=bytes((track, number % 256)),
+                )
+            )
+    recorder.close()
+    shelf.close()
+    return made
+
+
+def keep(shelf: LessonShelf, records: list[Record], without: Mapping[int, range]) -> None:
+    """Store what a receiver has of them: numbers in ``without`` have not come."""
+    for record in records:
+        header = record.header
+        left_out = without.get(header.track, range(0))
+        if header.kind is not Kind.MEDIA or header.number not in left_out:
+            shelf.take(LESSON, header.take).append(record)
+
+
+@dataclass(frozen=True)
+class Given:
+    head: dict[str, object]
+    inits: list[int]
+    media: dict[int, list[int]]
+    takes: list[bytes]
+
+
+def opener() -> FragmentOpener:
+    return FragmentOpener(LESSON, {key_id(KEY): KEY})
+
+
+def parts(body: bytes) -> Iterator[bytes]:
+    while body:
+        (length,) = struct.unpack_from(">I", body)
+        yield body[4 : 4 + length]
+        body = body[4 + length :]
+
+
+def read(body: bytes) -> Given:
+    head, *messages = parts(body)
+    inits: list[int] = []
+    media: dict[int, list[int]] = {}
+    takes: list[bytes] = []
+    for message in messages:
+        _, kind, track, _, take, number = struct.unpack_from(">BBBBII", message)
+        takes.append(take.to_bytes(4, "big"))
+        if kind == Kind.INIT:
+            inits.append(track)
+        else:
+            media.setdefault(track, []).append(number)
+    return Given(json.loads(head), inits, media, list(dict.fromkeys(takes)))
+
+
+def ask(
+    shelf: LessonShelf, take: TakeId, after: Mapping[int, int], skip: Skip = Skip.NOTHING
+) -> Given:
+    place = Place(take=take[:4], after=after, skip=skip)
+    return read(replay(shelf, opener(), LESSON, place).encode())
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[LessonShelf]:
+    opened = LessonShelf(tmp_path / "here")
+    yield opened
+    opened.close()
+
+
+def follow(shelf: LessonShelf, take: TakeId, after: Mapping[int, int]) -> dict[int, list[int]]:
+    """Ask again and again until what is stored is reached."""
+    seen: dict[int, list[int]] = {}
+    place = dict(after)
+    for _ in range(100):
+        given_now = ask(shelf, take, place)
+        assert not given_now.head["hole"]
+        for track, numbers in given_now.media.items():
+            seen.setdefault(track, []).extend(numbers)
+            place[track] = numbers[-1]
+        if given_now.head["live"]:
+            return seen
+    pytest.fail("the end is never reached")
+
+
+def test_a_page_gets_what_follows_without_a_gap_until_it_has_all(
+    shelf: LessonShelf, tmp_path: Path
+) -> None:
+    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    keep(shelf, records, {})
+    first = ask(shelf, FIRST, {PICTURE: 22, SOUND: 23})
+    assert first.inits == []
+    assert first.media[SOUND] == list(range(24, 45))
+    assert first.media[PICTURE][0] == 23
+    assert first.head["media_ms"] == 2000
+    assert first.head["newest_ms"] == BEGAN_MS + 89 * 100
+    seen = follow(shelf, FIRST, {PICTURE: 22, SOUND: 23})
+    assert seen == {PICTURE: list(range(23, 90)), SOUND: list(range(24, 90))}
+
+
+def test_after_one_take_comes_the_next_with_its_inits(shelf: LessonShelf, tmp_path: Path) -> None:
+    tracks = (PICTURE, SOUND)
+    keep(shelf, records_of(tmp_path / "a", FIRST, seconds=3, tracks=tracks), {})
+    later = records_of(tmp_path / "b", SECOND, seconds=2, tracks=tracks, began_ms=BEGAN_MS + 60_000)
+    keep(shelf, later, {})
+    given_now = ask(shelf, FIRST, {PICTURE: 19, SOUND: 19})
+    assert given_now.takes == [FIRST[:4], SECOND[:4]]
+    assert sorted(given_now.inits) == [PICTURE, SOUND]
+    assert given_now.media[SOUND] == [*range(20, 30), *range(20)]
+    assert given_now.head["live"]
+
+
+def test_sound_that_is_known_to_exist_is_waited_for_and_then_passed_over(
+    shelf: LessonShelf, tmp_path: Path
+) -> None:
+    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    lost = range(30, 60)
+    keep(shelf, records, {PICTURE: lost, SOUND: lost})
+    waiting = ask(shelf, FIRST, {PICTURE: 29, SOUND: 29})
+    assert (waiting.head["hole"], waiting.media) == ("sound", {})
+    passed = ask(shelf, FIRST, {PICTURE: 29, SOUND: 29}, Skip.ALL)
+    assert passed.media[SOUND][0] == 60
+    assert passed.media[PICTURE][0] == 60
+    keep(shelf, records, {})
+    assert ask(shelf, FIRST, {PICTURE: 29, SOUND: 29}).media[SOUND][0] == 30
+
+
+def test_sound_does_not_wait_for_long_for_its_picture_which_comes_back_at_a_keyframe(
+    shelf: LessonShelf, tmp_path: Path
+) -> None:
+    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    keep(shelf, records, {PICTURE: range(30, 45)})
+    waiting = ask(shelf, FIRST, {PICTURE: 29, SOUND: 29})
+    assert (waiting.head["hole"], waiting.media) == ("picture", {})
+    passed = ask(shelf, FIRST, {PICTURE: 29, SOUND: 29}, Skip.PICTURE)
+    assert passed.media[SOUND] == list(range(30, 51))
+    assert passed.media[PICTURE] == [50], "numbers 45 to 49 cannot be decoded without 40"
+
+
+def test_where_the_large_picture_is_missing_the_small_one_is_given(
+    shelf: LessonShelf, tmp_path: Path
+) -> None:
+    tracks = (PICTURE, SOUND, PICTURE_SMALL)
+    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=tracks)
+    keep(shelf, records, {PICTURE: range(30, 90)})
+    given_now = ask(shelf, FIRST, {PICTURE: 29, SOUND: 29})
+    assert not given_now.head["hole"]
+    assert given_now.media[PICTURE_SMALL][0] == 30
+    assert PICTURE not in given_now.media
+    whole = ask(shelf, FIRST, {PICTURE: 4, SOUND: 4, PICTURE_SMALL: 1})
+    assert PICTURE_SMALL not in whole.media
+
+
+def test_a_picture_beside_the_teachers_comes_along_from_a_keyframe(
+    shelf: LessonShelf, tmp_path: Path
+) -> None:
+    tracks = (PICTURE, SOUND, BLACKBOARD)
+    keep(shelf, records_of(tmp_path / "there", FIRST, seconds=9, tracks=tracks), {})
+    given_now = ask(shelf, FIRST, {PICTURE: 34, SOUND: 34})
+    assert given_now.media[BLACKBOARD][0] == 30
+    assert given_now.media[BLACKBOARD][-1] == given_now.media[SOUND][-1]
+
+
+def test_without_sound_the_picture_leads(shelf: LessonShelf, tmp_path: Path) -> None:
+    keep(shelf, records_of(tmp_path / "there", FIRST, seconds=5, tracks=(PICTURE,)), {})
+    assert follow(shelf, FIRST, {PICTURE: 11}) == {PICTURE: list(range(12, 50))}
+
+
+def test_a_take_that_is_not_kept_is_refused(shelf: LessonShelf) -> None:
+    with pytest.raises(MalformedError, match="not stored here"):
+        ask(shelf, FIRST, {SOUND: 1})
+
+
+@given(st.text(max_size=12), st.text(max_size=40), st.text(max_size=8))
+def test_a_query_is_read_or_refused(take: str, after: str, skip: str) -> None:
+    try:
+        place = parse_place(take, after, skip)
+    except MalformedError:
+        return
+    assert len(place.take) == 4
+    assert all(0 <= track <= 15 for track in place.after)
+
+
+class Desk:
+    """The route over a shelf, with keys that can be held back."""
+
+    def __init__(self, shelf: LessonShelf) -> None:
+        self.keys: dict[KeyId, DataKey] = {key_id(KEY): KEY}
+        self.clock_ms = BEGAN_MS
+        party = Party(
+            school=2,
+            name="湖泗",
+            name_en="Husi",
+            role=LessonRole.RECEIVER,
+            room=ROOM,
+            class_group="",
+        )
+        self.lesson = ScheduledLesson(
+            lesson=LESSON,
+            kind="delivery",
+            title_zh="圆",
+            title_en="Circle",
+            teacher="",
+            starts_ms=BEGAN_MS,
+            ends_ms=BEGAN_MS + 60_000,
+            rehearsal=False,
+            done=False,
+            planned=LessonTimes(starts_ms=BEGAN_MS, ends_ms=BEGAN_MS + 60_000),
+            mine=party,
+            parties=(party,),
+        )
+        self.desk = ReplayDesk(
+            shelf, lambda: {LESSON: self.lesson}, self._keys_of, lambda: self.clock_ms
+        )
+
+    async def _keys_of(self, _: ScheduledLesson) -> Mapping[KeyId, DataKey]:
+        return dict(self.keys)
+
+
+@pytest.fixture
+def desk(shelf: LessonShelf) -> Desk:
+    return Desk(shelf)
+
+
+@pytest.fixture
+async def client(desk: Desk) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    app = web.Application()
+    app.router.add_get("/classroom/replay", desk.desk.serve)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+QUERY = {
+    "room": ROOM,
+    "lesson": LESSON,
+    "take": FIRST[:4].hex(),
+    "after": f"{PICTURE}:9,{SOUND}:9",
+    "skip": "",
+}
+
+
+async def test_a_rooms_page_is_answered_and_another_rooms_is_not(
+    client: TestClient[web.Request, web.Application], shelf: LessonShelf, tmp_path: Path
+) -> None:
+    keep(shelf, records_of(tmp_path / "there", FIRST, seconds=3, tracks=(PICTURE, SOUND)), {})
+    answer = await client.get("/classroom/replay", params=QUERY)
+    assert answer.status == 200
+    assert read(await answer.read()).media[SOUND] == list(range(10, 30))
+    for wrong, status in (
+        ({"room": "四年级"}, 404),
+        ({"lesson": "another"}, 404),
+        ({"take": "ffffffff"}, 404),
+        ({"take": "no take"}, 400),
+        ({"after": "1"}, 400),
+        ({"skip": "everything"}, 400),
+    ):
+        refused = await client.get("/classroom/replay", params=QUERY | wrong)
+        assert refused.status == status, wrong
+
+
+async def test_a_key_that_comes_late_opens_the_recording(
+    client: TestClient[web.Request, web.Application],
+    desk: Desk,
+    shelf: LessonShelf,
+    tmp_path: Path,
+) -> None:
+    keep(shelf, records_of(tmp_path / "there", FIRST, seconds=3, tracks=(PICTURE, SOUND)), {})
+    desk.keys.clear()
+    assert (await client.get("/classroom/replay", params=QUERY)).status == 404
+    desk.keys[key_id(KEY)] = KEY
+    assert (await client.get("/classroom/replay", params=QUERY)).status == 200
+
+
+async def test_a_lesson_is_over_when_its_last_take_is_whole_or_nothing_came_for_long(
+    client: TestClient[web.Request, web.Application],
+    desk: Desk,
+    shelf: LessonShelf,
+    tmp_path: Path,
+) -> None:
+    records = records_of(tmp_path / "there", FIRST, seconds=1, tracks=(PICTURE, SOUND))
+    last = max(n for n, record in enumerate(records) if record.header.kind is Kind.SIGNATURE)
+    keep(shelf, records[:last], {})
+
+    async def over() -> object:
+        answer = await client.get("/classroom/replay", params=QUERY)
+        return read(await answer.read()).head["over"]
+
+    assert not await over()
+    desk.clock_ms = desk.lesson.ends_ms
+    assert not await over(), "its last signature may be held up by a cut"
+    desk.clock_ms += WAIT_AFTER_MS
+    assert await over()
+    desk.clock_ms = desk.lesson.ends_ms
+    keep(shelf, records[last:], {})
+    assert await over()
+    assert shelf.take(LESSON, FIRST).index(Stream(Kind.MEDIA, SOUND)).head == 9

@@ -1,0 +1,190 @@
+"""The way from the classes back to their teacher, over a relay that cannot open it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge.errors import NotNowError
+from edge.lesson import followed_class, return_path, return_wall
+from edge.lesson.flagship_run import FlagshipRun
+from edge.lesson.followed_class import FollowedClass, Heard
+from edge.lesson.return_path import GIVES_WAY, UNCONFIRMED, ReturnPath
+from edge.lesson.status import Cause
+from sync.lessons.fragment_log import Kind
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.lesson_events import Answer, Hand, Help, LessonEvent, TimedEvent
+from sync.lessons.tracks import CALLED_PICTURE, CALLED_SOUND, PICTURE, SOUND, return_log
+from tests.edge.lesson_bench import until
+from tests.edge.return_bench import FAR, FLAGSHIP, LESSON, NEAR, School, Town, class_of, town
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(return_path, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(return_path, "GRANTED_S_MAX", 0.5)
+    monkeypatch.setattr(return_path, "CAMERA_AGAIN_S", 0.1)
+    monkeypatch.setattr(return_wall, "LOOK_EVERY_S", 0.05)
+    for name in ("KEYS_EVERY_S", "KEYS_AGAIN_S"):
+        monkeypatch.setattr(followed_class, name, 0.05)
+
+
+async def held(opened: Town, *, far_camera: bool = True) -> tuple[School, School, School]:
+    """Begin the lesson everywhere, and let each confirm whom it has to."""
+    teacher, near = await opened.begin(FLAGSHIP), await opened.begin(NEAR)
+    far = await opened.begin(FAR, has_camera=far_camera)
+    await opened.share_keys(teacher, near, far)
+    await until(lambda: near.is_returning and far.is_returning)
+    for pupil in (near, far):
+        await opened.share_keys(pupil, teacher)
+    await until(lambda: near.back._is_shared and far.back._is_shared)
+    await until(lambda: [bool(one._keys) for one in teacher.wall._classes.values()] == [True] * 2)
+    return teacher, near, far
+
+
+async def test_a_class_is_seen_called_on_heard_by_all_and_let_go_when_its_box_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(return_wall, "FREE_AFTER_S", 1.0)
+    async with town(tmp_path) as opened:
+        teacher, near, far = await held(opened)
+        await until(lambda: class_of(teacher.wall, NEAR).state is Heard.LIVE)
+        await until(lambda: class_of(teacher.wall, FAR).state is Heard.LIVE)
+        await near.back.say(Hand(raised=True))
+        await far.back.say(Hand(raised=True))
+        await until(lambda: class_of(teacher.wall, FAR).hand_ms is not None)
+        assert class_of(teacher.wall, NEAR).hand_ms is not None
+        assert near.room.board.hand_ms is not None
+        assert not called_tracks(far)
+        assert set(teacher.wall._classes[NEAR].inits) == {PICTURE}  # no voice before the call
+
+        # Where the lesson needs the line a class's picture gives way, until it is called on.
+        near.back.note(replace(near.run.status, cause=Cause.NO_PICTURE))
+        await until(lambda: class_of(teacher.wall, NEAR).state is Heard.AWAY)
+        assert near.back.trouble == GIVES_WAY
+        teacher.wall.call_on(NEAR, stage=True)
+        await until(lambda: called_tracks(far) == {CALLED_PICTURE, CALLED_SOUND})
+        assert near.room.board.called == near.room.board.school == NEAR
+        await until(lambda: class_of(teacher.wall, NEAR).hand_ms is None)  # the call answered it
+        assert class_of(teacher.wall, FAR).hand_ms is not None
+        assert teacher.wall.view().stage
+
+        teacher.wall.mute(NEAR, muted=True)
+        await until(lambda: NEAR in near.room.board.muted)
+        await near.kill()
+        await until(lambda: teacher.wall.view().called == 0)
+        assert teacher.wall.view().freed == NEAR
+        await until(lambda: far.room.board.called == 0)
+        assert near.box.rows("SELECT lesson, room, raised FROM hand_raise") == [(LESSON, "201", 1)]
+
+
+def called_tracks(school: School) -> set[int]:
+    """Return the tracks of the called class that a room was given, picture after its init."""
+    kinds = {(one.track, one.kind) for one in school.room.items if one.track in {4, 9}}
+    return {track for track, kind in kinds if kind is Kind.MEDIA and (track, Kind.INIT) in kinds}
+
+
+async def test_a_hostile_class_is_heard_by_nobody_and_its_picture_is_followed_and_kept_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReturnPath, "_may_speak", lambda _: True)  # it speaks without being called
+    async with town(tmp_path) as opened:
+        teacher, near, far = await held(opened, far_camera=False)
+        followed = teacher.wall._classes[NEAR]
+        await until(lambda: SOUND in followed.inits and followed.heard is Heard.LIVE)
+        before = followed._status.at_ms
+        await until(lambda: followed._status.at_ms > before + 1000)
+        assert {parcel.track for parcel in followed.fan_out._newest.parcels()} == {PICTURE}
+        assert not called_tracks(far)
+        await near.back.say(Hand(raised=True))
+        await until(lambda: class_of(teacher.wall, NEAR).hand_ms is not None)
+        log = return_log(LESSON, NEAR)
+        assert [await opened.follow(one, log) for one in (FLAGSHIP, NEAR, FAR)] == [200, 403, 403]
+        folders = [opened.folder / "hub-lessons"]
+        folders += [one.box.folder / "lessons" for one in (near, teacher)]
+    for folder in folders:
+        shelf = LessonShelf(folder)
+        kinds = {stream.kind for take in shelf.takes(log) for stream in take.streams}
+        shelf.close()
+        assert Kind.MEDIA not in kinds
+        assert Kind.EVENT in kinds
+
+
+async def test_without_a_confirmed_flagship_nothing_is_sent_and_the_remedy_is_said(
+    tmp_path: Path,
+) -> None:
+    async with town(tmp_path) as opened:
+        near = await opened.begin(NEAR)
+        await until(lambda: near.is_returning and bool(near.back.trouble))
+        assert near.back.trouble == UNCONFIRMED
+        with pytest.raises(NotNowError, match="not confirmed here"):
+            await near.back.say(Hand(raised=True))
+        assert near.box.rows("SELECT count(*) FROM hand_raise") == [(0,)]
+
+
+async def test_what_classes_say_comes_in_order_is_counted_once_and_outlives_the_teachers_box(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[LessonEvent] = []
+    take_up = FollowedClass._hear
+
+    def hear(followed: FollowedClass, timed: TimedEvent) -> None:
+        heard.append(timed.event)
+        take_up(followed, timed)
+
+    monkeypatch.setattr(FollowedClass, "_hear", hear)
+    async with town(tmp_path) as opened:
+        teacher, near, far = await held(opened, far_camera=False)
+        said: list[Hand | Help] = [
+            Hand(raised=True),
+            Help(wanted=True),
+            Hand(raised=False),
+            Help(wanted=False),
+            Hand(raised=True),
+        ]
+        for each in said:
+            await far.back.say(each)
+            await far.back.say(each)  # what holds already is not said again
+        await until(lambda: len(heard) == len(said))
+        assert heard == said
+        assert class_of(teacher.wall, FAR).state is Heard.QUIET
+        await until(lambda: "no adopted camera" in far.back.trouble)
+
+        teacher.wall.ask("2+3?", ("5", "6"))
+        await until(lambda: is_asked(near) and is_asked(far))
+        question = teacher.wall.view().question
+        assert question is not None
+        name = question.question
+        for pupil, choice in ((near, 1), (far, 0), (near, 0)):
+            await pupil.back.say(Answer(question=name, choice=choice))
+        await until(lambda: counts(teacher) == (2, 0))
+        assert near.room.board.choice == 0
+        with pytest.raises(NotNowError, match="no such choice"):
+            await near.back.say(Answer(question=name, choice=2))
+
+        before = class_of(teacher.wall, FAR).hand_ms
+        await teacher.kill()
+        again = await opened.begin(FLAGSHIP)
+        await until(lambda: isinstance(again.run, FlagshipRun) and again.run.wall is not None)
+        await until(lambda: len(again.wall.view().classes) == 2)
+        await until(lambda: class_of(again.wall, FAR).hand_ms == before)
+        await until(lambda: counts(again) == (2, 0))
+        again.wall.ask("", ())
+        await until(lambda: closed(near) == (2, 0))
+        with pytest.raises(NotNowError, match="not open"):
+            await near.back.say(Answer(question=name, choice=1))
+        assert near.box.rows("SELECT choice FROM quick_answer") == [("6",), ("5",)]
+
+
+def is_asked(school: School) -> bool:
+    return school.room.board.question is not None
+
+
+def counts(teacher: School) -> tuple[int, ...]:
+    asked = teacher.wall.view().question
+    return () if asked is None else asked.counts
+
+
+def closed(school: School) -> tuple[int, ...] | None:
+    asked = school.room.board.question
+    return None if asked is None else asked.counts
