@@ -60,6 +60,10 @@ class Acquaintances:
         standing = [box for box in self._boxes(school) if not box.revoked]
         return standing[-1].signing if standing else None
 
+    def signing_keys(self, school: int) -> Sequence[Ed25519PublicKey]:
+        """Return the signing keys of all boxes a school has or had: what they signed stays so."""
+        return [box.signing for box in self._boxes(school)]
+
     def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
         return [box.sealing for box in self._boxes(school) if not box.revoked]
 

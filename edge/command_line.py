@@ -23,6 +23,7 @@ from edge.courier_commands import courier_app
 from edge.demo.plan import load_demo_config
 from edge.doctor import examine, examine_running
 from edge.key_commands import keys_app
+from edge.lesson_commands import lesson_app
 from edge.pages.actions import Adopt, Command, Discover
 from edge.pages.language import load_language
 from edge.panel_commands import panels_app
@@ -54,6 +55,7 @@ add_recovery_commands(app)
 app.add_typer(keys_app, name="keys", no_args_is_help=True)
 app.add_typer(courier_app, name="courier", no_args_is_help=True)
 app.add_typer(panels_app, name="panels", no_args_is_help=True)
+app.add_typer(lesson_app, name="lesson", no_args_is_help=True)
 app.add_typer(profile_app, name="profile", no_args_is_help=True)
 
 ConfigFile = Annotated[

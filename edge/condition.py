@@ -68,6 +68,7 @@ class ConditionReader:
             profile_faults=self._profile_faults(),
             disk_free_bytes=self._disk_free_bytes(),
             disk_fails=self._recorder.disk_fails,
+            lesson_checks=view.lesson_checks(),
         )
 
     def _profile_faults(self) -> Sequence[str]:

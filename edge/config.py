@@ -49,6 +49,14 @@ class Classroom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     source: str = "31"
 
 
+class LessonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long recordings are kept, counted from the end of the lesson."""
+
+    recordings_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 180
+    rehearsals_hours: Annotated[int, msgspec.Meta(ge=0, le=8760)] = 24
+    returns_hours: Annotated[int, msgspec.Meta(ge=0, le=168)] = 12
+
+
 class SealSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When patient rows become a segment; a longer wait is cheaper on the line."""
 
@@ -101,6 +109,7 @@ class BoxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     pages: PagesPort = PagesPort()
     serial: Serial = Serial()
     classroom: Classroom = Classroom()
+    lessons: LessonSettings = LessonSettings()
     seal: SealSettings = SealSettings()
     uplink: UplinkSettings = UplinkSettings()
     class_cards: ClassCards = ClassCards()

@@ -15,6 +15,7 @@ from drivers.errors import DriverError
 from edge.control_client import SOCKET, Confirm, Release
 from edge.daemon import Box
 from edge.errors import BoxSetupError
+from edge.lesson.recording_desk import RecordingDesk
 from edge.pages.access import Handler
 from edge.pages.actions import Adopt, Command, Discover
 from edge.pages.language import load_languages
@@ -36,7 +37,7 @@ class ControlDesk:
         self._box = box
 
     def app(self) -> web.Application:
-        app = web.Application(client_max_size=UPLOAD_BYTES_MAX + 1, middlewares=[_tell_errors])
+        app = web.Application(client_max_size=UPLOAD_BYTES_MAX + 1, middlewares=[tell_errors])
         app.router.add_get("/candidates", self._candidates)
         app.router.add_post("/discover", self._discover)
         app.router.add_post("/discover/stop", self._stop_discovery)
@@ -53,6 +54,7 @@ class ControlDesk:
         app.router.add_post("/partners/{school}/confirm", self._confirm)
         self._box.key_desk().add_routes(app)
         self._box.courier.add_routes(app)
+        RecordingDesk(self._box.recordings).add_routes(app)
         self._box.sync_desk.add_routes(app)
         return app
 
@@ -142,7 +144,8 @@ async def serve_control(stack: AsyncExitStack, box: Box, folder: Path) -> None:
 
 
 @web.middleware
-async def _tell_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def tell_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer what went wrong as JSON, with the status that says whose turn it is."""
     try:
         return await handler(request)
     except (DriverError, BoxSetupError, ProvisioningError, ValueError) as error:

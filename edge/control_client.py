@@ -5,6 +5,7 @@ the daemon, which costs most of a second that a question need not wait for.
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,51 @@ def ask_box(folder: Path, method: str, path: str, body: bytes | None = None) -> 
     Raises DaemonAwayError when none answers on ``folder``, BoxSetupError with what it answered.
     """
     return asyncio.run(ask_daemon(folder, method, path, body))
+
+
+def save_from_box(
+    folder: Path, path: str, target: Path, note: Callable[[int, int | None], None]
+) -> None:
+    """Write what the daemon answers to a file; ``note`` hears bytes so far, and of how many.
+
+    Raises DaemonAwayError, and BoxSetupError with what was answered or why the disk refused.
+    """
+    asyncio.run(_save(folder, path, target, note))
+
+
+async def _save(
+    folder: Path, path: str, target: Path, note: Callable[[int, int | None], None]
+) -> None:
+    connector = aiohttp.UnixConnector(str(folder / SOCKET))
+    timeout = aiohttp.ClientTimeout(total=None, sock_read=ANSWER_S_MAX)
+    partial = target.with_name(f".{target.name}.part")
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
+            http.get(f"http://box{path}") as response,
+        ):
+            if response.status >= 400:  # noqa: PLR2004 - HTTP's own border
+                told = msgspec.json.decode(await response.read(), type=dict[str, Any])
+                raise BoxSetupError(str(told["error"]))
+            done = 0
+            with partial.open("wb") as file:
+                async for part in response.content.iter_chunked(256 * 1024):
+                    await asyncio.to_thread(file.write, part)
+                    done += len(part)
+                    note(done, response.content_length)
+        partial.rename(target)
+    except aiohttp.ClientConnectorError as error:
+        raise DaemonAwayError(
+            f"no daemon runs on {folder}; start it: schoolnode edge run"
+        ) from error
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise DaemonAwayError(
+            f"the daemon on {folder} did not answer ({error}); try again"
+        ) from error
+    except OSError as error:
+        raise BoxSetupError(f"{target}: {error.strerror}; name another place") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 async def ask_daemon(

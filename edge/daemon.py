@@ -47,7 +47,7 @@ from edge.changes import Changes
 from edge.class_cards.office import CardOffice, NamePolicy
 from edge.clock_watch import BoxClock, ClockLight, ClockWatch, boot_ms, read_boot
 from edge.condition import ConditionReader
-from edge.config import BoxConfig
+from edge.config import BoxConfig, LessonSettings
 from edge.courier_desk import CourierDesk
 from edge.devices.adopted import AdoptedDevice
 from edge.devices.fleet import Fleet
@@ -58,10 +58,19 @@ from edge.farm.keeper import FarmKeeper
 from edge.finder import Finder
 from edge.hub_recovery import HttpRecoveryHub
 from edge.key_desk import KeyDesk
+from edge.lesson.class_desk import ClassDesk
+from edge.lesson.former_boards import FormerBoards
+from edge.lesson.hop_quality import ScreenReport
+from edge.lesson.library import Library
 from edge.lesson.orchestration import Lessons
 from edge.lesson.partners import Partner
+from edge.lesson.probes import Surroundings
+from edge.lesson.retention import DAY_MS, HOUR_MS, Keeping
+from edge.lesson.room import RoomMeans
+from edge.lesson.shared_screen import SharedScreens
+from edge.lesson.teacher_desk import TeacherDesk
 from edge.log_memory import LogMemory
-from edge.metering import open_meter
+from edge.metering import night_only, open_meter
 from edge.notebook import Notebook
 from edge.pages.actions import Adopt
 from edge.pages.app import build_pages
@@ -73,6 +82,7 @@ from edge.pages.box_view import (
     LessonView,
     Light,
     LogLine,
+    RoomCheck,
     Sign,
     SyncLights,
 )
@@ -112,7 +122,7 @@ from sync.writer import Writer
 
 _log = logging.getLogger(__name__)
 
-PAGES_LIMITS = PortLimits(connections=512, of_an_address=256)
+PAGES_LIMITS = PortLimits(connections=2048, of_an_address=256)
 """A browser holds up to six; a school's class cards may come from behind one router."""
 TRUST_LIMITS = PortLimits(connections=256, of_an_address=128, idle_s=5.0)
 """Whoever types the box's name comes here first, a whole class at once, perhaps by one router."""
@@ -308,12 +318,25 @@ class Box:
             now_ms,
             self._changes.tell,
         )
+        self._shared_screens = SharedScreens()
         self._lessons = Lessons(
             store,
             writer,
             self._certificates.hub_context,
-            self._fleet,
-            source=config.classroom.source,
+            RoomMeans(
+                fleet=self._fleet,
+                value_of=self._value_of,
+                former=FormerBoards(config.folder / "lesson-boards.json"),
+                source=config.classroom.source,
+                screens=self._shared_screens,
+            ),
+            Surroundings(
+                screens=self._cards.screens.all,
+                is_clock_known=self._is_clock_known,
+                night="" if config.uplink.metered is None else config.uplink.metered.night,
+                may_fill=night_only(config, now_ms),
+                keeping=keeping_of(config.lessons),
+            ),
             now_ms=now_ms,
             rng=rng,
             changed=lambda: self._changes.tell(Change.LESSON),
@@ -365,7 +388,10 @@ class Box:
         """Open the pages' ports, served in ``tasks``; their servers end with ``stack``."""
         pages = self._config.pages
         app = build_pages(self)
-        app.router.add_get("/classroom/stream", self._lessons.serve_stream)
+        app.router.add_get("/classroom/stream", self._lessons.rooms.serve)
+        app.router.add_get("/classroom/replay", self._lessons.replay.serve)
+        app.router.add_get("/classroom/materials/{digest}", self._lessons.slides.serve)
+        app.router.add_routes(self._lessons.hls.routes())
         app.router.add_get(METRICS_PATH, self.sync_desk.serve_metrics)
         addresses, context = pages.addresses, self._certificates.pages_context
         await serve_app(stack, tasks, app, addresses, pages.port, context, PAGES_LIMITS)
@@ -466,6 +492,10 @@ class Box:
     def cards(self) -> CardOffice:
         return self._cards
 
+    @property
+    def recordings(self) -> Library:
+        return self._lessons.recordings
+
     async def _record(self, rows: Mapping[str, Sequence[Row]]) -> None:
         await self._writer.call(self._store.node.record_all, rows)
 
@@ -561,16 +591,21 @@ class Box:
     def clock_light(self) -> ClockLight:
         return self.clock_watch.light()
 
+    def _value_of(self, device: DeviceId, point: str) -> float | str | None:
+        """Return what a device's point was last, None before it was anything."""
+        known = self._recorder.latest.get((device, point))
+        return None if known is None else known.value
+
     def _is_clock_known(self) -> bool:
         return self.clock_watch.light().trust is not Trust.UNKNOWN
 
     async def partners_of(self, school: int) -> list[Partner]:
         """Return the certified boxes of another school."""
-        return await self._lessons.partners_of(school)
+        return await self._lessons.grants.partners_of(school)
 
     async def confirm_partner(self, school: int, fingerprint: str, who: str) -> None:
         """Confirm a partner's key; raises BoxSetupError when the school has no such key."""
-        await self._lessons.confirm_partner(school, fingerprint, who)
+        await self._lessons.grants.confirm(school, fingerprint, who)
 
     def undecided_keys(self) -> int:
         return self._undecided
@@ -587,8 +622,26 @@ class Box:
     def log_lines(self, after: int) -> Iterable[LogLine]:
         return self.log.after(after)
 
+    def note_screen(self, page: str, told: ScreenReport) -> None:
+        self._lessons.note_screen(page, told)
+
     def lesson_now(self, room: str) -> LessonView | None:
         return self._lessons.lesson_now(room)
+
+    def lesson_checks(self) -> Sequence[RoomCheck]:
+        return self._lessons.lesson_checks()
+
+    @property
+    def shared_screens(self) -> SharedScreens:
+        return self._shared_screens
+
+    @property
+    def classes(self) -> ClassDesk:
+        return self._lessons.classes
+
+    @property
+    def teacher(self) -> TeacherDesk:
+        return self._lessons.teacher
 
     def events(self) -> AsyncIterator[Change]:
         return self._changes.follow()
@@ -669,6 +722,14 @@ class Box:
 def _sign(trouble: Trouble) -> Sign:
     signs = {Trouble.REFUSED: Sign.REFUSED, Trouble.SILENT: Sign.SILENT}
     return signs.get(trouble, Sign.LINK_LOST)
+
+
+def keeping_of(settings: LessonSettings) -> Keeping:
+    return Keeping(
+        recordings_ms=settings.recordings_days * DAY_MS,
+        rehearsals_ms=settings.rehearsals_hours * HOUR_MS,
+        returns_ms=settings.returns_hours * HOUR_MS,
+    )
 
 
 def attendance_rules(config: BoxConfig) -> Rules:

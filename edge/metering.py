@@ -6,7 +6,7 @@ not, nor lessons' media, which a school starts knowingly.
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -141,6 +141,16 @@ def open_meter(config: BoxConfig) -> Meter | None:
     utc_offset_ms = int(config.utc_offset_hours * 3600 * 1000)
     file = config.folder / "metered-link.json"
     return Meter(metered.bytes_a_day, parse_night(metered.night), utc_offset_ms, file)
+
+
+def night_only(config: BoxConfig, now_ms: Callable[[], int]) -> Callable[[], bool]:
+    """Return what tells whether many patient bytes may flow now: on a metered link, at night."""
+    metered = config.uplink.metered
+    if metered is None:
+        return lambda: True
+    night = parse_night(metered.night)
+    utc_offset_ms = int(config.utc_offset_hours * 3600 * 1000)
+    return lambda: night.contains((now_ms() + utc_offset_ms) % DAY_MS // 60_000)
 
 
 def _read(file: Path) -> tuple[int, int]:

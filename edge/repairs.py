@@ -10,7 +10,7 @@ from drivers.entities import DeviceId, Measurement, Quality
 from drivers.errors import Trouble
 from edge.class_cards.screens import Screen
 from edge.clock_watch import ClockLight
-from edge.pages.box_view import DeviceLight, Light, LinkState
+from edge.pages.box_view import DeviceLight, Light, LinkState, RoomCheck
 from edge.sync_standing import SyncStanding
 from firmware_profiles.model import Firmware
 from sync.clock_spans import Trust
@@ -54,6 +54,7 @@ class RepairKind(StrEnum):
     SCREEN_SILENT = "screen_silent"
     NO_DEVICES = "no_devices"
     NO_ROOMS = "no_rooms"
+    LESSON = "lesson"  # something that a lesson needs, before its bell
 
 
 FIRMWARE_KINDS: Mapping[str, RepairKind] = {
@@ -122,14 +123,27 @@ class Condition:
     profile_faults: Sequence[str] = ()
     disk_free_bytes: int | None = None
     disk_fails: bool = False
+    lesson_checks: Sequence[RoomCheck] = ()
 
 
 def find_repairs(now: Condition) -> list[Repair]:
     """Return what a person should do, worst first; empty only when all is known to be well."""
-    parts = (_of_devices, _of_what_they_tell, _of_the_box, _of_sync, _of_discovery)
+    parts = (_of_lessons, _of_devices, _of_what_they_tell, _of_the_box, _of_sync, _of_discovery)
     found = [repair for part in parts for repair in part(now)]
     rank = (Light.BAD, Light.WARN, Light.UNKNOWN)
     return sorted(found, key=lambda repair: rank.index(repair.state))
+
+
+def _of_lessons(now: Condition) -> Iterator[Repair]:
+    for found in now.lesson_checks:
+        check = found.check
+        yield Repair(
+            kind=RepairKind.LESSON,
+            state=Light(check.state.value),
+            subject=f"{found.room} {check.item}",
+            facts={"room": found.room, "reason": check.fact, "how": check.remedy},
+            target="#devices",
+        )
 
 
 def _of_devices(now: Condition) -> Iterator[Repair]:

@@ -124,6 +124,8 @@ NO_SENTENCES: Final = frozenset(
         "pjlink greeting",
         "called the box",
         # protocols and SQL
+        "bytes {0}-{1}/{2}",
+        "attachment; filename*=UTF-8''{0}",
         "SET OPTION DateTime={0}",
         "Content-Length: {0}",
         'const VERSION = "{0}";\n{1}',

@@ -2,9 +2,9 @@
 # Installs the Debian packages that only tests need, where that is possible (root and apt).
 # Elsewhere the tests that need them are skipped with the reason shown.
 set -eu
-packages="chromium libnss3-tools iproute2 prometheus mbpoll ser2net onvif-tools ffmpeg fonts-noto-cjk openssl python3-gi gir1.2-gst-rtsp-server-1.0 \
+packages="chromium libopus0 libnss3-tools iproute2 prometheus mbpoll ser2net onvif-tools ffmpeg fonts-noto-cjk openssl python3-gi gir1.2-gst-rtsp-server-1.0 \
 gstreamer1.0-rtsp gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
-gstreamer1.0-plugins-ugly gstreamer1.0-libav"
+gstreamer1.0-plugins-ugly gstreamer1.0-libav nginx-light gcc libssl-dev"
 # Other packages of Node bring npm along, and do not go with Debian's.
 command -v npm >/dev/null 2>&1 || packages="$packages nodejs npm"
 command -v dpkg-query >/dev/null 2>&1 || exit 0

@@ -100,7 +100,7 @@ def test_every_command_a_page_names_exists(page: Path) -> None:
             assert {f"{program} {first}", f"{program} {first} {second}"} & COMMANDS, line
 
 
-@pytest.mark.parametrize("name", ["box", "hub", "demo", "trust", "rosters"])
+@pytest.mark.parametrize("name", ["box", "hub", "demo", "trust", "rosters", "lesson"])
 def test_both_languages_name_the_same_commands_and_options(name: str) -> None:
     def named(page: Path) -> set[str]:
         found = re.findall(r"`((?:schoolnode|--)[a-z -]+)`", page.read_text())

@@ -5,16 +5,14 @@ The same way as a lesson: RTSP in, fragments out, nothing transcoded, no sound.
 
 import asyncio
 import random
-from collections.abc import Sequence
 from typing import Never
 
 from drivers.cameras.onvif_camera import OnvifCamera
 from drivers.cameras.outages import Loss
 from drivers.codecs.digest import Credentials
-from drivers.codecs.sdp import Media, SessionDescription
 from drivers.entities import NowMs
 from drivers.errors import DriverError
-from edge.lesson.capture import capture, choose_media
+from edge.lesson.capture import capture, choose_picture
 from edge.lesson.classroom_stream import StreamItem
 from edge.lesson.fan_out import FanOut
 from edge.lesson.status import Cause, LessonStatus, Phase
@@ -118,8 +116,3 @@ class LiveView:
                 missing=0,
             )
         )
-
-
-def choose_picture(description: SessionDescription) -> Sequence[Media]:
-    """Choose the picture alone: a wall of cameras that all speak helps nobody."""
-    return choose_media(description)[:1]

@@ -8,7 +8,7 @@ buffer of its own. Written apart from the muxer: it shares no code with what it 
 import math
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import av
@@ -61,6 +61,10 @@ class _Run:
     samples: list[bytes]
 
 
+OnWave = Callable[[int, int, NDArray[np.float32]], None]
+"""Hears decoded sound: its decode time in samples, samples a second, and the samples."""
+
+
 class LessonViewer:
     """Decodes both tracks of one classroom; keeps the last ``FRAMES_KEPT`` of each.
 
@@ -69,8 +73,9 @@ class LessonViewer:
     track's initialisation segment is an error: ValueError, as for bytes that are not MP4.
     """
 
-    def __init__(self, tone_hz: float = TONE_HZ) -> None:
+    def __init__(self, tone_hz: float = TONE_HZ, on_wave: OnWave = lambda *_: None) -> None:
         self._tone_hz = tone_hz
+        self._on_wave = on_wave
         self._video: av.VideoCodecContext | None = None
         self._audio: av.AudioCodecContext | None = None
         self.frames: deque[ViewedFrame] = deque(maxlen=FRAMES_KEPT)
@@ -109,6 +114,11 @@ class LessonViewer:
             audio = av.CodecContext.create("aac", "r")
             assert isinstance(audio, av.AudioCodecContext)
             audio.extradata = _audio_config(dict(_boxes(body[28:]))[b"esds"])
+            self._audio = audio
+        elif entry == b"Opus":
+            audio = av.CodecContext.create("opus", "r")
+            assert isinstance(audio, av.AudioCodecContext)
+            audio.extradata = _opus_head(dict(_boxes(body[28:]))[b"dOps"])
             self._audio = audio
         else:
             raise ValueError(f"a track of {entry!r}")
@@ -150,6 +160,7 @@ class LessonViewer:
         if not blocks:
             return
         wave = np.concatenate(blocks)
+        self._on_wave(run.decode_time, rate, wave)
         sound = HeardSound(
             received_ms=received_ms,
             decode_time=run.decode_time,
@@ -176,6 +187,12 @@ def tone_share(wave: NDArray[np.float32], rate: int, tone_hz: float) -> float:
         before, last = last, value + turn * last - before
     found = before * before + last * last - turn * before * last
     return min(1.0, 2 * found / (len(wave) * power))
+
+
+def _opus_head(specific: bytes) -> bytes:
+    """Return Ogg's identification header of a dOps box: the same fields, little-endian."""
+    _, channels, skip, rate, gain, family = struct.unpack_from(">BBHIhB", specific)
+    return b"OpusHead" + struct.pack("<BBHIhB", 1, channels, skip, rate, gain, family)
 
 
 def _luma(picture: av.VideoFrame) -> NDArray[np.uint8]:

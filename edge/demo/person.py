@@ -157,25 +157,25 @@ async def try_class_card(school: SchoolPlan, setup_code: str) -> None:
             await stream.uncovered()
 
 
-async def confirm_partners(plan: DemoPlan, flagship: SchoolPlan) -> None:
-    """Confirm the receivers' keys at the flagship, as two people would on the telephone.
+async def confirm_partners(plan: DemoPlan, at: SchoolPlan) -> None:
+    """Confirm the partners' keys at one school, as two people would on the telephone.
 
-    What the flagship shows is compared with what the other school's own box says.
+    The flagship confirms its receivers, each receiver the flagship. What a box shows is compared
+    with what the other school's own box says.
     """
-    for school in plan.schools:
-        if school.number == flagship.number:
-            continue
+    flagship, *receivers = plan.schools
+    for school in receivers if at.number == flagship.number else [flagship]:
         own = load_identity(school.folder / "data" / "identity")
         own_key = fingerprint(own.sealing.public_key().public_bytes_raw())
         async with asyncio.timeout(DAEMON_S_MAX):
             while True:
-                shown = await _ask(flagship, "GET", f"/partners/{school.number}")
+                shown = await _ask(at, "GET", f"/partners/{school.number}")
                 keys = [each["fingerprint"] for each in shown["partners"]]
                 if own_key in keys:
                     break
                 await asyncio.sleep(_LOOK_EVERY_S)
         wish = msgspec.json.encode(Confirm(fingerprint=own_key))
-        await _ask(flagship, "POST", f"/partners/{school.number}/confirm", wish)
+        await _ask(at, "POST", f"/partners/{school.number}/confirm", wish)
 
 
 async def schedule_lesson(plan: DemoPlan, starts_in_s: float, minutes: float) -> dict[str, Any]:

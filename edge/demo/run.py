@@ -34,6 +34,7 @@ from edge.demo.plan import (
 from edge.demo.processes import Processes
 from edge.demo.progress import DemoProgress, ProgressView, SchoolProgress
 from edge.demo.roof import try_roof
+from edge.demo.teaching import teach
 from edge.errors import BoxSetupError
 
 START_S_MAX = 150.0
@@ -122,6 +123,7 @@ class Demo:
         self._peak_rss_mb: dict[str, float] = {}
         self._idle_rss_mb: dict[str, float] = {}
         self._lesson: dict[str, Any] = {}
+        self._taught: dict[str, object] = {}
         self._notice = ""
         self._mended_ms = 0
         self._playing_s = 0.0
@@ -147,7 +149,11 @@ class Demo:
         if for_s is None:
             await asyncio.Event().wait()
             return
-        await asyncio.sleep(CUT_AFTER_S)
+        taught_s = loop.time()
+        flagship, *classes = self._plan.schools
+        self._taught = await teach(flagship, classes)
+        self._progress.note("The teacher showed a slide; a class raised its hand and answered.")
+        await asyncio.sleep(max(0.0, CUT_AFTER_S - (loop.time() - taught_s)))
         await self._cut_a_link(loop)
         while self._now_ms() < self._lesson["ends_ms"]:  # noqa: ASYNC110 - a moment of the wall clock
             await asyncio.sleep(LOOK_EVERY_S)
@@ -156,7 +162,9 @@ class Demo:
     async def _begin_lesson(self, lasts_s: float) -> None:
         """Confirm partners, schedule, open both rural classrooms, and wait until they play."""
         self._notice = await person.post_notice(self._plan)
-        await person.confirm_partners(self._plan, self._plan.schools[0])
+        async with asyncio.TaskGroup() as tasks:
+            for school in self._plan.schools:
+                tasks.create_task(person.confirm_partners(self._plan, school))
         self._lesson = await person.schedule_lesson(self._plan, LESSON_IN_S, lasts_s / 60)
         self._progress.note("A lesson is scheduled; nobody touches a classroom page.")
         for school in self._plan.schools[1:]:
@@ -224,6 +232,7 @@ class Demo:
             "plaintext_names_control_found": controlled,
             "link_cut_seconds_survived": round(self._cut_s, 1) if drained else 0.0,
             "notice_at_schools": evidence.schools_with_notice(self._plan, self._notice),
+            **self._taught,
             **self._lesson_figures(archived=archived),
             "restarts": restarts,
             "peak_rss_mb": self._peak_rss_mb,
@@ -425,6 +434,9 @@ def _failures(
         "plaintext_names_control_found": observed["plaintext_names_control_found"] is True,
         "link_cut_seconds_survived": observed["link_cut_seconds_survived"] != 0,
         "notice_at_schools": observed["notice_at_schools"] == schools,
+        "slide_at_classes": observed["slide_at_classes"] == schools - 1,
+        "hand_on_the_wall": observed["hand_on_the_wall"] is True,
+        "answer_on_the_wall": observed["answer_on_the_wall"] is True,
         "lesson_frames_at_each_classroom": _all_positive(observed, "lesson_frames_after_the_cut"),
         "lesson_sounds_with_tone": _all_positive(observed, "lesson_sounds_with_tone"),
         "lesson_archived": observed["lesson_archived"] is True,

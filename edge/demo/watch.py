@@ -19,12 +19,14 @@ from edge.demo.lesson_viewer import HeardSound, LessonViewer
 from edge.lesson.classroom_stream import HEADER_BYTES
 from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_sealing import split_init
+from sync.lessons.tracks import PICTURE, SOUND
 
 _log = logging.getLogger(__name__)
 
 RETRY_S = 0.5
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 _KIND_OFFSET = 1
+_TRACK_OFFSET = 2
 _TAKE = slice(4, 8)
 
 
@@ -69,11 +71,15 @@ async def _see(socket: aiohttp.ClientWebSocketResponse, report: Path) -> None:
             line.write_if_due()
             continue
         data: bytes = message.data
-        if data[_TAKE] != take:
-            viewer, take = LessonViewer(), data[_TAKE]
+        if data[_TRACK_OFFSET] not in {PICTURE, SOUND}:
+            continue  # what a page shows beside them, or instead
         content = data[HEADER_BYTES:]
         if data[_KIND_OFFSET] == Kind.INIT:
+            if data[_TAKE] != take:
+                viewer, take = LessonViewer(), data[_TAKE]
             content = split_init(content)[1]
+        elif data[_TAKE] != take:
+            continue  # of the take before, as a page passes it over
         decoded = viewer.feed(content, _now_ms())
         seen_ms = _now_ms()
         for each in decoded:

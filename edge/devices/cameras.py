@@ -1,6 +1,8 @@
 """ONVIF cameras: one child process speaks for all of them, and only once there is one."""
 
 import random
+from collections.abc import Mapping
+from enum import StrEnum
 
 from drivers.cameras.messages import IMAGING_FIELDS, CameraAccess, Motion
 from drivers.cameras.onvif_camera import OnvifCamera
@@ -8,7 +10,7 @@ from drivers.cameras.outages import Outages
 from drivers.cameras.worker import CameraWorker
 from drivers.codecs.digest import Credentials
 from drivers.entities import CommandResult, DeviceId, EventSink, NowMs
-from drivers.errors import SetupError
+from drivers.errors import RefusedError, SetupError
 from edge.devices.adopted import AdoptedDevice, Group
 from edge.devices.programs import Programs
 from edge.notebook import Notebook
@@ -24,6 +26,16 @@ MOVES = {
     "zoom_out": Motion(zoom=-0.5),
 }
 PRESETS_SHOWN = 24
+SHOWS = "shows"
+USE_H264 = "use_h264"
+
+
+class Shows(StrEnum):
+    """What a room's camera, or an encoder in its place, shows in lessons; a person says it."""
+
+    TEACHER = "teacher"
+    BLACKBOARD = "board_screen"
+    DOCUMENT = "document"
 
 
 class Cameras(Group):
@@ -46,6 +58,7 @@ class Cameras(Group):
         self._rng = rng
         self._worker: CameraWorker | None = None
         self._cameras: dict[DeviceId, OnvifCamera] = {}
+        self._in_lessons: dict[DeviceId, Shows] = {}  # of those in rooms
         self._outages: dict[DeviceId, Outages] = {}  # a camera keeps its own at another address
 
     def add(self, adopted: AdoptedDevice, profile: Profile) -> None:
@@ -69,9 +82,14 @@ class Cameras(Group):
         )
         camera.outages = self._outages.setdefault(adopted.device, camera.outages)
         self._cameras[adopted.device] = camera
+        if adopted.room is not None:
+            kept = self._notebook.wishes(adopted.device).get(SHOWS, "")
+            known = kept in set(Shows)
+            self._in_lessons[adopted.device] = Shows(kept) if known else Shows.TEACHER
         self.programs.start(adopted.device, camera.run)
 
     async def release(self, device: DeviceId) -> None:
+        self._in_lessons.pop(device, None)
         if self._cameras.pop(device, None) is not None:
             await self.programs.stop(device)
             if not self._cameras:
@@ -95,6 +113,10 @@ class Cameras(Group):
             for each in camera.imaging
             if 0 <= each.low < each.high
         ]
+        if known is not None and known.main.encoding not in {"", "H264"}:
+            choices.append(CommandChoice(command=USE_H264))
+        if device in self._in_lessons:
+            choices.append(CommandChoice(command=SHOWS, arguments=tuple(Shows)))
         return tuple(choices)
 
     async def command(self, device: DeviceId, command: str, argument: str) -> CommandResult:
@@ -110,13 +132,35 @@ class Cameras(Group):
             if command == field and argument.isdecimal():
                 return await camera.set_imaging(field, float(argument))
         if command in {"preset", "remove_preset"}:
-            tokens = {preset.name: preset.token for preset in reversed(camera.presets)}
-            if argument not in tokens:
-                raise SetupError(f"{device} has no position called {argument}; set it first")
-            if command == "preset":
-                return await camera.go_to_preset(tokens[argument])
-            return await camera.remove_preset(tokens[argument])
+            return await self._command_preset(device, command, argument)
+        return await self._command_for_lessons(device, command, argument)
+
+    async def _command_preset(self, device: DeviceId, command: str, argument: str) -> CommandResult:
+        camera = self.camera(device)
+        tokens = {preset.name: preset.token for preset in reversed(camera.presets)}
+        if argument not in tokens:
+            raise SetupError(f"{device} has no position called {argument}; set it first")
+        if command == "preset":
+            return await camera.go_to_preset(tokens[argument])
+        return await camera.remove_preset(tokens[argument])
+
+    async def _command_for_lessons(
+        self, device: DeviceId, command: str, argument: str
+    ) -> CommandResult:
+        camera = self.camera(device)
+        if command == USE_H264:
+            return await camera.use_h264()
+        if command == SHOWS and argument in set(Shows) and device in self._in_lessons:
+            self._in_lessons[device] = Shows(argument)
+            return camera.noted(f"{SHOWS} {argument}")
         raise SetupError(f"{device} takes no {command} {argument}".rstrip())
+
+    def wishes(self) -> Mapping[DeviceId, Mapping[str, str]]:
+        return {device: {SHOWS: shows.value} for device, shows in self._in_lessons.items()}
+
+    def shows(self, device: DeviceId) -> Shows:
+        """Return what a camera shows in lessons: the teacher, until a person says otherwise."""
+        return self._in_lessons.get(device, Shows.TEACHER)
 
     async def snapshot(self, device: DeviceId) -> bytes:
         """Return a JPEG of what a camera sees; raises DriverError."""
@@ -125,6 +169,17 @@ class Cameras(Group):
     def stream_of(self, device: DeviceId) -> tuple[str, Credentials | None]:
         """Return a camera's main stream and what it asks for; raises DriverError."""
         return self.camera(device).known().main.uri, self.credentials(device)
+
+    def has_small_stream(self, device: DeviceId) -> bool:
+        """Tell whether a camera offers a smaller picture too; raises DriverError."""
+        return self.camera(device).known().sub is not None
+
+    def small_stream_of(self, device: DeviceId) -> tuple[str, Credentials | None]:
+        """Return a camera's smaller picture, as :meth:`stream_of`."""
+        sub = self.camera(device).known().sub
+        if sub is None:
+            raise RefusedError(f"{device} offers no second stream; switch one on in the camera")
+        return sub.uri, self.credentials(device)
 
     def camera(self, device: DeviceId) -> OnvifCamera:
         """Return an adopted camera; raises SetupError."""

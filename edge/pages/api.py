@@ -13,7 +13,8 @@ from drivers.errors import DriverError
 from edge.pages.access import SetupSessions, address_of, who_asks
 from edge.pages.actions import ActionError, Actions, Adopt, Command, Discover, Dismiss
 from edge.pages.box_view import BoxView, DeviceLight, LaneLight, values_shown
-from edge.pages.language import clock_time
+from edge.pages.language import Language, choose_language, clock_time, load_languages
+from edge.pages.lesson_words import told_lesson
 from edge.pages.streams import Streams, tell_names
 from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
 from provisioning.posted_form import read_body
@@ -105,7 +106,11 @@ class Api:
         view = self._view
         lesson = view.lesson_now(request.query.get("room", "")[:ROOM_CHARS_MAX])
         starts = lesson and clock_time(lesson.starts_ms, view.timezone)
-        return _json({"now_ms": view.now_ms(), "lesson": lesson, "starts": starts})
+        told = lesson and told_lesson(lesson, self._language(request))
+        return _json({"now_ms": view.now_ms(), "lesson": told, "starts": starts})
+
+    def _language(self, request: web.Request) -> Language:
+        return load_languages()[choose_language(request, self._view.language_default)]
 
     async def candidates(self, request: web.Request) -> web.Response:
         self._require_session(request)

@@ -15,21 +15,27 @@ from edge.pages.boards import BoardsPage
 from edge.pages.box_view import BoxView
 from edge.pages.cameras import CamerasPage
 from edge.pages.class_card import ClassCardPage
+from edge.pages.class_touch import ClassTouch
 from edge.pages.classroom import ClassroomPage
 from edge.pages.farm import FarmPage
 from edge.pages.farm_class import FarmClassPage
 from edge.pages.farm_log import FarmLogPage
 from edge.pages.form_desk import FormDesk
 from edge.pages.headers import add_security_headers
+from edge.pages.lessons import LessonsPage
 from edge.pages.office import OfficePage
+from edge.pages.remote import RemotePage
 from edge.pages.rendering import Renderer
 from edge.pages.rooms import Rooms
 from edge.pages.safety import SafetyPage
+from edge.pages.screen_reports import ScreenReports
+from edge.pages.screen_share import ScreenSharePage
 from edge.pages.screens import ScreenPages
 from edge.pages.setup import SetupPage
 from edge.pages.sports import SportsPage
 from edge.pages.streams import Streams
 from edge.pages.trust import TrustPage
+from edge.pages.wall import WallPage
 
 BODY_BYTES_MAX = 64 * 1024
 NO_PAGE_STATUS = 404
@@ -67,7 +73,13 @@ def build_pages(view: BoxView) -> web.Application:
         SafetyPage(desk),
         SportsPage(desk),
         ClassroomPage(view, renderer, rooms),
+        ClassTouch(view),
+        WallPage(desk, rooms),
+        RemotePage(desk, rooms),
+        ScreenSharePage(desk, rooms),
         CamerasPage(desk, actions),
+        LessonsPage(desk),
+        ScreenReports(view),
         TrustPage(view, renderer),
         api,
     ):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from drivers.discovery.candidate import Candidate, DeviceKind
 from drivers.entities import CommandResult, DeviceId, Measurement
 from edge.clock_watch import ClockLight
+from edge.lesson.checks import Check, LessonPlan
 from edge.lesson.status import Cause
 from edge.metering import Hold
 from edge.sync_standing import SyncStanding
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from edge.cameras.camera_desk import CameraDesk  # whose groups offer CommandChoices
     from edge.class_cards.office import CardOffice  # whose parts tell of changes by this module
     from edge.farm.farm_office import FarmOffice
+    from edge.lesson.class_desk import ClassDesk
+    from edge.lesson.hop_quality import ScreenReport
+    from edge.lesson.library import Library
+    from edge.lesson.shared_screen import SharedScreens
+    from edge.lesson.teacher_desk import TeacherDesk
     from edge.pages.actions import Adopt
     from edge.panels.board_office import BoardOffice
     from edge.repair_desk import RepairDesk
@@ -203,7 +209,11 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LessonView:
-    """A room's lesson. ``evidence_ms``: when media last passed, None before the first."""
+    """A room's lesson. ``evidence_ms``: when media last passed, None before the first.
+
+    ``preflight`` is what was found before the bell. ``teacher_code`` opens the teacher's remote; it
+    is empty where it is not to be shown. ``substitute``: the title of the recording that plays.
+    """
 
     lesson: str
     title_zh: str
@@ -218,6 +228,18 @@ class LessonView:
     rehearsal: bool
     evidence_ms: int | None
     cause: Cause = Cause.NONE
+    preflight: tuple[Check, ...] = ()
+    plan: LessonPlan | None = None
+    teacher_code: str = ""
+    substitute: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomCheck:
+    """What fails of a room's lesson before its bell."""
+
+    room: str
+    check: Check
 
 
 ADDRESS_POINTS = frozenset({"stream_main", "stream_sub", "snapshot"})
@@ -307,6 +329,21 @@ class BoxView(Protocol):
         ...
 
     @property
+    def recordings(self) -> "Library":
+        """Lessons as they were recorded; raises :class:`edge.errors.NotNowError`."""
+        ...
+
+    @property
+    def shared_screens(self) -> "SharedScreens":
+        """Screens that browsers share into lessons, by room."""
+        ...
+
+    @property
+    def classes(self) -> "ClassDesk":
+        """What classes say, and what their teacher sees; :class:`edge.errors.NotNowError`."""
+        ...
+
+    @property
     def cameras(self) -> "CameraDesk":
         """Live pictures, and hands on cameras; raises :class:`drivers.errors.DriverError`."""
         ...
@@ -369,6 +406,19 @@ class BoxView(Protocol):
 
     def lesson_now(self, room: str) -> LessonView | None:
         """Return the lesson running in a room, else the next one, else None."""
+        ...
+
+    def lesson_checks(self) -> Sequence[RoomCheck]:
+        """Return what fails of the lessons whose bell is near."""
+        ...
+
+    @property
+    def teacher(self) -> "TeacherDesk":
+        """Orders of the lessons given here; raises :class:`edge.errors.NotNowError`."""
+        ...
+
+    def note_screen(self, page: str, told: "ScreenReport") -> None:
+        """Take in what a classroom page, named by its address, says of its decoding."""
         ...
 
     def events(self) -> AsyncIterator[Change]:

@@ -13,8 +13,10 @@ FIELD_BYTES_MAX = 4_096
 T = TypeVar("T")
 
 
-async def read_photo_form(request: web.Request, shape: type[T]) -> tuple[T, bytes | None]:
-    """Read a form that may bring a photo; raises ActionError for what does not fit."""
+async def read_photo_form(
+    request: web.Request, shape: type[T], *, bytes_max: int = PHOTO_BYTES_MAX, name: str = "photo"
+) -> tuple[T, bytes | None]:
+    """Read a form that may bring a file in the field ``name``; raises ActionError."""
     fields: dict[str, str] = {}
     photo = None
     try:
@@ -25,8 +27,8 @@ async def read_photo_form(request: web.Request, shape: type[T]) -> tuple[T, byte
                 break
             if not isinstance(part, BodyPartReader) or part.name is None:
                 raise ActionError(400, "invalid", "the form cannot be read; reload the page")
-            is_photo = part.name == "photo"
-            content = await _read_part(part, PHOTO_BYTES_MAX if is_photo else FIELD_BYTES_MAX)
+            is_photo = part.name == name
+            content = await _read_part(part, bytes_max if is_photo else FIELD_BYTES_MAX)
             if is_photo:
                 photo = content or None
             elif content:

@@ -153,6 +153,10 @@ def _sentences(language: Language, count: str | int | None) -> Mapping[RepairKin
             _("Check its power and network, or revoke it if it is gone."),
         ),
         RepairKind.NO_DEVICES: ("", _("No device is adopted yet: search for devices.")),
+        RepairKind.LESSON: (
+            _("The lesson in room {room} is near: {reason}"),
+            "{how}",
+        ),
         RepairKind.NO_ROOMS: (
             "",
             _("No room is known yet: name one when you adopt a device."),

@@ -22,7 +22,16 @@ from provisioning.posted_form import read_posted
 LOG_LINES_SHOWN = 200
 DIAGNOSTICS_S_MAX = 60
 PAGES_WITH_CODE = frozenset(
-    {"/safety", "/sports", "/office", "/boards", "/rooftop", "/rooftop/experiments", "/rooftop/log"}
+    {
+        "/safety",
+        "/sports",
+        "/office",
+        "/boards",
+        "/lessons",
+        "/rooftop",
+        "/rooftop/experiments",
+        "/rooftop/log",
+    }
 )
 KIND_ORDER = tuple(DeviceKind)
 

@@ -17,6 +17,8 @@ from sync.clock_spans import Trust
 from sync.errors import Reason, parse_reason
 from sync.schema.model import Group, Lane
 
+_REDUCED = {Cause.NONE, Cause.PICTURE_REDUCED, Cause.NO_PICTURE}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
@@ -47,7 +49,7 @@ class Words:
 
     def lesson_state(self, state: LessonState, cause: Cause) -> str:
         """Promise that sound is safe only where the cause does not say otherwise."""
-        if state is LessonState.DEGRADED and cause not in {Cause.NONE, Cause.NO_PICTURE}:
+        if state is LessonState.DEGRADED and cause not in _REDUCED:
             return self.interrupted
         return self.lesson_states[state]
 
@@ -176,8 +178,10 @@ def build_words(_: Callable[[str], str]) -> Words:
             Cause.HUB_REFUSES: _("The hub does not count this school among the lesson's."),
             Cause.FLAGSHIP_SILENT: _("Nothing comes from the flagship school."),
             Cause.CAMERA_SILENT: _("The flagship's camera sends nothing."),
+            Cause.PICTURE_REDUCED: _("The line is slow: a smaller picture is shown."),
             Cause.NO_PICTURE: _("The picture is missing."),
             Cause.NO_SOUND: _("The sound is missing."),
+            Cause.SUBSTITUTE: _("A recording plays until the flagship is back."),
             Cause.NO_KEY: _("The key of this lesson has not arrived yet."),
             Cause.DISK: _("This school's box cannot write to its disk."),
             # Two that only the page itself can know.
@@ -340,6 +344,8 @@ def build_words(_: Callable[[str], str]) -> Words:
             "set_time": _("set its clock"),
             "fetch_records": _("fetch its records"),
             "reboot": _("restart it"),
+            "shows": _("shows in lessons"),
+            "use_h264": _("switch to H.264"),
         },
         values={
             "on": _("on"),
@@ -369,6 +375,9 @@ def build_words(_: Callable[[str], str]) -> Words:
             "whiteboard": _("whiteboard"),
             "here": _("on the device"),
             "gone": _("not on the device"),
+            "teacher": _("the teacher"),
+            "board_screen": _("the blackboard's screen"),
+            "document": _("documents"),
             **_SOCKETS,
         },
         faults=(_("fan"), _("lamp"), _("heat"), _("cover"), _("filter"), _("other")),

@@ -1,89 +1,163 @@
-// The classroom's states: count down, join by itself, play, say how it goes, end. No touch needed.
+// The classroom's states: count down, join by itself, play, say how it goes, catch up, end. No touch
+// needed.
 (function () {
   "use strict";
-  var ASK_MS = 5000;
-  var room = document.body.dataset.room;
-  var main = document.getElementById("main");
-  var lesson = null;
-  var told = { state: "waiting", cause: "" };
-  var started = false;
 
+  const ASK_MS = 5000;
+  const STEP_MS = 250;
+  const FRESH_MS = 5000;
+  const PLAN_AFTER_MS = 10000; // a cut shorter than this is not worth a page of text
+  const NOTHING = { state: "waiting", cause: "", behindS: 0, waits: false, reduced: false, paused: false };
+  const root = document.documentElement;
+  const main = document.getElementById("main");
+  const room = document.body.dataset.room;
+  const board = new window.schoolnodeBoard(room);
+  let lesson = null; // as the box tells of this room
+  let starts = ""; // its hour
+  let shown = null; // the lesson that is played, until the class has all of it
+  let player = null;
+  let listener = null; // at the flagship: hears the board, plays nothing
+  let told = NOTHING;
+  let cutSince = null;
+
+  const isOver = (one, nowMs) => one.state === "done" || one.state === "archived" || nowMs >= one.ends_ms;
+
+  function hasBegun(one, nowMs) {
+    return nowMs >= one.starts_ms || (one.state !== "scheduled" && one.state !== "preparing");
+  }
+
+  // A class that is behind has its lesson to the end, unless the next one is due.
   function phase(nowMs) {
+    if (shown && told.state !== "done") {
+      const next = lesson && lesson.lesson !== shown.lesson && hasBegun(lesson, nowMs) && !isOver(lesson, nowMs);
+      if (!next && (!isOver(shown, nowMs) || player.finish())) { return "playing"; }
+    }
     if (!lesson) { return "none"; }
-    if (lesson.state === "done" || lesson.state === "archived") { return "done"; }
-    var begun = nowMs >= lesson.starts_ms || (lesson.state !== "scheduled" && lesson.state !== "preparing");
-    if (!begun) { return "waiting"; }
+    if (isOver(lesson, nowMs)) { return "done"; }
+    if (!hasBegun(lesson, nowMs)) { return "waiting"; }
     return lesson.role === "flagship" ? "teaching" : "playing";
   }
 
-  function show() {
-    var nowMs = window.schoolnode.now();
-    var current = phase(nowMs);
+  function step() {
+    const nowMs = window.schoolnode.now();
+    const current = phase(nowMs);
     main.dataset.phase = current;
-    var joining = current === "playing" && told.state === "waiting";
-    document.querySelectorAll(".screen").forEach(function (screen) {
+    if (current === "playing") { play(); } else if (player) { stop(); }
+    listen(current === "teaching");
+    const joining = current === "playing" && told.state === "waiting";
+    document.querySelectorAll(".screen").forEach((screen) => {
       screen.hidden = screen.dataset.phase !== (joining ? "joining" : current);
     });
     document.getElementById("stage").hidden = current !== "playing";
     document.getElementById("strip").hidden = joining;
     if (current === "waiting") { countDown(lesson.starts_ms - nowMs); }
     if (current === "teaching") { showAir(nowMs); }
-    document.querySelectorAll("[data-evidence]").forEach(function (element) {
-      element.hidden = !lesson || lesson.evidence_ms === null;
-      if (!element.hidden) { element.querySelector(".age").dataset.ageOf = lesson.evidence_ms; }
-    });
+    if (shown || lesson) { showLesson(shown || lesson); }
     window.schoolnode.countAges();
-    if (current === "playing") {
-      play();
-      showState();
-    } else if (started) {
-      stop();
-    }
+    if (current === "playing") { showState(joining); }
+    showPlan((joining && told.cause !== "") || current === "done");
+    board.step(player, nowMs);
+    if (current !== "playing" && current !== "teaching") { document.getElementById("question").hidden = true; }
   }
 
   function countDown(leftMs) {
-    var seconds = Math.max(0, Math.ceil(leftMs / 1000));
-    var hours = Math.floor(seconds / 3600);
-    var text = seconds === 0 ? main.dataset.wordSoon
-      : (hours ? hours + ":" + two(Math.floor(seconds / 60) % 60) : Math.floor(seconds / 60)) + ":" + two(seconds % 60);
-    write(document.getElementById("countdown"), text);
+    const seconds = Math.max(0, Math.ceil(leftMs / 1000));
+    const hours = Math.floor(seconds / 3600);
+    const minutes = hours ? hours + ":" + two(Math.floor(seconds / 60) % 60) : Math.floor(seconds / 60);
+    write(document.getElementById("countdown"), seconds === 0 ? main.dataset.wordSoon : minutes + ":" + two(seconds % 60));
     document.getElementById("countdown").classList.toggle("words", seconds === 0);
   }
 
   function two(number) { return (number < 10 ? "0" : "") + number; }
+
+  function age(seconds) {
+    return seconds < 60 ? root.getAttribute("data-age-s").replace("{n}", seconds) : Math.floor(seconds / 60) + ":" + two(seconds % 60);
+  }
 
   function write(element, text) {
     if (element.textContent !== text) { element.textContent = text; }
   }
 
   function fill(name, text) {
-    document.querySelectorAll('[data-fill="' + name + '"]').forEach(function (element) { write(element, text); });
+    document.querySelectorAll('[data-fill="' + name + '"]').forEach((element) => { write(element, text); });
   }
 
-  function showLesson(starts) {
-    if (!lesson) { return; }
-    var chinese = document.documentElement.lang.indexOf("zh") === 0;
-    fill("title", (chinese ? lesson.title_zh : lesson.title_en) || lesson.title_zh || lesson.title_en);
-    fill("flagship", lesson.flagship);
-    fill("teacher", lesson.teacher);
-    fill("receivers", lesson.receivers.join(chinese ? "、" : ", "));
+  function list(element, sentences) {
+    const text = JSON.stringify(sentences);
+    if (element.dataset.drawn === text) { return; }
+    element.dataset.drawn = text;
+    element.textContent = "";
+    sentences.forEach((sentence) => {
+      const line = document.createElement("li");
+      line.textContent = sentence;
+      element.append(line);
+    });
+  }
+
+  function showLesson(one) {
+    const chinese = root.lang.indexOf("zh") === 0;
+    fill("title", (chinese ? one.title_zh : one.title_en) || one.title_zh || one.title_en);
+    fill("flagship", one.flagship);
+    fill("teacher", one.teacher);
+    fill("receivers", one.receivers.join(chinese ? "、" : ", "));
     fill("starts", starts);
+    fill("substitute", one.substitute);
+    fill("code", one.teacher_code);
+    document.getElementById("substitute").hidden = !one.substitute;
+    document.querySelectorAll("[data-rehearsal]").forEach((element) => { element.hidden = !one.rehearsal; });
+    document.querySelectorAll("[data-staff]").forEach((element) => { showStaff(element, one); });
+    const evidenceMs = player && player.evidenceMs !== null ? player.evidenceMs : one.evidence_ms;
+    document.querySelectorAll("[data-evidence]").forEach((element) => {
+      element.hidden = evidenceMs === null;
+      if (!element.hidden) { element.querySelector(".age").dataset.ageOf = evidenceMs; }
+    });
+  }
+
+  // What the school's staff do before the bell; a receiving class sees none of it.
+  function showStaff(element, one) {
+    const failing = one.preflight.filter((check) => check.state === "bad" || check.state === "warn");
+    element.hidden = one.role !== "flagship" || !(one.teacher_code || failing.length);
+    element.querySelector("[data-code]").hidden = !one.teacher_code;
+    element.parentElement.classList.toggle("crowded", !element.hidden);
+    const checks = element.querySelector("[data-checks]");
+    const colon = root.lang.indexOf("zh") === 0 ? "：" : ": ";
+    if (checks) { list(checks, failing.map((check) => [check.item + colon + check.fact, check.remedy, check.who && "(" + check.who + ")"].join(" "))); }
   }
 
   // A light is lit by evidence: at the flagship by media that passed in the last seconds.
   function showAir(nowMs) {
-    var fresh = lesson.evidence_ms !== null && nowMs - lesson.evidence_ms < 5000;
-    var state = lesson.state === "preparing" ? "preparing" : fresh ? "live" : "waiting";
+    const fresh = lesson.evidence_ms !== null && nowMs - lesson.evidence_ms < FRESH_MS;
+    const state = lesson.state === "preparing" ? "preparing" : fresh ? "live" : "waiting";
     light(document.getElementById("air-light"), state, { live: "good", preparing: "unknown", waiting: "warn" });
   }
 
-  function showState() {
-    var partly = told.state === "degraded" && told.cause && told.cause !== "no_picture";
-    document.querySelectorAll("[data-lights]").forEach(function (element) {
-      light(element, partly ? "interrupted" : told.state, { interrupted: "warn", live: "good", degraded: "warn", catching_up: "warn" });
+  function showState(joining) {
+    const safe = ["", "no_picture", "picture_reduced"].includes(told.cause);
+    const state = told.cause === "substitute" ? "substitute" : told.waits ? "waiting" : told.state === "degraded" && !safe ? "interrupted" : told.state;
+    const cause = told.cause ? main.getAttribute("data-cause-" + told.cause) || "" : "";
+    document.querySelectorAll("[data-lights]").forEach((element) => {
+      light(element, state, { waiting: "unknown", substitute: "warn", interrupted: "warn", live: "good", degraded: "warn", catching_up: "warn" });
     });
-    fill("cause", told.cause ? main.getAttribute("data-cause-" + told.cause) || "" : "");
+    fill("cause", cause);
+    fill("behind", told.behindS ? main.dataset.wordBehind.replace("{age}", age(told.behindS)) : "");
+    document.getElementById("paused").hidden = joining || !told.paused || state === "interrupted" || told.state === "catching_up";
+    document.getElementById("to-live").hidden = told.state !== "catching_up" || isOver(shown, window.schoolnode.now());
     document.getElementById("strip").classList.toggle("quiet", told.state === "live");
+    cutSince = state === "interrupted" || told.waits ? cutSince || performance.now() : null;
+  }
+
+  // Without its lesson a class is told what it has, what it will get, and when.
+  function showPlan(onScreen) {
+    const one = shown || lesson;
+    const plan = one && one.plan;
+    const cut = cutSince !== null && performance.now() - cutSince > PLAN_AFTER_MS;
+    document.querySelectorAll("[data-plan]").forEach((element) => {
+      element.hidden = !plan || !(plan.has.length || plan.gets.length) || !(onScreen || cut);
+      if (element.hidden) { return; }
+      list(element.querySelector("[data-plan-has]"), plan.has);
+      list(element.querySelector("[data-plan-gets]"), plan.gets);
+    });
+    document.getElementById("plan").hidden = !plan || !cut;
   }
 
   function light(element, state, colours) {
@@ -91,33 +165,74 @@
     write(element, element.getAttribute("data-" + state) || "");
   }
 
+  function inRoom(path) { return path + "?room=" + encodeURIComponent(room); }
+
   function play() {
-    if (started) { return; }
-    started = true;
-    window.schoolnodePlayer.start(document.getElementById("player"), {
-      url: "/classroom/stream?room=" + encodeURIComponent(room),
+    if (player) { return; }
+    shown = lesson;
+    board.reset(lesson.lesson);
+    player = window.schoolnodePlayer.start(document.getElementById("player"), {
+      url: inRoom("/classroom/stream"),
+      replay: inRoom("/classroom/replay") + "&lesson=" + encodeURIComponent(lesson.lesson),
+      hls: "/classroom/hls/" + encodeURIComponent(room) + "/main.m3u8",
       soundLabel: main.dataset.wordSound,
-      onstate: function (state) { told = state; show(); },
+      onstate(state) { told = state; if (player) { step(); } },
+      onboard(view) { if (!isOver(shown, window.schoolnode.now())) { board.hear(view, "receiver"); } },
+      onfigures: tellFigures,
     });
   }
 
   function stop() {
-    started = false;
-    told = { state: "waiting", cause: "" };
     window.schoolnodePlayer.stop();
+    player = shown = cutSince = null;
+    told = NOTHING;
+    board.reset("");
+  }
+
+  // The class that teaches sees the question and its answers too.
+  function listen(wanted) {
+    if (wanted && !listener) {
+      board.reset(lesson.lesson);
+      listener = window.schoolnodePlayer.open(document.createElement("div"), {
+        url: inRoom("/classroom/stream"),
+        media: false,
+        onboard(view) { board.hear(view, "flagship"); },
+      });
+    } else if (!wanted && listener) {
+      listener.stop();
+      listener = null;
+      board.reset("");
+    }
+  }
+
+  function tellFigures(seen) {
+    const whole = (number) => (number === null ? null : Math.round(number));
+    const body = {
+      room, frames: seen.frames, dropped: seen.dropped, stalls: seen.stalls,
+      latency_ms: whole(seen.latencyMs), behind_ms: seen.behindS * 1000,
+    };
+    fetch("/api/classroom/quality", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    }).catch(() => { /* told again in ten seconds */ });
   }
 
   function ask() {
-    fetch("/api/lesson?room=" + encodeURIComponent(room), { cache: "no-store" })
-      .then(function (answer) { if (!answer.ok) { throw new Error(String(answer.status)); } return answer.json(); })
-      .then(function (body) { lesson = body.lesson; showLesson(body.starts); show(); })
-      .catch(function () { show(); });
+    fetch(inRoom("/api/lesson"), { cache: "no-store" })
+      .then((answer) => { if (!answer.ok) { throw new Error(String(answer.status)); } return answer.json(); })
+      .then((body) => {
+        lesson = body.lesson;
+        if (shown && lesson && lesson.lesson === shown.lesson) { shown = lesson; }
+        starts = body.starts || "";
+        step();
+      })
+      .catch(() => { step(); });
   }
 
-  window.schoolnode.onchange(function (topic) {
+  document.getElementById("to-live").onclick = () => { if (player) { player.jumpToLive(); } };
+  window.schoolnode.onchange((topic) => {
     if (topic === "lesson" || topic === "schedule" || topic === "*") { ask(); }
   });
   ask();
   setInterval(ask, ASK_MS);
-  setInterval(show, 500);
-})();
+  setInterval(step, STEP_MS);
+}());

@@ -11,8 +11,9 @@
 //   replay      where a class goes on after a cut (edge/lesson/replay.py); without it, live again
 //   hls         what is played where the browser has no MediaSource
 //   sound       false: silent until setSound(true)
+//   media       false: only the messages of state and board
 //   soundLabel  what the button says where sound needs a tap
-//   onstate({state, cause, behindS, reduced, paused}), onboard(message), onfigures(figures, each 10 s)
+//   onstate({state, cause, behindS, waits, reduced, paused}), onboard(message), onfigures(figures, each 10 s)
 //
 // States: waiting, live, degraded, catching_up, done; causes: those of the box, and box_unreachable,
 // cannot_play. ES2019, no modules, nothing loaded from elsewhere.
@@ -27,18 +28,23 @@
   const RETRY_MS_MAX = 3000;
   const CUT_S = 1.2; // so much left out, or late, is a cut: a class goes on where it stood
   const QUIET_MS = 500;
+  const SETTLED_MS = 1500;
+  const HURRY_MS = 2500; // less than this is made up for without a word
+  const LAG_S = 0.75; // beyond its target: just below what makes a lane jump
   const RECENT_MS = 15000;
   const RECENT_BYTES_MAX = 12 * 1024 * 1024;
   const SMALL_TRACK = 3;
+  const HLS_TYPE = "application/vnd.apple.mpegurl";
   const ROLES = { 1: "teacher", 2: "sound", 3: "teacher", 4: "voice", 5: "blackboard", 7: "document", 9: "called" };
 
   class Player {
     constructor(container, options) {
       this.container = container;
       this.options = options;
-      this.told = { state: "waiting", cause: "", behindS: 0, reduced: false, paused: false };
+      this.told = { state: "waiting", cause: "", behindS: 0, waits: false, reduced: false, paused: false };
       this.box = { state: "waiting", cause: "" };
       this.boxAheadMs = null;
+      this.evidenceMs = null; // when the box last had picture or sound, by its clock
       this.needsTap = false;
       this.hasSound = options.sound !== false;
       this.leftOut = [];
@@ -60,7 +66,9 @@
       this.onGesture = () => this.tap();
       document.addEventListener("pointerdown", this.onGesture);
       document.addEventListener("keydown", this.onGesture);
-      this.playsHls = !window.MediaSource && Boolean(options.hls);
+      this.playsHls = !window.MediaSource && Boolean(options.hls && this.video.canPlayType(HLS_TYPE));
+      this.isFinishing = false;
+      this.isSettled = false; // it has reached live once
       if (this.playsHls) { this.openHls(); }
       this.connect();
     }
@@ -84,9 +92,15 @@
     get lead() { return this.sound.newestS > -Infinity && !this.needsTap ? this.sound : this.picture; }
 
     openHls() {
+      const again = () => {
+        clearTimeout(this.hlsRetry);
+        this.hlsRetry = setTimeout(() => this.openHls(), RETRY_MS_MAX);
+      };
+      this.video.onerror = this.video.onended = again; // nothing plays yet, or another take does
       this.video.muted = !this.hasSound;
       this.video.src = this.options.hls;
-      this.video.play().catch(() => {
+      this.video.play().catch((error) => {
+        if (error.name !== "NotAllowedError") { return; }
         this.video.muted = true;
         this.video.play().catch(() => {});
         this.askForTap(this.hasSound);
@@ -96,7 +110,7 @@
     connect() {
       const url = new URL(this.options.url || "/classroom/stream", window.location.href);
       url.protocol = window.location.protocol === "https:" ? "wss:" : "ws:";
-      if (this.playsHls) { url.searchParams.set("media", "0"); }
+      if (this.playsHls || this.options.media === false) { url.searchParams.set("media", "0"); }
       const socket = new WebSocket(url.href);
       this.socket = socket;
       this.heardAt = performance.now();
@@ -128,6 +142,9 @@
       if (told.type === "board" && this.options.onboard) { this.options.onboard(told); }
       if (told.type !== "state") { return; }
       this.box = { state: String(told.state), cause: String(told.cause || "") };
+      const ages = [told.sound_age_ms, told.picture_age_ms].filter((age) => typeof age === "number");
+      this.evidenceMs = ages.length ? told.now_ms - Math.min(...ages) : null;
+      this.sound.isBursty = told.rung !== undefined && told.rung !== "main";
       // The least delayed message tells best how far the box's clock is ahead of this page's.
       const ahead = told.now_ms - Date.now();
       if (this.boxAheadMs === null || ahead > this.boxAheadMs || Math.abs(ahead - this.boxAheadMs) > 2000) {
@@ -144,7 +161,7 @@
         if (plays && item.take !== this.take) { this.meetTake(item); }
         if (item.take === this.take) { this.place(item); }
       } else if (item.kind === MEDIA && plays && item.take === this.take) {
-        if (this.isCut(item)) { this.fallBehind(); } else { this.place(item); }
+        if (this.isCut(item)) { this.fallBehind(false); } else { this.place(item); }
       }
     }
 
@@ -163,7 +180,7 @@
     // A new take has a time line of its own. After a silence the old one may have gone on unseen.
     meetTake(init) {
       if (this.options.replay && this.take !== null && this.lead.begun && this.isQuiet(this.sound) && this.isQuiet(this.picture)) {
-        this.fallBehind();
+        this.fallBehind(false);
         return;
       }
       this.begin(init.take);
@@ -174,6 +191,7 @@
       this.lanes.forEach((lane) => lane.forget());
       this.take = take;
       this.ageMin = null;
+      this.isSettled = false;
     }
 
     place(item) {
@@ -190,16 +208,16 @@
       const ageMs = performance.now() - item.captureMs; // of two clocks: only its changes count
       const lane = this.laneOf(item.track);
       if (!this.options.replay || (lane !== this.picture && lane !== this.sound) || !lane.begun) { return false; }
-      const late = this.ageMin !== null && ageMs > this.ageMin + CUT_S * 1000;
+      const late = this.ageMin !== null && ageMs > this.ageMin + (CUT_S + lane.target) * 1000;
       this.ageMin = this.ageMin === null ? ageMs : Math.min(this.ageMin, ageMs);
       const last = lane.last.get(item.track);
       const left = last !== undefined && item.number > last + 1 && item.decodeS > lane.newestS + CUT_S;
       return (late || left) && this.isQuiet(lane === this.sound ? this.picture : this.sound);
     }
 
-    fallBehind() {
+    fallBehind(joined) {
       if (this.behind) { this.behind.stop(); }
-      this.behind = new window.schoolnodeBehind(this);
+      this.behind = new window.schoolnodeBehind(this, joined);
       this.judge();
     }
 
@@ -216,15 +234,27 @@
 
     jumpToLive() {
       if (!this.behind) { return; }
+      this.isSettled = false;
       this.goLive();
       if (this.live.take !== null && this.live.take !== this.take) { this.begin(this.live.take); }
       this.placeRecent();
       this.judge();
     }
 
+    // The lesson is over: what the box still has of it is played. False once the class has it all.
+    finish() {
+      if (this.playsHls || !this.options.replay || (!this.isFinishing && !this.lead.begun)) { return false; }
+      if (!this.isFinishing) {
+        this.isFinishing = true;
+        if (!this.behind || this.behind.joined) { this.fallBehind(false); }
+      }
+      return this.behind !== null && !this.behind.isOver;
+    }
+
     steer() {
       if (this.socket && performance.now() - this.heardAt > SILENCE_MS) { this.reconnect(); }
       if (this.playsHls) { this.judge(); return; }
+      if (!this.behind) { this.noteLag(); }
       if (this.behind) { this.behind.steer(); } else { this.sound.followLive(); }
       const lead = this.sound.isPlaying() && !this.needsTap ? this.sound : this.picture;
       this.lanes.forEach((lane) => {
@@ -234,6 +264,14 @@
       this.keepPlaying();
       this.stage.arrange(this.lanes);
       this.judge();
+    }
+
+    // What came late all at once is heard at a quicker pace; nothing of it is left out.
+    noteLag() {
+      const inHandS = this.lead.inHandS();
+      const restsMs = performance.now() - this.lead.seekAt;
+      if (this.lead.begun && inHandS > 0 && inHandS < this.lead.target + LAG_S / 2 && restsMs > SETTLED_MS) { this.isSettled = true; }
+      if (this.options.replay && this.isSettled && inHandS > this.lead.target + LAG_S) { this.fallBehind(true); }
     }
 
     keepPlaying() {
@@ -261,7 +299,10 @@
     tap() {
       if (!this.needsTap) { return; }
       if (this.playsHls) { this.video.muted = false; this.askForTap(false); return; }
-      this.audio.play().then(() => { this.sound.begun = false; this.askForTap(false); }, () => {});
+      this.audio.play().then(() => {
+        if (this.behind) { this.sound.seek(this.video.currentTime); } else { this.sound.begun = false; }
+        this.askForTap(false);
+      }, () => {});
     }
 
     showSlide(url) { this.stage.showSlide(url); }
@@ -289,7 +330,10 @@
     }
 
     judge() {
-      const now = { state: this.box.state, cause: this.box.cause, behindS: 0, reduced: this.picture.track === SMALL_TRACK, paused: this.stage.isPaused };
+      const now = {
+        state: this.box.state, cause: this.box.cause, behindS: 0, waits: false,
+        reduced: this.picture.track === SMALL_TRACK, paused: this.stage.isPaused,
+      };
       if (!this.socket || this.socket.readyState !== WebSocket.OPEN) {
         const seen = this.picture.begun || this.sound.begun;
         now.state = seen ? "degraded" : "waiting";
@@ -298,9 +342,10 @@
         now.state = "degraded";
         now.cause = "cannot_play";
       }
-      if (this.behind) {
+      if (this.behind && (!this.behind.joined || this.behindMs() > HURRY_MS)) {
         now.state = "catching_up";
         now.behindS = Math.round(this.behindMs() / 1000);
+        now.waits = this.behind.waits;
       }
       if (this.behind && this.behind.isOver) {
         now.state = "done";
@@ -340,6 +385,8 @@
       clearInterval(this.timer);
       clearInterval(this.figuresTimer);
       clearTimeout(this.retry);
+      clearTimeout(this.hlsRetry);
+      this.video.onerror = this.video.onended = null;
       document.removeEventListener("pointerdown", this.onGesture);
       document.removeEventListener("keydown", this.onGesture);
       const socket = this.socket;

@@ -1,0 +1,123 @@
+"""What the teacher and a class do in the demo: a slide, a hand, a question, by the pages."""
+
+import asyncio
+import hashlib
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+
+from edge.demo.browser import open_pages, send_form
+from edge.demo.plan import SchoolPlan
+from edge.errors import BoxSetupError
+
+SEEN_S_MAX = 30.0
+CHOICES = ("圆", "方")
+_LOOK_EVERY_S = 0.3
+_OK, _DONE = 200, 204
+
+
+async def teach(flagship: SchoolPlan, classes: list[SchoolPlan]) -> dict[str, object]:
+    """Open the remote by the code of the room, show a slide, and have a class answer.
+
+    Returns how many classes had the slide, and whether hand and answer came to the wall.
+    """
+    async with open_pages(flagship) as remote:
+        code = (await _lesson(remote, flagship.room))["teacher_code"]
+        await send_form(remote, f"/lesson/remote/open?room={flagship.room}", code=code)
+        slide = _picture()
+        await _upload(remote, flagship.room, slide)
+        await send_form(remote, f"/lesson/remote/slide?room={flagship.room}", position="1")
+        await send_form(remote, f"/lesson/remote/chapter?room={flagship.room}", title="导入")
+        async with asyncio.TaskGroup() as tasks:
+            asked = tasks.create_task(_ask(remote, flagship.room, classes[0]))
+            digest = hashlib.sha256(slide).hexdigest()
+            shown = [tasks.create_task(_has_slide(school, digest)) for school in classes]
+    return {"slide_at_classes": sum(each.result() for each in shown), **asked.result()}
+
+
+async def _ask(remote: aiohttp.ClientSession, room: str, school: SchoolPlan) -> dict[str, object]:
+    """Have a class raise its hand and answer a question; tell what the wall saw of it."""
+    async with open_pages(school) as page:
+        await _touch(page, "hand", room=school.room, raised=True)
+        hand = await _until_seen(
+            remote, room, lambda wall: any(each["hand_ms"] for each in wall["classes"])
+        )
+        wall = await _post(remote, "/api/wall/ask", room=room, text="这是什么", choices=CHOICES)
+        question = wall["question"]["question"]
+        await _touch(page, "answer", room=school.room, question=question, choice=0)
+        answer = await _until_seen(remote, room, lambda wall: wall["question"]["counts"][0] == 1)
+        await _post(remote, "/api/wall/ask", room=room)
+    return {"hand_on_the_wall": hand, "answer_on_the_wall": answer}
+
+
+async def _has_slide(school: SchoolPlan, digest: str) -> bool:
+    """Tell whether a class can be shown a slide within some seconds."""
+    async with open_pages(school) as page:
+        for _ in range(round(SEEN_S_MAX / _LOOK_EVERY_S)):
+            address = f"/classroom/materials/{digest}?room={school.room}"
+            async with page.get(address) as answer:
+                if answer.status == _OK:
+                    return hashlib.sha256(await answer.read()).hexdigest() == digest
+            await asyncio.sleep(_LOOK_EVERY_S)
+    return False
+
+
+async def _touch(page: aiohttp.ClientSession, what: str, **said: object) -> None:
+    """Touch a classroom's page; again while its box does not hold the lesson yet."""
+    for _ in range(round(SEEN_S_MAX / _LOOK_EVERY_S)):
+        async with page.post(f"/api/classroom/{what}", json=said) as answer:
+            if answer.status == _DONE:
+                return
+        await asyncio.sleep(_LOOK_EVERY_S)
+    raise BoxSetupError(f"a class could not say {what}; look at its box's log")
+
+
+async def _until_seen(
+    remote: aiohttp.ClientSession, room: str, fits: Callable[[dict[str, Any]], bool]
+) -> bool:
+    for _ in range(round(SEEN_S_MAX / _LOOK_EVERY_S)):
+        async with remote.get("/api/wall", params={"room": room}) as answer:
+            if answer.status == _OK and fits(await answer.json()):
+                return True
+        await asyncio.sleep(_LOOK_EVERY_S)
+    return False
+
+
+async def _post(remote: aiohttp.ClientSession, path: str, **wish: object) -> dict[str, Any]:
+    async with remote.post(path, json=wish) as answer:
+        if answer.status != _OK:
+            raise BoxSetupError(f"{path} answers {answer.status}; look at the box's log")
+        told: dict[str, Any] = await answer.json()
+        return told
+
+
+async def _lesson(pages: aiohttp.ClientSession, room: str) -> dict[str, Any]:
+    async with pages.get("/api/lesson", params={"room": room}) as answer:
+        lesson: dict[str, Any] = (await answer.json())["lesson"]
+        return lesson
+
+
+async def _upload(remote: aiohttp.ClientSession, room: str, picture: bytes) -> None:
+    form = aiohttp.FormData()
+    form.add_field("title", "圆的周长")
+    form.add_field("photo", picture, filename="slide.png", content_type="image/png")
+    address = f"/lesson/remote/upload?room={room}"
+    async with remote.post(address, data=form, allow_redirects=False) as answer:
+        if answer.status >= 400:  # noqa: PLR2004 - HTTP's own border
+            raise BoxSetupError(f"{address} answers {answer.status}; look at the box's log")
+
+
+def _picture() -> bytes:
+    """Return a slide of one colour, 640 by 360, as PNG (ISO/IEC 15948)."""
+    width, height = 640, 360
+    rows = (b"\x00" + b"\x0a\x5f\x78" * width) * height
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_part(name, data) for name, data in parts)
+
+
+def _part(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -1,0 +1,117 @@
+"""What a class says with a touch: its hand, an answer, a call for help.
+
+Nobody signs in to raise a hand. So it is taken from the school's own network alone, from the box's
+own page, for a room in which a lesson goes on, and only so often.
+"""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+from typing import Annotated, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from edge.errors import NotNowError
+from edge.pages.actions import PRINTABLE, ActionError
+from edge.pages.box_view import BoxView
+from provisioning.posted_form import read_body
+from sync.lessons.lesson_events import CHOICES_MAX, Answer, Hand, Help
+
+TOUCHES_MAX = 12
+"""Touches of one room within ``WINDOW_S``; a class that drums on its screen is asked to wait."""
+WINDOW_S = 10.0
+ROOMS_MAX = 256
+
+T = TypeVar("T")
+Room = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
+
+
+class RaisedHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    room: Room
+    raised: bool
+
+
+class GivenAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``choice`` is the place of what was chosen, from 0."""
+
+    room: Room
+    question: Name
+    choice: Annotated[int, msgspec.Meta(ge=0, lt=CHOICES_MAX)]
+
+
+class WantedHelp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    room: Room
+    wanted: bool
+
+
+class ClassTouch:
+    """Three requests of the classroom page; each is answered 204, or with a sentence."""
+
+    def __init__(self, view: BoxView, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._view = view
+        self._monotonic_s = monotonic_s
+        self._touches: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/api/classroom/hand", self.hand),
+            web.post("/api/classroom/answer", self.answer),
+            web.post("/api/classroom/help", self.help),
+        ]
+
+    async def hand(self, request: web.Request) -> web.Response:
+        wish = await self._read(request, RaisedHand)
+        return await self._say(wish.room, Hand(raised=wish.raised))
+
+    async def answer(self, request: web.Request) -> web.Response:
+        wish = await self._read(request, GivenAnswer)
+        answer = Answer(question=wish.question, choice=wish.choice, count=1)
+        return await self._say(wish.room, answer)
+
+    async def help(self, request: web.Request) -> web.Response:
+        wish = await self._read(request, WantedHelp)
+        return await self._say(wish.room, Help(wanted=wish.wanted))
+
+    async def _read(self, request: web.Request, shape: type[T]) -> T:
+        if not is_on_the_lan(request.remote):
+            raise web.HTTPForbidden(text="a class speaks from the school's own network alone")
+        if request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType(text="send application/json")
+        try:
+            return msgspec.json.decode(await read_body(request), type=shape)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ActionError(400, "invalid", str(error)) from error
+
+    async def _say(self, room: str, said: Hand | Answer | Help) -> web.Response:
+        self._admit(room)
+        try:
+            await self._view.classes.say(room, said)
+        except NotNowError as error:
+            raise web.HTTPConflict(text=str(error)) from error
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})
+
+    def _admit(self, room: str) -> None:
+        now_s = self._monotonic_s()
+        touches = self._touches.setdefault(room, deque(maxlen=TOUCHES_MAX))
+        self._touches.move_to_end(room)
+        if len(self._touches) > ROOMS_MAX:
+            self._touches.popitem(last=False)
+        if len(touches) == TOUCHES_MAX and now_s - touches[0] < WINDOW_S:
+            raise web.HTTPTooManyRequests(
+                text="this room touched too often; wait some seconds",
+                headers={"Retry-After": f"{WINDOW_S:.0f}"},
+            )
+        touches.append(now_s)
+
+
+def is_on_the_lan(remote: str | None) -> bool:
+    """Tell whether an address is private, link-local or the box's own."""
+    try:
+        address = ip_address((remote or "").partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_private

@@ -1,0 +1,60 @@
+"""What is found before a lesson's bell, and a class's plan, in the reader's language."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from edge.lesson.checks import Check, Fixer, Item, LessonPlan
+from edge.pages.box_view import LessonView
+from edge.pages.language import Language
+
+
+def told_lesson(lesson: LessonView, language: Language) -> dict[str, object]:
+    """Return a lesson as JSON shows it, every sentence in the reader's language."""
+    told: dict[str, object] = msgspec.to_builtins(lesson)
+    told["preflight"] = [told_check(check, language) for check in lesson.preflight]
+    told["plan"] = None if lesson.plan is None else told_plan(lesson.plan, language)
+    return told
+
+
+def told_check(check: Check, language: Language) -> dict[str, str]:
+    """Return a check's item, light, fact, remedy and who can apply it."""
+    return {
+        "item": item_words(language)[check.item],
+        "state": check.state.value,
+        "fact": language.retold(check.fact),
+        "remedy": language.retold(check.remedy) if check.remedy else "",
+        "who": "" if check.who is None else fixer_words(language)[check.who],
+    }
+
+
+def told_plan(plan: LessonPlan, language: Language) -> dict[str, list[str]]:
+    return {
+        "has": [language.retold(text) for text in plan.has],
+        "gets": [language.retold(text) for text in plan.gets],
+    }
+
+
+def item_words(language: Language) -> Mapping[Item, str]:
+    _ = language.translations.gettext
+    return {
+        Item.CAMERA: _("camera"),
+        Item.AIM: _("camera's position"),
+        Item.SOUND: _("sound"),
+        Item.BLACKBOARD: _("blackboard"),
+        Item.CLASS_CARD: _("class card"),
+        Item.LINE: _("line to the hub"),
+        Item.KEY: _("lesson's key"),
+        Item.DISK: _("room on the disk"),
+        Item.CLOCK: _("clock"),
+    }
+
+
+def fixer_words(language: Language) -> Mapping[Fixer, str]:
+    _ = language.translations.gettext
+    return {
+        Fixer.IT: _("the school's IT"),
+        Fixer.TEACHER: _("the teacher"),
+        Fixer.PARTNER: _("the other school's IT"),
+        Fixer.DISTRICT: _("the district"),
+    }

@@ -1,0 +1,155 @@
+"""The teacher's wall: the classes of a lesson, their hands and answers, and who is called on.
+
+It shows children: it opens to the setup code, or to the code of this very lesson.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from edge.errors import NotNowError
+from edge.lesson.return_wall import ReturnWall
+from edge.pages.actions import PRINTABLE, ActionError
+from edge.pages.form_desk import FormDesk
+from edge.pages.rooms import Rooms, choose_room
+from provisioning.posted_form import read_body
+from sync.lessons.lesson_events import CHOICES_MAX
+
+QUESTION_CHARS_MAX = 200
+SCHOOL_DIGITS_MAX = 9
+SHUT = "enter the lesson's code first, or the setup code"
+
+T = TypeVar("T")
+Room = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
+School = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
+Choice = Annotated[str, msgspec.Meta(min_length=1, max_length=16, pattern=PRINTABLE)]
+
+
+class CallWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Calls a class on; ``school`` 0 lets go of whoever is called."""
+
+    room: Room
+    school: School
+    stage: bool = False
+
+
+class MuteWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    room: Room
+    school: School
+    muted: bool
+
+
+class AskWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks all classes; without choices the question that is open is closed."""
+
+    room: Room
+    text: Annotated[str, msgspec.Meta(max_length=QUESTION_CHARS_MAX)] = ""
+    choices: Annotated[tuple[Choice, ...], msgspec.Meta(max_length=CHOICES_MAX)] = ()
+
+
+class WallPage:
+    def __init__(self, desk: FormDesk, rooms: Rooms) -> None:
+        self._desk = desk
+        self._view = desk.view
+        self._rooms = rooms
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/lesson/wall", self.show),
+            web.get("/lesson/wall/stream", self.stream),
+            web.get("/api/wall", self.state),
+            web.post("/api/wall/call", self.call),
+            web.post("/api/wall/mute", self.mute),
+            web.post("/api/wall/ask", self.ask),
+        ]
+
+    async def show(self, request: web.Request) -> web.Response:
+        room = await self._rooms.find(request)
+        if room is None:
+            return await choose_room(request, self._rooms, self._desk.renderer)
+        wall = self._view.classes.wall(room.room)
+        allowed = self._is_allowed(request, wall)
+        context = {
+            "room": room,
+            "lesson": self._view.lesson_now(room.room),
+            "allowed": allowed,
+            "wall": wall.view() if wall is not None and allowed else None,
+        }
+        return self._desk.renderer.page(request, "wall.html", context)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Send one class's picture, and its voice while it is called on."""
+        wall = self._wall(request, request.query.get("room", ""))
+        school = request.query.get("school", "")
+        known = school.isascii() and school.isdecimal() and len(school) <= SCHOOL_DIGITS_MAX
+        stream = wall.stream_of(int(school)) if known else None
+        if stream is None:
+            raise web.HTTPNotFound(text="this class has no part in the lesson; reload the page")
+        return await stream.serve(request)
+
+    async def state(self, request: web.Request) -> web.Response:
+        return _json(self._wall(request, request.query.get("room", "")).view())
+
+    async def call(self, request: web.Request) -> web.Response:
+        wish = await _read(request, CallWish)
+        wall = self._wall(request, wish.room)
+        with _conflicts():
+            wall.call_on(wish.school, stage=wish.stage)
+        return _json(wall.view())
+
+    async def mute(self, request: web.Request) -> web.Response:
+        wish = await _read(request, MuteWish)
+        wall = self._wall(request, wish.room)
+        with _conflicts():
+            wall.mute(wish.school, muted=wish.muted)
+        return _json(wall.view())
+
+    async def ask(self, request: web.Request) -> web.Response:
+        wish = await _read(request, AskWish)
+        wall = self._wall(request, wish.room)
+        with _conflicts():
+            wall.ask(wish.text.strip(), wish.choices)
+        return _json(wall.view())
+
+    def _wall(self, request: web.Request, room: str) -> ReturnWall:
+        """Return the wall of a room's lesson, for who may see it."""
+        wall = self._view.classes.wall(room)
+        if not self._is_allowed(request, wall):
+            raise web.HTTPForbidden(text=SHUT)
+        if wall is None:
+            raise web.HTTPNotFound(text="no lesson goes on in this room that it gives to others")
+        return wall
+
+    def _is_allowed(self, request: web.Request, wall: ReturnWall | None) -> bool:
+        if self._desk.is_signed_in(request):
+            return True
+        return wall is not None and self._view.classes.codes.allows(request, wall.lesson)
+
+
+@contextmanager
+def _conflicts() -> Iterator[None]:
+    """Answer 409 to what does not fit what stands."""
+    try:
+        yield
+    except NotNowError as error:
+        raise web.HTTPConflict(text=str(error)) from error
+
+
+async def _read(request: web.Request, shape: type[T]) -> T:
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="send application/json")
+    try:
+        return msgspec.json.decode(await read_body(request), type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ActionError(400, "invalid", str(error)) from error
+
+
+def _json(body: object) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(body),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
