@@ -1,5 +1,6 @@
 """Debian's nginx in the foreground, by the configuration of a benchmark or a test."""
 
+import os
 import shutil
 import subprocess
 import time
@@ -33,7 +34,7 @@ def running_nginx(server: str, folder: Path, *, workers: int = 1) -> Iterator[li
     )
     config.write_text(
         f"""daemon off;
-{'user root;' if _is_root() else ''}
+{"user root;" if os.geteuid() == 0 else ""}
 worker_processes {workers};
 pid {pid};
 error_log {folder}/nginx-error.log;
@@ -45,26 +46,20 @@ http {{
 """
     )
     argv = [nginx_program(), "-p", str(folder), "-c", str(config)]
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    log = folder / "nginx-start.log"
+    with log.open("wb") as told:
+        process = subprocess.Popen(argv, stdout=told, stderr=told)
     try:
-        yield _workers(process, workers)
+        yield _workers(process, workers, log)
     finally:
         process.terminate()
         process.wait()
 
 
-def _workers(process: "subprocess.Popen[str]", count: int) -> list[int]:
+def _workers(process: "subprocess.Popen[bytes]", count: int, log: Path) -> list[int]:
     deadline = time.monotonic() + _START_S_MAX
     while time.monotonic() < deadline and process.poll() is None:
         if len(found := children_of(process.pid)) >= count:
             return found
         time.sleep(0.02)
-    if process.poll() is None:
-        process.kill()
-    raise RuntimeError(f"nginx does not start: {process.communicate()[1][-500:]}")
-
-
-def _is_root() -> bool:
-    import os
-
-    return os.geteuid() == 0
+    raise RuntimeError(f"nginx does not start: {log.read_text()[-500:]}")

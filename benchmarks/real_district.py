@@ -60,8 +60,8 @@ class Hub:
         return config
 
 
-def write_hub_config(folder: Path, place: Place = LOOPBACK) -> Path:
-    """Write the configuration file of a hub, in a folder made if there is none."""
+def write_hub_config(folder: Path, place: Place = LOOPBACK, more: str = "") -> Path:
+    """Write the configuration file of a hub, ending in ``more``, in a folder made for it."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "hub.toml"
     config.write_text(f"""district = "jiangxia"
@@ -73,14 +73,14 @@ port = {BOX_PORT}
 names = {json.dumps(place.names)}
 [pages]
 addresses = ["{place.address}"]
-""")
+{more}""")
     return config
 
 
 @contextmanager
-def running_hub(folder: Path, place: Place = LOOPBACK) -> Iterator[Hub]:
+def running_hub(folder: Path, place: Place = LOOPBACK, more: str = "") -> Iterator[Hub]:
     """Run ``schoolnode-hub run`` for the time of the block, on a folder made if there is none."""
-    config = write_hub_config(folder, place)
+    config = write_hub_config(folder, place, more)
     argv = place.at_hub([sys.executable, "-m", "hub", "run", f"--config={config}"])
     with (folder / "hub.log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log)

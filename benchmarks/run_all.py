@@ -41,6 +41,14 @@ SHORT = (
     ("onvif_scale.py", "--seconds=30"),
     ("box_memory.py", "--seconds=30"),
     ("modbus_recovery.py",),
+    ("lesson_latency.py", "--runs=2", "--seconds=6"),
+    ("lesson_fanout.py", "--seconds=5", "--runs=2"),
+    ("lesson_hub.py", "--schools=150", "--seconds=6", "--runs=2"),
+    ("lesson_long.py", "--minutes=5"),
+    ("lesson_recovery.py", "--runs=1"),
+    ("lesson_bell.py", "--runs=3"),
+    ("lesson_poor_link.py", "--runs=1", "--poor=40", "--floor=60"),
+    ("lesson_capture.py", "--seconds=10", "--runs=2"),
 )
 
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Timer
 
 import msgspec
 
@@ -12,6 +13,8 @@ from benchmarks.peer_environment import PEERS, PeerMissingError
 from benchmarks.processes import cpu_s
 
 FLAGS = ("-O2", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
+MBIT_A_VIEWER = 2.0
+_PATIENCE_S = 180.0
 _FOLDER = PEERS / "lesson_viewers"
 
 
@@ -35,7 +38,9 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def viewers_a_core(self) -> float:
-        return self.watched.viewers / self.cores
+        """Whom a core serves with all of a lesson; who got half of it counts half."""
+        served = self.watched.viewers * min(1.0, self.mbit_a_viewer / MBIT_A_VIEWER)
+        return served / self.cores
 
     @property
     def mbit_a_viewer(self) -> float:
@@ -71,14 +76,17 @@ def watch(
     The CPU time is that of ``pids`` between the moments that the viewers tell.
     """
     argv = [str(compiled("viewers", "-lssl", "-lcrypto")), *arguments, *map(str, pems)]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
     marks: dict[str, float] = {}
     told = ""
-    for line in process.stdout:
-        told = line.strip()
-        marks[told] = sum(cpu_s(pid) for pid in pids)
-    if process.wait() or "end" not in marks:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        patience = Timer(_PATIENCE_S, process.kill)
+        patience.start()
+        for line in process.stdout:
+            told = line.strip()
+            marks[told] = sum(cpu_s(pid) for pid in pids)
+        patience.cancel()
+    if process.returncode or "end" not in marks:
         raise RuntimeError(f"the viewers ended with {process.returncode} after {told!r}")
     seconds = float(arguments[6])
     return Load(

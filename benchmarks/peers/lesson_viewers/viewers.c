@@ -3,6 +3,7 @@
  *   viewers stream  ADDRESS PORT PATH COUNT WARM_S MEASURE_S STAMP [PEM...]
  *   viewers objects ADDRESS PORT PATH COUNT WARM_S MEASURE_S EVERY_MS [PEM...]
  *
+ * PATH may be several by commas, which connections take in turn.
  * stream: COUNT WebSockets that read; STAMP is where in a binary message eight big-endian bytes of
  * CLOCK_MONOTONIC microseconds stand, by which its delay is told. objects: COUNT connections that
  * ask for PATH with %d replaced by 0, 1, 2, ... every EVERY_MS, at moments spread evenly; the delay
@@ -31,7 +32,7 @@
 #include <unistd.h>
 
 enum { ANSWER, HEAD, BODY };
-enum { STASH_MAX = 128, BUCKET_US = 100, BUCKETS = 100000, ANSWER_MAX = 4096 };
+enum { JOIN_US = 4000, STASH_MAX = 128, BUCKET_US = 100, BUCKETS = 100000, ANSWER_MAX = 4096 };
 
 struct viewer {
     int fd;
@@ -45,13 +46,15 @@ struct viewer {
     size_t stashed;
     int64_t asked_us, due_us;
     unsigned number;
+    const char *path;
     int is_waiting;
 };
 
 static struct viewer *viewers;
 static int count, is_stream, poller;
 static size_t stamp_at;
-static const char *path;
+static const char *paths[64];
+static int path_count;
 static uint32_t delays[BUCKETS];
 static uint64_t messages, bytes_taken;
 static int is_measuring, lost;
@@ -78,7 +81,7 @@ static void send_all(struct viewer *v, const void *data, size_t size) {
 static void note_delay(int64_t since_us) {
     if (!is_measuring) return;
     int64_t bucket = (now_us() - since_us) / BUCKET_US;
-    if (bucket < 0) bucket = 0;
+    if (bucket < 0 || bucket > 6 * BUCKETS) return; /* not a stamp: a part of a record */
     if (bucket >= BUCKETS) bucket = BUCKETS - 1;
     delays[bucket]++;
     messages++;
@@ -86,7 +89,7 @@ static void note_delay(int64_t since_us) {
 
 static void ask(struct viewer *v) {
     char name[512], text[1024];
-    snprintf(name, sizeof name, path, v->number++);
+    snprintf(name, sizeof name, v->path, v->number++);
     int size = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: box\r\n\r\n", name);
     v->asked_us = now_us();
     v->is_waiting = 1;
@@ -238,7 +241,7 @@ static void join(struct viewer *v, const struct sockaddr_in *server, SSL_CTX *co
                             "GET %s HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\n"
                             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-                            path);
+                            v->path);
         send_all(v, text, (size_t)size);
     }
     fcntl(v->fd, F_SETFL, O_NONBLOCK);
@@ -246,11 +249,15 @@ static void join(struct viewer *v, const struct sockaddr_in *server, SSL_CTX *co
     epoll_ctl(poller, EPOLL_CTL_ADD, v->fd, &event);
 }
 
-static void pump(int64_t until_us, int64_t every_us) {
+static void receive_ready(int wait_ms) {
     static struct epoll_event events[256];
+    int found = epoll_wait(poller, events, 256, wait_ms);
+    for (int i = 0; i < found; i++) receive(events[i].data.ptr);
+}
+
+static void pump(int64_t until_us, int64_t every_us) {
     for (int64_t at = now_us(); at < until_us; at = now_us()) {
-        int found = epoll_wait(poller, events, 256, is_stream ? 20 : 1);
-        for (int i = 0; i < found; i++) receive(events[i].data.ptr);
+        receive_ready(is_stream ? 20 : 1);
         if (is_stream) continue;
         for (int i = 0; i < count; i++) {
             struct viewer *v = &viewers[i];
@@ -280,7 +287,8 @@ int main(int argc, char **argv) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     is_stream = !strcmp(argv[1], "stream");
-    path = argv[4];
+    for (char *each = strtok(argv[4], ","); each && path_count < 64; each = strtok(NULL, ","))
+        paths[path_count++] = each;
     count = atoi(argv[5]);
     double warm_s = atof(argv[6]), measure_s = atof(argv[7]);
     int64_t every_us = atoll(argv[8]) * 1000;
@@ -293,8 +301,10 @@ int main(int argc, char **argv) {
     viewers = calloc((size_t)count, sizeof *viewers);
     poller = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < count; i++) {
+        viewers[i].path = paths[i % path_count];
         join(&viewers[i], &server, pems ? contexts[i % pems] : NULL);
-        if (is_stream) pump(now_us(), 0);
+        /* Those of a school come one after the other, not all in one moment. */
+        for (int64_t until = now_us() + JOIN_US; is_stream && now_us() < until;) receive_ready(1);
     }
     int64_t at = now_us();
     for (int i = 0; i < count; i++) viewers[i].due_us = at + every_us * i / (count ? count : 1);

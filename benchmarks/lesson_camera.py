@@ -1,0 +1,86 @@
+"""The cameras of a lesson benchmark: one with sound, one without, on addresses of their own.
+
+Both show the clock picture; a tone begins with each second of the same clock. Prints a line when
+both are plugged in; ends with its standard input.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from contextlib import AsyncExitStack
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+
+from drivers.simulators.ledger import Ledger
+from drivers.simulators.live_encoder import Sound, StreamShape
+from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
+from drivers.simulators.onvif_replies import CameraStream
+from drivers.simulators.rtsp_camera import RtspCamera
+
+WITH_SOUND, SILENT = 21, 22
+"""The host numbers of the two."""
+RTSP_PORT = 8554
+FRAME_RATE, BIT_RATE = 25, 2_000_000
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", type=IPv4Network, required=True)
+    parser.add_argument("--ledgers", type=Path, required=True)
+    parser.add_argument("--sound-ppm", type=int, default=0, help="how much its sound clock is fast")
+    asyncio.run(_run(parser.parse_args()))
+
+
+async def _run(options: argparse.Namespace) -> None:
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        running = []
+        for host, sound in ((WITH_SOUND, Sound.BURSTS), (SILENT, Sound.NONE)):
+            streams = {
+                name: StreamShape(
+                    width=width,
+                    height=height,
+                    frame_rate=rate,
+                    bit_rate=bits,
+                    sound=sound,
+                    sound_ppm=options.sound_ppm,
+                )
+                for name, width, height, rate, bits in (
+                    ("main", 1280, 720, FRAME_RATE, BIT_RATE),
+                    ("sub", 320, 180, 10, 200_000),
+                )
+            }
+            interface = IPv4Interface(
+                f"{options.network.network_address + host}/{options.network.prefixlen}"
+            )
+            chance = random.Random(host)
+            ledger = Ledger(options.ledgers / f"camera-{host}.jsonl", _now_ms)
+            camera = RtspCamera(ledger, None, now_ms=_now_ms, chance=chance, streams=streams)
+            await stack.enter_async_context(camera.serving(str(interface.ip), RTSP_PORT))
+            told = {
+                name: CameraStream(
+                    uri=camera.url(name),
+                    width=shape.width,
+                    height=shape.height,
+                    fps=shape.frame_rate,
+                    kbps=shape.bit_rate // 1000,
+                )
+                for name, shape in streams.items()
+            }
+            media = CameraMedia(main=told["main"], sub=told["sub"], snapshot=camera.snapshot_jpeg)
+            onvif = SimulatedOnvifCamera(interface, media, ledger, _now_ms, chance)
+            running.append(tasks.create_task(onvif.run()))
+        print("plugged in", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        for task in running:
+            task.cancel()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    main()
