@@ -14,8 +14,8 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
-from edge.lesson.classroom_stream import StreamItem, encode_item
-from edge.lesson.fan_out import FanOut
+from edge.lesson.classroom.classroom_stream import StreamItem, encode_item
+from edge.lesson.classroom.fan_out import FanOut
 from sync.lessons.fragment_log import Kind, TakeId
 
 PICTURE, SOUND = 1, 2

@@ -16,9 +16,9 @@ import msgspec
 import uvloop
 
 from benchmarks.lesson_hub_end import KEY, LESSON, PORT, SIGNING
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.materials import Materials
-from edge.lesson.receive import LessonReceiver, Listener
+from edge.lesson.teaching.materials import Materials
+from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.transfer.receive import LessonReceiver, Listener
 from sync.lessons.fragment_log import Header, Kind, parse_record
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.lesson_events import Slide, TimedEvent

@@ -36,9 +36,9 @@ from benchmarks.report import (
     read_versions,
 )
 from drivers.entities import DeviceId
-from edge.lesson.flagship_capture import FlagshipCapture, LessonSource
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.publish import LessonPublisher
+from edge.lesson.capture.flagship_capture import FlagshipCapture, LessonSource
+from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.transfer.publish import LessonPublisher
 from sync.lessons.fragment_log import LessonId
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.tracks import DOCUMENT, PICTURE, PICTURE_SMALL

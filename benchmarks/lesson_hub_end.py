@@ -20,13 +20,13 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.lesson_media import load_media, timetable
-from edge.lesson.fmp4 import fragment
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.material_sender import keep_sending
-from edge.lesson.materials import Materials
-from edge.lesson.publish import LessonPublisher
-from edge.lesson.recording import TakeRecorder
-from edge.lesson.take import MediaFragment
+from edge.lesson.capture.fmp4 import fragment
+from edge.lesson.capture.take import MediaFragment
+from edge.lesson.teaching.materials import Materials
+from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.transfer.material_sender import keep_sending
+from edge.lesson.transfer.publish import LessonPublisher
+from edge.lesson.transfer.recording import TakeRecorder
 from hub.lesson.relay import LessonRelay
 from sync.lessons.fragment_log import Kind, LessonId, Record
 from sync.lessons.fragment_sealing import new_take

@@ -13,7 +13,7 @@ import av
 import msgspec
 import numpy as np
 
-from edge.lesson.fmp4 import Sample
+from edge.lesson.capture.fmp4 import Sample
 from sync.lessons.tracks import PICTURE, PICTURE_SMALL, SOUND
 
 SECONDS = 10

@@ -52,7 +52,7 @@ from benchmarks.report import (
     read_machine,
     read_versions,
 )
-from edge.lesson.materials import Materials
+from edge.lesson.teaching.materials import Materials
 
 GOOD_MS, POOR_MS = 10.0, 150.0
 POOR_KBITS, FLOOR_KBITS = 500.0, 64.0

@@ -21,6 +21,7 @@ from drivers.errors import ProtocolError, UnreachableError
 from drivers.rtp_ports import RtpPorts
 
 HANDSHAKE_S = 5.0
+CLOSE_S = 0.5
 GOODBYE_S = 0.5
 READ_BYTES = 64 * 1024
 EARLY_PACKETS_MAX = 2000
@@ -157,6 +158,8 @@ async def play(
     try:
         stream = await open_stream(over_udp=address.wants_udp)
     except OnlyUdpError:
+        # A camera that shares one stream among all closes it first, and refuses until it has.
+        await asyncio.sleep(CLOSE_S)
         stream = await open_stream(over_udp=True)
     try:
         yield stream

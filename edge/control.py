@@ -15,7 +15,7 @@ from drivers.errors import DriverError
 from edge.control_client import SOCKET, Confirm, Release
 from edge.daemon import Box
 from edge.errors import BoxSetupError
-from edge.lesson.recording_desk import RecordingDesk
+from edge.lesson.recordings.recording_desk import RecordingDesk
 from edge.pages.access import Handler
 from edge.pages.actions import Adopt, Command, Discover
 from edge.pages.language import load_languages

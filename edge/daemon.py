@@ -58,17 +58,17 @@ from edge.farm.keeper import FarmKeeper
 from edge.finder import Finder
 from edge.hub_recovery import HttpRecoveryHub
 from edge.key_desk import KeyDesk
-from edge.lesson.class_desk import ClassDesk
-from edge.lesson.former_boards import FormerBoards
-from edge.lesson.hop_quality import ScreenReport
-from edge.lesson.library import Library
+from edge.lesson.capture.shared_screen import SharedScreens
+from edge.lesson.evidence.hop_quality import ScreenReport
+from edge.lesson.keys.partners import Partner
 from edge.lesson.orchestration import Lessons
-from edge.lesson.partners import Partner
-from edge.lesson.probes import Surroundings
-from edge.lesson.retention import DAY_MS, HOUR_MS, Keeping
+from edge.lesson.preparing.former_boards import FormerBoards
+from edge.lesson.preparing.probes import Surroundings
+from edge.lesson.recordings.library import Library
+from edge.lesson.recordings.retention import DAY_MS, HOUR_MS, Keeping
 from edge.lesson.room import RoomMeans
-from edge.lesson.shared_screen import SharedScreens
-from edge.lesson.teacher_desk import TeacherDesk
+from edge.lesson.teaching.teacher_desk import TeacherDesk
+from edge.lesson.way_back.class_desk import ClassDesk
 from edge.log_memory import LogMemory
 from edge.metering import night_only, open_meter
 from edge.notebook import Notebook

@@ -12,11 +12,11 @@ from drivers.cameras.outages import Loss
 from drivers.codecs.digest import Credentials
 from drivers.entities import NowMs
 from drivers.errors import DriverError
-from edge.lesson.capture import capture, choose_picture
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.fan_out import FanOut
+from edge.lesson.capture.camera_capture import capture, choose_picture
+from edge.lesson.capture.take import CaptureEvent, MediaFragment, TakeInit
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.status import Cause, LessonStatus, Phase
-from edge.lesson.take import CaptureEvent, MediaFragment, TakeInit
 from sync.lessons.fragment_log import Kind, TakeId
 from sync.lessons.fragment_sealing import new_take
 

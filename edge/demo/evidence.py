@@ -18,7 +18,7 @@ from drivers.planner import plan_blocks
 from drivers.simulators.ledger import read_ledger
 from edge.class_cards.messages import EMERGENCY_MS
 from edge.demo.plan import DemoPlan, SchoolPlan, roster
-from edge.lesson.recording import recorded_takes
+from edge.lesson.transfer.recording import recorded_takes
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import MODBUS, ProfileId
 from sync.lessons.fragment_log import Kind, LessonId

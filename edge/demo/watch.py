@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 
 from edge.demo.lesson_viewer import HeardSound, LessonViewer
-from edge.lesson.classroom_stream import HEADER_BYTES
+from edge.lesson.classroom.classroom_stream import HEADER_BYTES
 from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_sealing import split_init
 from sync.lessons.tracks import PICTURE, SOUND

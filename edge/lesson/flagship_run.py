@@ -6,15 +6,15 @@ import sqlite3
 from typing import Never
 
 from edge.errors import NotNowError
-from edge.lesson.board import BoardView
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.flagship_capture import FlagshipCapture
-from edge.lesson.lesson_keys import read_keys
+from edge.lesson.capture.flagship_capture import FlagshipCapture
+from edge.lesson.classroom.board import BoardView
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.keys.lesson_keys import read_keys
 from edge.lesson.lesson_run import LessonRun
-from edge.lesson.material_sender import keep_sending
-from edge.lesson.publish import LessonPublisher
-from edge.lesson.return_wall import ReturnWall
-from edge.lesson.told_events import told_events
+from edge.lesson.transfer.material_sender import keep_sending
+from edge.lesson.transfer.publish import LessonPublisher
+from edge.lesson.transfer.told_events import told_events
+from edge.lesson.way_back.return_wall import ReturnWall
 from sync.errors import SyncError
 from sync.lessons.lesson_events import LessonEvent
 from sync.segments.sealing import DataKey

@@ -8,15 +8,15 @@ from typing import Protocol
 
 from drivers.codecs.digest import Credentials
 from edge.acquaintances import Acquaintances
-from edge.lesson.board import BoardView
-from edge.lesson.checks import Check
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.flagship_capture import LessonSource
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.lesson_keys import LessonKeys
-from edge.lesson.materials import Materials
-from edge.lesson.shared_screen import SharedScreen
+from edge.lesson.capture.flagship_capture import LessonSource
+from edge.lesson.capture.shared_screen import SharedScreen
+from edge.lesson.classroom.board import BoardView
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.keys.lesson_keys import LessonKeys
+from edge.lesson.preparing.checks import Check
 from edge.lesson.status import LessonStatus
+from edge.lesson.teaching.materials import Materials
+from edge.lesson.transfer.hub_link import HubRoute
 from provisioning.identity import Identity
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.node import Node

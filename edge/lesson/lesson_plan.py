@@ -6,9 +6,9 @@ Pure. A class that looks at this has nothing to do: every sentence says what hap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edge.lesson.checks import LessonPlan
-from edge.lesson.recording import RecordedTake
+from edge.lesson.preparing.checks import LessonPlan
 from edge.lesson.status import Cause, LessonStatus, Phase
+from edge.lesson.transfer.recording import RecordedTake
 
 _MINUTE_S = 60
 

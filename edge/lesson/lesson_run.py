@@ -4,15 +4,15 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 
-from edge.lesson.board import BoardView, LessonBoard
-from edge.lesson.checks import Check
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.hop_quality import ScreenReport
+from edge.lesson.classroom.board import BoardView, LessonBoard
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.evidence.hop_quality import ScreenReport
+from edge.lesson.evidence.minutes import MinutesBook
 from edge.lesson.lesson_means import Classroom, LessonMeans
-from edge.lesson.minutes import MinutesBook
-from edge.lesson.recording import RecordedTake, recorded_takes
+from edge.lesson.preparing.checks import Check
 from edge.lesson.schedule import ScheduledLesson
 from edge.lesson.status import LessonStatus, Phase, waiting
+from edge.lesson.transfer.recording import RecordedTake, recorded_takes
 from edge.pages.box_view import LessonState
 from edge.supervision import keep_running
 from edge.tcp_info import TcpInfo

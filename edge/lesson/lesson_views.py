@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from time import monotonic
 
-from edge.lesson.checks import LessonPlan
 from edge.lesson.lesson_plan import PlanFacts, make_plan
 from edge.lesson.lesson_run import LessonRun
+from edge.lesson.preparing.checks import LessonPlan
 from edge.lesson.receiver_run import ReceiverRun
 from edge.lesson.schedule import ScheduledLesson
 from edge.lesson.status import Cause, Phase
-from edge.lesson.teacher_code import TeacherCodes
+from edge.lesson.teaching.teacher_code import TeacherCodes
 from edge.pages.box_view import LessonRole, LessonState, LessonView
 from sync.lessons.fragment_log import LessonId
 from sync.lessons.fragment_shelf import LessonShelf

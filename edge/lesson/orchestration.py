@@ -15,30 +15,30 @@ from typing import Never
 import aiohttp
 
 from edge.box_store import BoxStore
-from edge.lesson.class_desk import ClassDesk
+from edge.lesson.classroom.hls_desk import HlsDesk
+from edge.lesson.classroom.replay import ReplayDesk
+from edge.lesson.classroom.room_streams import RoomStreams
+from edge.lesson.classroom.slide_desk import SlideDesk
+from edge.lesson.evidence.hop_quality import ScreenReport
 from edge.lesson.flagship_run import FlagshipRun
-from edge.lesson.granting import LessonGrants
-from edge.lesson.hls_desk import HlsDesk
-from edge.lesson.hop_quality import ScreenReport
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.lesson_keys import LessonKeys, read_keys
+from edge.lesson.keys.granting import LessonGrants
+from edge.lesson.keys.lesson_keys import LessonKeys, read_keys
+from edge.lesson.keys.partners import Partners
 from edge.lesson.lesson_means import LessonMeans
 from edge.lesson.lesson_run import LessonRun
-from edge.lesson.lesson_slides import LessonSlides
 from edge.lesson.lesson_views import LessonViews
-from edge.lesson.library import Library
-from edge.lesson.materials import Materials
-from edge.lesson.partners import Partners
-from edge.lesson.probes import Probes, Surroundings
+from edge.lesson.preparing.probes import Probes, Surroundings
 from edge.lesson.receiver_run import ReceiverRun
-from edge.lesson.recording_books import RecordingBooks
-from edge.lesson.replay import ReplayDesk
+from edge.lesson.recordings.library import Library
+from edge.lesson.recordings.recording_books import RecordingBooks
 from edge.lesson.room import Room, RoomMeans
-from edge.lesson.room_streams import RoomStreams
 from edge.lesson.schedule import PREPARE_MS, ScheduledLesson, read_lessons
-from edge.lesson.slide_desk import SlideDesk
-from edge.lesson.teacher_code import TeacherCodes
-from edge.lesson.teacher_desk import TeacherDesk
+from edge.lesson.teaching.lesson_slides import LessonSlides
+from edge.lesson.teaching.materials import Materials
+from edge.lesson.teaching.teacher_code import TeacherCodes
+from edge.lesson.teaching.teacher_desk import TeacherDesk
+from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.way_back.class_desk import ClassDesk
 from edge.pages.box_view import LessonRole, LessonView, RoomCheck
 from edge.supervision import keep_running
 from sync.lessons.fragment_log import LessonId

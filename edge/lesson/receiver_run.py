@@ -11,17 +11,17 @@ from typing import Never
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from edge.lesson.board import BoardView
-from edge.lesson.classroom_stream import StreamItem, item_of
-from edge.lesson.filling import FILL_S_MAX, fill
-from edge.lesson.growing_slides import GrowingSlides
-from edge.lesson.lesson_keys import read_keys
+from edge.lesson.classroom.board import BoardView
+from edge.lesson.classroom.classroom_stream import StreamItem, item_of
+from edge.lesson.keys.lesson_keys import read_keys
 from edge.lesson.lesson_run import LessonRun
-from edge.lesson.receive import LessonReceiver, Listener
-from edge.lesson.return_path import ReturnPath
 from edge.lesson.stand_in import StandIn
 from edge.lesson.status import Cause, LessonStatus, Phase, waiting
 from edge.lesson.substitute import SubstitutePlayer
+from edge.lesson.teaching.growing_slides import GrowingSlides
+from edge.lesson.transfer.filling import FILL_S_MAX, fill
+from edge.lesson.transfer.receive import LessonReceiver, Listener
+from edge.lesson.way_back.return_path import ReturnPath
 from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_log import LessonId, TakeId
 from sync.lessons.fragment_sealing import FragmentOpener

@@ -12,15 +12,15 @@ from drivers.errors import DriverError, SetupError
 from edge.devices.cameras import USE_H264, Shows
 from edge.devices.displays import nearest_source
 from edge.devices.fleet import Fleet
-from edge.lesson.board import BoardView
-from edge.lesson.checks import Check
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.fan_out import FanOut
-from edge.lesson.flagship_capture import LessonSource
-from edge.lesson.former_boards import FormerBoard, FormerBoards
-from edge.lesson.preflight import AimFacts, BoardFacts
+from edge.lesson.capture.flagship_capture import LessonSource
+from edge.lesson.capture.shared_screen import SharedScreen, SharedScreens
+from edge.lesson.classroom.board import BoardView
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.classroom.fan_out import FanOut
+from edge.lesson.preparing.checks import Check
+from edge.lesson.preparing.former_boards import FormerBoard, FormerBoards
+from edge.lesson.preparing.preflight import AimFacts, BoardFacts
 from edge.lesson.schedule import ScheduledLesson
-from edge.lesson.shared_screen import SharedScreen, SharedScreens
 from edge.lesson.status import LessonStatus
 from sync.lessons.tracks import BLACKBOARD, DOCUMENT, PICTURE, PICTURE_SMALL
 

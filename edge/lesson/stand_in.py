@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Never
 
-from edge.lesson.classroom_stream import StreamItem
+from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.status import Cause, LessonStatus, Phase
 from edge.lesson.substitute import SubstitutePlayer
 from sync.lessons.fragment_log import Kind, TakeId

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from edge.lesson.classroom_stream import StreamItem, item_of
+from edge.lesson.classroom.classroom_stream import StreamItem, item_of
 from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_log import Kind, LessonId, Record, Stream
 from sync.lessons.fragment_sealing import FragmentOpener

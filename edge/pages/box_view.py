@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from drivers.discovery.candidate import Candidate, DeviceKind
 from drivers.entities import CommandResult, DeviceId, Measurement
 from edge.clock_watch import ClockLight
-from edge.lesson.checks import Check, LessonPlan
+from edge.lesson.preparing.checks import Check, LessonPlan
 from edge.lesson.status import Cause
 from edge.metering import Hold
 from edge.sync_standing import SyncStanding
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from edge.cameras.camera_desk import CameraDesk  # whose groups offer CommandChoices
     from edge.class_cards.office import CardOffice  # whose parts tell of changes by this module
     from edge.farm.farm_office import FarmOffice
-    from edge.lesson.class_desk import ClassDesk
-    from edge.lesson.hop_quality import ScreenReport
-    from edge.lesson.library import Library
-    from edge.lesson.shared_screen import SharedScreens
-    from edge.lesson.teacher_desk import TeacherDesk
+    from edge.lesson.capture.shared_screen import SharedScreens
+    from edge.lesson.evidence.hop_quality import ScreenReport
+    from edge.lesson.recordings.library import Library
+    from edge.lesson.teaching.teacher_desk import TeacherDesk
+    from edge.lesson.way_back.class_desk import ClassDesk
     from edge.pages.actions import Adopt
     from edge.panels.board_office import BoardOffice
     from edge.repair_desk import RepairDesk

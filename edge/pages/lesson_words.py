@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from edge.lesson.checks import Check, Fixer, Item, LessonPlan
+from edge.lesson.preparing.checks import Check, Fixer, Item, LessonPlan
 from edge.pages.box_view import LessonView
 from edge.pages.language import Language
 

@@ -12,10 +12,10 @@ import msgspec
 from aiohttp import web
 
 from edge.errors import NotNowError
-from edge.lesson.recording_file import RecordingError, RecordingFile
-from edge.lesson.shelved_lesson import Shelved
-from edge.lesson.time_line import caption_cues, chapter_cues
-from edge.lesson.webvtt import FILE_BYTES_MAX, Cue, read_vtt, write_vtt
+from edge.lesson.recordings.recording_file import RecordingError, RecordingFile
+from edge.lesson.recordings.shelved_lesson import Shelved
+from edge.lesson.recordings.time_line import caption_cues, chapter_cues
+from edge.lesson.recordings.webvtt import FILE_BYTES_MAX, Cue, read_vtt, write_vtt
 from edge.pages.actions import ActionError
 from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from edge.lesson.retention import Why
-from edge.lesson.time_line import MarkKind
+from edge.lesson.recordings.retention import Why
+from edge.lesson.recordings.time_line import MarkKind
 from edge.pages.box_view import LessonRole
 from sync.lessons.lesson_minutes import REHEARSAL, Disagreement
 from sync.lessons.root_cause import Hop, Root

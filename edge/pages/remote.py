@@ -13,8 +13,8 @@ from aiohttp import web
 
 from drivers.errors import SetupError
 from edge.errors import NotNowError
-from edge.lesson.lesson_order import STEP_MIN_MAX
-from edge.lesson.teacher_desk import CHAPTER_CHARS_MAX
+from edge.lesson.teaching.lesson_order import STEP_MIN_MAX
+from edge.lesson.teaching.teacher_desk import CHAPTER_CHARS_MAX
 from edge.pages.access import Handler, address_of
 from edge.pages.actions import ActionError, explain
 from edge.pages.form_desk import FormDesk, Refusal

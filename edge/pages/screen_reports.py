@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import web
 
-from edge.lesson.hop_quality import ScreenReport
+from edge.lesson.evidence.hop_quality import ScreenReport
 from edge.pages.access import address_of
 from edge.pages.actions import ActionError
 from edge.pages.box_view import BoxView

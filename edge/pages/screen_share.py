@@ -10,7 +10,7 @@ from aiohttp import WSMsgType, web
 
 from drivers.errors import ProtocolError
 from edge.errors import NotNowError
-from edge.lesson.shared_screen import MESSAGE_BYTES_MAX
+from edge.lesson.capture.shared_screen import MESSAGE_BYTES_MAX
 from edge.pages.form_desk import FormDesk
 from edge.pages.rooms import Rooms, choose_room
 
@@ -37,7 +37,7 @@ class ScreenSharePage:
         return self._desk.renderer.page(request, "screen_share.html", context)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Take in what a page shares, as ``edge.lesson.shared_screen`` has it."""
+        """Take in what a page shares, as ``edge.lesson.capture.shared_screen`` has it."""
         room = await self._rooms.find(request)
         if room is None:
             raise web.HTTPNotFound(text="this school has no such room; choose one on the page")

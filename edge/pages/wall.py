@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from edge.errors import NotNowError
-from edge.lesson.return_wall import ReturnWall
+from edge.lesson.way_back.return_wall import ReturnWall
 from edge.pages.actions import PRINTABLE, ActionError
 from edge.pages.form_desk import FormDesk
 from edge.pages.rooms import Rooms, choose_room

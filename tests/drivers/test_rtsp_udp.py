@@ -101,6 +101,7 @@ async def test_datagrams_are_read_and_the_session_is_kept_alive_and_ended(
             camera.send(number)
             found += [int.from_bytes(one.data[2:4], "big") for one in await stream.read()]
             number += 1
+            await asyncio.sleep(0.005)
         assert found == list(range(len(found)))
         # An empty receiver report: version 2, no blocks, kind 201, one word of content.
         report = await asyncio.get_running_loop().sock_recv(camera.reports, 100)

@@ -15,13 +15,13 @@ from typing import Self
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.publish import LessonPublisher
-from edge.lesson.receive import LessonReceiver, Listener
-from edge.lesson.recording import TakeRecorder
+from edge.lesson.capture.take import MediaFragment
+from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.status import LessonStatus
-from edge.lesson.take import MediaFragment
+from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.transfer.publish import LessonPublisher
+from edge.lesson.transfer.receive import LessonReceiver, Listener
+from edge.lesson.transfer.recording import TakeRecorder
 from sync.lessons.fragment_log import Kind, LessonId, Stream
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.lesson_events import TimedEvent

@@ -11,17 +11,12 @@ import pytest
 from drivers.entities import DeviceEvent, DeviceId, Measurement
 from edge.box_store import BoxStore
 from edge.devices.fleet import Fleet
-from edge.lesson import (
-    flagship_capture,
-    flagship_run,
-    granting,
-    lesson_run,
-    orchestration,
-    receiver_run,
-)
-from edge.lesson.former_boards import FormerBoards
+from edge.lesson import flagship_run, lesson_run, orchestration, receiver_run
+from edge.lesson.capture import flagship_capture
+from edge.lesson.keys import granting
 from edge.lesson.orchestration import Lessons
-from edge.lesson.probes import Surroundings
+from edge.lesson.preparing.former_boards import FormerBoards
+from edge.lesson.preparing.probes import Surroundings
 from edge.lesson.room import RoomMeans
 from edge.notebook import Notebook
 from edge.pages.box_view import LessonState, LessonView

@@ -19,21 +19,21 @@ from drivers.entities import DeviceId
 from drivers.errors import SetupError
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.rtsp_camera import RtspCamera
-from edge.lesson.board import BoardView
-from edge.lesson.checks import Check
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.flagship_capture import LessonSource
+from edge.lesson.capture.flagship_capture import LessonSource
+from edge.lesson.capture.shared_screen import SharedScreen
+from edge.lesson.classroom.board import BoardView
+from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.flagship_run import FlagshipRun
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.lesson_keys import LessonKeys
+from edge.lesson.keys.lesson_keys import LessonKeys
 from edge.lesson.lesson_means import LessonMeans
-from edge.lesson.materials import Materials
+from edge.lesson.preparing.checks import Check
 from edge.lesson.receiver_run import ReceiverRun
-from edge.lesson.return_path import ReturnPath
-from edge.lesson.return_wall import ClassView, ReturnWall
 from edge.lesson.schedule import read_lessons
-from edge.lesson.shared_screen import SharedScreen
 from edge.lesson.status import LessonStatus
+from edge.lesson.teaching.materials import Materials
+from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.way_back.return_path import ReturnPath
+from edge.lesson.way_back.return_wall import ClassView, ReturnWall
 from provisioning.identity import load_identity
 from sync.lessons.fragment_log import LessonId
 from sync.lessons.fragment_shelf import LessonShelf

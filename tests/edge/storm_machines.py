@@ -20,12 +20,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.publish import LessonPublisher
-from edge.lesson.receive import LessonReceiver, Listener
-from edge.lesson.recording import TakeRecorder
+from edge.lesson.capture.take import MediaFragment
 from edge.lesson.status import LessonStatus, waiting
-from edge.lesson.take import MediaFragment
+from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.transfer.publish import LessonPublisher
+from edge.lesson.transfer.receive import LessonReceiver, Listener
+from edge.lesson.transfer.recording import TakeRecorder
 from edge.supervision import keep_running
 from hub.lesson.relay import LessonRelay
 from sync.lessons import fragment_store

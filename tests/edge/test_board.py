@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lesson.board import CAPTIONS_MAX, BoardView, LessonBoard
+from edge.lesson.classroom.board import CAPTIONS_MAX, BoardView, LessonBoard
 from sync.lessons.fragment_log import TakeId
 from sync.lessons.lesson_events import (
     Answer,

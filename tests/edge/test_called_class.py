@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from edge.lesson.called_class import BURST_BYTES_MAX, INITS_MAX, CalledClass
-from edge.lesson.capture_events import MediaFragment, TakeInit
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.fmp4 import Sample, fragment
-from edge.lesson.recording import TakeRecorder
-from edge.lesson.return_film import ReturnFilm
+from edge.lesson.capture.capture_events import MediaFragment, TakeInit
+from edge.lesson.capture.fmp4 import Sample, fragment
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.transfer.recording import TakeRecorder
+from edge.lesson.way_back.called_class import BURST_BYTES_MAX, INITS_MAX, CalledClass
+from edge.lesson.way_back.return_film import ReturnFilm
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import Header, Kind, LessonId, Record, Stream, TakeId
 from sync.lessons.fragment_sealing import new_take

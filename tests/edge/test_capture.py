@@ -20,8 +20,14 @@ from drivers.simulators.rtp_sender import RtpSender, picture_payloads, sound_pay
 from drivers.simulators.rtsp_camera import STREAMS, RtspCamera
 from drivers.simulators.rtsp_responder import RtspResponder
 from edge.demo.lesson_viewer import LessonViewer
-from edge.lesson.capture import capture, choose_media, silence_of
-from edge.lesson.take import CaptureEvent, CaptureSink, MediaFragment, MediaGap, TakeInit
+from edge.lesson.capture.camera_capture import capture, choose_media, silence_of
+from edge.lesson.capture.take import (
+    CaptureEvent,
+    CaptureSink,
+    MediaFragment,
+    MediaGap,
+    TakeInit,
+)
 from tests.system_needs import give_up, need
 
 ADMIN = Credentials(user="admin", password="secret")
@@ -285,7 +291,7 @@ async def ends_unreachable(url: str, sink: CaptureSink) -> None:
 async def test_a_camera_that_plays_but_sends_nothing_is_unreachable_in_bounded_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edge.lesson.capture.START_S", 0.5)
+    monkeypatch.setattr("edge.lesson.capture.camera_capture.START_S", 0.5)
     async with silent_camera(b"") as url, asyncio.timeout(10):
         with pytest.raises(UnreachableError, match="sends no picture"):
             await take(url, lambda _: None)
@@ -298,7 +304,7 @@ async def test_a_camera_that_stops_speaking_rtsp_is_unreachable() -> None:
 
 
 async def test_sound_that_stops_ends_the_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.lesson.capture.STALL_S", 0.5)
+    monkeypatch.setattr("edge.lesson.capture.camera_capture.STALL_S", 0.5)
     events: list[CaptureEvent] = []
     async with mute_camera() as url, asyncio.timeout(10):
         with pytest.raises(UnreachableError, match="check the microphone"):

@@ -13,8 +13,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lesson.classroom_stream import HEADER_BYTES, StreamItem, encode_item
-from edge.lesson.fan_out import FanOut
+from edge.lesson.classroom.classroom_stream import HEADER_BYTES, StreamItem, encode_item
+from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.status import Cause, LessonStatus, Phase, waiting
 from sync.lessons.fragment_log import NUMBER_MAX, TIME_MAX, Kind, TakeId
 

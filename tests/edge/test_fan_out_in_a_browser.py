@@ -15,12 +15,12 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, BrowserContext, Page
 
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.fan_out import FanOut
-from edge.lesson.recording import TakeRecorder
-from edge.lesson.replay import parse_place, replay
+from edge.lesson.capture.take import MediaFragment
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.classroom.fan_out import FanOut
+from edge.lesson.classroom.replay import parse_place, replay
 from edge.lesson.status import Cause, LessonStatus, Phase
-from edge.lesson.take import MediaFragment
+from edge.lesson.transfer.recording import TakeRecorder
 from sync.lessons.fragment_log import Kind, Record, TakeId, is_sound
 from sync.lessons.fragment_sealing import FragmentOpener
 from sync.lessons.fragment_shelf import LessonShelf

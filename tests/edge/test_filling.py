@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge.config import BoxConfig, Metered, Network, UplinkSettings
-from edge.lesson import filling
-from edge.lesson.filling import fill
+from edge.lesson.transfer import filling
+from edge.lesson.transfer.filling import fill
 from edge.metering import DAY_MS, night_only
 from sync.lessons.fragment_log import Kind, Stream
 from sync.lessons.fragment_shelf import LessonShelf

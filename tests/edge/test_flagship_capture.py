@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from drivers.codecs.digest import Credentials
 from drivers.entities import DeviceId
 from drivers.errors import UnreachableError
-from edge.lesson import flagship_capture
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.flagship_capture import FlagshipCapture, LessonSource
-from edge.lesson.recording import TakeRecorder
-from edge.lesson.shared_screen import SharedScreen
+from edge.lesson.capture import flagship_capture
+from edge.lesson.capture.flagship_capture import FlagshipCapture, LessonSource
+from edge.lesson.capture.shared_screen import SharedScreen
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.transfer.recording import TakeRecorder
 from sync.lessons.fragment_log import Kind, LessonId
 from sync.lessons.fragment_sealing import new_take
 from sync.lessons.fragment_shelf import LessonShelf

@@ -21,7 +21,7 @@ from drivers.simulators.live_encoder import (
     LiveEncoder,
     StreamShape,
 )
-from edge.lesson.fmp4 import (
+from edge.lesson.capture.fmp4 import (
     AUDIO_TRACK,
     VIDEO_TIMESCALE,
     VIDEO_TRACK,

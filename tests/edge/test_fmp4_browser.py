@@ -8,8 +8,8 @@ from pathlib import Path
 
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.rtsp_camera import RtspCamera
-from edge.lesson.capture import capture
-from edge.lesson.take import CaptureEvent, MediaGap, TakeInit
+from edge.lesson.capture.camera_capture import capture
+from edge.lesson.capture.take import CaptureEvent, MediaGap, TakeInit
 from tests.chromium import SOUND_UNTOUCHED, running_chromium
 from tests.edge.test_capture import OTHER_SOUNDS, gstreamer_camera
 

@@ -15,12 +15,12 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.peer_environment import peer_node
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.fan_out import FanOut
-from edge.lesson.hls_desk import HlsDesk
-from edge.lesson.recording import TakeRecorder
+from edge.lesson.capture.take import MediaFragment
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.classroom.fan_out import FanOut
+from edge.lesson.classroom.hls_desk import HlsDesk
 from edge.lesson.schedule import Party, ScheduledLesson
-from edge.lesson.take import MediaFragment
+from edge.lesson.transfer.recording import TakeRecorder
 from edge.pages.box_view import LessonRole
 from sync.lessons.fragment_log import Kind, LessonId, TakeId
 from sync.lessons.fragment_sealing import new_take

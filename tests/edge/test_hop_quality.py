@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lesson.hop_quality import MINUTE_S, SCREENS_MAX, HopCount, ScreenReport
+from edge.lesson.evidence.hop_quality import MINUTE_S, SCREENS_MAX, HopCount, ScreenReport
 from edge.lesson.status import Cause, LessonStatus, Phase
 from edge.tcp_info import TcpInfo
 from sync.lessons.fragment_rungs import Rung

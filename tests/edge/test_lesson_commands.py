@@ -14,7 +14,7 @@ from edge.command_line import app
 from edge.control import tell_errors
 from edge.control_client import SOCKET
 from edge.errors import BoxSetupError
-from edge.lesson.recording_desk import RecordingDesk
+from edge.lesson.recordings.recording_desk import RecordingDesk
 from tests.edge.pages.recorded_lesson import hold_lesson, minutes_of, record_lesson, sign
 from tests.edge.pages.simulated_box import FLAGSHIP, SCHOOL, SimulatedBox
 

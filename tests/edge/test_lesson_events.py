@@ -5,7 +5,7 @@ import random
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from edge.lesson.recording import recorded_takes
+from edge.lesson.transfer.recording import recorded_takes
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.lesson_events import CallOn, Chapter, LessonEvent, Slide, TimedEvent
 from tests.edge.lesson_bench import (

@@ -18,12 +18,16 @@ from drivers.codecs.rtsp import Interleaved, MessageReader, Response
 from drivers.codecs.sdp import parse_sdp
 from drivers.errors import DriverError
 from edge.demo.lesson_viewer import LessonViewer
-from edge.lesson.capture import choose_media, choose_picture, silence_of
-from edge.lesson.fmp4 import Sample, audio_init, fragment, video_init
-from edge.lesson.mp4_reading import read_fragment, read_init
-from edge.lesson.replay import parse_place
-from edge.lesson.shared_screen import parse_share
-from edge.lesson.webvtt import read_vtt
+from edge.lesson.capture.camera_capture import (
+    choose_media,
+    choose_picture,
+    silence_of,
+)
+from edge.lesson.capture.fmp4 import Sample, audio_init, fragment, video_init
+from edge.lesson.capture.shared_screen import parse_share
+from edge.lesson.classroom.replay import parse_place
+from edge.lesson.recordings.mp4_reading import read_fragment, read_init
+from edge.lesson.recordings.webvtt import read_vtt
 from hub.lesson.relay import _parse_positions
 from sync.errors import SyncError
 from sync.lessons.fragment_parts import Lane, PartJoiner, split

@@ -5,7 +5,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from edge.box_store import BoxStore
-from edge.lesson.lesson_keys import LessonKeys, read_keys
+from edge.lesson.keys.lesson_keys import LessonKeys, read_keys
 from sync.errors import KeyMissingError
 from sync.lessons.fragment_log import LessonId
 from sync.lessons.fragment_sealing import FragmentOpener, MediaTimes, TakeSealer, new_take

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from edge.lesson.lesson_plan import PlanFacts, make_plan
-from edge.lesson.recording import Gap, RecordedTake
 from edge.lesson.status import Cause, LessonStatus, Phase, waiting
+from edge.lesson.transfer.recording import Gap, RecordedTake
 from sync.lessons.fragment_log import TakeId
 
 TAKE = TakeId(bytes(8))
@@ -37,7 +37,7 @@ def test_without_the_hub_a_class_reads_what_it_has_what_it_gets_and_when() -> No
     assert plan.gets[-1].endswith("at night at the latest.")
 
 
-@pytest.mark.parametrize("phase", set(Phase) - {Phase.DONE, Phase.LIVE})
+@pytest.mark.parametrize("phase", [each for each in Phase if each not in {Phase.DONE, Phase.LIVE}])
 @pytest.mark.parametrize("cause", list(Cause))
 @pytest.mark.parametrize("is_over", [False, True])
 def test_nobody_is_left_without_a_plan(phase: Phase, cause: Cause, *, is_over: bool) -> None:

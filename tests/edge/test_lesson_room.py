@@ -15,7 +15,7 @@ from drivers.entities import DeviceId
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.pjlink_projector import PjlinkProjector
 from edge.devices.adopted import AdoptedDevice
-from edge.lesson.former_boards import FormerBoard, FormerBoards
+from edge.lesson.preparing.former_boards import FormerBoard, FormerBoards
 from edge.pages.box_view import LessonState
 from sync.lessons.fragment_log import LessonId
 from tests.drivers.serial_bench import now_ms, running, until

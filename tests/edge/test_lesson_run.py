@@ -12,22 +12,22 @@ import pytest
 from drivers.codecs.digest import Credentials
 from drivers.errors import SetupError
 from edge.errors import NotNowError
-from edge.lesson.board import BoardView
-from edge.lesson.checks import Check, Fixer, Item, Standing
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.flagship_capture import LessonSource
+from edge.lesson.capture.flagship_capture import LessonSource
+from edge.lesson.capture.shared_screen import SharedScreen
+from edge.lesson.classroom.board import BoardView
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.evidence.minutes import CAUSE_WORDS
 from edge.lesson.flagship_run import FlagshipRun
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.lesson_keys import LessonKeys
+from edge.lesson.keys.lesson_keys import LessonKeys
 from edge.lesson.lesson_means import LessonMeans
 from edge.lesson.lesson_run import LessonRun
-from edge.lesson.materials import Materials
-from edge.lesson.minutes import CAUSE_WORDS
+from edge.lesson.preparing.checks import Check, Fixer, Item, Standing
 from edge.lesson.receiver_run import ReceiverRun
-from edge.lesson.recording import TakeRecorder
 from edge.lesson.schedule import read_lessons
-from edge.lesson.shared_screen import SharedScreen
 from edge.lesson.status import Cause, LessonStatus, Phase, waiting
+from edge.lesson.teaching.materials import Materials
+from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.transfer.recording import TakeRecorder
 from edge.pages.box_view import LessonRole, LessonState
 from hub.pages.lesson_lights import CAUSES
 from sync.lessons.fragment_log import LessonId, TakeId

@@ -11,8 +11,8 @@ from drivers.entities import CommandResult, DeviceEvent, DeviceId, Outcome
 from drivers.errors import SetupError, UnreachableError
 from edge.devices.adopted import AdoptedDevice
 from edge.devices.fleet import Fleet
-from edge.lesson.fan_out import FanOut
-from edge.lesson.former_boards import FormerBoards
+from edge.lesson.classroom.fan_out import FanOut
+from edge.lesson.preparing.former_boards import FormerBoards
 from edge.lesson.room import Room, RoomMeans
 from edge.lesson.schedule import Party, ScheduledLesson
 from edge.notebook import Notebook

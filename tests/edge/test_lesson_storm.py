@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.lesson.catch_up import CatchUp
 from edge.lesson.status import Phase
+from edge.lesson.transfer.catch_up import CatchUp
 from tests.edge.lesson_bench import SOUND
 from tests.edge.lesson_storm import KINDS, MINUTES, Outcome, draw_troubles, ride_out
 

@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from edge.lesson import line_trial
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.line_trial import TRIAL_BYTES, try_line
-from edge.lesson.preflight import LineFacts
+from edge.lesson.preparing import line_trial
+from edge.lesson.preparing.line_trial import TRIAL_BYTES, try_line
+from edge.lesson.preparing.preflight import LineFacts
+from edge.lesson.transfer.hub_link import HubRoute
 from edge.pages.box_view import LessonRole
 from hub.lesson.line_trial import TRIALS_MAX, LineTrial
 from sync.lessons.fragment_log import LessonId

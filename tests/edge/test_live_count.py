@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.lesson.live_count import LiveCount
+from edge.lesson.evidence.live_count import LiveCount
 from edge.lesson.status import waiting
 from sync.lessons.fragment_rungs import Rung
 

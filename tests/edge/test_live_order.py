@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.live_order import LATE_S_MAX, LiveOrder
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.transfer.live_order import LATE_S_MAX, LiveOrder
 from sync.lessons.fragment_log import LessonId, Record, TakeId
 from sync.lessons.fragment_sealing import MediaTimes, TakeSealer
 from sync.lessons.tracks import PICTURE, PICTURE_SMALL, SOUND

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.ll_hls import KEPT_S, SOUND, TARGET_S, LiveHls, Rendition
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.classroom.ll_hls import KEPT_S, SOUND, TARGET_S, LiveHls, Rendition
 from sync.lessons.fragment_log import Kind, TakeId
 
 PICTURE = 1

@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from edge.lesson.material_sender import keep_sending
-from edge.lesson.materials import Materials
-from edge.lesson.publish import LessonPublisher
+from edge.lesson.teaching.materials import Materials
+from edge.lesson.transfer.material_sender import keep_sending
+from edge.lesson.transfer.publish import LessonPublisher
 from sync.lessons.fragment_log import FILES
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.materials import Chunk

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.lesson.materials import GROWING_MAX, MaterialError, Materials, media_type_of
+from edge.lesson.teaching.materials import GROWING_MAX, MaterialError, Materials, media_type_of
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import LessonId
 from sync.lessons.materials import FILE_BYTES_MAX, chunks_of
@@ -60,7 +60,7 @@ def test_what_is_no_slide_is_refused_with_the_remedy(
 def test_a_lesson_has_a_bounded_number_of_slides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.lesson.materials.MATERIALS_MAX", 2)
+    monkeypatch.setattr("edge.lesson.teaching.materials.MATERIALS_MAX", 2)
     materials = Materials(tmp_path)
     for seed in (1, 2, 1):
         materials.add(LESSON, seed, "a", picture(1000, seed))

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from drivers.codecs.aac import parse_config
 from drivers.simulators.live_encoder import FRAME_SAMPLES
-from edge.lesson.fmp4 import Sample, audio_init, fragment
-from edge.lesson.mp4_boxes import media_data_header
-from edge.lesson.mp4_export import Movie, MovieMaker, Piece
-from edge.lesson.mp4_reading import Samples, TrackFormat, read_fragment, read_init
-from edge.lesson.recording_file import RecordingError, RecordingReader, movie_ms
+from edge.lesson.capture.fmp4 import Sample, audio_init, fragment
+from edge.lesson.recordings.mp4_boxes import media_data_header
+from edge.lesson.recordings.mp4_export import Movie, MovieMaker, Piece
+from edge.lesson.recordings.mp4_reading import Samples, TrackFormat, read_fragment, read_init
+from edge.lesson.recordings.recording_file import RecordingError, RecordingReader, movie_ms
 from sync.errors import MalformedError
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.segments.sealing import key_id

@@ -17,8 +17,8 @@ from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.pjlink_projector import PjlinkProjector
 from edge.devices.adopted import AdoptedDevice
 from edge.errors import NotNowError
-from edge.lesson.partners import Partners
-from edge.lesson.room_streams import SHOW_AFTER_MS
+from edge.lesson.classroom.room_streams import SHOW_AFTER_MS
+from edge.lesson.keys.partners import Partners
 from edge.pages.box_view import LessonState
 from sync.lessons.fragment_log import LessonId
 from tests.drivers.serial_bench import now_ms, running, until

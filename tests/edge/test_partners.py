@@ -4,7 +4,7 @@ import pytest
 
 from edge.box_store import BoxStore
 from edge.errors import BoxSetupError
-from edge.lesson.partners import Partners
+from edge.lesson.keys.partners import Partners
 from sync.segments.sealing import recipient_id
 from sync.segments.segment import HUB
 from sync.segments.signing import signer_id

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lesson.checks import Check, Fixer, Item, Standing
-from edge.lesson.minutes import ITEM_WORDS
-from edge.lesson.preflight import (
+from edge.lesson.evidence.minutes import ITEM_WORDS
+from edge.lesson.preparing.checks import Check, Fixer, Item, Standing
+from edge.lesson.preparing.preflight import (
     AimFacts,
     BoardFacts,
     CameraFacts,

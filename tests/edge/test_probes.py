@@ -9,8 +9,8 @@ from pathlib import Path
 from drivers.codecs.digest import Credentials
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.rtsp_camera import RtspCamera
-from edge.lesson.preflight import CameraFacts, Fault
-from edge.lesson.probes import look_at_camera
+from edge.lesson.preparing.preflight import CameraFacts, Fault
+from edge.lesson.preparing.probes import look_at_camera
 from tests.edge.lesson_bench import free_port
 
 ADMIN = Credentials(user="admin", password="secret")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.lesson.recording import recorded_takes
 from edge.lesson.status import FRESH_MS_MAX, Cause, Phase, Pulse
+from edge.lesson.transfer.recording import recorded_takes
 from sync.lessons.fragment_log import SIGNATURES, Kind, Stream
 from sync.lessons.fragment_rungs import Rung
 from sync.lessons.fragment_sealing import verify_group

@@ -219,7 +219,7 @@ async def test_a_stored_recording_is_not_overwritten_by_a_hub_that_lost_its_own(
 async def test_a_hub_that_falls_silent_is_taken_for_cut_and_joined_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.lesson.hub_link.SILENCE_S_MAX", 0.2)
+    monkeypatch.setattr("edge.lesson.transfer.hub_link.SILENCE_S_MAX", 0.2)
     async with lied_to(tmp_path) as (hub, rural):
         await hub.send(fragment(0).wire)
         await until(lambda: hub.connections >= 3)

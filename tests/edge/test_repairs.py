@@ -23,7 +23,7 @@ from drivers.errors import (
 )
 from edge.class_cards.screens import Screen
 from edge.clock_watch import ClockLight
-from edge.lesson.checks import Check, Fixer, Item, Standing
+from edge.lesson.preparing.checks import Check, Fixer, Item, Standing
 from edge.pages.box_view import Change, DeviceLight, Light, LinkState, RoomCheck, Sign
 from edge.pages.language import LANGUAGES, load_language
 from edge.pages.repair_words import told, wrong_and_remedy

@@ -12,8 +12,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lesson.recording import TakeRecorder
-from edge.lesson.replay import (
+from edge.lesson.capture.take import MediaFragment
+from edge.lesson.classroom.replay import (
     WAIT_AFTER_MS,
     Place,
     ReplayDesk,
@@ -22,7 +22,7 @@ from edge.lesson.replay import (
     replay,
 )
 from edge.lesson.schedule import Party, ScheduledLesson
-from edge.lesson.take import MediaFragment
+from edge.lesson.transfer.recording import TakeRecorder
 from edge.pages.box_view import LessonRole
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import Kind, Record, Stream, TakeId, is_sound

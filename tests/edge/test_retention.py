@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lesson.retention import (
+from edge.lesson.recordings.retention import (
     DAY_MS,
     HOUR_MS,
     Keeping,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.codecs.h264 import ParameterSets
-from edge.lesson.fmp4 import Sample, fragment, video_init
-from edge.lesson.retimed import DECODE_TIME_MAX, retimed, retracked
+from edge.lesson.capture.fmp4 import Sample, fragment, video_init
+from edge.lesson.way_back.retimed import DECODE_TIME_MAX, retimed, retracked
 from sync.errors import MalformedError
 
 # x264's parameter sets of 1280x720 Baseline: FFmpeg 5.1, -s 1280x720 -profile:v baseline.

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from edge.errors import NotNowError
-from edge.lesson import followed_class, return_path, return_wall
 from edge.lesson.flagship_run import FlagshipRun
-from edge.lesson.followed_class import FollowedClass, Heard
-from edge.lesson.return_path import GIVES_WAY, UNCONFIRMED, ReturnPath
 from edge.lesson.status import Cause
+from edge.lesson.way_back import followed_class, return_path, return_wall
+from edge.lesson.way_back.followed_class import FollowedClass, Heard
+from edge.lesson.way_back.return_path import GIVES_WAY, UNCONFIRMED, ReturnPath
 from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.lesson_events import Answer, Hand, Help, LessonEvent, TimedEvent

@@ -11,9 +11,13 @@ from drivers.codecs.avc_configuration import parse_avc_configuration
 from drivers.codecs.h264 import VideoFormat
 from drivers.errors import ProtocolError
 from edge.errors import NotNowError
-from edge.lesson.capture_events import CaptureEvent, MediaFragment, TakeInit
-from edge.lesson.shared_screen import SharedPicture, SharedScreen, parse_share
-from edge.lesson.timeline import TakeTimeline
+from edge.lesson.capture.capture_events import CaptureEvent, MediaFragment, TakeInit
+from edge.lesson.capture.shared_screen import (
+    SharedPicture,
+    SharedScreen,
+    parse_share,
+)
+from edge.lesson.capture.timeline import TakeTimeline
 from sync.lessons.tracks import BLACKBOARD
 
 SPS = bytes.fromhex("6742c01fd9005005bb011000000300100000030320f1832480")  # x264, 1280x720

@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from edge.lesson.materials import Materials
-from edge.lesson.slide_desk import SlideDesk
+from edge.lesson.classroom.slide_desk import SlideDesk
+from edge.lesson.teaching.materials import Materials
 from sync.lessons.fragment_shelf import LessonShelf
 from tests.edge.lesson_bench import LESSON
 from tests.edge.test_replay import ROOM, Desk

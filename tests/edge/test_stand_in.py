@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from edge.lesson import stand_in, substitute
-from edge.lesson.classroom_stream import StreamItem
-from edge.lesson.recording import TakeRecorder
+from edge.lesson.capture.take import MediaFragment
+from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.stand_in import NEVER_CAME_MS, SILENT_MS, StandIn, is_due
 from edge.lesson.status import Cause, LessonStatus, Phase, waiting
 from edge.lesson.substitute import SubstitutePlayer
-from edge.lesson.take import MediaFragment
+from edge.lesson.transfer.recording import TakeRecorder
 from sync.lessons.fragment_log import Kind, LessonId, TakeId
 from sync.lessons.fragment_sealing import new_take
 from sync.lessons.fragment_shelf import LessonShelf

@@ -13,9 +13,16 @@ from drivers.codecs.sdp import Media, parse_sdp
 from drivers.errors import RefusedError, UnreachableError
 from drivers.opus_encoder import has_libopus
 from drivers.simulators.rtp_sender import RtpSender, picture_payloads, sound_payload
-from edge.lesson.capture import choose_media
-from edge.lesson.take import CaptureEvent, MediaFragment, MediaGap, Part, Take, TakeInit
-from edge.lesson.timeline import TakeTimeline
+from edge.lesson.capture.camera_capture import choose_media
+from edge.lesson.capture.take import (
+    CaptureEvent,
+    MediaFragment,
+    MediaGap,
+    Part,
+    Take,
+    TakeInit,
+)
+from edge.lesson.capture.timeline import TakeTimeline
 from tests.system_needs import give_up
 
 CAPTURE = Path(__file__).parents[1] / "vectors" / "rtsp" / "gstreamer_162x122.bin"

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lesson.board import CaptionLine
-from edge.lesson.time_line import (
+from edge.lesson.classroom.board import CaptionLine
+from edge.lesson.recordings.time_line import (
     Mark,
     MarkKind,
     build_time_line,
@@ -10,7 +10,7 @@ from edge.lesson.time_line import (
     captured_captions,
     chapter_cues,
 )
-from edge.lesson.webvtt import Cue
+from edge.lesson.recordings.webvtt import Cue
 from sync.lessons.fragment_log import TakeId
 from sync.lessons.lesson_events import (
     CallOn,

@@ -5,7 +5,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from drivers.codecs.rtp import SenderReport
-from edge.lesson.timeline import ALIGN_S, DISBELIEF_S, ArrivalLine, TrackClock, align, drift
+from edge.lesson.capture.timeline import (
+    ALIGN_S,
+    DISBELIEF_S,
+    ArrivalLine,
+    TrackClock,
+    align,
+    drift,
+)
 
 CAMERA_S = 1_790_000_000.0
 

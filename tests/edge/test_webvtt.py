@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lesson.webvtt import CUES_MAX, FILE_BYTES_MAX, LESSON_MS_MAX, Cue, read_vtt, write_vtt
+from edge.lesson.recordings.webvtt import (
+    CUES_MAX,
+    FILE_BYTES_MAX,
+    LESSON_MS_MAX,
+    Cue,
+    read_vtt,
+    write_vtt,
+)
 from sync.errors import MalformedError
 
 CAPTIONS = """\

@@ -16,10 +16,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.nginx_peer import running_nginx
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.publish import LessonPublisher
-from edge.lesson.receive import LessonReceiver, Listener
-from edge.lesson.take import MediaFragment
+from edge.lesson.capture.take import MediaFragment
+from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.transfer.publish import LessonPublisher
+from edge.lesson.transfer.receive import LessonReceiver, Listener
 from hub.config import Lessons
 from hub.lesson.objects import CacheOrigin
 from provisioning.identity import Identity

@@ -23,10 +23,10 @@ from drivers.cameras.messages import CameraAccess
 from drivers.cameras.worker import CameraWorker
 from drivers.codecs.digest import Credentials
 from drivers.entities import DeviceId
-from edge.lesson.fan_out import FanOut
-from edge.lesson.flagship_capture import FlagshipCapture, LessonSource
-from edge.lesson.hub_link import HubRoute
-from edge.lesson.receive import LessonReceiver, Listener
+from edge.lesson.capture.flagship_capture import FlagshipCapture, LessonSource
+from edge.lesson.classroom.fan_out import FanOut
+from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.transfer.receive import LessonReceiver, Listener
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.segments.sealing import key_id
 from tests.chromium import SOUND_UNTOUCHED, running_chromium

@@ -4,7 +4,7 @@
 //
 //   new schoolnodeBoard(room)   hear(message, role)   step(player or null, nowMs)   reset(lesson)
 //
-// The messages are described in edge/lesson/classroom_stream.py, the state in edge/lesson/board.py.
+// The messages are described in edge/lesson/classroom/classroom_stream.py, the state in edge/lesson/classroom/board.py.
 // ES2019, no modules, nothing loaded from elsewhere.
 (function () {
   "use strict";

@@ -1,6 +1,6 @@
 // One media element with its MediaSource: a lane of the player, for a picture or for sound.
 //
-// Loaded before player.js. Messages are described in edge/lesson/classroom_stream.py. A lane may
+// Loaded before player.js. Messages are described in edge/lesson/classroom/classroom_stream.py. A lane may
 // carry two tracks of one camera, large and small: it goes over to the small one when the large one
 // stays out, and back at the large one's next keyframe.
 // ES2019, no modules, nothing loaded from elsewhere.

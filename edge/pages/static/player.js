@@ -7,8 +7,8 @@
 // Needs media_lane.js and picture_stage.js before it, and replay.js where ``options.replay`` is given. Options, all but
 // the first not needed:
 //
-//   url         the stream's WebSocket; its messages are described in edge/lesson/classroom_stream.py
-//   replay      where a class goes on after a cut (edge/lesson/replay.py); without it, live again
+//   url         the stream's WebSocket; its messages are described in edge/lesson/classroom/classroom_stream.py
+//   replay      where a class goes on after a cut (edge/lesson/classroom/replay.py); without it, live again
 //   hls         what is played where the browser has no MediaSource
 //   sound       false: silent until setSound(true)
 //   media       false: only the messages of state and board

@@ -1,7 +1,7 @@
 // Fetches what the box has stored of a lesson, so that a class goes on where it was cut off.
 //
 // Loaded before player.js by pages that watch a lesson. The answers are described in
-// edge/lesson/replay.py. ES2019, no modules, nothing loaded from elsewhere.
+// edge/lesson/classroom/replay.py. ES2019, no modules, nothing loaded from elsewhere.
 (function () {
   "use strict";
 

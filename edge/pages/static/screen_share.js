@@ -1,6 +1,6 @@
 // Shares a screen into a room's lessons: pictures encoded here (H.264), sent as they come.
 //
-// Messages as in edge/lesson/shared_screen.py. A screen that stands still gives no pictures: the
+// Messages as in edge/lesson/capture/shared_screen.py. A screen that stands still gives no pictures: the
 // last one is sent again. ES2019, nothing loaded from elsewhere.
 (function () {
   "use strict";

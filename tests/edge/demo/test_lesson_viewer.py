@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.demo.lesson_viewer import LessonViewer, tone_share
-from edge.lesson.fmp4 import Sample, fragment
+from edge.lesson.capture.fmp4 import Sample, fragment
 
 RATE = 48_000
 

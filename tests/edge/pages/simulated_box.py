@@ -34,14 +34,14 @@ from edge.devices.programs import Programs
 from edge.farm.farm_memory import FarmClock
 from edge.farm.farm_office import FarmOffice
 from edge.farm.keeper import FarmKeeper
-from edge.lesson.class_desk import ClassDesk, GivesLesson, ReceivesLesson
-from edge.lesson.hop_quality import ScreenReport
-from edge.lesson.library import Library
-from edge.lesson.retention import Keeping
-from edge.lesson.shared_screen import SharedScreens
+from edge.lesson.capture.shared_screen import SharedScreens
+from edge.lesson.evidence.hop_quality import ScreenReport
+from edge.lesson.recordings.library import Library
+from edge.lesson.recordings.retention import Keeping
 from edge.lesson.status import Cause
-from edge.lesson.teacher_code import TeacherCodes
-from edge.lesson.teacher_desk import GivenLesson, SlidePicture, TeacherDesk
+from edge.lesson.teaching.teacher_code import TeacherCodes
+from edge.lesson.teaching.teacher_desk import GivenLesson, SlidePicture, TeacherDesk
+from edge.lesson.way_back.class_desk import ClassDesk, GivesLesson, ReceivesLesson
 from edge.notebook import Notebook
 from edge.pages.actions import Adopt
 from edge.pages.box_view import (

@@ -13,9 +13,9 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, expect
 
 from drivers.entities import CommandResult, DeviceId, Outcome
-from edge.lesson.board import AskedQuestion, BoardView, CaptionLine, ShownSlide
-from edge.lesson.checks import LessonPlan
-from edge.lesson.fan_out import FanOut
+from edge.lesson.classroom.board import AskedQuestion, BoardView, CaptionLine, ShownSlide
+from edge.lesson.classroom.fan_out import FanOut
+from edge.lesson.preparing.checks import LessonPlan
 from edge.lesson.status import Cause, LessonStatus, Phase
 from edge.pages.app import build_pages
 from edge.pages.box_view import Change, LessonState, Light, Sign

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 
 from drivers.cameras.outages import Loss
-from edge.lesson.classroom_stream import HEADER_BYTES
+from edge.lesson.classroom.classroom_stream import HEADER_BYTES
 from tests.drivers.camera_bench import HOST, until
 from tests.edge.pages.camera_room import DEVICE, RTSP_PORT, CameraRoom, camera_room
 from tests.edge.pages.conftest import Client

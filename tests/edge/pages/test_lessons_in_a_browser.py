@@ -7,7 +7,7 @@ from pathlib import Path
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Page, expect
 
-from edge.lesson.recording import TakeRecorder
+from edge.lesson.transfer.recording import TakeRecorder
 from edge.pages.app import build_pages
 from sync.lessons.fragment_sealing import new_take
 from sync.lessons.lesson_events import Caption, Chapter, LessonEvent, Question

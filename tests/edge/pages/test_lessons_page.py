@@ -8,7 +8,7 @@ import pytest
 from aiohttp import FormData
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.lesson.retention import DAY_MS
+from edge.lesson.recordings.retention import DAY_MS
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.recorded_lesson import (
     LESSON,

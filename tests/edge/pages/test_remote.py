@@ -6,8 +6,8 @@ from io import BytesIO
 import pytest
 from aiohttp import FormData
 
-from edge.lesson.board import LessonBoard
-from edge.lesson.checks import Check, Fixer, Item, Standing
+from edge.lesson.classroom.board import LessonBoard
+from edge.lesson.preparing.checks import Check, Fixer, Item, Standing
 from edge.lesson.schedule import Party, ScheduledLesson
 from edge.lesson.status import LessonStatus, waiting
 from edge.pages.box_view import LessonRole

@@ -10,8 +10,8 @@ import av
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, expect
 
-from edge.lesson.capture_events import CaptureEvent, MediaFragment, MediaGap
-from edge.lesson.timeline import TakeTimeline
+from edge.lesson.capture.capture_events import CaptureEvent, MediaFragment, MediaGap
+from edge.lesson.capture.timeline import TakeTimeline
 from edge.pages.app import build_pages
 from tests.chromium import running_chromium
 from tests.edge.lesson_bench import until

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from edge.errors import NotNowError
-from edge.lesson.return_path import Said
+from edge.lesson.way_back.return_path import Said
 from edge.pages.class_touch import TOUCHES_MAX
 from sync.lessons.lesson_events import Answer, Hand, Help
 from tests.edge.pages.conftest import Client

@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Page, expect
 
-from edge.lesson import followed_class, return_path, return_wall
+from edge.lesson.way_back import followed_class, return_path, return_wall
 from edge.pages.app import build_pages
 from edge.pages.box_view import Change, LessonRole, LessonState
 from sync.lessons.lesson_events import Answer, Hand, Help

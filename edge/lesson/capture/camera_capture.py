@@ -1,0 +1,126 @@
+"""Captures a camera: one call is one PLAY, the whole of a take or a further source in it."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+
+from drivers.codecs.digest import Credentials
+from drivers.codecs.h264 import parameter_sets
+from drivers.codecs.rtsp_session import Choice
+from drivers.codecs.sdp import Media, SessionDescription
+from drivers.entities import NowMs
+from drivers.errors import DriverError, ProtocolError, RefusedError, UnreachableError
+from drivers.opus_encoder import has_libopus
+from drivers.rtsp_client import RtspStream, play
+from edge.lesson.capture.capture_events import CaptureSink
+from edge.lesson.capture.sound_track import PREFERENCE, sound_reader
+from edge.lesson.capture.take import Part, Take
+
+STALL_S = 2.0
+START_S = 10.0  # cameras that start an encoder at PLAY take some seconds
+
+
+async def capture(
+    url: str,
+    credentials: Credentials | None,
+    sink: CaptureSink,
+    *,
+    now_ms: NowMs,
+    chance: random.Random,
+    choose: Choice | None = None,
+    part: Part | None = None,
+    on_silence: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Play the stream and hand what it gives to the sink until it fails or the task is cancelled.
+
+    Raises UnreachableError when a new try may succeed (no answer, hung up, no picture or no more
+    sound for 2 s, stream changed), RefusedError when a person has to set something, and
+    SetupError for a bad ``url``. ``choose`` picks what is played, else :func:`choose_media` does,
+    and ``on_silence`` hears why there will be no sound. ``part`` is what the source is in its take.
+    """
+    await asyncio.to_thread(has_libopus)  # looked for once, apart: it starts a program
+
+    def choose_and_tell(description: SessionDescription) -> Sequence[Media]:
+        if silence := silence_of(description):
+            on_silence(silence)
+        return choose_media(description)
+
+    try:
+        async with play(url, credentials, choose or choose_and_tell, chance=chance) as stream:
+            await _follow(stream, Take(stream.media, sink, part), now_ms)
+    except ProtocolError as error:
+        raise UnreachableError(f"the camera does not speak RTSP as it should: {error}") from error
+
+
+def choose_media(description: SessionDescription) -> Sequence[Media]:
+    """Choose the first picture and, if there is one that can be taken, a sound.
+
+    Raises RefusedError where the picture is missing or none that browsers play: without sound a
+    lesson can be seen, without picture it is no camera's.
+    """
+    videos = [media for media in _from_camera(description) if media.kind == "video"]
+    if not videos:
+        raise RefusedError("the stream has no picture; take the address of the camera's picture")
+    parameter_sets(videos[0])
+    sound = next((media for media in _sounds(description) if not _why_not(media)), None)
+    return videos[:1] if sound is None else (videos[0], sound)
+
+
+def choose_picture(description: SessionDescription) -> Sequence[Media]:
+    """Choose the picture alone; raises as :func:`choose_media`."""
+    return choose_media(description)[:1]
+
+
+def silence_of(description: SessionDescription) -> str:
+    """Return why no sound of the stream can be taken, with the remedy; empty where one can."""
+    sounds = _sounds(description)
+    if not sounds:
+        return (
+            "the camera's stream has no sound; plug in its microphone and switch its audio on, "
+            "or hold the lesson without sound"
+        )
+    reasons = [_why_not(media) for media in sounds]
+    return reasons[0] if all(reasons) else ""
+
+
+def _sounds(description: SessionDescription) -> list[Media]:
+    sounds = [media for media in _from_camera(description) if media.kind == "audio"]
+    order = {encoding: place for place, encoding in enumerate(PREFERENCE)}
+    return sorted(sounds, key=lambda media: order.get(media.encoding, len(order)))
+
+
+def _why_not(sound: Media) -> str:
+    try:
+        sound_reader(sound)
+    except DriverError as error:
+        return str(error)
+    return ""
+
+
+def _from_camera(description: SessionDescription) -> list[Media]:
+    return [media for media in description.media if not media.to_camera]
+
+
+async def _follow(stream: RtspStream, take: Take, now_ms: NowMs) -> None:
+    loop = asyncio.get_running_loop()
+    counted = list(take.packets)
+    sound_due_s = float("inf")  # until the first sound: what was never there cannot stop
+    try:
+        async with asyncio.timeout(START_S) as watchdog:
+            while True:
+                packets = await stream.read()
+                arrived_ms, steady_ms = now_ms(), int(loop.time() * 1000)
+                for packet in packets:
+                    take.receive(packet, arrived_ms, steady_ms)
+                now_s = loop.time()
+                if take.packets[0] != counted[0]:
+                    watchdog.reschedule(now_s + STALL_S)
+                if take.packets[1:] != counted[1:]:
+                    sound_due_s = now_s + STALL_S
+                elif now_s > sound_due_s:
+                    raise UnreachableError(f"no sound for {STALL_S:.0f} s; check the microphone")
+                counted[:] = take.packets
+    except TimeoutError as error:
+        raise UnreachableError(
+            "the camera sends no picture; check its power and network"
+        ) from error

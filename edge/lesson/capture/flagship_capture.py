@@ -1,0 +1,195 @@
+"""The flagship's pictures and sound, into one take: the main camera and what stands beside it.
+
+The main camera begins and ends takes. A further source (its small stream, the blackboard's screen,
+a document camera) has a session of its own: it comes and goes, and never ends the take.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from random import Random
+from typing import Never, Protocol
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    wait_random_exponential,
+)
+
+from drivers.codecs.digest import Credentials
+from drivers.entities import DeviceId, NowMs
+from drivers.errors import DriverError
+from edge.lesson.capture.camera_capture import capture, choose_picture
+from edge.lesson.capture.capture_events import (
+    CaptureEvent,
+    MediaFragment,
+    MediaGap,
+    TakeInit,
+)
+from edge.lesson.capture.fmp4 import AUDIO_TRACK, VIDEO_TRACK
+from edge.lesson.capture.shared_screen import SharedScreen
+from edge.lesson.capture.take import Part
+from edge.lesson.capture.timeline import TakeTimeline
+from edge.lesson.transfer.recording import TakeRecorder
+from edge.supervision import apart, keep_running
+from sync.lessons.tracks import BLACKBOARD
+
+_log = logging.getLogger(__name__)
+
+CAPTURE_RETRY_S = 2.0
+SOURCE_RETRY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonSource:
+    """A camera's stream and the track of its picture; the main one's sound comes with it.
+
+    ``stream`` returns where it is now, and what it asks for; raises DriverError. Streams of the
+    same ``camera`` share its clock.
+    """
+
+    track: int
+    camera: DeviceId
+    stream: Callable[[], tuple[str, Credentials | None]]
+
+
+class Takes(Protocol):
+    """Where takes are recorded: the lesson's publisher."""
+
+    def open_take(self) -> TakeRecorder: ...
+    def close_take(self) -> None: ...
+
+
+class FlagshipCapture:
+    """Captures until cancelled; :meth:`run` is its task.
+
+    ``sources`` names the streams, the main camera's first, and raises DriverError while there is
+    none; it is asked again for each take. ``troubles`` tells of each track that does not come why,
+    and what to do.
+    """
+
+    def __init__(
+        self,
+        lesson: str,
+        takes: Takes,
+        sources: Callable[[], Sequence[LessonSource]],
+        *,
+        now_ms: NowMs,
+        rng: Random,
+        screen: SharedScreen | None = None,
+    ) -> None:
+        """``screen`` is what a browser shares, where no source shows the blackboard."""
+        self._screen = screen
+        self._lesson = lesson
+        self._takes = takes
+        self._sources = sources
+        self._now_ms = now_ms
+        self._rng = rng
+        self._recorder: TakeRecorder | None = None
+        self.troubles: dict[int, str] = {}
+        self.lost_packets = 0
+        """What the cameras left out or sent broken, so far."""
+
+    async def run(self) -> Never:
+        """Capture take after take."""
+        while True:
+            async for attempt in self._tries(VIDEO_TRACK, CAPTURE_RETRY_S):
+                with attempt:
+                    try:
+                        await apart(self._capture_take())
+                    finally:
+                        self._recorder = None
+                        self._takes.close_take()
+
+    async def _capture_take(self) -> None:
+        main, *others = self._sources()
+        timeline = TakeTimeline()
+        ended: DriverError | None = None
+        shared = None if BLACKBOARD in {each.track for each in others} else self._screen
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+            if shared is not None:
+                stack.enter_context(shared.showing(timeline, self._take_in))
+            beside = [
+                tasks.create_task(self._keep_beside(source, main, timeline)) for source in others
+            ]
+            try:
+                await capture(
+                    *main.stream(),
+                    self._take_in,
+                    now_ms=self._now_ms,
+                    chance=self._rng,
+                    part=Part(timeline=timeline),
+                    on_silence=self._note_silence,
+                )
+            except DriverError as error:
+                ended = error
+            for task in beside:
+                task.cancel()
+        if ended is not None:
+            raise ended
+
+    async def _keep_beside(
+        self, source: LessonSource, main: LessonSource, timeline: TakeTimeline
+    ) -> None:
+        part = Part(
+            picture=source.track,
+            is_main=False,
+            shares_clock=source.camera == main.camera,
+            timeline=timeline,
+        )
+
+        async def capture_on() -> Never:
+            while True:
+                async for attempt in self._tries(source.track, SOURCE_RETRY_S):
+                    with attempt:
+                        await capture(
+                            *source.stream(),
+                            self._take_in,
+                            now_ms=self._now_ms,
+                            chance=self._rng,
+                            choose=choose_picture,
+                            part=part,
+                        )
+
+        await keep_running(f"lesson {self._lesson}: track {source.track}", capture_on)
+
+    def _take_in(self, event: CaptureEvent) -> None:
+        match event:
+            case TakeInit():
+                # Opened by the first picture, not by each attempt: takes are counted.
+                self._recorder = self._recorder or self._takes.open_take()
+                self._recorder.add_init(event.track, event.mime, event.data, self._now_ms())
+                self.troubles.pop(event.track, None)
+            case MediaFragment():
+                assert self._recorder is not None
+                self._recorder.add(event)
+                self.troubles.pop(event.track, None)
+            case MediaGap():
+                self.lost_packets += event.packets
+                _log.warning(
+                    "lesson %s: the camera left out %d packets of track %d",
+                    self._lesson,
+                    event.packets,
+                    event.track,
+                )
+
+    def _note_silence(self, reason: str) -> None:
+        self._note(AUDIO_TRACK, reason)
+
+    def _note(self, track: int, trouble: str) -> None:
+        if self.troubles.get(track) != trouble:  # tried every few seconds: said once
+            _log.warning("lesson %s, track %d: %s", self._lesson, track, trouble)
+        self.troubles[track] = trouble
+
+    def _tries(self, track: int, longest_s: float) -> AsyncRetrying:
+        def note(attempt: RetryCallState) -> None:
+            self._note(track, str(attempt.outcome.exception()) if attempt.outcome else "")
+
+        return AsyncRetrying(
+            wait=wait_random_exponential(multiplier=0.2, max=longest_s),
+            retry=retry_if_exception_type(DriverError),
+            before_sleep=note,
+        )

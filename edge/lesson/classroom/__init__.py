@@ -1,0 +1,1 @@
+"""What a room's pages receive: the stream, its board, replay and HLS."""

@@ -1,0 +1,1 @@
+"""What a lesson came to, second by second and signed."""

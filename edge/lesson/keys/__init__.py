@@ -1,0 +1,1 @@
+"""Whom a lesson is sealed to."""

@@ -1,0 +1,178 @@
+"""Looks at what a lesson needs before its bell: camera, line, keys, disk, clock, class cards."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from time import monotonic
+
+from drivers.codecs.digest import Credentials
+from drivers.discovery.candidate import DeviceKind
+from drivers.errors import DriverError, RefusedError, SetupError
+from edge.box_store import BoxStore
+from edge.class_cards.screens import Screen
+from edge.lesson.capture.camera_capture import capture
+from edge.lesson.capture.take import CaptureEvent, MediaFragment
+from edge.lesson.keys.lesson_keys import read_keys
+from edge.lesson.keys.partners import Partners
+from edge.lesson.preparing.checks import Check
+from edge.lesson.preparing.line_trial import TRIAL_BYTES, try_line
+from edge.lesson.preparing.preflight import CameraFacts, CardFacts, Facts, Fault, LineFacts, judge
+from edge.lesson.recordings.retention import Keeping
+from edge.lesson.room import Room
+from edge.lesson.schedule import ScheduledLesson
+from edge.lesson.transfer.hub_link import HubRoute
+from edge.pages.box_view import LessonRole
+from sync.lessons.fragment_log import LessonId, is_sound
+from sync.writer import Writer
+
+SEEN_S_MAX = 14.0
+"""How long a camera may take to its first keyframe."""
+HEARD_S = 1.0
+"""How long its sound is listened for after that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What of the box matters to its lessons.
+
+    ``night``: when a line paid by the byte carries what is patient, empty for other lines;
+    ``may_fill``: whether it may now.
+    """
+
+    screens: Callable[[], Sequence[Screen]]
+    is_clock_known: Callable[[], bool]
+    night: str = ""
+    may_fill: Callable[[], bool] = lambda: True
+    keeping: Keeping = field(default_factory=Keeping)
+
+
+class Probes:
+    """Gathers the facts of one box's lessons and has them judged."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        store: BoxStore,
+        writer: Writer,
+        partners: Partners,
+        now_ms: Callable[[], int],
+        rng: Random,
+    ) -> None:
+        self._surroundings = surroundings
+        self._store = store
+        self._writer = writer
+        self._partners = partners
+        self._now_ms = now_ms
+        self._rng = rng
+        self._line: dict[LessonId, LineFacts] = {}
+
+    async def look(self, lesson: ScheduledLesson, room: Room, route: HubRoute) -> tuple[Check, ...]:
+        """Prepare again what failed, look at everything at once, and judge it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(room.prepare())
+            camera = tasks.create_task(self._camera(lesson, room))
+            line = tasks.create_task(self._try_line(lesson, route))
+            keys = tasks.create_task(self._writer.call(self._keys, lesson))
+        unconfirmed, has_key = keys.result()
+        around = self._surroundings
+        return judge(
+            Facts(
+                now_ms=self._now_ms(),
+                role=lesson.mine.role,
+                lesson_s=(lesson.ends_ms - lesson.starts_ms) // 1000,
+                camera=camera.result(),
+                aim=room.aim,
+                boards=tuple(room.boards.values()),
+                cards=tuple(
+                    CardFacts(name=screen.name, heard_ms=screen.seen_ms)
+                    for screen in around.screens()
+                    if screen.room == lesson.mine.room and not screen.is_open
+                ),
+                line=line.result(),
+                unconfirmed=unconfirmed,
+                has_key=has_key,
+                disk_free_bytes=shutil.disk_usage(self._store.path.parent).free,
+                is_clock_known=around.is_clock_known(),
+            )
+        )
+
+    async def _camera(self, lesson: ScheduledLesson, room: Room) -> CameraFacts | None:
+        """Look at the room's camera; a class that only listens may have none."""
+        is_flagship = lesson.mine.role is LessonRole.FLAGSHIP
+        if not is_flagship and not room.devices(DeviceKind.CAMERA):
+            return None
+        try:
+            url, credentials = room.camera()
+        except DriverError as error:
+            return _fault(error)
+        return await look_at_camera(url, credentials, self._now_ms, self._rng)
+
+    async def _try_line(self, lesson: ScheduledLesson, route: HubRoute) -> LineFacts:
+        """Try the line once a lesson, and again only while it gives nothing."""
+        known = self._line.get(lesson.lesson)
+        if known is None or known.bits_a_s is None:
+            noise = self._rng.randbytes(TRIAL_BYTES)
+            known = await try_line(route, lesson.lesson, lesson.mine.role, noise)
+            self._line = {lesson.lesson: known}
+        return known
+
+    def _keys(self, lesson: ScheduledLesson) -> tuple[tuple[str, ...], bool]:
+        """Return who has no confirmed key, and whether the lesson's key is here; blocking."""
+        if lesson.mine.role is LessonRole.FLAGSHIP:
+            return (
+                tuple(
+                    party.name
+                    for party in lesson.receivers
+                    if not self._partners.confirmed_keys(party.school)
+                ),
+                True,
+            )
+        flagship = lesson.flagship
+        own = self._store.identity.sealing
+        keys = flagship and read_keys(self._store.reader, lesson.lesson, flagship.school, own)
+        if flagship is None or self._partners.confirmed_keys(flagship.school):
+            return (), bool(keys)
+        return (flagship.name,), bool(keys)
+
+
+class _EnoughError(Exception):
+    """The camera was seen and heard: play it no longer."""
+
+
+async def look_at_camera(
+    url: str, credentials: Credentials | None, now_ms: Callable[[], int], rng: Random
+) -> CameraFacts:
+    """Play a camera until its first keyframe, and a second more for its sound."""
+    began_s = monotonic()
+    seen_s: float | None = None
+    sounds = 0
+
+    def take_in(event: CaptureEvent) -> None:
+        nonlocal seen_s, sounds
+        if isinstance(event, MediaFragment):
+            if is_sound(event.track):
+                sounds += 1
+            elif seen_s is None:
+                seen_s = monotonic()
+        if seen_s is not None and monotonic() - seen_s >= HEARD_S:
+            raise _EnoughError
+
+    fault = CameraFacts(fault=Fault.SILENT, words="The camera answers and sends no picture.")
+    try:
+        async with asyncio.timeout(SEEN_S_MAX):
+            await capture(url, credentials, take_in, now_ms=now_ms, chance=rng)
+    except (_EnoughError, TimeoutError):
+        pass
+    except DriverError as error:
+        fault = _fault(error)
+    if seen_s is None:
+        return fault
+    return CameraFacts(keyframe_ms=round((seen_s - began_s) * 1000), sounds=sounds)
+
+
+def _fault(error: DriverError) -> CameraFacts:
+    kinds = {SetupError: Fault.SETUP, RefusedError: Fault.REFUSED}
+    kind = next((kinds[each] for each in kinds if isinstance(error, each)), Fault.SILENT)
+    return CameraFacts(fault=kind, words=str(error))

@@ -1,0 +1,1 @@
+"""Recordings on a box: files, time line, captions, how long they stay."""

@@ -1,0 +1,1 @@
+"""The teacher's remote: its code, times and slides."""

@@ -1,0 +1,1 @@
+"""From the receiving classes to their teacher: picture, voice, hands, answers."""
