@@ -58,8 +58,8 @@ format: $(VENV)/.ready ## format the code and fix what ruff can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.ready ## the benchmarks' short form; writes benchmarks/results.md
-	@$(BIN)/python benchmarks/run_all.py
+bench: $(VENV)/.ready ## the benchmarks' short form; writes benchmarks/results.md; ARGS="lesson_" for those that begin so
+	@$(BIN)/python benchmarks/run_all.py $(ARGS)
 
 clean: ## remove the environment and the demo's data
 	rm -rf $(VENV) demo-data dist build

@@ -2,8 +2,7 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rich.console import Console
 from benchmarks.report import Figure, Report, show, show_goal, show_met, show_spread
 
 HERE = Path(__file__).parent
+PAGE = HERE / "results.md"
 SHORT = (
     ("sync_taps.py", "--rows=10000", "--runs=5", "--many=200000"),
     ("sync_vs_morango.py", "--rows=10000", "--many=0", "--runs=1"),
@@ -53,15 +53,19 @@ SHORT = (
 
 
 def main() -> None:
-    """Run all in turn; exits 1 when one could not be run, not when a goal is missed.
+    """Run all in turn, or those whose names begin as the arguments say; the others' results stand.
 
-    What is known is written after each, so that an end before the last loses nothing.
+    Exits 1 when one could not be run, not when a goal is missed. What is known is written after
+    each, so that an end before the last loses nothing.
     """
     console = Console(stderr=True)
-    reports: list[Report] = []
+    beginnings = tuple(sys.argv[1:]) or ("",)
+    chosen = [each for each in SHORT if each[0].startswith(beginnings)]
+    if not chosen:
+        sys.exit(f"no benchmark begins with {' or '.join(beginnings)}; their names: README.md")
+    sections = _sections(PAGE.read_text()) if PAGE.exists() else {}
     lacking: list[str] = []
-    began = time.monotonic()
-    for place, (name, *arguments) in enumerate(SHORT, start=1):
+    for name, *arguments in chosen:
         console.rule(name)
         done = subprocess.run(
             [sys.executable, str(HERE / name), "--json", *arguments],
@@ -71,51 +75,50 @@ def main() -> None:
         if done.returncode:
             lacking.append(name)
         else:
-            reports.append(msgspec.json.decode(done.stdout, type=Report))
-        minutes = (time.monotonic() - began) / 60
-        not_reached = [each for each, *_ in SHORT[place:]]
-        page = _page(reports, lacking, not_reached, datetime.now(UTC), minutes)
-        (HERE / "results.md").write_text("\n".join(page) + "\n")
-    console.print(f"written to {HERE / 'results.md'}")
+            report = msgspec.json.decode(done.stdout, type=Report)
+            sections[name.removesuffix(".py")] = "\n".join(_section(report, datetime.now(UTC)))
+        PAGE.write_text("\n".join(_page(sections, lacking)) + "\n")
+    console.print(f"written to {PAGE}")
     sys.exit(1 if lacking else 0)
 
 
-def _page(
-    reports: list[Report], lacking: list[str], not_reached: list[str], now: datetime, minutes: float
-) -> Iterator[str]:
+def _sections(page: str) -> dict[str, str]:
+    """Return what a page of results says, by benchmark."""
+    parts = page.split("\n## ")[1:]
+    return {part.partition("\n")[0]: f"## {part.rstrip()}" for part in parts}
+
+
+def _page(sections: Mapping[str, str], lacking: Sequence[str]) -> Iterator[str]:
     yield "# Results of the short form"
     yield ""
     yield (
-        f"Written by `make bench` on {now:%Y-%m-%d %H:%M} UTC in {minutes:.0f} minutes; what the"
-        " figures ask and how to read them is in [README.md](README.md)."
+        "Written by `make bench`; what the figures ask and how to read them is in"
+        " [README.md](README.md)."
     )
-    if reports:
-        machine = reports[0].machine
-        yield ""
-        yield (
-            f"Machine: {show(float(machine['cores']))} cores of {machine['cpu']},"
-            f" {machine['memory_gb']} GB, Linux {machine['kernel']}, Python {machine['python']}."
-        )
     for name in lacking:
         yield ""
         yield f"**{name} could not be run**; run it alone to see why."
-    if not_reached:
-        yield ""
-        yield f"Ended before {', '.join(not_reached)}."
+    names = [name.removesuffix(".py") for name, *_ in SHORT]
     missed = [
-        f"{report.benchmark} {figure.name}"
-        for report in reports
-        for figure in report.figures
-        if figure.met is False
+        f"{name} {row.split('|')[1].strip()}"
+        for name in names
+        for row in sections.get(name, "").splitlines()
+        if row.endswith("| NOT met |")
     ]
     yield ""
     yield f"Goals not met: {', '.join(missed) or 'none'}."
-    for report in reports:
-        yield from _section(report)
+    never = [name for name in names if name not in sections]
+    if never:
+        yield ""
+        yield f"Not run: {', '.join(never)}."
+    for name in names:
+        if name in sections:
+            yield ""
+            yield sections[name]
 
 
-def _section(report: Report) -> Iterator[str]:
-    yield ""
+def _section(report: Report, now: datetime) -> Iterator[str]:
+    machine = report.machine
     yield f"## {report.benchmark}"
     yield ""
     yield "| Figure | Median | Least … greatest | Runs | Goal | |"
@@ -126,7 +129,11 @@ def _section(report: Report) -> Iterator[str]:
     for note in report.notes:
         yield f"- {note}"
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
-    yield f"- Load of the machine before: {report.machine['load_before']}. Versions: {versions}."
+    yield (
+        f"- Run at {now:%Y-%m-%d %H:%M} UTC on {show(float(machine['cores']))} cores of"
+        f" {machine['cpu']}, {machine['memory_gb']} GB, Linux {machine['kernel']}, Python"
+        f" {machine['python']}; load before: {machine['load_before']}. Versions: {versions}."
+    )
 
 
 def _row(figure: Figure) -> str:

@@ -72,7 +72,7 @@ def running_demo(
     """Start a demo in ``place``; it is stopped as by Ctrl-C if it has not ended by itself."""
     config = place / "demo.toml"
     config.write_text(f"seed = {seed}\nnetwork = {network}\n{settings}")
-    folder = place / "demo"
+    folder = place / "d"  # a socket's path has room for 107 bytes
     command = [SCHOOLNODE, "demo", "--json", f"--for={for_s}", f"--folder={folder}"]
     command += [f"--config={config}", *(["--keep"] if keep else [])]
     with (
