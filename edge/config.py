@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from edge.errors import BoxSetupError
+from provisioning.settings import decode_setting
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -119,18 +120,6 @@ class BoxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     utc_offset_hours: Annotated[float, msgspec.Meta(ge=-12, le=14)] = 8.0
 
 
-def _decode_setting(kind: type, value: object) -> object:
-    if isinstance(value, str):
-        if kind is Path:
-            return Path(value)
-        if kind is IPv4Interface:
-            return IPv4Interface(value)
-        if kind is IPv4Network:
-            return IPv4Network(value)
-    # By msgspec's contract for dec_hook: a type that is not ours to decode.
-    raise NotImplementedError(f"a setting of type {kind.__name__}")
-
-
 def load_config(path: Path) -> BoxConfig:
     """Read a configuration file; raises BoxSetupError that names file, key and remedy."""
     try:
@@ -141,7 +130,7 @@ def load_config(path: Path) -> BoxConfig:
             " another with --config"
         ) from error
     try:
-        config = msgspec.toml.decode(content, type=BoxConfig, dec_hook=_decode_setting)
+        config = msgspec.toml.decode(content, type=BoxConfig, dec_hook=decode_setting)
     except (msgspec.DecodeError, ValueError) as error:
         raise BoxSetupError(f"{path}: {error}; correct that line and start again") from error
     return msgspec.structs.replace(config, folder=path.parent / config.folder)

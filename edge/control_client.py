@@ -5,7 +5,8 @@ the daemon, which costs most of a second that a question need not wait for.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,10 @@ def save_from_box(
 async def _save(
     folder: Path, path: str, target: Path, note: Callable[[int, int | None], None]
 ) -> None:
-    connector = aiohttp.UnixConnector(str(folder / SOCKET))
-    timeout = aiohttp.ClientTimeout(total=None, sock_read=ANSWER_S_MAX)
+    waits = aiohttp.ClientTimeout(total=None, sock_read=ANSWER_S_MAX)
     partial = target.with_name(f".{target.name}.part")
     try:
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
-            http.get(f"http://box{path}") as response,
-        ):
+        async with _answer(folder, waits, "GET", path) as response:
             if response.status >= 400:  # noqa: PLR2004 - HTTP's own border
                 told = msgspec.json.decode(await response.read(), type=dict[str, Any])
                 raise BoxSetupError(str(told["error"]))
@@ -70,14 +67,6 @@ async def _save(
                     done += len(part)
                     note(done, response.content_length)
         partial.rename(target)
-    except aiohttp.ClientConnectorError as error:
-        raise DaemonAwayError(
-            f"no daemon runs on {folder}; start it: schoolnode edge run"
-        ) from error
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise DaemonAwayError(
-            f"the daemon on {folder} did not answer ({error}); try again"
-        ) from error
     except OSError as error:
         raise BoxSetupError(f"{target}: {error.strerror}; name another place") from error
     finally:
@@ -88,22 +77,9 @@ async def ask_daemon(
     folder: Path, method: str, path: str, body: bytes | None = None
 ) -> dict[str, Any]:
     """Do the same on the running event loop."""
-    connector = aiohttp.UnixConnector(str(folder / SOCKET))
-    timeout = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
-    try:
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
-            http.request(method, f"http://box{path}", data=body) as response,
-        ):
-            content = await response.read()
-    except aiohttp.ClientConnectorError as error:
-        raise DaemonAwayError(
-            f"no daemon runs on {folder}; start it: schoolnode edge run"
-        ) from error
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise DaemonAwayError(
-            f"the daemon on {folder} did not answer ({error}); try again"
-        ) from error
+    waits = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
+    async with _answer(folder, waits, method, path, body) as response:
+        content = await response.read()
     try:
         answer = msgspec.json.decode(content, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -114,3 +90,25 @@ async def ask_daemon(
     if response.status >= 400:  # noqa: PLR2004 - HTTP's own border
         raise BoxSetupError(str(answer["error"]))
     return answer
+
+
+@asynccontextmanager
+async def _answer(
+    folder: Path, waits: aiohttp.ClientTimeout, method: str, path: str, body: bytes | None = None
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Give the daemon's answer; raises DaemonAwayError where there is none, or it breaks off."""
+    connector = aiohttp.UnixConnector(str(folder / SOCKET))
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=waits) as http,
+            http.request(method, f"http://box{path}", data=body) as response,
+        ):
+            yield response
+    except aiohttp.ClientConnectorError as error:
+        raise DaemonAwayError(
+            f"no daemon runs on {folder}; start it: schoolnode edge run"
+        ) from error
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise DaemonAwayError(
+            f"the daemon on {folder} did not answer ({error}); try again"
+        ) from error

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from hub.errors import HubSetupError
+from provisioning.settings import decode_setting
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -63,13 +64,6 @@ class HubConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     lessons: Lessons = Lessons()
 
 
-def _decode_path(kind: type, value: object) -> object:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    # By msgspec's contract for dec_hook: a type that is not ours to decode.
-    raise NotImplementedError(f"a setting of type {kind.__name__}")
-
-
 def load_config(path: Path) -> HubConfig:
     """Read a configuration file; raises HubSetupError that names file, key and remedy."""
     try:
@@ -80,7 +74,7 @@ def load_config(path: Path) -> HubConfig:
             " another with --config"
         ) from error
     try:
-        config = msgspec.toml.decode(content, type=HubConfig, dec_hook=_decode_path)
+        config = msgspec.toml.decode(content, type=HubConfig, dec_hook=decode_setting)
     except (msgspec.DecodeError, ValueError) as error:
         raise HubSetupError(f"{path}: {error}; correct that line and start again") from error
     lessons = msgspec.structs.replace(config.lessons, origin=path.parent / config.lessons.origin)

@@ -16,7 +16,7 @@ Posted = MultiDictProxy[str | bytes | bytearray | web.FileField]
 
 # What aiohttp's parsers stumble over: encodings that nobody knows, parts without an end or with
 # too many headers, bodies that break off.
-_STUMBLES = (
+STUMBLES = (
     ValueError,
     LookupError,
     AssertionError,
@@ -42,5 +42,5 @@ async def _read(reading: Awaitable[T], refusal: str) -> T:
     try:
         async with asyncio.timeout(BODY_S_MAX):
             return await reading
-    except (*_STUMBLES, TimeoutError) as error:
+    except (*STUMBLES, TimeoutError) as error:
         raise web.HTTPBadRequest(text=refusal) from error

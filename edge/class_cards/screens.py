@@ -227,7 +227,7 @@ def _audit(at_ms: int, who: str, action: str, subject: str) -> Row:
 
 
 def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _digits(secret: str) -> str:

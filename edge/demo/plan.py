@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from edge.errors import BoxSetupError
+from provisioning.settings import decode_setting
 
 BOX_PORT = 7443
 PAGES_PORT = 8443
@@ -138,15 +139,6 @@ def load_demo_config(path: Path | None) -> DemoConfig:
     """Read a demo configuration; raises BoxSetupError that names file, key and remedy."""
     if path is None:
         return DemoConfig()
-
-    def decode_setting(kind: type, value: object) -> object:
-        if kind is Path and isinstance(value, str):
-            return Path(value)
-        if kind is IPv4Address and isinstance(value, str):
-            return IPv4Address(value)
-        # By msgspec's contract for dec_hook: a type that is not ours to decode.
-        raise NotImplementedError(kind.__name__)
-
     try:
         return msgspec.toml.decode(path.read_bytes(), type=DemoConfig, dec_hook=decode_setting)
     except OSError as error:

@@ -151,7 +151,8 @@ class Demo:
             return
         taught_s = loop.time()
         flagship, *classes = self._plan.schools
-        self._taught = await teach(flagship, classes)
+        code = self._progress.schools[flagship.number].setup_code
+        self._taught = await teach(flagship, code, classes)
         self._progress.note("The teacher showed a slide; a class raised its hand and answered.")
         await asyncio.sleep(max(0.0, CUT_AFTER_S - (loop.time() - taught_s)))
         await self._cut_a_link(loop)
@@ -441,6 +442,8 @@ def _failures(
         "lesson_sounds_with_tone": _all_positive(observed, "lesson_sounds_with_tone"),
         "lesson_archived": observed["lesson_archived"] is True,
         "recording_seconds_at_each_node": _all_positive(observed, "recording_seconds_at_each_node"),
+        "recordings_equal": observed["recordings_equal"] is True
+        or _any_positive(observed, "recording_gap_seconds_at_each_node"),
     }
     return [name for name, held in checks.items() if not held]
 
@@ -449,6 +452,12 @@ def _all_positive(observed: dict[str, object], name: str) -> bool:
     values = observed[name]
     assert isinstance(values, dict)
     return bool(values) and all(value > 0 for value in values.values())
+
+
+def _any_positive(observed: dict[str, object], name: str) -> bool:
+    values = observed[name]
+    assert isinstance(values, dict)
+    return any(value > 0 for value in values.values())
 
 
 def _percentile(sorted_values: list[int], share: float) -> int | None:

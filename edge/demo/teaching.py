@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from edge.demo.browser import open_pages, send_form
+from edge.demo.browser import open_pages, send_form, sign_in
 from edge.demo.plan import SchoolPlan
 from edge.errors import BoxSetupError
 
@@ -19,13 +19,16 @@ _LOOK_EVERY_S = 0.3
 _OK, _DONE = 200, 204
 
 
-async def teach(flagship: SchoolPlan, classes: list[SchoolPlan]) -> dict[str, object]:
-    """Open the remote by the code of the room, show a slide, and have a class answer.
+async def teach(
+    flagship: SchoolPlan, setup_code: str, classes: list[SchoolPlan]
+) -> dict[str, object]:
+    """Open the remote by the lesson's code, show a slide, and have a class answer.
 
     Returns how many classes had the slide, and whether hand and answer came to the wall.
     """
+    async with sign_in(flagship, setup_code) as staff:
+        code = (await _lesson(staff, flagship.room))["teacher_code"]
     async with open_pages(flagship) as remote:
-        code = (await _lesson(remote, flagship.room))["teacher_code"]
         await send_form(remote, f"/lesson/remote/open?room={flagship.room}", code=code)
         slide = _picture()
         await _upload(remote, flagship.room, slide)

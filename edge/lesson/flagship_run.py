@@ -39,7 +39,7 @@ class FlagshipRun(LessonRun):
             raise NotNowError("the lesson is not being prepared yet; try again ten minutes before")
         try:
             timed = self._publisher.tell(event)
-        except ValueError as error:
+        except (ValueError, SyncError) as error:  # it is over, or the disk takes no more
             raise NotNowError(str(error)) from error
         self.hear(timed)
 

@@ -48,6 +48,7 @@ class LessonRun:
         self._order: LessonOrder | None = None
         self._ordered_by: tuple[int, bytes, int] = (0, b"", 0)
         self._board_is_due = False
+        self._inits: dict[int, StreamItem] = {}
         self._means = means
         self._room = room
         self._changed = changed
@@ -176,7 +177,16 @@ class LessonRun:
         """Hand an item to the room's pages, and count it."""
         if item.kind is Kind.MEDIA:
             self._book.hops.media(item.track)
+        if item.kind is Kind.INIT:
+            others = {track: each for track, each in self._inits.items() if each.take == item.take}
+            self._inits = {**others, item.track: item}
         self._room.publish(item)
+
+    def take_stage(self) -> None:
+        """Show the room's pages what began while another lesson had them."""
+        for init in self._inits.values():
+            self._room.publish(init)
+        self._show_board()
 
     def _show_board(self) -> None:
         self._board_is_due = False
@@ -188,7 +198,9 @@ class LessonRun:
         return view
 
     async def _count(self) -> None:
-        await self._book.keep(lambda: self.status, self._room.watched, self._gauges)
+        await self._book.keep(
+            lambda: self.status, lambda: not self._is_over, self._room.watched, self._gauges
+        )
 
     def _note(self, status: LessonStatus) -> None:
         self.status = status

@@ -94,6 +94,7 @@ class Lessons:
         self._changed = changed
         self._scheduled: dict[LessonId, ScheduledLesson] = {}
         self._is_stale = True
+        self._was_read = asyncio.Event()
         self._held: dict[LessonId, _Held] = {}
         self._room_means = rooms
         self._may_fill = surroundings.may_fill
@@ -157,11 +158,15 @@ class Lessons:
             )
             tasks.create_task(keep_running("lessons' rooms", self.rooms.run))
             tasks.create_task(keep_running("lessons' schedule", self._keep_reading))
+            await self._was_read.wait()  # a class waits for a box that comes back in mid-lesson
             tasks.create_task(keep_running("lessons' keys", self.grants.run))
             tasks.create_task(keep_running("recordings", self.recordings.run))
             while True:
                 self._follow_schedule(means, tasks)
-                self.rooms.set_stages()
+                for entered in self.rooms.set_stages():
+                    run = self._run_of(entered)
+                    if run is not None:
+                        run.take_stage()
                 await asyncio.sleep(LOOK_EVERY_S)
         raise AssertionError("lessons are watched until the daemon ends")
 
@@ -243,6 +248,7 @@ class Lessons:
                     read_lessons, self._store.reader, school, self._now_ms()
                 )
                 self._scheduled = {each.lesson: self._as_ordered(each) for each in lessons}
+                self._was_read.set()
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _as_ordered(self, lesson: ScheduledLesson) -> ScheduledLesson:

@@ -16,6 +16,9 @@ _log = logging.getLogger(__name__)
 AFTER_MS = 14 * 24 * 3600 * 1000
 """How long after its end a lesson is still filled up from the hub."""
 PREPARE_MS = 10 * 60 * 1000
+ROOM_AFTER_MS = 2 * 3600 * 1000
+"""How long after its end a lesson is given to its room's pages, which nobody signs in to."""
+PAST = "this lesson is past; its recording is on the page of lessons, with the setup code"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,10 @@ class ScheduledLesson:
     @property
     def times(self) -> LessonTimes:
         return LessonTimes(starts_ms=self.starts_ms, ends_ms=self.ends_ms, stopped=self.stopped)
+
+    def is_open_to_its_room(self, now_ms: int) -> bool:
+        """Tell whether the room's pages may still see the lesson; later it wants a code."""
+        return now_ms < self.ends_ms + ROOM_AFTER_MS
 
     def ordered(self, order: LessonOrder | None) -> "ScheduledLesson":
         """Return this lesson as its teacher ordered it, if that counts."""

@@ -89,10 +89,12 @@ class StandIn:
             # What a class has seen it need not see again; who saw nothing sees it from the start.
             playing = tasks.create_task(player.play(since_bell_ms if self._came else 0))
             self._playing = playing
-            while not playing.done():
-                await asyncio.wait([playing], timeout=LOOK_EVERY_S)
-                if self._judge()[1] < 0:
-                    playing.cancel()
-        if self._playing is playing:
-            self._playing = None
-            self._is_spent = True
+            try:
+                while not playing.done():
+                    await asyncio.wait([playing], timeout=LOOK_EVERY_S)
+                    if self._judge()[1] < 0:
+                        playing.cancel()
+                self._is_spent = self._playing is playing
+            finally:
+                if self._playing is playing:
+                    self._playing = None

@@ -77,13 +77,13 @@ class SubstitutePlayer:
             tracks = _tracks(take)
             for track in tracks:
                 inits = Stream(Kind.INIT, track)
-                yield from take.records(inits, take.index(inits).head)
+                yield from _proven(take, inits, take.index(inits).head)
             picture = take.index(Stream(Kind.MEDIA, tracks[0]))
             first = max(picture.keyframe_at(begins_ms), 0)
             since_ms = picture.capture_ms(first)
             yield from heapq.merge(
                 *(
-                    take.records(Stream(Kind.MEDIA, track), _first(take, track, since_ms))
+                    _proven(take, Stream(Kind.MEDIA, track), _first(take, track, since_ms))
                     for track in tracks
                 ),
                 key=lambda record: record.header.capture_ms,
@@ -97,6 +97,13 @@ def _tracks(take: TakeStore) -> list[int]:
     if picture is None:
         return [SOUND] if SOUND in known else []
     return [picture, SOUND] if SOUND in known else [picture]
+
+
+def _proven(take: TakeStore, stream: Stream, first: int) -> Iterator[Record]:
+    """Yield what the flagship signed: a recording is nobody else's word."""
+    for record in take.records(stream, first):
+        if take.is_proven(stream, record.header.number):
+            yield record
 
 
 def _ends_ms(take: TakeStore) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from dataclasses import replace
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
@@ -11,21 +11,20 @@ from aiohttp import web
 from drivers.entities import DeviceId
 from drivers.errors import DriverError
 from edge.pages.access import SetupSessions, address_of, who_asks
-from edge.pages.actions import ActionError, Actions, Adopt, Command, Discover, Dismiss
+from edge.pages.actions import Actions, Adopt, Command, Discover, Dismiss
 from edge.pages.box_view import BoxView, DeviceLight, LaneLight, values_shown
+from edge.pages.json_wishes import json_answer, read_wish
 from edge.pages.language import Language, choose_language, clock_time, load_languages
 from edge.pages.lesson_words import told_lesson
+from edge.pages.screens import screen_token
 from edge.pages.streams import Streams, tell_names
 from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
-from provisioning.posted_form import read_body
 
 SNAPSHOTS_AT_ONCE = 4
 SNAPSHOT_S_MAX = 8
 SNAPSHOT_BYTES_MAX = 8 * 1024 * 1024
 JPEG_START = b"\xff\xd8\xff"
 ROOM_CHARS_MAX = 64
-
-T = TypeVar("T")
 
 
 class SetupCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,16 +68,16 @@ class Api:
             await asyncio.to_thread(self._read_store)
         except sqlite3.Error as error:
             raise web.HTTPServiceUnavailable(text=f"the store cannot be read: {error}") from error
-        return _json({"ok": True, "school": self._view.school})
+        return json_answer({"ok": True, "school": self._view.school})
 
     async def now(self, _request: web.Request) -> web.Response:
-        return _json({"now_ms": self._view.now_ms()})
+        return json_answer({"now_ms": self._view.now_ms()})
 
     async def status(self, request: web.Request) -> web.Response:
         view = self._view
         signed_in = self._sessions.holds(request)
         sync, discovery = view.sync_lights(), view.discovery_progress()
-        return _json(
+        return json_answer(
             {
                 "district": view.district,
                 "school": view.school,
@@ -99,22 +98,35 @@ class Api:
     async def values(self, request: web.Request) -> web.Response:
         signed_in = self._sessions.holds(request)
         values = values_shown(self._view.live_values(), signed_in=signed_in)
-        return _json({"now_ms": self._view.now_ms(), "values": values})
+        return json_answer({"now_ms": self._view.now_ms(), "values": values})
 
     async def lesson(self, request: web.Request) -> web.Response:
-        """Return a room's lesson; ``starts`` is its hour in the school's time."""
+        """Return a room's lesson; ``starts`` is its hour in the school's time.
+
+        Only the room's own paired screen, and who has the setup code, is told the teacher's code.
+        """
         view = self._view
-        lesson = view.lesson_now(request.query.get("room", "")[:ROOM_CHARS_MAX])
+        room = request.query.get("room", "")[:ROOM_CHARS_MAX]
+        lesson = view.lesson_now(room)
+        if lesson is not None and not self._may_show_code(request, room):
+            lesson = replace(lesson, teacher_code="")
         starts = lesson and clock_time(lesson.starts_ms, view.timezone)
         told = lesson and told_lesson(lesson, self._language(request))
-        return _json({"now_ms": view.now_ms(), "lesson": told, "starts": starts})
+        return json_answer({"now_ms": view.now_ms(), "lesson": told, "starts": starts})
+
+    def _may_show_code(self, request: web.Request, room: str) -> bool:
+        screens = self._view.cards.screens
+        screen = screens.find(screen_token(request))
+        if screen is not None:
+            screens.note_seen(screen.screen, screen.version)
+        return (screen is not None and screen.room == room) or self._sessions.holds(request)
 
     def _language(self, request: web.Request) -> Language:
         return load_languages()[choose_language(request, self._view.language_default)]
 
     async def candidates(self, request: web.Request) -> web.Response:
         self._require_session(request)
-        return _json(
+        return json_answer(
             {
                 "discovery": self._view.discovery_progress(),
                 "candidates": list(self._view.candidates()),
@@ -127,7 +139,7 @@ class Api:
             after = int(request.query.get("after", "0"))
         except ValueError:
             raise web.HTTPBadRequest(text="after is the number of a log line") from None
-        return _json({"lines": list(self._view.log_lines(after))})
+        return json_answer({"lines": list(self._view.log_lines(after))})
 
     async def snapshot(self, request: web.Request) -> web.Response:
         self._require_session(request)
@@ -146,7 +158,7 @@ class Api:
         )
 
     async def open_session(self, request: web.Request) -> web.Response:
-        wish = await _body(request, SetupCode)
+        wish = await read_wish(request, SetupCode)
         try:
             token = self._sessions.open(wish.code, address_of(request))
         except WrongCodeError:
@@ -155,36 +167,36 @@ class Api:
             raise web.HTTPTooManyRequests(
                 text=str(error), headers={"Retry-After": str(error.retry_s)}
             ) from error
-        response = _json({"opened": True})
+        response = json_answer({"opened": True})
         self._sessions.give_cookie(response, token)
         return response
 
     async def close_session(self, request: web.Request) -> web.Response:
         self._sessions.close(self._sessions.token_of(request))
-        response = _json({"opened": False})
+        response = json_answer({"opened": False})
         self._sessions.take_cookie(response)
         return response
 
     async def discover(self, request: web.Request) -> web.Response:
         self._require_session(request)
-        await self._actions.discover(await _body(request, Discover))
-        return _json({"discovery": self._view.discovery_progress()})
+        await self._actions.discover(await read_wish(request, Discover))
+        return json_answer({"discovery": self._view.discovery_progress()})
 
     async def adopt(self, request: web.Request) -> web.Response:
         self._require_session(request)
-        wish = await _body(request, Adopt)
-        return _json({"device": await self._actions.adopt(wish, who_asks(request))})
+        wish = await read_wish(request, Adopt)
+        return json_answer({"device": await self._actions.adopt(wish, who_asks(request))})
 
     async def dismiss(self, request: web.Request) -> web.Response:
         self._require_session(request)
-        wish = await _body(request, Dismiss)
+        wish = await read_wish(request, Dismiss)
         await self._actions.dismiss(wish, who_asks(request))
-        return _json({"dismissed": wish.identity})
+        return json_answer({"dismissed": wish.identity})
 
     async def command(self, request: web.Request) -> web.Response:
         self._require_session(request)
-        wish = await _body(request, Command)
-        return _json(await self._actions.command(wish, who_asks(request)))
+        wish = await read_wish(request, Command)
+        return json_answer(await self._actions.command(wish, who_asks(request)))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream change notifications."""
@@ -200,23 +212,6 @@ class Api:
     def _require_session(self, request: web.Request) -> None:
         if not self._sessions.holds(request):
             raise web.HTTPForbidden(text="open a session first: POST /api/session with the code")
-
-
-async def _body(request: web.Request, shape: type[T]) -> T:
-    if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(text="send application/json")
-    try:
-        return msgspec.json.decode(await read_body(request), type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ActionError(400, "invalid", str(error)) from error
-
-
-def _json(body: object) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(body),
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
 
 
 def _device(light: DeviceLight, *, signed_in: bool) -> dict[str, object]:

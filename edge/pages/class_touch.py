@@ -14,9 +14,9 @@ import msgspec
 from aiohttp import web
 
 from edge.errors import NotNowError
-from edge.pages.actions import PRINTABLE, ActionError
+from edge.pages.actions import PRINTABLE
 from edge.pages.box_view import BoxView
-from provisioning.posted_form import read_body
+from edge.pages.json_wishes import read_wish
 from sync.lessons.lesson_events import CHOICES_MAX, Answer, Hand, Help
 
 TOUCHES_MAX = 12
@@ -78,18 +78,16 @@ class ClassTouch:
     async def _read(self, request: web.Request, shape: type[T]) -> T:
         if not is_on_the_lan(request.remote):
             raise web.HTTPForbidden(text="a class speaks from the school's own network alone")
-        if request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType(text="send application/json")
-        try:
-            return msgspec.json.decode(await read_body(request), type=shape)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ActionError(400, "invalid", str(error)) from error
+        return await read_wish(request, shape)
 
     async def _say(self, room: str, said: Hand | Answer | Help) -> web.Response:
+        is_new = room not in self._touches
         self._admit(room)
         try:
             await self._view.classes.say(room, said)
         except NotNowError as error:
+            if is_new:  # made-up rooms push no real one out of its count
+                self._touches.pop(room, None)
             raise web.HTTPConflict(text=str(error)) from error
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
 

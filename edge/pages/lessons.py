@@ -41,7 +41,9 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AddedCaptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Captions in one language (BCP 47) for a recording; the file comes beside."""
 
-    language: Annotated[str, msgspec.Meta(pattern="^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$")]
+    language: Annotated[
+        str, msgspec.Meta(pattern=r"\A[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*\Z", max_length=35)
+    ]
 
 
 class LessonsPage:

@@ -8,6 +8,7 @@ from aiohttp import BodyPartReader, web
 from edge.farm.photos import PHOTO_BYTES_MAX
 from edge.pages.actions import ActionError
 from edge.pages.forms import FIELDS_MAX
+from provisioning.posted_form import STUMBLES
 
 FIELD_BYTES_MAX = 4_096
 T = TypeVar("T")
@@ -36,8 +37,7 @@ async def read_photo_form(
         else:
             raise ActionError(413, "invalid", f"more than {FIELDS_MAX} fields")
         return msgspec.convert(fields, shape, strict=False), photo
-    except (ValueError, AssertionError) as error:
-        # aiohttp: bodies that are no multipart; msgspec's and codecs' errors are ValueErrors too.
+    except STUMBLES as error:  # msgspec's and codecs' errors are ValueErrors too
         raise ActionError(400, "invalid", str(error)) from error
 
 

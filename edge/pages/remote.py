@@ -16,7 +16,7 @@ from edge.errors import NotNowError
 from edge.lesson.teaching.lesson_order import STEP_MIN_MAX
 from edge.lesson.teaching.teacher_desk import CHAPTER_CHARS_MAX
 from edge.pages.access import Handler, address_of
-from edge.pages.actions import ActionError, explain
+from edge.pages.actions import ActionError, bounded, explain
 from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
 from edge.pages.lesson_words import told_check
@@ -26,6 +26,8 @@ from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
 from sync.lessons.materials import FILE_BYTES_MAX
 
 REMOTE = "/lesson/remote"
+ACT_S_MAX = 60.0
+"""A slide of 4 MB comes from a telephone in so long."""
 
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=16)]
 Minutes = Annotated[int, msgspec.Meta(ge=1, le=STEP_MIN_MAX)]
@@ -166,7 +168,7 @@ class RemotePage:
                     request, room, (_("Enter the lesson's code first."), ""), 403
                 )
             try:
-                await act(request, room)
+                await bounded(act(request, room), ACT_S_MAX)
             except ActionError as error:
                 return await self._page(
                     request, room, (explain(error, _), error.detail), error.status

@@ -4,6 +4,8 @@ It changes what classes see: it opens to the setup code, or to the code of the r
 """
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -13,11 +15,12 @@ from edge.errors import NotNowError
 from edge.lesson.capture.shared_screen import MESSAGE_BYTES_MAX
 from edge.pages.form_desk import FormDesk
 from edge.pages.rooms import Rooms, choose_room
+from edge.pages.wall import SHUT
 
 PATH = "/blackboard/share"
 _HEARTBEAT_S = 5.0
 _TOLD_MAX = 16
-"""Texts that wait for a page that does not read; then it is let go."""
+"""Texts that wait for a page that does not read; more are left out."""
 
 
 class ScreenSharePage:
@@ -42,20 +45,24 @@ class ScreenSharePage:
         if room is None:
             raise web.HTTPNotFound(text="this school has no such room; choose one on the page")
         if not self._is_open(request, room.room):
-            raise web.HTTPForbidden(text="enter the lesson's code first, or the setup code")
+            raise web.HTTPForbidden(text=SHUT)
         socket = web.WebSocketResponse(
             compress=False, heartbeat=_HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX, timeout=1.0
         )
         await socket.prepare(request)
         retold = self._desk.renderer.language(request).retold
         try:
-            await self._share(room.room, socket)
+            await self._share(room.room, socket, lambda: self._is_open(request, room.room))
         except (NotNowError, ProtocolError) as error:
-            await socket.send_bytes(msgspec.json.encode({"refused": retold(str(error))}))
+            with suppress(ConnectionError):
+                await socket.send_bytes(msgspec.json.encode({"refused": retold(str(error))}))
         await socket.close()
         return socket
 
-    async def _share(self, room: str, socket: web.WebSocketResponse) -> None:
+    async def _share(
+        self, room: str, socket: web.WebSocketResponse, is_open: Callable[[], bool]
+    ) -> None:
+        """Take in pictures while ``is_open``: a lesson's code does not reach into the next one."""
         screen = self._view.shared_screens.of(room)
         told: asyncio.Queue[bytes] = asyncio.Queue(_TOLD_MAX)
 
@@ -64,14 +71,18 @@ class ScreenSharePage:
                 told.put_nowait(text)
 
         async def send() -> None:
-            while True:
-                await socket.send_bytes(await told.get())
+            with suppress(ConnectionError):  # the page has gone; whoever reads from it ends
+                while True:
+                    await socket.send_bytes(await told.get())
 
-        refused: ProtocolError | None = None
+        refused: ProtocolError | NotNowError | None = None
         with screen.sharing(tell):
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(send())
                 async for message in socket:
+                    if not is_open():
+                        refused = NotNowError(SHUT)
+                        break
                     try:
                         if message.type is WSMsgType.BINARY:
                             screen.take(message.data, self._view.now_ms(), _steady_ms())

@@ -1,7 +1,7 @@
 """What a class card's screen asks of the box: to be paired, to confirm, to deliver its taps."""
 
 import asyncio
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
@@ -12,10 +12,9 @@ from edge.class_cards.screens import PairingError, Screen
 from edge.pages.access import address_of
 from edge.pages.actions import ActionError
 from edge.pages.box_view import BoxView
+from edge.pages.json_wishes import json_answer, read_wish
 from edge.pages.rendering import Renderer
-from provisioning.posted_form import read_body
 
-T = TypeVar("T")
 SCREEN_COOKIE = "__Host-schoolnode-screen"
 PAIRING_COOKIE = "__Host-schoolnode-pairing"
 TOKEN_S = 400 * 24 * 3_600  # as long as browsers keep a cookie at most
@@ -85,7 +84,7 @@ class ScreenPages:
     async def painted(self, request: web.Request) -> web.Response:
         """Note that this screen has painted an emergency."""
         screen = self._screen(request)
-        wish = await _read(request, Painted)
+        wish = await read_wish(request, Painted)
         view = self._view
         message = await asyncio.to_thread(
             find_message, view.connect, view.school, wish.message, view.now_ms()
@@ -93,15 +92,15 @@ class ScreenPages:
         if message is None or message.room not in {None, screen.room}:
             raise ActionError(404, "unknown", "no such message stands for this room")
         await view.cards.messages.note_painted(message, screen.screen)
-        return _json({"noted": True})
+        return json_answer({"noted": True})
 
     async def tap(self, request: web.Request) -> web.Response:
         """Take the taps a screen kept; whatever is delivered twice counts once."""
         screen = self._screen(request)
-        wish = await _read(request, Taps)
+        wish = await read_wish(request, Taps)
         taps = [DeliveredTap(key=each.key, card=each.card, at_ms=each.at_ms) for each in wish.taps]
         await self._view.cards.deliver(screen, taps)
-        return _json({"taken": len(taps)})
+        return json_answer({"taken": len(taps)})
 
     def _screen(self, request: web.Request) -> Screen:
         screen = self._view.cards.screens.find(screen_token(request))
@@ -119,16 +118,3 @@ def _set_cookie(response: web.StreamResponse, name: str, value: str, age_s: int)
     response.set_cookie(
         name, value, path="/", max_age=age_s, secure=True, httponly=True, samesite="Lax"
     )
-
-
-async def _read(request: web.Request, shape: type[T]) -> T:
-    if request.content_type != "application/json":
-        raise ActionError(415, "invalid", "send application/json")
-    try:
-        return msgspec.json.decode(await read_body(request), type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ActionError(400, "invalid", str(error)) from error
-
-
-def _json(body: object) -> web.Response:
-    return web.json_response(body, headers={"Cache-Control": "no-store"})

@@ -5,24 +5,23 @@ It shows children: it opens to the setup code, or to the code of this very lesso
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
 from edge.errors import NotNowError
 from edge.lesson.way_back.return_wall import ReturnWall
-from edge.pages.actions import PRINTABLE, ActionError
+from edge.pages.actions import PRINTABLE
 from edge.pages.form_desk import FormDesk
+from edge.pages.json_wishes import json_answer, read_wish
 from edge.pages.rooms import Rooms, choose_room
-from provisioning.posted_form import read_body
 from sync.lessons.lesson_events import CHOICES_MAX
 
 QUESTION_CHARS_MAX = 200
 SCHOOL_DIGITS_MAX = 9
 SHUT = "enter the lesson's code first, or the setup code"
 
-T = TypeVar("T")
 Room = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
 School = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
 Choice = Annotated[str, msgspec.Meta(min_length=1, max_length=16, pattern=PRINTABLE)]
@@ -91,28 +90,28 @@ class WallPage:
         return await stream.serve(request)
 
     async def state(self, request: web.Request) -> web.Response:
-        return _json(self._wall(request, request.query.get("room", "")).view())
+        return json_answer(self._wall(request, request.query.get("room", "")).view())
 
     async def call(self, request: web.Request) -> web.Response:
-        wish = await _read(request, CallWish)
+        wish = await read_wish(request, CallWish)
         wall = self._wall(request, wish.room)
         with _conflicts():
             wall.call_on(wish.school, stage=wish.stage)
-        return _json(wall.view())
+        return json_answer(wall.view())
 
     async def mute(self, request: web.Request) -> web.Response:
-        wish = await _read(request, MuteWish)
+        wish = await read_wish(request, MuteWish)
         wall = self._wall(request, wish.room)
         with _conflicts():
             wall.mute(wish.school, muted=wish.muted)
-        return _json(wall.view())
+        return json_answer(wall.view())
 
     async def ask(self, request: web.Request) -> web.Response:
-        wish = await _read(request, AskWish)
+        wish = await read_wish(request, AskWish)
         wall = self._wall(request, wish.room)
         with _conflicts():
             wall.ask(wish.text.strip(), wish.choices)
-        return _json(wall.view())
+        return json_answer(wall.view())
 
     def _wall(self, request: web.Request, room: str) -> ReturnWall:
         """Return the wall of a room's lesson, for who may see it."""
@@ -136,20 +135,3 @@ def _conflicts() -> Iterator[None]:
         yield
     except NotNowError as error:
         raise web.HTTPConflict(text=str(error)) from error
-
-
-async def _read(request: web.Request, shape: type[T]) -> T:
-    if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(text="send application/json")
-    try:
-        return msgspec.json.decode(await read_body(request), type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ActionError(400, "invalid", str(error)) from error
-
-
-def _json(body: object) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(body),
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Never, Protocol
 
+import msgspec
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from hub.lesson.objects import LessonObjects
@@ -57,6 +58,12 @@ _log = logging.getLogger(__name__)
 
 DISK_BYTES_MAX = 200 * 1024**3
 FOLLOWERS_MAX = 2000
+LESSON_BYTES_MAX = 64 * 1024**3
+"""A lesson that goes on is never given up for space: it may take so much of it."""
+LINKS_MAX = 4
+"""Links on which one school follows a lesson; one more ends its oldest."""
+ROOM_AGAIN_S = 5.0
+"""Nothing refused by the disk for so long: there is room again, or nothing came."""
 _TICK_S = 1.0
 _RECLAIM_TICKS = 60
 _IDLE_TICKS = 60
@@ -94,10 +101,13 @@ class RelayEvidence:
 
 @dataclass(slots=True, eq=False)
 class _Party:
+    """``is_live``: a publisher that has said which take is live."""
+
     school: int
     transport: asyncio.Transport
     outlet: Outlet
     wants: Wants
+    is_live: bool = False
 
     def want(self, header: Header) -> None:
         """Send a record when live leaves room; a follower that wants much asks for it itself."""
@@ -108,11 +118,16 @@ class _Party:
 
 @dataclass(slots=True)
 class _Lesson:
+    """``heads``: how far the current take came live; ``unstored_s``: when the disk last refused."""
+
     id: LessonId
     keeps_media: bool
     publisher: _Party | None = None
     followers: list[_Party] = field(default_factory=list)
     current: TakeId | None = None
+    heads: dict[Stream, int] = field(default_factory=dict)
+    unstored_s: float | None = None
+    is_full: bool = False
     rung: Rung = Rung.MAIN
     last_rungs: dict[int, Rung] = field(default_factory=dict)
     media_at_s: float | None = None
@@ -156,7 +171,7 @@ class LessonRelay:
             rungs=tuple(sorted((party.school, party.outlet.rung) for party in live.followers)),
             media_age_ms=_media_age_ms(live),
             dropped=sum(party.outlet.dropped for party in live.followers),
-            stored_bytes=sum(take.stored_bytes for take in self._shelf.open_takes(live.id)),
+            stored_bytes=self._stored_bytes(live),
         )
 
     async def run(self) -> Never:
@@ -165,18 +180,23 @@ class LessonRelay:
         while True:
             await asyncio.sleep(_TICK_S)
             ticks += 1
-            held = {live.id: self._holdings(live, durable=True) for live in self._lessons.values()}
+            held = self._held()
+            is_durable = True
             try:
                 await self._shelf.sync()
             except FragmentStoreError:
                 _log.exception("lessons are not durable")
-                continue
+                is_durable = False  # told all the same: a hub that is silent is taken for gone
             for live in list(self._lessons.values()):
                 self._enforce_access(live)
+                live.is_full = self._stored_bytes(live) > LESSON_BYTES_MAX
+                _ask_again(live)
                 if live.id in held:
-                    _tell(live, held[live.id])
+                    _tell(live, msgspec.structs.replace(held[live.id], durable=is_durable))
                 self._close_if_idle(live)
             if ticks % _RECLAIM_TICKS == 0:
+                for lesson in self._shelf.open_lessons() - self._lessons.keys():
+                    self._shelf.close_lesson(lesson)  # opened for who fetched from its recording
                 for gone in self._shelf.reclaim(self._disk_bytes_max, set(self._lessons)):
                     _log.warning(
                         "lesson %s: take %s given up for space", gone.lesson, gone.take.hex()
@@ -191,6 +211,7 @@ class LessonRelay:
         if live.publisher is not None:
             live.publisher.transport.abort()  # its box came back before the old link was missed
         live.publisher = party
+        live.unstored_s = None  # it hears what is held, and sends the rest
         try:
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(party.outlet.run())
@@ -213,8 +234,9 @@ class LessonRelay:
                 elif received.type is WSMsgType.TEXT:
                     told = decode_from_box(received.data)
                     if isinstance(told, Current):
-                        live.current = parse_take_id(told.take)
+                        self._begin(live, parse_take_id(told.take))
                         live.rung = told.rung
+                        party.is_live = True
                         _tell(live, self._holdings(live, durable=False))
             except (MalformedError, ForgedError) as error:
                 _log.warning("lesson %s from school %d: %s", live.id, party.school, error)
@@ -227,25 +249,54 @@ class LessonRelay:
         header = record.header
         if header.lesson != live.id:
             raise MalformedError(f"a fragment of lesson {header.lesson} came under {live.id}")
-        take = self._shelf.take(live.id, header.take)
-        head = take.index(header.stream).head
-        is_kept = live.keeps_media or header.kind is not Kind.MEDIA
-        if is_kept and not take.append(record):
+        head = self._store(live, record)
+        if head is None:
             return
         if live.current is None and header.kind in {Kind.INIT, Kind.MEDIA}:
-            live.current = header.take
+            self._begin(live, header.take)
         if header.kind is Kind.FILE:
             for party in live.followers:
                 party.want(header)
             return
         if header.kind is Kind.MEDIA:
             is_new = header.take == live.current and header.number > head
+            if is_new:
+                live.heads[header.stream] = header.number
             if not is_new or not sends(live.rung, header.track):
                 return  # a hole filled: followers ask for it when they see it held
             live.media_at_s = monotonic()
         parcel = parcel_of(record, binary_frame(record.wire))
         for party in live.followers:
             party.outlet.offer(parcel)
+
+    def _begin(self, live: _Lesson, take: TakeId) -> None:
+        if take != live.current:
+            live.current = take
+            live.heads.clear()
+
+    def _store(self, live: _Lesson, record: Record) -> int | None:
+        """Keep a record; return how far its stream came before, None for one that is held already.
+
+        What the disk does not take of a lesson that goes on is relayed all the same. Raises
+        FragmentStoreError for what was only to be kept, MalformedError beyond LESSON_BYTES_MAX.
+        """
+        if live.is_full:
+            raise MalformedError(f"lesson {live.id} is larger than any lesson; end it")
+        header = record.header
+        head = live.heads.get(header.stream, -1) if header.take == live.current else -1
+        try:
+            take = self._shelf.take(live.id, header.take)
+            head = max(head, take.index(header.stream).head)
+            is_kept = live.keeps_media or header.kind is not Kind.MEDIA
+            if is_kept and not take.append(record):
+                return None
+        except FragmentStoreError:
+            if live.publisher is None or not live.publisher.is_live:
+                raise
+            if live.unstored_s is None:
+                _log.exception("lesson %s is relayed and not stored", live.id)
+            live.unstored_s = monotonic()
+        return head
 
     async def _follow(self, request: web.Request) -> web.StreamResponse:
         school, lesson = self._admit(request, self._access.may_receive)
@@ -263,6 +314,9 @@ class LessonRelay:
         party = _Party(school, transport, outlet, wants)
         party.outlet.offer(_holdings_message(self._holdings(live, durable=False)))
         self._join(live, party, positions)
+        own = [each for each in live.followers if each.school == school]
+        for old in own[: max(0, len(own) - LINKS_MAX + 1)]:
+            old.transport.abort()
         live.followers.append(party)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -323,6 +377,9 @@ class LessonRelay:
         live.idle_ticks = 0
         return live
 
+    def _stored_bytes(self, live: _Lesson) -> int:
+        return sum(take.stored_bytes for take in self._shelf.open_takes(live.id))
+
     def _current(self, live: _Lesson) -> TakeStore | None:
         takes = self._shelf.takes(live.id)
         named = [take for take in takes if take.take == live.current]
@@ -337,6 +394,16 @@ class LessonRelay:
             takes=[holdings_of(take) for take in self._shelf.takes(live.id)],
             objects=self._cache_url,
         )
+
+    def _held(self) -> dict[LessonId, Holdings]:
+        """Return what is held of each lesson that goes on, but for what the disk does not give."""
+        held: dict[LessonId, Holdings] = {}
+        for live in self._lessons.values():
+            try:
+                held[live.id] = self._holdings(live, durable=True)
+            except FragmentStoreError as error:
+                _log.error("lesson %s: %s", live.id, error)
+        return held
 
     def _enforce_access(self, live: _Lesson) -> None:
         publisher = live.publisher
@@ -391,6 +458,15 @@ def _take_want(party: _Party, received: WSMessage) -> None:
 
 async def _close(socket: web.WebSocketResponse, code: int, why: str) -> None:
     await socket.close(code=code, message=why.encode()[:_CLOSE_BYTES_MAX])
+
+
+def _ask_again(live: _Lesson) -> None:
+    """Have the flagship connect anew, and then send what the disk did not take."""
+    if live.unstored_s is None or monotonic() - live.unstored_s < ROOM_AGAIN_S:
+        return
+    live.unstored_s = None
+    if live.publisher is not None:
+        live.publisher.transport.abort()
 
 
 def _tell(live: _Lesson, holdings: Holdings) -> None:

@@ -25,7 +25,6 @@ _HEAD = struct.Struct(">2sBBB")
 _MAGIC = b"SP"
 _VERSION = 1
 _FIRST, _LAST = 1, 2
-PART_BYTES_MIN = 256
 
 
 class Lane(IntEnum):

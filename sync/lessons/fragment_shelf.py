@@ -44,6 +44,10 @@ class LessonShelf:
             )
         ]
 
+    def open_lessons(self) -> set[LessonId]:
+        """Return the lessons of which takes are open."""
+        return {lesson for lesson, _ in self._open}
+
     def open_takes(self, lesson: LessonId) -> list[TakeStore]:
         """Return the takes of a lesson that are open already; no disk is read."""
         return [store for (owner, _), store in self._open.items() if owner == lesson]
@@ -154,7 +158,7 @@ class LessonShelf:
             self._open.pop(name).close()
 
     def close(self) -> None:
-        for lesson in {lesson for lesson, _ in self._open}:
+        for lesson in self.open_lessons():
             self.close_lesson(lesson)
 
 

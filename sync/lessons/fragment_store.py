@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import hmac
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -395,7 +396,20 @@ def _captured(record: Record) -> int:
 
 
 def _open(folder: Path) -> tuple[int, int]:
-    """Return the log's and the index's descriptors, the log locked against other processes."""
+    """Return the log's and the index's descriptors, the log locked against other processes.
+
+    A folder that the disk takes no further goes again: half of a take could never be opened.
+    """
+    is_new = not folder.exists()
+    try:
+        return _open_files(folder)
+    except FragmentStoreError:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _open_files(folder: Path) -> tuple[int, int]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

@@ -24,8 +24,8 @@ _Name = Annotated[str, Meta(max_length=64)]
 _Line = Annotated[str, Meta(max_length=500)]
 _Choice = Annotated[str, Meta(min_length=1, max_length=100)]
 _Question = Annotated[str, Meta(min_length=1, max_length=64)]
-_Digest = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
-_Language = Annotated[str, Meta(pattern="^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$", max_length=35)]
+_Digest = Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
+_Language = Annotated[str, Meta(pattern=r"\A[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*\Z", max_length=35)]
 
 
 class Times(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="times"):

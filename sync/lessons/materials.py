@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 from sync.errors import MalformedError
 
-FILE_TRACK = 1
 FILE_BYTES_MAX = 4 * 1024 * 1024
 CHUNK_BYTES = 32 * 1024
 _HEAD = struct.Struct(">B32sII")

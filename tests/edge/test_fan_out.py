@@ -5,7 +5,7 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.lesson.classroom.classroom_stream import HEADER_BYTES, StreamItem, encode_item
-from edge.lesson.classroom.fan_out import FanOut
+from edge.lesson.classroom.fan_out import GROUP_BYTES_MAX, GROUP_PARCELS_MAX, FanOut
 from edge.lesson.status import Cause, LessonStatus, Phase, waiting
 from sync.lessons.fragment_log import NUMBER_MAX, TIME_MAX, Kind, TakeId
 
@@ -216,3 +216,16 @@ async def test_a_page_of_another_origin_gets_nothing(room: Room) -> None:
 
 def test_waiting_is_not_called_live() -> None:
     assert waiting(5).phase is Phase.WAITING
+
+
+async def test_who_joins_is_sent_a_bounded_beginning_whatever_times_are_told(room: Room) -> None:
+    room.fan_out.publish(item(0, SOUND, kind=Kind.INIT))
+    for number in range(GROUP_PARCELS_MAX + 100):
+        room.fan_out.publish(replace(item(number, SOUND), capture_ms=0))
+    room.fan_out.publish(item(0, kind=Kind.INIT))
+    room.fan_out.publish(item(0))
+    for number in range(1, 6):
+        room.fan_out.publish(item(number, size=GROUP_BYTES_MAX // 4))
+    kept = room.fan_out._newest.parcels()
+    assert len(kept) == 2 + GROUP_PARCELS_MAX
+    assert sum(len(parcel.data) for parcel in kept) < GROUP_BYTES_MAX

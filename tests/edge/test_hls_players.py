@@ -19,7 +19,7 @@ from edge.lesson.capture.take import MediaFragment
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.classroom.hls_desk import HlsDesk
-from edge.lesson.schedule import Party, ScheduledLesson
+from edge.lesson.schedule import PAST, ROOM_AFTER_MS, Party, ScheduledLesson
 from edge.lesson.transfer.recording import TakeRecorder
 from edge.pages.box_view import LessonRole
 from sync.lessons.fragment_log import Kind, LessonId, TakeId
@@ -315,6 +315,8 @@ async def test_a_lesson_that_is_not_over_or_of_another_room_has_no_recording(
     assert (await _get(client, room, "lesson-2/main.m3u8"))[0] == 404
     assert (await _get(client, room, f"../elsewhere/{LESSON}/main.m3u8"))[0] == 404
     assert (await _get(client, room, f"{LESSON}/0123456789abcdef/1/0-9.m4s"))[0] == 404
+    room.now_ms += ROOM_AFTER_MS
+    assert await _get(client, room, f"{LESSON}/main.m3u8") == (404, PAST)
 
 
 async def test_live_playlists_keep_the_strict_rules_and_name_what_can_be_fetched(

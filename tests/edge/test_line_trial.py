@@ -15,6 +15,7 @@ from edge.lesson.preparing.line_trial import TRIAL_BYTES, try_line
 from edge.lesson.preparing.preflight import LineFacts
 from edge.lesson.transfer.hub_link import HubRoute
 from edge.pages.box_view import LessonRole
+from hub.lesson import line_trial as hub_trial
 from hub.lesson.line_trial import TRIALS_MAX, LineTrial
 from sync.lessons.fragment_log import LessonId
 from tests.edge.lesson_bench import free_port
@@ -88,6 +89,39 @@ async def test_the_hub_takes_no_more_than_a_trial(hub: TestServer) -> None:
         url = f"{way.url}/lessons/{LESSON}/line"
         async with way.session.post(url, data=NOISE + b"x") as answer:
             assert answer.status == 413
+
+
+async def test_a_line_that_is_too_slow_for_a_trial_ends_it_and_is_no_fault_of_the_hub(
+    hub: TestServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hub_trial, "TRIAL_S_MAX", 0.05)
+
+    async def drip() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.sleep(60)
+
+    async with route(str(hub.make_url("")), 17) as way:
+        with pytest.raises(aiohttp.ClientError):
+            await way.session.post(f"{way.url}/lessons/{LESSON}/line", data=drip())
+        monkeypatch.undo()
+        async with way.session.post(f"{way.url}/lessons/{LESSON}/line", data=b"x") as answer:
+            assert answer.status == 204
+    assert not caplog.records
+
+
+async def test_who_finds_every_turn_taken_is_told_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub_trial, "TRIAL_S_MAX", 0.05)
+    monkeypatch.setattr(hub_trial, "AT_ONCE_MAX", 0)
+    app = web.Application()
+    LineTrial(Parties(), school_of, random.Random(2).randbytes).add_routes(app)
+    async with (
+        TestServer(app) as server,
+        route(str(server.make_url("")), 18) as way,
+        way.session.get(f"{way.url}/lessons/{LESSON}/line") as answer,
+    ):
+        assert answer.status == 503
 
 
 async def test_a_hub_that_is_away_is_told_as_that() -> None:

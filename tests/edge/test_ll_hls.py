@@ -1,13 +1,23 @@
 """A room's stream as LL-HLS: the draft's rules for playlists, and bytes as they came."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.lesson.classroom.classroom_stream import StreamItem
-from edge.lesson.classroom.ll_hls import KEPT_S, SOUND, TARGET_S, LiveHls, Rendition
+from edge.lesson.classroom.ll_hls import (
+    INITS_MAX,
+    KEPT_BYTES_MAX,
+    KEPT_S,
+    PART_BYTES_MAX,
+    SOUND,
+    TARGET_S,
+    LiveHls,
+    Rendition,
+)
 from sync.lessons.fragment_log import Kind, TakeId
 
 PICTURE = 1
@@ -60,6 +70,31 @@ def playing(seconds: float, group: int = 50) -> LiveHls:
     for item in items[:2] + sorted(items[2:], key=lambda each: each.decode_us):
         hls.add(item)
     return hls
+
+
+@pytest.mark.parametrize("step_us", [0, 1, -40_000])
+@pytest.mark.parametrize("group", [1, 1000])
+def test_times_that_do_not_rise_fill_no_memory(step_us: int, group: int) -> None:
+    hls = LiveHls(FIRST, lambda: None)
+    hls.add(init(PICTURE))
+    whole = bytes(4 * 1024 * 1024)
+    for number in range(100):
+        at_us = 10**9 + number * step_us
+        hls.add(replace(media(number, group=group, at_us=at_us), data=whole))
+    track = hls._renditions[PICTURE]
+    kept = sum(segment.size for segment in track._segments)
+    assert kept <= KEPT_BYTES_MAX + KEPT_BYTES_MAX // 2
+    assert track._open is not None
+    assert track._open.size <= PART_BYTES_MAX + len(whole)
+
+
+def test_a_source_that_begins_anew_without_end_fills_no_memory() -> None:
+    hls = LiveHls(FIRST, lambda: None)
+    for number in range(1000):
+        hls.add(init(PICTURE, data=b"%d" % number))
+    inits = [hls._renditions[PICTURE].init(number) for number in range(1000)]
+    assert sum(each is not None for each in inits) == INITS_MAX
+    assert inits[-1] == b"999"
 
 
 def rendition(hls: LiveHls, track: int) -> Rendition:

@@ -115,6 +115,15 @@ def test_files_that_grow_are_bounded_and_the_oldest_gives_way(tmp_path: Path) ->
     assert not materials.grow(LESSON, slides[0][1])
 
 
+def test_one_lessons_slides_never_push_out_those_of_another(tmp_path: Path) -> None:
+    materials = Materials(tmp_path)
+    first, last = chunks_of(picture(40_000, 0))
+    materials.grow(LESSON, first)
+    for seed in range(1, GROWING_MAX + 2):
+        materials.grow(OTHER, next(chunks_of(picture(40_000, seed))))
+    assert materials.grow(LESSON, last)
+
+
 def test_a_lesson_that_is_given_up_takes_its_slides_along(tmp_path: Path) -> None:
     materials = Materials(tmp_path)
     for lesson in (LESSON, OTHER):

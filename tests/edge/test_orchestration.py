@@ -17,10 +17,21 @@ from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.pjlink_projector import PjlinkProjector
 from edge.devices.adopted import AdoptedDevice
 from edge.errors import NotNowError
+from edge.lesson import orchestration
+from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.classroom.room_streams import SHOW_AFTER_MS
+from edge.lesson.evidence.hop_quality import HopCount
+from edge.lesson.evidence.live_count import LiveCount
+from edge.lesson.flagship_run import FlagshipRun
 from edge.lesson.keys.partners import Partners
+from edge.lesson.status import LessonStatus, Phase
 from edge.pages.box_view import LessonState
-from sync.lessons.fragment_log import LessonId
+from sync.lessons.fragment_log import Kind, LessonId, TakeId
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.fragment_store import FragmentStoreError, TakeStore
+from sync.lessons.lesson_events import Chapter
+from sync.lessons.tracks import PICTURE
 from tests.drivers.serial_bench import now_ms, running, until
 from tests.edge.lesson_desk import LessonDesk, lesson_desk, quicken
 from tests.edge.school import MINUTE, Box, certificate_row, enrol, new_box, schedule
@@ -51,6 +62,16 @@ async def test_a_lesson_is_prepared_ten_minutes_before_it_begins(box: Box, tmp_p
         box.district.clock.ms += MINUTE
         await until(lambda: desk.held() == {"a1"})
         assert desk.state("101") is LessonState.PREPARING
+
+
+async def test_a_box_that_comes_back_in_mid_lesson_holds_it_at_once(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orchestration, "LOOK_EVERY_S", 3600)
+    now = box.now_ms
+    schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"a1"})
 
 
 async def test_a_lesson_that_is_cancelled_ends_where_it_is_held(box: Box, tmp_path: Path) -> None:
@@ -87,6 +108,27 @@ async def test_a_lesson_ends_at_the_end_it_has_now(box: Box, tmp_path: Path) -> 
         schedule(box, "a1", now - MINUTE, now + 20 * MINUTE)
         await until(lambda: desk.view("101").ends_ms == now + 20 * MINUTE)
         assert desk.held() == {"a1"}
+
+
+async def test_the_hours_in_which_a_recording_is_filled_are_no_minutes_of_the_lesson(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[LessonStatus] = []
+    minutes: list[LessonStatus] = []
+
+    async def look(_: LiveCount, status: LessonStatus) -> None:
+        looks.append(status)
+
+    def count(_: HopCount, status: LessonStatus, *__: object) -> None:
+        minutes.append(status)
+
+    monkeypatch.setattr(LiveCount, "tick", look)
+    monkeypatch.setattr(HopCount, "tick", count)
+    now = box.now_ms
+    schedule(box, "over", now - 60 * MINUTE, now - 20 * MINUTE)
+    async with lesson_desk(box, tmp_path):
+        await until(lambda: len(looks) > 1 and looks[-2].phase is Phase.CATCHING_UP)
+    assert not minutes
 
 
 async def test_a_lesson_moved_to_another_room_is_held_there(box: Box, tmp_path: Path) -> None:
@@ -170,6 +212,51 @@ async def test_a_room_belongs_to_one_lesson_while_another_still_fills_its_record
         box.district.clock.ms += 2 * MINUTE
         await until(lambda: desk.lessons.rooms.is_on_stage("101", LessonId("second")))
         assert desk.held() == {"first", "second"}
+
+
+async def test_a_lesson_that_began_while_another_had_the_room_is_played_once_it_has_it(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = box.now_ms
+    schedule(box, "first", now - 40 * MINUTE, now + MINUTE)
+    schedule(box, "second", now + MINUTE, now + 45 * MINUTE)
+    played: list[StreamItem] = []
+    monkeypatch.setattr(FanOut, "publish", lambda _, item: played.append(item))
+    init = StreamItem(
+        take=TakeId(b"take-two"),
+        kind=Kind.INIT,
+        track=PICTURE,
+        number=0,
+        keyframe=False,
+        capture_ms=now,
+        decode_us=0,
+        data=b"init",
+    )
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"first", "second"})
+        await until(lambda: desk.lessons.rooms.is_on_stage("101", LessonId("first")))
+        desk.lessons._held[LessonId("second")].run._publish(init)
+        assert not played
+        box.district.clock.ms += MINUTE
+        await until(lambda: played == [init])
+
+
+async def test_a_disk_that_takes_no_event_is_told_to_the_teacher(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> TakeStore:
+        raise FragmentStoreError("the disk does not take the lesson; free space")
+
+    now = box.now_ms
+    schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: desk.held() == {"a1"})
+        run = desk.lessons._held[LessonId("a1")].run
+        assert isinstance(run, FlagshipRun)
+        await until(lambda: run._publisher is not None)
+        monkeypatch.setattr(LessonShelf, "take", refuse)
+        with pytest.raises(NotNowError, match="free space"):
+            run.tell(Chapter(title="一"))
 
 
 async def test_a_room_speaks_of_a_lesson_that_is_over_for_ten_minutes(

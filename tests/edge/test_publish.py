@@ -8,10 +8,12 @@ import pytest
 
 from edge.lesson.status import FRESH_MS_MAX, Cause, Phase, Pulse
 from edge.lesson.transfer.recording import recorded_takes
+from sync.lessons import fragment_store
 from sync.lessons.fragment_log import SIGNATURES, Kind, Stream
 from sync.lessons.fragment_rungs import Rung
 from sync.lessons.fragment_sealing import verify_group
 from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.fragment_store import FragmentStoreError, TakeStore
 from sync.lessons.tracks import BLACKBOARD, PICTURE_SMALL
 from tests.edge.lesson_bench import (
     GROUP,
@@ -20,8 +22,12 @@ from tests.edge.lesson_bench import (
     SIGNING,
     SOUND,
     Camera,
+    HubProcess,
     flagship,
     free_port,
+    picture_numbers,
+    school,
+    until,
 )
 
 
@@ -124,3 +130,55 @@ def test_the_small_picture_alone_is_told_as_reduced_and_beside_the_large_one_as_
     for track in (SOUND, BLACKBOARD):
         pulse.beat(track)
     assert [*told, pulse.rung] == [Rung.MAIN, Rung.SMALL, Rung.SOUND]
+
+
+async def test_a_disk_that_cannot_begin_a_take_does_not_stop_the_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> tuple[int, int]:
+        folder.mkdir(parents=True)
+        raise FragmentStoreError(f"{folder}: no room")
+
+    hub = HubProcess(tmp_path / "hub")
+    await hub.start()
+    async with (
+        flagship(hub.port, tmp_path / "flagship") as publisher,
+        school(hub.port, tmp_path / "school") as rural,
+        asyncio.TaskGroup() as tasks,
+    ):
+        working = [tasks.create_task(publisher.run()), tasks.create_task(rural.receiver.run())]
+        with monkeypatch.context() as full:
+            full.setattr(fragment_store, "_open_files", refuse)
+            recorder = publisher.open_take()
+            full.undo()
+            filming = tasks.create_task(Camera(random.Random(1)).film(recorder, 30))
+        await until(lambda: len(picture_numbers(rural.items)) > 25)
+        assert publisher.status.cause is Cause.DISK
+        assert not list((tmp_path / "flagship").glob("*/*"))  # a half of a take opens nowhere
+        for task in (*working, filming):
+            task.cancel()
+    await hub.kill()
+
+
+async def test_a_receiver_whose_disk_cannot_begin_a_take_plays_the_lesson(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = HubProcess(tmp_path / "hub")
+    await hub.start()
+    async with (
+        flagship(hub.port, tmp_path / "flagship") as publisher,
+        school(hub.port, tmp_path / "school") as rural,
+        asyncio.TaskGroup() as tasks,
+    ):
+
+        def refuse(*_: object) -> TakeStore:
+            raise FragmentStoreError("no room")
+
+        monkeypatch.setattr(rural.shelf, "take", refuse)
+        working = [tasks.create_task(publisher.run()), tasks.create_task(rural.receiver.run())]
+        filming = tasks.create_task(Camera(random.Random(1)).film(publisher.open_take(), 30))
+        await until(lambda: len(picture_numbers(rural.items)) > 25)
+        assert not working[1].done()
+        for task in (*working, filming):
+            task.cancel()
+    await hub.kill()

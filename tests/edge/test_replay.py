@@ -21,7 +21,7 @@ from edge.lesson.classroom.replay import (
     parse_place,
     replay,
 )
-from edge.lesson.schedule import Party, ScheduledLesson
+from edge.lesson.schedule import PAST, ROOM_AFTER_MS, Party, ScheduledLesson
 from edge.lesson.transfer.recording import TakeRecorder
 from edge.pages.box_view import LessonRole
 from sync.errors import MalformedError
@@ -312,6 +312,20 @@ async def test_a_rooms_page_is_answered_and_another_rooms_is_not(
     ):
         refused = await client.get("/classroom/replay", params=QUERY | wrong)
         assert refused.status == status, wrong
+
+
+async def test_a_lesson_long_past_is_for_who_has_the_code_and_not_for_the_network(
+    client: TestClient[web.Request, web.Application],
+    desk: Desk,
+    shelf: LessonShelf,
+    tmp_path: Path,
+) -> None:
+    keep(shelf, records_of(tmp_path / "there", FIRST, seconds=1, tracks=(PICTURE, SOUND)), {})
+    desk.clock_ms = desk.lesson.ends_ms + ROOM_AFTER_MS - 1
+    assert (await client.get("/classroom/replay", params=QUERY)).status == 200
+    desk.clock_ms += 1
+    refused = await client.get("/classroom/replay", params=QUERY)
+    assert (refused.status, await refused.text()) == (404, PAST)
 
 
 async def test_a_key_that_comes_late_opens_the_recording(

@@ -1,5 +1,6 @@
 """The way from the classes back to their teacher, over a relay that cannot open it."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,6 +164,9 @@ async def test_what_classes_say_comes_in_order_is_counted_once_and_outlives_the_
             await near.back.say(Answer(question=name, choice=2))
 
         before = class_of(teacher.wall, FAR).hand_ms
+        teacher.task.cancel()
+        await asyncio.wait([teacher.task])
+        assert teacher.means.shelf.open_takes(return_log(LESSON, FAR)) == []
         await teacher.kill()
         again = await opened.begin(FLAGSHIP)
         await until(lambda: isinstance(again.run, FlagshipRun) and again.run.wall is not None)
@@ -174,6 +178,12 @@ async def test_what_classes_say_comes_in_order_is_counted_once_and_outlives_the_
         with pytest.raises(NotNowError, match="not open"):
             await near.back.say(Answer(question=name, choice=1))
         assert near.box.rows("SELECT choice FROM quick_answer") == [("6",), ("5",)]
+
+        lesson = again.run.lesson
+        again.wall._running.clear()  # as it is when the wall has failed and begins anew
+        staying = tuple(party for party in lesson.parties if party.school != FAR)
+        again.run.lesson = replace(lesson, parties=staying)
+        await until(lambda: [one.school for one in again.wall.view().classes] == [NEAR])
 
 
 def is_asked(school: School) -> bool:

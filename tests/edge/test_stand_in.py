@@ -62,7 +62,9 @@ def shelf(tmp_path: Path) -> Iterator[LessonShelf]:
     made.close()
 
 
-def record(shelf: LessonShelf, seconds: int, begins_ms: int = 1_000_000) -> None:
+def record(
+    shelf: LessonShelf, seconds: int, begins_ms: int = 1_000_000, *, closed: bool = True
+) -> None:
     """Record a lesson of five pictures a second, a keyframe each second, and its sound."""
     take = TakeRecorder(shelf.take(OTHER, new_take()), KEY, SIGNING, lambda _: None, lambda _: None)
     take.add_init(1, 'video/mp4; codecs="avc1.42E01E"', b"picture", begins_ms)
@@ -81,7 +83,8 @@ def record(shelf: LessonShelf, seconds: int, begins_ms: int = 1_000_000) -> None
                     data=b"%d" % number,
                 )
             )
-    take.close()
+    if closed:
+        take.close()
 
 
 def player(shelf: LessonShelf, played: list[StreamItem], key: DataKey = KEY) -> SubstitutePlayer:
@@ -111,6 +114,18 @@ async def test_a_recording_is_joined_at_the_keyframe_of_a_moment(
     await player(shelf, played).play(1500)
     assert numbers(played, 1) == list(range(5, 15))
     assert numbers(played, 2)[0] == 5
+
+
+async def test_of_a_recording_only_what_its_flagship_signed_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(substitute, "PAUSE_MS_MAX", 0)
+    cut_off = LessonShelf(tmp_path / "cut off")
+    record(cut_off, seconds=3, closed=False)
+    played: list[StreamItem] = []
+    await player(cut_off, played).play(0)
+    cut_off.close()
+    assert numbers(played, 1) == list(range(10))  # a group is signed when the next one begins
 
 
 async def test_a_recording_shorter_than_the_lesson_plays_from_its_beginning(
@@ -222,3 +237,11 @@ async def test_a_recording_that_is_over_is_not_begun_again(
         await until(lambda: not lesson.stand_in.is_playing)
         await asyncio.sleep(0.2)
         assert len(numbers(lesson.played, 1)) == 15
+
+
+async def test_a_lesson_that_ends_leaves_no_word_of_a_recording_in_its_place(
+    lesson: Lesson,
+) -> None:
+    async with running(lesson.stand_in.run()):
+        await until(lambda: lesson.stand_in.is_playing)
+    assert not lesson.stand_in.is_playing

@@ -201,6 +201,7 @@ async def test_many_schools_get_each_object_by_one_fetch_from_the_hub_and_nobody
     assert (await district.get(2, "/lessons/lesson-1/index"))[0] == 404
     assert (await district.get(2, "/lessons/lesson-1/admitted"))[0] == 404
     assert (await district.get(2, "/admitted"))[0] == 404
+    assert (await district.get(2, f"{paths[0]}%0a"))[0] == 404
 
 
 async def test_the_cache_cannot_open_a_byte_of_what_it_keeps(district: District) -> None:

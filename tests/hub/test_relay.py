@@ -1,6 +1,8 @@
 """The hub's relay over real sockets: who may, what it keeps, and that the slow harm no others."""
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,7 +12,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from hub.lesson.relay import LessonRelay
+from hub.lesson import relay
+from hub.lesson.relay import LINKS_MAX, LessonRelay
+from sync.lessons import fragment_store
 from sync.lessons.fragment_exchange import (
     Current,
     Holdings,
@@ -24,7 +28,9 @@ from sync.lessons.fragment_parts import PartJoiner
 from sync.lessons.fragment_rungs import Rung
 from sync.lessons.fragment_sealing import MediaTimes, TakeSealer
 from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.fragment_store import FragmentStoreError
 from sync.segments.sealing import DataKey
+from tests.edge.lesson_bench import until
 
 LESSON = LessonId("lesson-1")
 TAKE = TakeId(b"take-one")
@@ -321,6 +327,71 @@ async def test_a_publisher_cannot_write_into_another_lesson(hub: Hub) -> None:
     assert hub.shelf.takes(LessonId("other")) == []
 
 
+async def test_a_school_follows_on_few_links_and_the_oldest_gives_way(hub: Hub) -> None:
+    def is_bounded() -> bool:
+        evidence = hub.relay.evidence(LESSON)
+        return evidence is not None and evidence.followers == (RURAL,) * LINKS_MAX
+
+    await asyncio.gather(*(hub.follow() for _ in range(LINKS_MAX + 3)))
+    await until(is_bounded)
+    newest = await hub.follow()
+    await until(is_bounded)
+    await send(await hub.publish(), fragments(1))
+    await records(newest, 3)
+
+
+async def test_a_disk_that_fails_keeps_nobody_in_who_has_no_part_any_more(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full() -> None:
+        raise FragmentStoreError("the disk does not keep the lesson")
+
+    follower = await hub.follow()
+    monkeypatch.setattr(hub.shelf, "sync", full)
+    hub.pairing.receivers.clear()
+    await until_closed(follower)
+
+
+async def test_a_take_that_cannot_be_opened_stops_no_other_lesson(
+    hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = tmp_path / LESSON / TAKE.hex() / "records.log"
+    damaged.mkdir(parents=True)
+    refused = await hub.follow()
+    await until_closed(refused)
+    await until(lambda: f"lesson {LESSON}: " in caplog.text)
+    damaged.rmdir()
+    follower = await hub.follow()
+    while not (await holdings(follower)).durable:
+        pass
+
+
+async def test_a_publisher_fills_so_much_of_the_disk_and_no_more(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.lesson.relay.LESSON_BYTES_MAX", 1000)
+    publisher = await hub.publish()
+    await send(publisher, fragments(10))
+    await until(lambda: hub.relay._lessons[LESSON].is_full)
+    await publisher.send_bytes(fragments(1, first=10)[0].wire)
+    await until_closed(publisher)
+    assert publisher.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION
+    assert hub.shelf.take(LESSON, TAKE).index(PICTURE).head == 9
+
+
+async def test_what_was_opened_for_a_fetch_is_closed_again(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.lesson.relay._RECLAIM_TICKS", 1)
+    made = fragments(1)
+    hub.shelf.take(LESSON, TAKE).append(made[0])
+    url = f"{hub.url}/lessons/{LESSON}/{TAKE.hex()}/1/init-0"
+    for _ in range(2):
+        async with hub.client.get(url, headers={"X-School": str(RURAL)}) as answer:
+            assert await answer.read() == made[0].wire
+        await until(lambda: not hub.shelf.open_lessons())
+
+
 async def test_a_follower_cannot_publish(hub: Hub) -> None:
     follower = await hub.follow()
     await follower.send_bytes(fragments(1)[1].wire)
@@ -356,6 +427,60 @@ async def test_the_flagship_is_told_what_lies_durably_at_the_hub(hub: Hub) -> No
         pass
     assert spans_of(told, TAKE, PICTURE) == [(0, 2)]
     assert told.current == TAKE.hex()
+
+
+def fill_disk(patch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the disk take nothing more into files of that name."""
+    write_all = fragment_store._write_all
+
+    def write(descriptor: int, data: bytes) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_all(descriptor, data)
+
+    patch.setattr(fragment_store, "_write_all", write)
+
+
+async def test_what_a_full_disk_does_not_take_is_relayed_and_asked_for_again_when_there_is_room(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "ROOM_AGAIN_S", 0.1)
+    follower, publisher = await hub.follow(), await hub.publish()
+    made = fragments(10)
+    with monkeypatch.context() as full:
+        fill_disk(full, "records.log")
+        await send(publisher, made)
+        assert len(await records(follower, len(made))) == len(made)
+        assert hub.shelf.takes(LESSON) == []
+    await until_closed(publisher)
+    again = await hub.publish()
+    assert (await holdings(again)).takes == []  # so it knows what to send
+    await send(again, made)
+    await until_held(hub, 10)
+
+
+async def test_what_only_is_to_be_kept_is_refused_by_a_full_disk(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = await hub.publish()
+    fill_disk(monkeypatch, "records.log")
+    await publisher.send_bytes(fragments(1)[0].wire)
+    await until_closed(publisher)
+    assert publisher.close_code == aiohttp.WSCloseCode.TRY_AGAIN_LATER
+
+
+async def test_a_hub_whose_index_is_not_written_goes_on_telling_and_keeps_strangers_out(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch, "records.idx")
+    follower, publisher = await hub.follow(), await hub.publish()
+    await send(publisher, fragments(3))
+    while not (told := await holdings(publisher)).takes:
+        pass
+    told = await holdings(publisher)
+    assert (told.durable, spans_of(told, TAKE, PICTURE)) == (False, [(0, 2)])
+    hub.pairing.receivers.clear()
+    await until_closed(follower)
 
 
 async def until_closed(party: aiohttp.ClientWebSocketResponse) -> None:

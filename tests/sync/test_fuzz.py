@@ -50,6 +50,7 @@ from sync.segments.body import unpack_tables
 from sync.segments.columnar import decode_column
 from sync.segments.sealing import SUITE_X25519_SHA256_CHACHA20, DataKey, KeyId, key_id, unwrap
 from sync.segments.segment import LogName, decompress, parse_segment
+from tests.damaged_bytes import damaged
 from tests.sync.district import District
 from tests.sync.roster_files import DISTRICT as ROSTER_FILES
 from tests.sync.roster_files import archive
@@ -217,28 +218,6 @@ def examples() -> list[bytes]:
     return sorted({example for example in made if example}, key=lambda each: (len(each), each))
 
 
-@st.composite
-def damaged(draw: st.DrawFn) -> bytes:
-    data = bytearray(draw(st.sampled_from(examples())))
-    for _ in range(draw(st.integers(0, 4))):
-        at = draw(st.integers(0, len(data)))
-        span = draw(st.integers(1, 12))
-        match draw(st.sampled_from(("flip", "cut", "drop", "insert", "repeat", "splice"))):
-            case "flip" if at < len(data):
-                data[at] ^= 1 << draw(st.integers(0, 7))
-            case "cut":
-                del data[at:]
-            case "drop":
-                del data[at : at + span]
-            case "insert":
-                data[at:at] = draw(st.binary(min_size=1, max_size=9) | st.sampled_from(EXTREMES))
-            case "repeat":
-                data[at:at] = data[at : at + span] * draw(st.sampled_from((2, 300)))
-            case _:
-                data[at:] = draw(st.sampled_from(examples()))[at:]
-    return bytes(data)
-
-
 EXTREMES = (
     bytes(8),
     b"\xff" * 9,
@@ -260,7 +239,7 @@ def refusal(decode: Callable[[bytes], object], data: bytes) -> str | None:
 
 @pytest.mark.parametrize("name", sorted(DECODERS))
 @settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(data=damaged())
+@given(data=st.deferred(lambda: damaged(examples(), EXTREMES)))
 def test_what_was_damaged_is_read_or_refused_and_nothing_else(name: str, data: bytes) -> None:
     assert refusal(DECODERS[name], data) != ""
 

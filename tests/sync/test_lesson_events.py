@@ -44,6 +44,8 @@ def test_an_event_that_no_node_would_read_is_not_sent() -> None:
         b'{"type":"hand","raised":1}',
         b'{"type":"hand","raised":true,"more":1}',
         b'{"type":"call_on","school":-1}',
+        b'{"type":"slide","digest":"' + b"0f" * 32 + b'\\n"}',
+        b'{"type":"caption","language":"zh\\n","from_ms":0,"until_ms":1,"text":""}',
         b'{"type":"chapter","title":"\xff"}',
         b'{"type":"chapter","title":"' + b"x" * EVENT_BYTES_MAX + b'"}',
     ],

@@ -39,7 +39,7 @@ from sync.lessons.tracks import BLACKBOARD
 
 _log = logging.getLogger(__name__)
 
-CAPTURE_RETRY_S = 2.0
+CAPTURE_RETRY_S = 1.0
 SOURCE_RETRY_S = 10.0
 
 

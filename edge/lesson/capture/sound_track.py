@@ -1,4 +1,4 @@
-"""A sound's packets to fragments of up to 100 ms; what browsers do not play becomes Opus."""
+"""A sound's packets to fragments of up to 60 ms; what browsers do not play becomes Opus."""
 
 from drivers.codecs.aac import AudioDepacketiser, AudioFormat, audio_format
 from drivers.codecs.g711 import ENCODINGS
@@ -17,7 +17,7 @@ from edge.lesson.capture.capture_events import (
 from edge.lesson.capture.fmp4 import Sample, audio_init, fragment
 from edge.lesson.capture.timeline import ArrivalLine, TakeTimeline, TrackClock
 
-AUDIO_FRAGMENT_MS = 100
+AUDIO_FRAGMENT_MS = 60
 JUMP_S = 10
 """A step of the camera's clock by more ends the take."""
 PREFERENCE = ("MPEG4-GENERIC", "OPUS", "PCMA", "PCMU")

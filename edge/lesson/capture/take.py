@@ -1,7 +1,7 @@
 """One take: a camera's packets become initialisation segments and fragments, without a clock.
 
 Nothing waits, and nothing is transcoded but telephone sound: a picture is a fragment as soon as its
-last packet is here; sound is gathered for up to 100 ms. A take starts at a keyframe.
+last packet is here; sound is gathered for up to 60 ms. A take starts at a keyframe.
 """
 
 from dataclasses import dataclass, field

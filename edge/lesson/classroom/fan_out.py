@@ -29,6 +29,7 @@ from sync.lessons.fragment_queue import Parcel
 
 VIEWERS_MAX = 1024
 GROUP_PARCELS_MAX = 512
+GROUP_BYTES_MAX = 16 * 1024 * 1024
 SOUND_KEPT_MS = 5000
 _HEARTBEAT_S = 5.0
 _TICK_S = 1.0
@@ -170,8 +171,9 @@ class _Newest:
         self._take: TakeId | None = None
         self._inits: dict[int, Parcel] = {}
         self._picture: dict[int, list[Parcel]] = {}
+        self._picture_bytes: dict[int, int] = {}
         self._picture_ms = 0
-        self._sound: deque[tuple[int, Parcel]] = deque()
+        self._sound: deque[tuple[int, Parcel]] = deque(maxlen=GROUP_PARCELS_MAX)
 
     def keep(self, item: StreamItem, parcel: Parcel) -> None:
         if item.take != self._take:
@@ -188,10 +190,13 @@ class _Newest:
                 self._sound.popleft()
         elif item.keyframe:
             self._picture[item.track] = [parcel]
+            self._picture_bytes[item.track] = len(parcel.data)
             self._picture_ms = item.capture_ms
         elif item.track in self._picture:
             self._picture[item.track].append(parcel)
-            if len(self._picture[item.track]) > GROUP_PARCELS_MAX:
+            self._picture_bytes[item.track] += len(parcel.data)
+            is_long = len(self._picture[item.track]) > GROUP_PARCELS_MAX
+            if is_long or self._picture_bytes[item.track] > GROUP_BYTES_MAX:
                 del self._picture[item.track]  # no keyframe for long: who joins waits for one
 
     def parcels(self) -> list[Parcel]:

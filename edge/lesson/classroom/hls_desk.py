@@ -3,7 +3,7 @@
 - ``main.m3u8``, ``<track>.m3u8``, ``<track>/init-<n>.mp4``, ``<track>/<segment>.m4s`` and
   ``<track>/<segment>.<part>.m4s``: what plays now. A playlist asked for with ``_HLS_msn`` (and
   ``_HLS_part``), and the part a playlist hints at, are answered when they are there.
-- ``<lesson>/main.m3u8`` and what it names: the recording of a lesson of the room that is over.
+- ``<lesson>/main.m3u8`` and what it names: the recording of a lesson of the room that is just over.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aiohttp import web
 from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.classroom.ll_hls import TARGET_S, Rendition
 from edge.lesson.classroom.recorded_hls import RecordedHls
-from edge.lesson.schedule import ScheduledLesson
+from edge.lesson.schedule import PAST, ScheduledLesson
 from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_log import NUMBER_MAX, TRACK_MAX, LessonId, parse_take_id
 from sync.lessons.fragment_sealing import FragmentOpener
@@ -142,9 +142,12 @@ class HlsDesk:
 
     async def _recorded(self, request: web.Request) -> RecordedHls:
         lesson = self._scheduled().get(LessonId(request.match_info["lesson"]))
+        now_ms = self._now_ms()
         is_there = lesson is not None and lesson.mine.room == request.match_info["room"]
-        if lesson is None or not is_there or self._now_ms() < lesson.ends_ms:
+        if lesson is None or not is_there or now_ms < lesson.ends_ms:
             raise web.HTTPNotFound(text="no such lesson of this room is over")
+        if not lesson.is_open_to_its_room(now_ms):
+            raise web.HTTPNotFound(text=PAST)
         opener = FragmentOpener(lesson.lesson, await self._keys_of(lesson))
         return RecordedHls(self._shelf.takes(lesson.lesson), opener)
 

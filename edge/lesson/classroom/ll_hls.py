@@ -21,12 +21,17 @@ TARGET_S = 4
 """A segment is cut here at the latest, also without a keyframe."""
 KEPT_S = 3 * TARGET_S + 4
 """§6.2.2: a live playlist is never shorter than three target durations."""
+KEPT_BYTES_MAX = 64 * 1024 * 1024
+"""Of one track: 30 Mb/s for ``KEPT_S``; what has no times that rise is kept no longer for it."""
+PART_BYTES_MAX = 8 * 1024 * 1024
+INITS_MAX = 16
 _SEGMENT_S_MIN = 1.0
 _PART_ROOM = 1.08  # a camera's jitter; a part may not be longer than told, nor below 85 % of it
 _PARTS_HELD_BACK = 3
 _BANDWIDTH_UNKNOWN = 3_000_000
 _SEGMENTS_IN_PARTS = 3  # §4.4.4.9: parts of those farther from the end are told no more
 _STEP_US_MAX = 1_000_000
+_YEAR_9999_MS = 253_370_764_800_000
 
 
 @dataclass(slots=True)
@@ -35,6 +40,7 @@ class _Part:
     is_independent: bool
     data: list[bytes]
     duration_us: int = 0
+    size: int = 0
 
 
 @dataclass(slots=True)
@@ -49,6 +55,10 @@ class _Segment:
     @property
     def duration_us(self) -> int:
         return sum(part.duration_us for part in self.parts)
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts)
 
 
 class Rendition:
@@ -75,9 +85,7 @@ class Rendition:
     def bandwidth(self) -> int:
         """Bits a second of the greatest segment kept."""
         rates = [
-            sum(len(data) for part in segment.parts for data in part.data)
-            * 8_000_000
-            // segment.duration_us
+            segment.size * 8_000_000 // segment.duration_us
             for segment in self._segments
             if segment.is_whole and segment.duration_us
         ]
@@ -109,6 +117,7 @@ class Rendition:
         if self._open is None:
             self._open = _Part(item.decode_us, independent, [])
         self._open.data.append(item.data)
+        self._open.size += len(item.data)
         if is_next:
             self._step_us = step_us
         self._last_us = item.decode_us
@@ -202,12 +211,13 @@ class Rendition:
         self._take, self.mime = item.take, mime
         self._init += 1
         self._inits[self._init] = data
+        self._inits.pop(self._init - INITS_MAX, None)
         self._last_us = self._step_us = 0
         return told
 
     def _ends_before(self, item: StreamItem) -> bool:
         assert self._open is not None
-        if self._segment_ends_before(item):
+        if self._segment_ends_before(item) or self._open.size > PART_BYTES_MAX:
             return True
         length_us = item.decode_us - self._open.begin_us
         return length_us + self._step_us > self.part_target_us
@@ -223,6 +233,7 @@ class Rendition:
         opens = item.keyframe or is_sound(self.track)
         least_s = 2 * _SEGMENT_S_MIN if is_sound(self.track) else _SEGMENT_S_MIN
         too_long = length_us + self._step_us > TARGET_S * 1_000_000
+        too_long = too_long or self._segments[-1].size > KEPT_BYTES_MAX // 4
         return too_long or (opens and length_us >= least_s * 1_000_000)
 
     def _close_part(self, next_us: int | None) -> bool:
@@ -241,8 +252,11 @@ class Rendition:
         self._segments.append(_Segment(self._next, self._init, item.capture_ms, era))
         self._next += 1
         kept_us = sum(each.duration_us for each in self._segments)
-        while kept_us - self._segments[0].duration_us > KEPT_S * 1_000_000:
-            kept_us -= self._segments.popleft().duration_us
+        size = sum(each.size for each in self._segments)
+        while kept_us - self._segments[0].duration_us > KEPT_S * 1_000_000 or size > KEPT_BYTES_MAX:
+            gone_segment = self._segments.popleft()
+            kept_us -= gone_segment.duration_us
+            size -= gone_segment.size
             for gone in [each for each in self._inits if each < self._segments[0].init]:
                 del self._inits[gone]
 
@@ -337,4 +351,6 @@ def _codec(mime: str) -> str:
 
 
 def _date(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(min(at_ms, _YEAR_9999_MS) / 1000, UTC).isoformat(
+        timespec="milliseconds"
+    )

@@ -29,7 +29,7 @@ import msgspec
 from aiohttp import web
 
 from edge.lesson.classroom.classroom_stream import encode_item, item_of
-from edge.lesson.schedule import ScheduledLesson
+from edge.lesson.schedule import PAST, ScheduledLesson
 from edge.lesson.transfer.recording import known_head
 from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_index import StreamIndex
@@ -299,11 +299,13 @@ class ReplayDesk:
         self._openers: dict[LessonId, FragmentOpener] = {}
 
     async def serve(self, request: web.Request) -> web.Response:
-        """Answer 404 for a lesson or a take that is not of this room or not kept here."""
+        """Answer 404 for a lesson or a take that is not of this room, past, or not kept here."""
         query = request.query
         lesson = self._scheduled().get(LessonId(query.get("lesson", "")))
         if lesson is None or lesson.mine.room != query.get("room", ""):
             raise web.HTTPNotFound(text="this room has no such lesson; join the one that runs")
+        if not lesson.is_open_to_its_room(self._now_ms()):
+            raise web.HTTPNotFound(text=PAST)
         try:
             place = parse_place(
                 query.get("take", ""), query.get("after", ""), query.get("skip", "")

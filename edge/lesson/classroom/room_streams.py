@@ -76,14 +76,20 @@ class RoomStreams:
         lately = [each for each in mine if now_ms - SHOW_AFTER_MS < each.ends_ms <= now_ms]
         return next(iter(current), lately[-1] if lately else None)
 
-    def set_stages(self) -> None:
-        """Give each room's pages to one lesson: another may still be filling its recording."""
+    def set_stages(self) -> list[LessonId]:
+        """Give each room's pages to one lesson, and return those that have them from now on.
+
+        Another may still be filling its recording.
+        """
+        entered: list[LessonId] = []
         for room, fan_out in self._rooms.items():
             lesson = self.chosen(room)
             name = None if lesson is None else lesson.lesson
             if self._on_stage.get(room) != name:
                 self._on_stage[room] = name
                 fan_out.clear()
+                entered += [] if name is None else [name]
+        return entered
 
     def _known_rooms(self) -> set[str]:
         with closing(connect_readonly(self._store.path)) as connection:

@@ -122,16 +122,20 @@ class MinutesBook:
     async def keep(
         self,
         status: Callable[[], LessonStatus],
+        is_on: Callable[[], bool],
         watched: Callable[[], tuple[int, int]],
         gauges: Callable[[], tuple[int, TcpInfo | None]],
     ) -> Never:
-        """Count the seconds in which something came, and record how the lesson goes."""
+        """Count the seconds in which something came, and record how the lesson goes.
+
+        The hops' minutes are those in which it ``is_on``: filling a recording may take a night.
+        """
         lost = 0
         while True:
             await asyncio.sleep(1.0)
             now = status()
             await self._live.tick(now)
-            if now.phase in _GOING:
+            if now.phase in _GOING and is_on():
                 lost_packets, line = gauges()
                 self.hops.gap(lost_packets - lost)
                 lost = lost_packets

@@ -12,6 +12,8 @@ from sync.errors import MalformedError
 
 INIT_BYTES_MAX = 64 * 1024
 SAMPLES_MAX = 4096
+BOXES_MAX = 16
+"""Boxes side by side; ours have fewer than half."""
 TIMESCALE_MAX = 96_000
 """So that half a day fits in 32 bits."""
 
@@ -71,16 +73,13 @@ def read_init(segment: bytes) -> TrackFormat:
 
 def read_fragment(data: bytes) -> Samples:
     """Return what a fragment's ``moof`` says of its ``mdat``."""
-    found = list(_boxes(data, 0, len(data)))
-    if [kind for kind, _, _ in found] != [b"moof", b"mdat"]:
-        raise MalformedError("a fragment is no moof with its mdat; refuse it")
-    (_, moof_at, moof_end), (_, data_at, end) = found
-    traf_at, traf_end = _place(data, b"traf", moof_at, moof_end)
-    at, stop = _place(data, b"tfdt", traf_at, traf_end)
+    (moof_at, moof_end), (data_at, end) = pair(data, b"moof", b"mdat")
+    traf_at, traf_end = place(data, b"traf", moof_at, moof_end)
+    at, stop = place(data, b"tfdt", traf_at, traf_end)
     if stop - at != _TFDT.size:
         raise MalformedError("a fragment says not when it plays; refuse it")
     version, decode_time = _TFDT.unpack_from(data, at)
-    at, stop = _place(data, b"trun", traf_at, traf_end)
+    at, stop = place(data, b"trun", traf_at, traf_end)
     if stop - at < _TRUN.size:
         raise MalformedError("a fragment ends inside its table of samples; refuse it")
     fields, count, offset = _TRUN.unpack_from(data, at)
@@ -102,19 +101,16 @@ def read_fragment(data: bytes) -> Samples:
     return Samples(decode_time=decode_time, rows=rows, data_at=data_at)
 
 
-def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (kind, where its content begins, where it ends) of the boxes side by side."""
-    while at < end:
-        if end - at < _BOX.size:
-            raise MalformedError("a segment ends inside a box; refuse it")
-        size, kind = _BOX.unpack_from(data, at)
-        if not _BOX.size <= size <= end - at:
-            raise MalformedError("a segment's box is longer or shorter than it says; refuse it")
-        yield kind, at + _BOX.size, at + size
-        at += size
+def pair(data: bytes, first: bytes, second: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return where the contents of the two boxes that ``data`` is made of begin and end."""
+    found = list(_boxes(data, 0, len(data)))
+    if [kind for kind, _, _ in found] != [first, second]:
+        raise MalformedError("the bytes are no fragment as this program makes them; refuse them")
+    (_, head, head_end), (_, body, body_end) = found
+    return (head, head_end), (body, body_end)
 
 
-def _place(data: bytes, kind: bytes, at: int, end: int) -> tuple[int, int]:
+def place(data: bytes, kind: bytes, at: int, end: int) -> tuple[int, int]:
     """Return where the content of the one box of a kind begins and ends."""
     places = [(begin, stop) for found, begin, stop in _boxes(data, at, end) if found == kind]
     if len(places) != 1:
@@ -123,8 +119,24 @@ def _place(data: bytes, kind: bytes, at: int, end: int) -> tuple[int, int]:
     return places[0]
 
 
+def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (kind, where its content begins, where it ends) of the boxes side by side."""
+    for _ in range(BOXES_MAX):
+        if at == end:
+            return
+        if end - at < _BOX.size:
+            raise MalformedError("a segment ends inside a box; refuse it")
+        size, kind = _BOX.unpack_from(data, at)
+        if not _BOX.size <= size <= end - at:
+            raise MalformedError("a segment's box is longer or shorter than it says; refuse it")
+        yield kind, at + _BOX.size, at + size
+        at += size
+    if at != end:
+        raise MalformedError(f"a segment holds more than {BOXES_MAX} boxes; refuse it")
+
+
 def _only(data: bytes, kind: bytes) -> bytes:
-    begin, end = _place(data, kind, 0, len(data))
+    begin, end = place(data, kind, 0, len(data))
     return data[begin:end]
 
 

@@ -18,6 +18,7 @@ from sync.logs.oplog import Row
 
 MATERIALS_MAX = 200
 GROWING_MAX = 64
+"""Files of one lesson that are not whole yet."""
 TITLE_CHARACTERS_MAX = 120
 _DIGEST_DIGITS = 64
 
@@ -66,7 +67,7 @@ class Materials:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._growing: OrderedDict[tuple[LessonId, bytes], set[int]] = OrderedDict()
+        self._growing: dict[LessonId, OrderedDict[bytes, set[int]]] = {}
 
     def add(self, lesson: LessonId, position: int, title: str, data: bytes) -> Material:
         """Keep a picture for a lesson; the same one again is no second.
@@ -123,21 +124,21 @@ class Materials:
     def grow(self, lesson: LessonId, chunk: Chunk) -> bool:
         """Put a chunk that came into its file; True when that made the file whole.
 
-        Raises MalformedError when the whole is not what its name says, or no picture, and OSError
-        when the disk does not take it.
+        One thread a lesson at a time. Raises MalformedError when the whole is not what its name
+        says, or no picture, and OSError when the disk does not take it.
         """
-        name = lesson, chunk.digest
         if self.find(lesson, chunk.digest) is not None:
             return False
-        offsets = self._growing.get(name)
+        growing = self._growing.setdefault(lesson, OrderedDict())
+        offsets = growing.get(chunk.digest)
         part = self._part(lesson, chunk.digest)
         if offsets is None:
             if len(self.digests(lesson)) >= MATERIALS_MAX:
                 raise MalformedError(f"lesson {lesson} has more than {MATERIALS_MAX} slides")
-            if len(self._growing) >= GROWING_MAX:
-                (other, digest), _ = self._growing.popitem(last=False)
-                self._part(other, digest).unlink(missing_ok=True)
-            offsets = self._growing[name] = set()
+            if len(growing) >= GROWING_MAX:
+                oldest, _ = growing.popitem(last=False)
+                self._part(lesson, oldest).unlink(missing_ok=True)
+            offsets = growing[chunk.digest] = set()
             part.parent.mkdir(parents=True, exist_ok=True)
             part.unlink(missing_ok=True)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -148,14 +149,13 @@ class Materials:
         offsets.add(chunk.offset)
         if len(offsets) < chunk_count(chunk.total):
             return False
-        del self._growing[name]
+        del growing[chunk.digest]
         _finish(part, chunk.digest)
         return True
 
     def forget(self, lesson: LessonId) -> None:
         """Give up a lesson's materials."""
-        for name in [name for name in self._growing if name[0] == lesson]:
-            del self._growing[name]
+        self._growing.pop(lesson, None)
         shutil.rmtree(self._root / lesson, ignore_errors=True)
 
     def _part(self, lesson: LessonId, digest: bytes) -> Path:

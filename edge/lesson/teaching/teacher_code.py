@@ -1,6 +1,7 @@
 """The short code by which a lesson's teacher opens the remote and the wall.
 
-Six digits of chance for each lesson, shown on the flagship room's page until they were used once.
+Six digits of chance for each lesson, shown on the flagship room's paired screen until they were
+used once.
 They open that lesson's pages and nothing else of the box. Tried codes are counted per address and
 together (``provisioning.code_sessions``): who tries as fast as he is let, on every address of a
 LAN, for a whole lesson of an hour, finds one with a chance of 1 in 1,600.
@@ -94,7 +95,9 @@ class TeacherCodes:
     def _fits(self, lesson: str, code: str) -> bool:
         opened = self._lessons[lesson]
         # A code that was used is shown no more; who saw it then cannot use it later.
-        return not opened.was_used and hmac.compare_digest(opened.code.encode(), code.encode())
+        return not opened.was_used and hmac.compare_digest(
+            opened.code.encode(), code.encode("utf-8", "surrogatepass")
+        )
 
     def _new_code(self) -> str:
         return f"{self._draw(10**DIGITS):0{DIGITS}}"

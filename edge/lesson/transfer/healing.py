@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterator
 
+import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.lesson.transfer.hub_link import HubRoute
@@ -62,16 +63,15 @@ class Healing:
         )
 
     async def heal(self, holdings: Holdings, opened: Collection[TakeId]) -> None:
-        """Take back some of what is lost, and sign what then is whole.
-
-        Raises aiohttp.ClientError or TimeoutError when the hub does not answer.
-        """
+        """Take back some of what is lost, and sign what then is whole; more at the next call."""
         for store in self._closed(opened):
             try:
                 if await self._take_back(store, holdings):
                     close_take(store, self._signing)
-            except FragmentStoreError as error:
+            except (FragmentStoreError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                # What is lost has time: a line too poor for it still carries the lesson.
                 _log.warning("lesson %s is not healed: %s", self._lesson, error)
+                return
 
     def _closed(self, opened: Collection[TakeId]) -> list[TakeStore]:
         return [each for each in self._shelf.takes(self._lesson) if each.take not in opened]

@@ -12,7 +12,7 @@ from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.status import Cause, LessonStatus, Phase, Pulse, waiting
 from edge.lesson.transfer.healing import Healing
 from edge.lesson.transfer.hub_link import HubRoute, HubSilentError, keep_connected, receive_from_hub
-from edge.lesson.transfer.recording import TakeRecorder
+from edge.lesson.transfer.recording import TakeRecorder, UnwrittenTake
 from edge.lesson.transfer.uplink import Uplink
 from edge.tcp_info import TcpInfo
 from sync.errors import ForgedError, KeyMissingError, MalformedError
@@ -21,7 +21,7 @@ from sync.lessons.fragment_log import FILES, Kind, LessonId, Record, TakeId
 from sync.lessons.fragment_rungs import Rung
 from sync.lessons.fragment_sealing import FragmentOpener, new_take
 from sync.lessons.fragment_shelf import LessonShelf
-from sync.lessons.fragment_store import FragmentStoreError
+from sync.lessons.fragment_store import FragmentStoreError, TakeStore
 from sync.lessons.lesson_events import LessonEvent, TimedEvent
 from sync.lessons.materials import chunk_count, decode_chunk
 from sync.segments.sealing import DataKey, key_id
@@ -92,7 +92,7 @@ class LessonPublisher:
     def open_take(self) -> TakeRecorder:
         """Begin a take, ending the one before it: call at each start of the capture."""
         self.close_take()
-        store = self._shelf.take(self._lesson, new_take())
+        store = self._new_take()
         self._recorder = TakeRecorder(store, self._key, self._signing, self._offer, self._on_item)
         if self._link is not None:
             self._link.begin(store)
@@ -108,7 +108,8 @@ class LessonPublisher:
     def tell(self, event: LessonEvent) -> TimedEvent:
         """Record an event of this moment and send it at once; it needs no camera.
 
-        Raises ValueError for an event that no node would read, and once the lesson is finished.
+        Raises ValueError for an event that no node would read, and once the lesson is finished;
+        SyncError where its take cannot be begun.
         """
         return self._open_teller().tell(event, self._now_ms())
 
@@ -144,6 +145,15 @@ class LessonPublisher:
             if self._link is not None:
                 self._link.add_take(store)
         return self._teller
+
+    def _new_take(self) -> TakeStore | UnwrittenTake:
+        take = new_take()
+        try:
+            return self._shelf.take(self._lesson, take)
+        except FragmentStoreError as error:
+            # A full disk takes the recording; the class still gets the lesson.
+            _log.error("lesson %s goes out live and is not recorded: %s", self._lesson, error)
+            return UnwrittenTake(self._lesson, take, str(error))
 
     def close_take(self) -> None:
         """End the take that is open, if one is: the capture stopped."""
@@ -188,7 +198,7 @@ class LessonPublisher:
         self._holdings = first
         link = Uplink(socket, self._lesson, self._shelf, first, self._sent.beat, self._rung)
         if self._recorder is not None:
-            link.begin(self._shelf.take(self._lesson, self._recorder.take))
+            link.begin(self._recorder.store)
         self._link = link
         self._tell()
         lost: ExceptionGroup | None = None

@@ -228,7 +228,7 @@ class LessonReceiver:
         if header.lesson != self._lesson:
             raise MalformedError(f"a fragment of lesson {header.lesson} came as {self._lesson}")
         kept = self._keeps_media or header.kind is not Kind.MEDIA
-        store = self._shelf.take(self._lesson, header.take) if kept else None
+        store = self._open(header) if kept else None
         if store is not None and store.has(header.stream, header.number):
             return
         opened = b""
@@ -247,14 +247,25 @@ class LessonReceiver:
         elif header.kind is not Kind.SIGNATURE and self._live.play(record, opened):
             self._pulse.beat(header.track)
 
+    def _open(self, header: Header) -> TakeStore | None:
+        """Return where a record belongs; None where the disk cannot even begin a take."""
+        try:
+            return self._shelf.take(self._lesson, header.take)
+        except FragmentStoreError as error:
+            self._note_disk(header, error)
+            return None
+
     def _store(self, store: TakeStore, record: Record) -> None:
         try:
             store.append(record)
-        except FragmentStoreError:
-            if not self._disk_fails:
-                _log.exception("lesson %s is not recorded", self._lesson)
-            self._disk_fails = True  # the class goes on live though the disk is full
-            self._catch_up.refuse(record.header)  # at once it would be sent, and lost, again
+        except FragmentStoreError as error:
+            self._note_disk(record.header, error)
+
+    def _note_disk(self, header: Header, error: FragmentStoreError) -> None:
+        if not self._disk_fails:
+            _log.error("lesson %s is not recorded: %s", self._lesson, error)
+        self._disk_fails = True  # the class goes on live though the disk is full
+        self._catch_up.refuse(header)  # at once it would be sent, and lost, again
 
     def _hear_event(self, record: Record) -> None:
         """Tell of an event that was stored by an earlier run."""

@@ -44,19 +44,42 @@ class CapturedFragment(Protocol):
     def data(self) -> bytes: ...
 
 
+class UnwrittenTake:
+    """A take that the disk could not even begin: it goes out live, and only its inits are kept."""
+
+    def __init__(self, lesson: LessonId, take: TakeId, why: str) -> None:
+        self.lesson = lesson
+        self.take = take
+        self._why = why
+        self._inits: dict[int, Record] = {}
+
+    def append(self, record: Record) -> bool:
+        """Take nothing; raises FragmentStoreError."""
+        if record.header.kind is Kind.INIT:
+            self._inits[record.header.track] = record
+        raise FragmentStoreError(self._why)
+
+    def join(self) -> list[Record]:
+        """Return what is known of what a viewer needs to begin now: the newest inits."""
+        return list(self._inits.values())
+
+    def sync(self) -> None:
+        """There is nothing to make durable."""
+
+
 class TakeRecorder:
     """Seals, stores and signs one take; a group is signed when the next keyframe begins one."""
 
     def __init__(
         self,
-        store: TakeStore,
+        store: TakeStore | UnwrittenTake,
         key: DataKey,
         signing: Ed25519PrivateKey,
         on_record: Callable[[Record], None],
         on_item: Callable[[StreamItem], None],
     ) -> None:
         """``on_record`` hears each sealed record once stored, ``on_item`` each opened one."""
-        self._store = store
+        self.store = store
         self._sealer = TakeSealer(store.lesson, store.take, key)
         self._signing = signing
         self._on_record = on_record
@@ -71,7 +94,7 @@ class TakeRecorder:
 
     @property
     def take(self) -> TakeId:
-        return self._store.take
+        return self.store.take
 
     @property
     def closed(self) -> bool:
@@ -135,7 +158,7 @@ class TakeRecorder:
             self._closed = True
             self._sign(final=True)
             with contextlib.suppress(FragmentStoreError):  # the publisher tries each second
-                self._store.sync()
+                self.store.sync()
 
     def _keep(self, record: Record, opened: bytes) -> None:
         self._enter(record)
@@ -156,7 +179,7 @@ class TakeRecorder:
 
     def _store_and_tell(self, record: Record) -> None:
         try:
-            self._store.append(record)
+            self.store.append(record)
         except FragmentStoreError:
             # The class goes on live though the disk is full; the publisher shows the cause.
             self._unstored += 1
@@ -171,8 +194,8 @@ class TakeRecorder:
         for group in groups_of(unsigned, final=final):
             self._store_and_tell(
                 sign_group(
-                    self._store.lesson,
-                    self._store.take,
+                    self.store.lesson,
+                    self.store.take,
                     self._signatures,
                     group,
                     self._newest_ms,

@@ -8,6 +8,7 @@ from time import monotonic
 
 import aiohttp
 
+from edge.lesson.transfer.recording import UnwrittenTake
 from edge.tcp_info import TcpInfo, read_tcp_info
 from sync.lessons.fragment_dispatch import Dispatch, Piece
 from sync.lessons.fragment_exchange import (
@@ -74,7 +75,7 @@ class Uplink:
         """The picture that the hub is sent now."""
         return self._dispatch.rung
 
-    def begin(self, take: TakeStore) -> None:
+    def begin(self, take: TakeStore | UnwrittenTake) -> None:
         """Tell the hub that this take is the live one from here on, and begin at its keyframe."""
         self.add_take(take)
         self._current = take.take
@@ -82,9 +83,9 @@ class Uplink:
             self.offer(record)
         self._wake.set()
 
-    def add_take(self, take: TakeStore) -> None:
+    def add_take(self, take: TakeStore | UnwrittenTake) -> None:
         """Send also what another take holds: one that is not played, of events or materials."""
-        if take not in self._takes:
+        if isinstance(take, TakeStore) and take not in self._takes:
             self._takes.append(take)
         self._wake.set()
 

@@ -112,10 +112,13 @@ class FollowedClass:
 
     async def run(self) -> Never:
         """Follow until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.fan_out.run())
-            tasks.create_task(keep_running(f"lesson {self._log_id}: keys", self._refresh))
-            tasks.create_task(keep_running(f"lesson {self._log_id}: following", self._follow))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.fan_out.run())
+                tasks.create_task(keep_running(f"lesson {self._log_id}: keys", self._refresh))
+                tasks.create_task(keep_running(f"lesson {self._log_id}: following", self._follow))
+        finally:
+            self._means.shelf.close_lesson(self._log_id)
         raise AssertionError("a class is followed until the lesson ends")
 
     async def _follow(self) -> None:

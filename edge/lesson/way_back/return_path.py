@@ -170,6 +170,7 @@ class ReturnPath:
                 publishing.cancel()
         finally:
             self._publisher = None
+            means.shelf.close_lesson(self._log_id)
         means.shelf.forget(self._log_id)
 
     async def _hear_again(self) -> None:

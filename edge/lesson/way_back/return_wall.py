@@ -167,7 +167,9 @@ class ReturnWall:
     def _follow_parties(self, tasks: asyncio.TaskGroup) -> None:
         parties = {party.school: party for party in self._scheduled().receivers}
         for school in self._classes.keys() - parties.keys():
-            self._running.pop(school).cancel()
+            running = self._running.pop(school, None)  # None: this task has just begun anew
+            if running is not None:
+                running.cancel()
             del self._classes[school]
             self._changed()
         for school, party in parties.items():

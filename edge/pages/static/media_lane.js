@@ -7,7 +7,7 @@
 (function () {
   "use strict";
 
-  const TARGET_S = 0.15; // below 0.1 s sound underflows, and each stall costs more than it wins
+  const TARGET_S = 0.13; // below 0.1 s sound underflows, and each stall costs more than it wins
   const PICTURE_TARGET_S = 0.08; // a picture that plays alone may run dry: nobody hears it
   const TARGET_S_MAX = 1.0;
   const STALL_ADDS_S = 0.05;

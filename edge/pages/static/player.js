@@ -25,7 +25,7 @@
   const FIGURES_MS = 10000;
   const SILENCE_MS = 4000; // the box speaks every second
   const RETRY_MS_MIN = 200;
-  const RETRY_MS_MAX = 3000;
+  const RETRY_MS_MAX = 1000; // on a LAN: a class hears nothing meanwhile
   const CUT_S = 1.2; // so much left out, or late, is a cut: a class goes on where it stood
   const QUIET_MS = 500;
   const SETTLED_MS = 1500;

@@ -1,6 +1,7 @@
 """The office's page and the screens it pairs: who may do what, and what the cards then show."""
 
 import re
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from edge.attendance.rules import MINUTE_MS
 from edge.class_cards.office import NamePolicy
 from edge.class_cards.screens import PAIRING_MS, PAIRINGS_PER_ADDRESS
+from edge.pages.box_view import LessonRole
+from edge.pages.screens import SCREEN_COOKIE
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.simulated_box import DAY_MS, NOW_MS, ZONE, SimulatedBox
 
@@ -301,3 +304,25 @@ async def test_the_hub_is_told_of_screens_now_and_then(staff: Client, box: Simul
     with box.connect() as connection:
         row = connection.execute("SELECT room, seen_ms, version FROM card_screen").fetchone()
     assert tuple(row) == ("r301", NOW_MS + 20 * MINUTE_MS, "v1")
+
+
+async def test_a_lessons_code_is_told_to_the_rooms_own_screen_and_to_staff_alone(
+    client: Client, staff: Client, box: SimulatedBox
+) -> None:
+    box.lessons["r301"] = box.lessons["r302"] = replace(
+        box.lessons["r301"], role=LessonRole.FLAGSHIP, teacher_code="123456"
+    )
+
+    async def told(room: str = "r301") -> str:
+        answer = await (await client.get(f"/api/lesson?room={room}")).json()
+        return str(answer["lesson"]["teacher_code"])
+
+    assert await told() == "123456"  # the code was entered in this browser
+    await pair(staff)
+    await client.delete("/api/session")
+    assert (await told(), await told("r302")) == ("123456", "")
+    assert [screen.seen_ms for screen in box.cards.screens.all()] == [NOW_MS]
+    client.session.cookie_jar.clear()
+    assert await told() == ""
+    client.session.cookie_jar.update_cookies({SCREEN_COOKIE: "nonsense"})
+    assert await told() == ""

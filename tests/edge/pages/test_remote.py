@@ -98,6 +98,26 @@ async def test_the_remote_shows_nothing_of_the_lesson_without_its_code(
     assert given.told == []
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"--b\r\nno header\r\n\r\n",
+        b"--b\r\n" + b"x: y\r\n" * 200 + b"\r\nmore\r\n--b--",
+        b'--b\r\nContent-Disposition: form-data; name="photo"\r\n\r\nno end',
+        b'--b\r\nContent-Disposition: form-data; name="title"\r\n\r\n\xff\r\n--b--\r\n',
+    ],
+)
+async def test_an_upload_that_is_no_form_is_refused(
+    client: Client, given: Given, body: bytes
+) -> None:
+    await open_remote(client)
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = await client.post("/lesson/remote/upload?room=r301", data=body, headers=headers)
+    assert answer.status == 400
+    assert given.told == []
+
+
 async def test_the_code_opens_the_lesson_once_and_is_shown_no_more(
     client: Client, given: Given, box: SimulatedBox
 ) -> None:

@@ -55,6 +55,14 @@ async def test_what_is_no_picture_is_refused_by_name(staff: Client, box: Simulat
     assert box.shared_screens.of(ROOM)
 
 
+async def test_who_may_no_longer_share_is_refused_in_the_middle(staff: Client) -> None:
+    async with staff.ws_connect(f"/blackboard/share/stream?room={ROOM}") as socket:
+        assert await socket.receive_bytes(timeout=5)
+        await staff.delete("/api/session")
+        await socket.send_bytes(b"\x01\x01" + bytes(8) + b"picture")
+        assert b"enter the lesson" in await socket.receive_bytes(timeout=5)
+
+
 async def test_a_page_shared_in_chromium_becomes_a_moving_picture_of_the_take(
     box: SimulatedBox, tmp_path: Path
 ) -> None:
