@@ -66,7 +66,7 @@ async def two_seconds(folder: Path) -> dict[int, tuple[str, list[str]]]:
                 return
             ends[event.track] = event.decode_time + event.duration
         tracks[event.track][1].append(base64.b64encode(event.data).decode())
-        if len(tracks[1][1]) > 50 and len(tracks.get(2, ("", []))[1]) > 20:
+        if len(tracks[1][1]) > 50 and len(tracks.get(2, ("", []))[1]) > 45:
             enough.set()
 
     book = Ledger(folder / "camera.jsonl", now_ms)
@@ -92,7 +92,7 @@ async def two_seconds_of_the_telephone() -> tuple[str, list[str]]:
             return
         mime = event.mime if isinstance(event, TakeInit) else mime
         parts.append(base64.b64encode(event.data).decode())
-        if len(parts) > 20:
+        if len(parts) > 34:
             enough.set()
 
     async with (
