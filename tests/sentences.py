@@ -60,7 +60,6 @@ _FOR_THE_AUDIT = {"_audit", "_enter", "_note", "audit"}
 _FOR_PROGRAMMERS = {
     "AssertionError",
     "KeyError",
-    "NotImplementedError",  # msgspec asks for it of a type that a settings hook does not know
     "OverflowError",
     "TypeError",
 }
