@@ -304,7 +304,7 @@ class Node:
             self.peers.settle(cursor, peer, intake.diverged, awaited)
             incarnation = self.incarnation
             if peer == HUB:
-                return_clock(cursor, self.clock, self.origin)
+                return_clock(cursor, self._keyring, self.clock, self.origin)
                 if "eviction" in done.tables:
                     incarnation = heed_eviction(
                         cursor,

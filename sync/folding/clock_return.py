@@ -2,7 +2,8 @@
 
 They come back from the future once all that were sent are clamped. While a sealed segment of its
 own stands unclamped, a node goes on stamping behind it: a lower stamp would lose against its own
-earlier writes. Then the rest, rows not sealed yet, gets new stamps in their old order.
+earlier writes. Then the rest, rows not sealed yet, gets new stamps in their old order; what the
+hub wrote in between, and lost against them, has its turn.
 
 And they rise above clamped ones, behind which nothing of that log counts (``Clamps.floor``): a
 node whose stamps stood still in the future meanwhile may be below.
@@ -15,7 +16,8 @@ from typing import cast
 
 from sync.clock import AHEAD_MS_MAX, HybridClock, Stamp, stamp
 from sync.folding.clamps import read_clamps
-from sync.folding.refold import DECISIONS, reclock
+from sync.folding.refold import DECISIONS, Refold, reclock
+from sync.keys.keyring import Keyring
 from sync.keys.recipients import follow_stamps
 from sync.logs.log_state import LogState, read_logs
 from sync.logs.oplog import DELETED_FIELD, HLC_FIELD, PRESENT_FIELD, SCHOOL_FIELD
@@ -36,7 +38,7 @@ from sync.tables.merged_rows import Key, read_version, write_version
 _NEVER = 2**63 - 1
 
 
-def return_clock(cursor: sqlite3.Cursor, clock: HybridClock, origin: int) -> bool:
+def return_clock(cursor: sqlite3.Cursor, keyring: Keyring, clock: HybridClock, origin: int) -> bool:
     """Let the clock come back if it is ahead and may; return whether it did."""
     limit = stamp(clock.present_ms() + AHEAD_MS_MAX)
     if clock.last <= limit:
@@ -58,8 +60,12 @@ def return_clock(cursor: sqlite3.Cursor, clock: HybridClock, origin: int) -> boo
     clock.come_back(Stamp(latest))
     for log in own:
         if log.last_row > log.sealed_row:
-            _restamp(cursor, clock, log, limit)
+            moved = _restamp(cursor, clock, log, limit)
             cursor.execute("UPDATE log SET last_stamp = ? WHERE id = ?", (clock.last, log.id))
+            if moved:
+                # The hub's clock may be so far ahead of this one that ``seen`` leaves it out.
+                low, high = min(moved.values()), max(moved)
+                Refold(cursor, keyring).let_rivals_win(log, low, high)
     return True
 
 
@@ -117,35 +123,45 @@ def _sealed_end(cursor: sqlite3.Cursor, log: LogState, limit: int) -> int | None
     return end
 
 
-def _restamp(cursor: sqlite3.Cursor, clock: HybridClock, log: LogState, limit: int) -> None:
+def _restamp(
+    cursor: sqlite3.Cursor, clock: HybridClock, log: LogState, limit: int
+) -> dict[int, int]:
+    """Give rows that wait beyond ``limit`` stamps of now.
+
+    Return the former and the new stamps of writes to tables with two writers.
+    """
     for table in TABLES:
         if table.lane is not log.name.lane or table.kind is not Kind.STATE:
             continue
         if table.owner is not Owner.BOTH:
             _restamp_states(cursor, clock, log, table, limit)
+    moved: dict[int, int] = {}
     for table in filter(waits_apart, TABLES):
-        _restamp_writes(cursor, clock, log, table, limit)
+        moved |= _restamp_writes(cursor, clock, log, table, limit)
+    return moved
 
 
 def _restamp_writes(
     cursor: sqlite3.Cursor, clock: HybridClock, log: LogState, table: Table, limit: int
-) -> None:
+) -> dict[int, int]:
     """Give writes that wait stamps of now, and let them win by these in their rows."""
     waiting = unsealed_writes(cursor, log.id, table, log.sealed_row)
+    moved: dict[int, int] = {}
     if not waiting:
-        return
+        return moved
     forget_writes(cursor, log.id, log.last_row)
     for batch in waiting:
         stamps = [*batch.columns[HLC_FIELD]]
         keys = waiting_keys(batch)
         for place, (key, former) in enumerate(zip(keys, batch.columns[HLC_FIELD], strict=True)):
             if isinstance(former, int) and former > limit:
-                stamps[place] = present = clock.tick()
+                stamps[place] = moved[former] = present = clock.tick()
                 reclock(cursor, table, key, log.name.origin, {former: present})
                 write = waiting_write(batch, place, (present, log.name.origin))
                 merged = merge_columns(table, read_version(cursor, table, key), write)
                 write_version(cursor, table, key, merged, (log.id, batch.rows[place]))
         store_writes(cursor, log.id, replace(batch, columns={**batch.columns, HLC_FIELD: stamps}))
+    return moved
 
 
 def waiting_keys(batch: Waiting) -> list[Key]:

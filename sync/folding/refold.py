@@ -71,6 +71,15 @@ class Refold:
                     tables |= self._follow(log, before or Clamps({}, ()), after)
         return tables
 
+    def let_rivals_win(self, log: LogState, low: int, high: int) -> None:
+        """Let the other writer's writes stand that lost to rows of ``log`` brought down to ``low``.
+
+        ``low`` and ``high`` are the lowest new and the highest former stamp of these rows.
+        """
+        for rival in self._rivals(log, has_rivals=True):
+            if rival.name.origin != log.name.origin:
+                self._fold_between(rival, low, high)
+
     def _follow(self, log: LogState, before: Clamps, after: Clamps) -> set[str]:
         """Restamp what stands of a log's segments, then let what lost against it have its turn."""
         changed = [seq for seq, top in after.tops.items() if before.tops.get(seq) != top]

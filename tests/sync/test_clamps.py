@@ -126,6 +126,27 @@ def test_rows_not_sealed_yet_come_back_in_their_order(district: District) -> Non
     agree(district, 0, 17)
 
 
+def test_what_the_hub_wrote_far_ahead_wins_over_rows_that_come_back(district: District) -> None:
+    school = district.nodes[17]
+    district.skew[17] = YEAR_MS
+    change_slot(district, 17, "music")
+    district.seal(17)
+    change_slot(district, 17, "art")
+    hub = district.nodes[0]
+    hub.import_segments([wire for _, _, wire in district.wires(17)], 17, lambda _: True)
+    district.skew[0] = 2 * AHEAD_MS_MAX
+    change_slot(district, 0, "the hub's")
+    district.skew[0] = 0
+    district.seal(0)
+    school.clock.hear_hub(district.now)
+    school.import_segments([wire for _, _, wire in district.wires(0)], 0, lambda _: True)
+    assert wall_ms(school.clock.last) <= district.now + AHEAD_MS_MAX
+    district.exchange(17)
+    for origin in (0, 17):
+        assert [subject for subject, _ in district.rows(origin, SLOT)] == ["the hub's"]
+    agree(district, 0, 17)
+
+
 def test_a_clock_stays_ahead_while_a_segment_of_its_own_is_not_clamped(district: District) -> None:
     school = district.nodes[17]
     district.skew[17] = YEAR_MS
