@@ -18,8 +18,8 @@ from sync.history.taking_back import heed, take_back
 from sync.intake.bodies import Bodies
 from sync.intake.repetitions import let_stand
 from sync.keys.keyring import Keyring
-from sync.logs.incarnation import begin_incarnation, reissue_settled
-from sync.logs.log_state import Holding, LogState, find_log, read_logs
+from sync.logs.incarnation import begin_incarnation, read_unsettled, reissue_settled
+from sync.logs.log_state import Holding, LogState, find_log, log_id_of, read_logs
 from sync.logs.receipts import (
     Verdict,
     compare,
@@ -30,7 +30,7 @@ from sync.logs.receipts import (
     read_receipts,
 )
 from sync.segments.sealing import RandomBytes
-from sync.segments.segment import HUB
+from sync.segments.segment import HUB, LogName
 from sync.tables.row_check import Row
 
 
@@ -151,14 +151,11 @@ class Peers:
         return lacking
 
     def awaited_ends(self, cursor: sqlite3.Cursor, peer: int) -> frozenset[int]:
-        """Return former logs, by id, with unsealed rows that wait for what the hub has of them."""
+        """Return former logs, by id, with unsealed rows that wait for what the hub has."""
         if peer != HUB:
             return frozenset()
-        receipts = read_receipts(cursor, peer)
         former = self._former_unsealed(cursor, peer, self._store.incarnation)
-        return frozenset(
-            log.id for log in former if log.id in receipts and receipts[log.id].claimed > log.stored
-        )
+        return frozenset(log.id for log in read_unsettled(cursor, former, peer))
 
     def settle(
         self,
@@ -208,6 +205,10 @@ class Peers:
         before = read_receipts(cursor, peer)
         for holding in told:
             log = find_log(cursor, holding.log)
+            if log is None and peer == HUB and self._is_former(holding.log) and holding.stored:
+                # What waits here may be in it: it was written anew, before this store went back.
+                log_id_of(cursor, holding.log)
+                log = find_log(cursor, holding.log)
             if log is None:
                 ahead.append(holding)
                 continue
@@ -235,6 +236,12 @@ class Peers:
         if complete:
             forget_unnamed(cursor, peer, named)
         return contradictions, ahead
+
+    def _is_former(self, name: LogName) -> bool:
+        present = self._store.origin, self._store.incarnation
+        return (
+            name.origin == self._store.origin != HUB and (name.origin, name.incarnation) != present
+        )
 
     def _is_others(self, log: LogState, peer: int) -> bool:
         """Tell whether a log reached this peer, a party of its lesson, by way of this hub."""

@@ -91,7 +91,7 @@ class Refold:
             header = changed_segment.header
             floor = max(before.floor(header.seq), after.floor(header.seq))
             if header.seq > max(changed) and header.first_stamp > floor:
-                break
+                continue  # not the last: what waited for long may come behind it
             for table, columns in self._states(changed_segment):
                 span = self._restamp(log, header, table, columns, before, after)
                 if span is not None:

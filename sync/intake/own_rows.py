@@ -2,7 +2,9 @@
 
 A store that was copied, or went back in time, may have written other rows under these numbers than
 the store that the peer heard. Rows that both hold alike are the same rows and stay; the others make
-room and are reissued. What cannot be compared counts as another: doubled rather than lost.
+room. Events wait on behind the segment, since they may be in another of this school's logs, or in a
+snapshot, that has yet to come (:func:`sync.logs.incarnation.reissue_settled`); states, of which one
+too many does no harm, are reissued.
 
 In a control log the store that the peer heard may have given its rows other numbers before it
 sealed them (:mod:`sync.logs.grant_order`). There rows are the same that hold the same, and those
@@ -11,6 +13,8 @@ that have not come yet wait on, behind the segment.
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from sync.errors import SyncError
 from sync.folding.correction import MOMENT
@@ -39,7 +43,7 @@ def make_room(
     incarnation: int,
     now_ms: int,
 ) -> bool:
-    """Reissue what waits in a former log under the numbers of a segment that holds other rows.
+    """Let what waits in a former log leave the numbers of a segment that holds other rows.
 
     Return whether there was anything to compare.
     """
@@ -61,8 +65,23 @@ def make_room(
         _follow_numbers(cursor, log, header, here, came)
         return True
     kept = {row for (table, row), cells in here.items() if came.get((table, row)) == cells}
+    others = [place for place in sorted(here) if place[1] not in kept]
+    log = _wait_behind(cursor, log, header.last_row, others)
     reissue(cursor, log, incarnation, now_ms, kept=kept, last_row=header.last_row)
     return True
+
+
+def _wait_behind(
+    cursor: sqlite3.Cursor, log: LogState, last_row: int, places: Sequence[tuple[int, int]]
+) -> LogState:
+    """Let the events among rows, by table and number, wait on behind ``last_row``."""
+    end = max(log.last_row, last_row)
+    for table, row in places:
+        if BY_NUMBER[table].kind is Kind.EVENT:
+            end += 1
+            move_row(cursor, BY_NUMBER[table], log, row, (log.id, end))
+    cursor.execute("UPDATE log SET last_row = max(last_row, ?) WHERE id = ?", (end, log.id))
+    return msgspec.structs.replace(log, last_row=end)
 
 
 def _follow_numbers(

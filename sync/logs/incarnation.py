@@ -3,8 +3,10 @@
 What a restored node sealed before is what its peers hold, or they hold more of it: nothing is
 appended to logs of a former incarnation. Their missing ends come back from the peers. Rows that
 were not sealed, or that no peer acknowledged before another head was found, wait for that: those
-that the peers hold under the same numbers stay, the others are reissued, moved to the end of the
-log of the same audience and lane in the present incarnation.
+that the peers hold under the same numbers stay. A store that went back twice wrote the same rows
+into one log and another: events that came back with any log of the same audience and lane are not
+written again. The others are reissued, moved to the end of the log of that audience and lane in the
+present incarnation.
 """
 
 import sqlite3
@@ -18,7 +20,6 @@ from sync.logs.pending_writes import (
     unsealed_writes,
     waits_apart,
 )
-from sync.logs.receipts import read_receipts
 from sync.logs.waiting_batches import forget_waiting, leave_in_table
 from sync.schema import BY_NAME, BY_NUMBER, TABLES
 from sync.schema.model import Kind, Table
@@ -28,6 +29,8 @@ from sync.tables.definition import index_positions
 
 ROW_MAX = 2**63 - 1
 _CORRECTION = BY_NAME["clock_correction"].number
+_TOLD_APART = frozenset({_CORRECTION, BY_NAME["key_grant"].number})
+"""Events that other tables speak of by their place."""
 
 
 def open_incarnation(
@@ -52,17 +55,67 @@ def begin_incarnation(cursor: sqlite3.Cursor, random_bytes: RandomBytes) -> int:
 def reissue_settled(
     cursor: sqlite3.Cursor, logs: Sequence[LogState], peer: int, incarnation: int, now_ms: int
 ) -> list[LogState]:
-    """Reissue what these former logs did not seal, if this peer holds no more of them.
+    """Reissue what these former logs did not seal, where this peer's ends have all come.
 
-    What it holds more comes back first, and shows which of these rows it has. Return whose moved.
+    What it holds more, of any former log of the same audience and lane, comes back first, and shows
+    which of these rows it has. Return whose moved.
     """
-    receipts = read_receipts(cursor, peer)
-    settled = [
-        log for log in logs if log.id not in receipts or receipts[log.id].claimed <= log.stored
-    ]
+    unsettled = read_unsettled(cursor, logs, peer)
+    settled = [log for log in logs if log not in unsettled]
+    repeated: set[tuple[int, int]] = set()
     for log in settled:
+        _drop_what_came(cursor, log, repeated)
         reissue(cursor, log, incarnation, now_ms)
     return settled
+
+
+def read_unsettled(cursor: sqlite3.Cursor, logs: Sequence[LogState], peer: int) -> list[LogState]:
+    """Return which of these logs wait for what a peer holds, or for a snapshot under way."""
+    awaited: dict[int, set[tuple[str, int]]] = {}
+    for origin in {log.name.origin for log in logs}:
+        found = cursor.execute(
+            "SELECT audience, lane FROM log WHERE origin = ?1 AND ("
+            " stored < (SELECT claimed FROM peer_cursor WHERE peer = ?2 AND log = id) OR ("
+            "  applied < stored AND EXISTS (SELECT 1 FROM segment WHERE log = id"
+            "   AND seq = applied + 1 AND substr(wire, 1, 4) <> CAST('SNS1' AS BLOB))))",
+            (origin, peer),
+        )
+        awaited[origin] = {(audience, lane) for audience, lane in found}
+    return [log for log in logs if (log.name.audience, log.name.lane) in awaited[log.name.origin]]
+
+
+def _drop_what_came(cursor: sqlite3.Cursor, log: LogState, repeated: set[tuple[int, int]]) -> None:
+    """Drop events that wait in a former log and came back, sealed, with one of its origin.
+
+    Each of those in ``repeated``, by log and row, stands for one already. What has a device key is
+    known by that.
+    """
+    school = event_school(log.name)
+    for table in TABLES:
+        is_plain = table.kind is Kind.EVENT and table.number not in _TOLD_APART
+        if table.lane is not log.name.lane or not is_plain:
+            continue
+        names = table.column_names
+        same = " AND ".join(f"t.{name} IS ?" for name in names)
+        waiting = cursor.execute(
+            f"SELECT row, {', '.join(names)} FROM {table.name}"  # noqa: S608 - names are the schema's
+            " WHERE school = ? AND log = ? AND row > ?"
+            + (f" AND {table.dedupe} IS NULL" if table.dedupe else ""),
+            (school, log.id, log.sealed_row),
+        ).fetchall()
+        for row, *cells in waiting:
+            alike = cursor.execute(
+                f"SELECT t.log, t.row FROM {table.name} t JOIN log l ON l.id = t.log"  # noqa: S608 - names are the schema's
+                f" WHERE t.school = ? AND {same} AND l.origin = ? AND t.row <= l.sealed_row",
+                (school, *cells, log.name.origin),
+            ).fetchall()
+            place = next((place for place in sorted(alike) if place not in repeated), None)
+            if place is not None:
+                repeated.add(place)
+                cursor.execute(
+                    f"DELETE FROM {table.name} WHERE school = ? AND log = ? AND row = ?",  # noqa: S608 - names are the schema's
+                    (school, log.id, row),
+                )
 
 
 def reissue(
