@@ -95,15 +95,15 @@ def be_idle(world: World, books: Books, absent: int | None = None) -> None:
             return
         due_ms = min(line.due_ms() for line in lines)
         if due_ms > until_ms:
-            if not _countersigns(world.hub):
+            if not countersigns(world.hub):
                 raise BrokenInvariantError(f"on an idle line, for long: {standing}")
             until_ms = due_ms + QUIET_MS
         world.district.now = max(world.district.now, due_ms)
         awake = [line for line in lines if line.due_ms() <= world.district.now]
 
 
-def _countersigns(hub: Machine) -> bool:
-    """Let the hub go its round; return whether it countersigned any checkpoint of a school's."""
+def countersigns(hub: Machine) -> bool:
+    """Let the hub go its hourly round; return whether it countersigned any school's checkpoint."""
     with hub.at_work() as node:
         before = _countersigned(node.history)
         for _ in node.history.steps(HistoryPolicy()):
