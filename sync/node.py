@@ -6,7 +6,7 @@ directory of other nodes are arguments, so that a simulation can run many nodes 
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -39,7 +39,7 @@ from sync.keys.recipients import Recipients
 from sync.logs import oplog
 from sync.logs.audiences import rows_by_audience
 from sync.logs.grant_order import last_grant
-from sync.logs.incarnation import open_incarnation
+from sync.logs.incarnation import open_incarnation, read_incarnation
 from sync.logs.log_state import LogState, log_id_of, read_logs
 from sync.logs.oplog import Row
 from sync.logs.sealer import SEGMENTS_MAX, Sealer, SealPolicy
@@ -121,8 +121,20 @@ class Node:
         self._full_rows = _ROWS_MAX
         self._tell_full: Callable[[], object] = _tell_nobody
         self._is_full = False
+        self._incarnation: int | None = None
         with self.transaction() as cursor:
             self.incarnation = open_incarnation(cursor, keys.origin, generation, random_bytes)
+
+    @property
+    def incarnation(self) -> int:
+        """The present one; raises sqlite3.Error while the disk does not say, after it failed."""
+        if self._incarnation is None:
+            self._incarnation = read_incarnation(self._connection.cursor())
+        return self._incarnation
+
+    @incarnation.setter
+    def incarnation(self, present: int) -> None:
+        self._incarnation = present
 
     @property
     def origin(self) -> int:
@@ -153,10 +165,18 @@ class Node:
                 cursor.execute("ROLLBACK")
             self._keyring.forget()
             self._is_full = False
+            self._doubt_incarnation(cursor)
             raise
         if self._is_full:
             self._is_full = False
             self._tell_full()
+
+    def _doubt_incarnation(self, cursor: sqlite3.Cursor) -> None:
+        """Read it anew: a disk that failed in COMMIT may hold all of the transaction."""
+        if self._incarnation is not None:
+            self._incarnation = None
+            with suppress(sqlite3.Error):
+                self._incarnation = read_incarnation(cursor)
 
     def heed_full(self, rows: int, tell: Callable[[], object]) -> None:
         """Call ``tell`` whenever rows were written to a log in which ``rows`` wait to be sealed.

@@ -46,6 +46,12 @@ def open_incarnation(
     return begin_incarnation(cursor, random_bytes)
 
 
+def read_incarnation(cursor: sqlite3.Cursor) -> int:
+    """Return the store's present incarnation; raises sqlite3.Error where the disk does not say."""
+    (found,) = cursor.execute("SELECT value FROM meta WHERE name = 'incarnation'").fetchone()
+    return int(found)
+
+
 def begin_incarnation(cursor: sqlite3.Cursor, random_bytes: RandomBytes) -> int:
     fresh = int.from_bytes(random_bytes(8), "big") >> 1 or 1
     _remember(cursor, "incarnation", fresh)

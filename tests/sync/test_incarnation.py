@@ -1,8 +1,12 @@
 """A school whose store was restored, lost or cloned loses and doubles nothing it need not."""
 
 import random
+import sqlite3
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -233,6 +237,54 @@ def test_rows_that_made_room_are_found_in_the_log_that_comes_after(district: Dis
     district.exchange(17)
     for origin in (17, 0):
         assert moments(district, origin) == [1, 2, 9]
+
+
+class _Doubtful(sqlite3.Connection):
+    """Says once that a commit failed, as of a disk whose last answer was lost."""
+
+    good = -1  # commits until then
+
+    def cursor(self, *_: object) -> sqlite3.Cursor:  # type: ignore[override]
+        return super().cursor(_DoubtfulCursor)
+
+
+class _DoubtfulCursor(sqlite3.Cursor):
+    def execute(self, sql: str, values: Sequence[object] = ()) -> Self:  # type: ignore[override]
+        super().execute(sql, values)
+        if sql == "COMMIT":
+            _Doubtful.good -= 1
+            if _Doubtful.good == -1:
+                raise sqlite3.OperationalError("disk I/O error")
+        return self
+
+
+def talk(edge: Session, hub: Session) -> None:
+    for _ in range(4):
+        one_round(edge, hub)
+
+
+@pytest.mark.parametrize("good", range(4))
+def test_a_commit_that_failed_and_stands_all_the_same_loses_no_row(
+    district: District, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    """The box gave way to its hub, and goes on where its store says, not where it thought."""
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_Doubtful))
+    copy, hubs = district.back_up(17), district.back_up(0)
+    district.nodes[17].record("card_tap", taps(1))
+    district.exchange(17)
+    school = district.restore(17, copy, b"first")
+    school.record("card_tap", taps(*range(10, 20)))
+    school.seal_all()
+    edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+    _Doubtful.good = good
+    with pytest.raises(sqlite3.OperationalError):
+        talk(edge, hub)
+    school.record("card_tap", taps(3))
+    school.seal_all()
+    district.restore(0, hubs, b"second")
+    district.exchange(17)
+    for origin in (17, 0):
+        assert set(moments(district, origin)) >= {3, *range(10, 20)}
 
 
 @pytest.mark.parametrize("seed", range(4))
