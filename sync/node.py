@@ -24,6 +24,7 @@ from sync.folding.clock_return import return_clock
 from sync.history.bounding import History
 from sync.history.membership import heed_eviction
 from sync.intake.admission import MayCarry, RecordClamp
+from sync.intake.bodies import Bodies
 from sync.intake.intake import Imported, Intake
 from sync.intake.set_aside import (
     ParkedRows,
@@ -130,6 +131,7 @@ class Node:
         """The present one; raises sqlite3.Error while the disk does not say, after it failed."""
         if self._incarnation is None:
             self._incarnation = read_incarnation(self._connection.cursor())
+        assert self._incarnation is not None
         return self._incarnation
 
     @incarnation.setter
@@ -324,7 +326,8 @@ class Node:
             self.peers.settle(cursor, peer, intake.diverged, awaited)
             incarnation = self.incarnation
             if peer == HUB:
-                return_clock(cursor, self._keyring, self.clock, self.origin)
+                refold = Bodies(cursor, self.origin, self._keyring, self.clock).refold
+                return_clock(cursor, refold, self.clock, self.origin)
                 if "eviction" in done.tables:
                     incarnation = heed_eviction(
                         cursor,

@@ -17,7 +17,6 @@ from typing import cast
 from sync.clock import AHEAD_MS_MAX, HybridClock, Stamp, stamp
 from sync.folding.clamps import read_clamps
 from sync.folding.refold import DECISIONS, Refold, reclock
-from sync.keys.keyring import Keyring
 from sync.keys.recipients import follow_stamps
 from sync.logs.log_state import LogState, read_logs
 from sync.logs.oplog import DELETED_FIELD, HLC_FIELD, PRESENT_FIELD, SCHOOL_FIELD
@@ -38,7 +37,7 @@ from sync.tables.merged_rows import Key, read_version, write_version
 _NEVER = 2**63 - 1
 
 
-def return_clock(cursor: sqlite3.Cursor, keyring: Keyring, clock: HybridClock, origin: int) -> bool:
+def return_clock(cursor: sqlite3.Cursor, refold: Refold, clock: HybridClock, origin: int) -> bool:
     """Let the clock come back if it is ahead and may; return whether it did."""
     limit = stamp(clock.present_ms() + AHEAD_MS_MAX)
     if clock.last <= limit:
@@ -65,7 +64,7 @@ def return_clock(cursor: sqlite3.Cursor, keyring: Keyring, clock: HybridClock, o
             if moved:
                 # The hub's clock may be so far ahead of this one that ``seen`` leaves it out.
                 low, high = min(moved.values()), max(moved)
-                Refold(cursor, keyring).let_rivals_win(log, low, high)
+                refold.let_rivals_win(log, low, high)
     return True
 
 

@@ -6,7 +6,7 @@ rows end as if the clamp had come first.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sync.errors import MalformedError, SyncError
@@ -51,12 +51,20 @@ class News:
             self.clamps.setdefault(clamped, set()).add((log_id, row))
 
 
-class Refold:
-    """Folds stored segments again, inside the caller's transaction."""
+FoldParts = Callable[[int, str], None]
+"""Folds the states of two writers in an origin's snapshot of an audience again."""
 
-    def __init__(self, cursor: sqlite3.Cursor, keyring: Keyring) -> None:
+
+class Refold:
+    """Folds stored segments again, inside the caller's transaction.
+
+    ``fold_parts`` does it for what a checkpoint left without bodies.
+    """
+
+    def __init__(self, cursor: sqlite3.Cursor, keyring: Keyring, fold_parts: FoldParts) -> None:
         self._cursor = cursor
         self._keyring = keyring
+        self._fold_parts = fold_parts
 
     def heed(self, news: News) -> set[str]:
         """Let rows that stand follow clamps that came after them; return the tables concerned."""
@@ -175,6 +183,7 @@ class Refold:
     def _fold_between(self, log: LogState, low: int, high: int) -> None:
         """Fold the states of a log's segments again that may have stamps between these."""
         told = read_told(self._cursor, log.id, log.name)
+        in_parts = False
         for seq in range(log.applied, 0, -1):
             segment = read_segment(self._cursor, log.id, seq)
             if segment is None:
@@ -184,9 +193,12 @@ class Refold:
             last = clamps.last_stamp(header) if clamps else header.last_stamp
             # At one stamp the origin decides, or the row: bounds are among what may win now.
             if last < low:
-                return
+                break
             if first <= high:
+                in_parts |= segment.is_hollow
                 self._fold_states(log, segment, told)
+        if in_parts:
+            self._fold_parts(log.name.origin, log.name.audience)
 
     def _fold_states(self, log: LogState, segment: Segment, told: Told | None) -> None:
         for group, tables in self._bodies(segment):

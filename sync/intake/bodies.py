@@ -14,18 +14,22 @@ from sync.history.checkpoint import (
     is_part_of_whole,
     is_present_part,
     note_record,
+    parts_are_here,
+    read_checkpoints,
 )
 from sync.history.snapshot_part import is_record, unpack_part
 from sync.intake.filling import fill_known
 from sync.intake.set_aside import park
 from sync.keys.keyring import Keyring
 from sync.logs.log_state import log_id_of
-from sync.logs.stored_segments import StoredBody
-from sync.schema import BY_NUMBER
-from sync.schema.model import Group, Kind, Lane
+from sync.logs.stored_segments import StoredBody, read_segment
+from sync.schema import BY_NUMBER, TABLES
+from sync.schema.model import Group, Kind, Lane, Owner
 from sync.segments.body import TableColumns, unpack_tables
 from sync.segments.sealing import UNSEALED, DataKey
 from sync.segments.segment import HUB, Header, LogName
+
+_TWO_WRITERS = frozenset(each.number for each in TABLES if each.owner is Owner.BOTH)
 
 
 class Bodies:
@@ -44,6 +48,7 @@ class Bodies:
         self._clock = clock
         self._told: dict[int, Told | None] = {}
         self._news = News()
+        self.refold = Refold(cursor, keyring, self._fold_parts)
         self.rows = 0
         self.tables: set[str] = set()
 
@@ -109,8 +114,37 @@ class Bodies:
             if self._own != HUB:
                 # First: what waits would lose against what is lifted, and would never be sealed.
                 rise_above_clamps(self._cursor, self._clock, self._own)
-            self.tables |= Refold(self._cursor, self._keyring).heed(self._news)
-            self._news = News()
+            news, self._news = self._news, News()
+            self.tables |= self.refold.heed(news)
+
+    def _fold_parts(self, origin: int, audience: str) -> None:
+        """Fold states of two writers in the parts of the newest checkpoint that is here again."""
+        known = read_checkpoints(self._cursor, origin, audience)
+        newest = next((each for each in known if parts_are_here(self._cursor, each)), None)
+        if newest is None:
+            return
+        for span in newest.record.states:
+            log_id = log_id_of(self._cursor, newest.part_log(span))
+            for seq in range(span.first, span.last + 1):
+                segment = read_segment(self._cursor, log_id, seq)
+                assert segment is not None
+                for place in range(len(segment.bodies)):
+                    self._fold_part_again(StoredBody(log_id, segment, place))
+
+    def _fold_part_again(self, body: StoredBody) -> None:
+        key = None if body.group is Group.GRANT else self.key(body)
+        if key is None:
+            return
+        try:
+            source, tables = unpack_part(
+                body.segment.header.log, body.segment.open(body.place, key)
+            )
+        except SyncError:
+            return  # parked as before
+        both = [each for each in tables if each.table in _TWO_WRITERS]
+        if both:
+            source_id = log_id_of(self._cursor, source.log)
+            self.fold_part(body, source_id, source.header(body.segment.header), both)
 
     def _take_part(
         self, body: StoredBody, content: bytes, only: Collection[int] | None = None

@@ -46,10 +46,10 @@ def open_incarnation(
     return begin_incarnation(cursor, random_bytes)
 
 
-def read_incarnation(cursor: sqlite3.Cursor) -> int:
-    """Return the store's present incarnation; raises sqlite3.Error where the disk does not say."""
-    (found,) = cursor.execute("SELECT value FROM meta WHERE name = 'incarnation'").fetchone()
-    return int(found)
+def read_incarnation(cursor: sqlite3.Cursor) -> int | None:
+    """Return the store's present incarnation, None if it was never opened; raises sqlite3.Error."""
+    found = cursor.execute("SELECT value FROM meta WHERE name = 'incarnation'").fetchone()
+    return int(found[0]) if found else None
 
 
 def begin_incarnation(cursor: sqlite3.Cursor, random_bytes: RandomBytes) -> int:
