@@ -53,7 +53,7 @@ def plan_blocks(profile: Profile, unit: int, link: Link) -> tuple[Block, ...]:
     def cadence(point: Point) -> Cadence:
         return "edge" if point.id in waited_for else point.poll
 
-    alone = "one_point_a_read" in profile.quirks
+    alone = "one_point_a_read" in profile.quirk_ids
     blocks: list[Block] = []
     for poll in POLL_PERIODS_S:
         points = sorted((p for p in profile.points if cadence(p) == poll), key=_order)

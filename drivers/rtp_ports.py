@@ -36,10 +36,8 @@ class RtpPorts:
             media, control = _bind_pair(address)
             self._orders.append(PacketOrder())
             self.ports.append(media.getsockname()[1])
-            for bound, hear in (
-                (media, partial(self._hear_media, track)),
-                (control, partial(self._hear_control, track)),
-            ):
+            for bound in (media, control):
+                hear = partial(self._hear, track, is_control=bound is control)
                 transport, _ = await loop.create_datagram_endpoint(partial(_Port, hear), sock=bound)
                 self._transports.append(transport)
 
@@ -73,15 +71,9 @@ class RtpPorts:
             ready += _media(track, order.release(now_s))
         return ready
 
-    def _hear_media(self, track: int, data: bytes, host: str) -> None:
-        self._hear(TrackPacket(track, False, data), host)
-
-    def _hear_control(self, track: int, data: bytes, host: str) -> None:
-        self._hear(TrackPacket(track, True, data), host)
-
-    def _hear(self, packet: TrackPacket, host: str) -> None:
+    def _hear(self, track: int, data: bytes, host: str, *, is_control: bool) -> None:
         if host == self._camera and len(self._waiting) < PACKETS_MAX:
-            self._waiting.append(packet)
+            self._waiting.append(TrackPacket(track, is_control, data))
             self._arrived.set()
 
 

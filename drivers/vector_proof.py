@@ -10,8 +10,9 @@ from contextlib import suppress
 from types import MappingProxyType
 from urllib.parse import parse_qsl, unquote
 
+from drivers.cameras.event_states import EventStates
 from drivers.card_reader import FORMATS
-from drivers.codecs import adms, isapi
+from drivers.codecs import adms, isapi, pull_point
 from drivers.codecs.card_frames import CardFrame
 from drivers.codecs.modbus import ReadReply, ReadRequest, Reply, Request
 from drivers.codecs.modbus_commands import encode_command
@@ -21,7 +22,7 @@ from drivers.codecs.modbus_tcp import TcpFrameDecoder, read_tcp_reply, read_tcp_
 from drivers.codecs.text_lines import HeartLine, ResultLine, read_line
 from drivers.displays.exchange_proof import prove_display
 from drivers.displays.framed_link import FRAMINGS
-from drivers.entities import Quality
+from drivers.entities import DeviceId, Measurement, Quality
 from drivers.errors import DriverError, ProtocolError
 from firmware_profiles.lint import Flaw
 from firmware_profiles.model import MODBUS, LinkType, Profile, Vector
@@ -151,10 +152,30 @@ def _prove_line(profile: Profile, vector: Vector) -> Iterator[str]:
         yield f"it tells {found}"
 
 
-def _prove_scope(profile: Profile, vector: Vector) -> Iterator[str]:
+def _prove_camera(profile: Profile, vector: Vector) -> Iterator[str]:
+    """Hold a quoted scope, or with a request the notification a pull brought, against it."""
+    if vector.request:
+        yield from _prove_notification(profile, vector)
+        return
     scope = unquote(vector.reply)
     if not any(scope.startswith(prefix) for prefix in profile.match.onvif_scopes):
         yield f"{scope} is none of the scopes the profile is known by"
+
+
+def _prove_notification(profile: Profile, vector: Vector) -> Iterator[str]:
+    try:
+        told = pull_point.read_notification(vector.reply)
+    except ProtocolError as error:
+        yield str(error)
+        return
+    states = EventStates(DeviceId(profile.id), profile.events, "")
+    found = {
+        meant.point: meant.value
+        for meant in states.take([told], 0, 0)
+        if isinstance(meant, Measurement)
+    }
+    if found != vector.values:
+        yield f"it tells {found}"
 
 
 def _prove_adms(_profile: Profile, vector: Vector) -> Iterator[str]:
@@ -198,7 +219,7 @@ PROOFS: Mapping[LinkType, Proof] = MappingProxyType(
         "card_frames": _prove_card,
         "pjlink": prove_display,
         **dict.fromkeys(FRAMINGS, prove_display),
-        "onvif": _prove_scope,
+        "onvif": _prove_camera,
         "text_lines": _prove_line,
         "adms": _prove_adms,
         "isapi": _prove_isapi,

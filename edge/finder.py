@@ -30,6 +30,7 @@ from edge.config import BoxConfig
 from edge.devices.fleet import Fleet
 from edge.pages.box_view import Change, DiscoveryProgress
 from firmware_profiles.catalog import Catalog
+from firmware_profiles.doubts import doubtful
 from firmware_profiles.model import Profile, ProfileId
 
 _log = logging.getLogger(__name__)
@@ -81,8 +82,13 @@ class Finder:
         waiting = leave_out_doubles(
             self._candidates.values(), [each.address for each in adopted.values()]
         )
-        waiting = [each for each in waiting if each.identity not in adopted]
+        waiting = [self._marked(each) for each in waiting if each.identity not in adopted]
         return sorted(waiting, key=lambda each: (-each.confidence, each.identity))
+
+    def _marked(self, candidate: Candidate) -> Candidate:
+        """Say of a candidate what of its profile nobody has confirmed."""
+        model = self._catalog.profiles.get(ProfileId(candidate.profile or ""))
+        return candidate if model is None else replace(candidate, unconfirmed=doubtful(model))
 
     def candidate(self, identity: str) -> Candidate:
         """Return one candidate; raises SetupError when it is not among those found."""

@@ -2,6 +2,9 @@
 
 import asyncio
 import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +13,14 @@ import typer
 from drivers.errors import DriverError
 from drivers.profile_recorder import LISTEN_S, record
 from drivers.simulators.profile_device import ProfileDevice, parse_listen
+from drivers.simulators.profile_services import SERVICES, Clockwork, ProfileService
 from drivers.simulators.profile_speakers import Exchange
 from drivers.transports.port_address import parse_port_address
 from drivers.vector_proof import find_broken_vectors
 from edge.errors import BoxSetupError
 from edge.terminal import print_json, retold, say, tell
-from firmware_profiles.catalog import examine_profile, load_catalog
+from firmware_profiles.catalog import ProfileError, examine_profile, find_faults, load_catalog
+from firmware_profiles.doubts import find_doubts
 from firmware_profiles.model import Profile, ProfileId
 from firmware_profiles.vector_text import render_vectors
 
@@ -30,30 +35,39 @@ Model = Annotated[
 
 
 @profile_app.command(
-    "lint", help=say("Check profile files: shape, rules, and what their quoted bytes mean.")
+    "lint",
+    help=say(
+        "Check profile files: shape, rules, what their bytes mean; names what is unconfirmed."
+    ),
 )
 def profile_lint(
     files: Annotated[list[Path], typer.Argument(help=say("Profile files (TOML)."))],
     as_json: AsJson = False,
 ) -> None:
-    faults = [fault for file in files for fault in examine_profile(file, find_broken_vectors)[1]]
+    faults, doubts = list[ProfileError](), list[ProfileError]()
+    for file in files:
+        profile, found = examine_profile(file, find_broken_vectors)
+        faults += found
+        if profile is not None:
+            doubts += find_faults(file, profile, find_doubts)
     if as_json:
-        print_json(
-            {
-                "files": len(files),
-                "faults": [
-                    {"file": str(fault.path), "line": fault.line or 1, "message": str(fault)}
-                    for fault in faults
-                ],
-            }
-        )
+        told = {"files": len(files), "faults": _lines(faults), "unconfirmed": _lines(doubts)}
+        print_json(told)
     else:
+        for doubt in doubts:
+            typer.echo(retold(str(doubt)))
         for fault in faults:
             typer.echo(retold(str(fault)), err=True)
         if not faults:
             tell("{count} checked, nothing wrong.", count=len(files))
     if faults:
         raise typer.Exit(1)
+
+
+def _lines(found: list[ProfileError]) -> list[dict[str, str | int]]:
+    return [
+        {"file": str(each.path), "line": each.line or 1, "message": str(each)} for each in found
+    ]
 
 
 @profile_app.command(
@@ -63,32 +77,51 @@ def profile_lint(
 def profile_simulate(
     profile: Model,
     listen: Annotated[
-        str, typer.Option(help=say("serial:PATH, tcp:HOST:PORT or modbus:HOST:PORT."))
-    ],
+        str | None,
+        typer.Option(
+            help=say(
+                "serial:PATH, tcp:HOST:PORT or modbus:HOST:PORT; http:HOST:PORT for a camera or an"
+                " ISAPI terminal (user admin, password simulated)."
+            )
+        ),
+    ] = None,
+    calls: Annotated[
+        str | None,
+        typer.Option(help=say("HOST:PORT of the box that an attendance terminal calls.")),
+    ] = None,
     held: Annotated[
         list[str] | None,
-        typer.Option("--set", help=say("POINT=VALUE the device shows; may be repeated.")),
+        typer.Option(
+            "--set",
+            help=say(
+                "POINT=VALUE the device shows; may be repeated. Of a camera an event, yes or no; of"
+                " a terminal tap=NUMBER."
+            ),
+        ),
     ] = None,
     unit: Annotated[int | None, typer.Option(min=0, max=255, help=say("Its unit id."))] = None,
     baud: Annotated[
         int | None, typer.Option(min=300, max=921_600, help=say("Its speed on a serial line."))
     ] = None,
 ) -> None:
-    model = _find(profile)
+    model, shown = _find(profile), dict(_pair(text) for text in held or ())
     try:
+        if model.links[0].type in SERVICES:
+            clock = Clockwork(now_ms=_now_ms, zone=_zone())
+            service = ProfileService(
+                model, listen=listen, calls=calls, tell=_print_line, clock=clock, held=shown
+            )
+            asyncio.run(service.run(lambda: _print_line({"waiting": service.place})))
+        if listen is None or calls is not None:
+            raise BoxSetupError(say("{model} waits to be asked; say --listen.", model=model.id))
         device = ProfileDevice(
-            model,
-            parse_listen(listen),
-            _print_exchange,
-            unit=unit,
-            baud=baud,
-            held=dict(_pair(text) for text in held or ()),
+            model, parse_listen(listen), _print_exchange, unit=unit, baud=baud, held=shown
         )
         asyncio.run(device.run(lambda: _print_place(listen, device)))
     except DriverError as error:
         raise BoxSetupError(str(error)) from error
     except OSError as error:
-        raise BoxSetupError(f"{listen}: {error.strerror}; choose another place") from error
+        raise BoxSetupError(f"{listen or calls}: {error.strerror}; choose another place") from error
     except KeyboardInterrupt:
         return
 
@@ -137,6 +170,11 @@ def profile_record(
     tell("{count} exchanges were added to {file}.", count=len(vectors), file=to)
 
 
+def _print_line(line: Mapping[str, object]) -> None:
+    print_json(dict(line))
+    sys.stdout.flush()
+
+
 def _print_place(listen: str, device: ProfileDevice) -> None:
     chosen = listen.endswith(":0")
     print_json({"waiting": f"{listen[:-1]}{device.port}" if chosen else listen})
@@ -151,6 +189,15 @@ def _print_exchange(exchange: Exchange) -> None:
     }
     print_json(line)
     sys.stdout.flush()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000  # noqa: TID251 - the command is where its device's clock begins
+
+
+def _zone() -> tzinfo:
+    """Return this machine's own: terminals live by the clock on the wall."""
+    return timezone(timedelta(seconds=time.localtime().tm_gmtoff))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -25,6 +25,8 @@ SERIAL: frozenset[LinkType] = frozenset({"modbus_rtu", "card_frames", "text_line
 _LINE_FIELDS = {"heart_rate": {"band", "bpm"}, "fitness_result": {"station", "wearer", "result"}}
 """What a line of each capability must tell."""
 PLACES = re.compile(r"\{(?:value|unit)(?::0?[0-9]{0,2}[dxX])?\}")
+_EXPECTED = re.compile(r"\{(?:value|word)\}")
+_BRACES = re.compile(r"[{}]")
 _REGISTER_MAX = 0xFFFF
 _BIT_FUNCTIONS = {1, 2}
 _SWITCHES = {"relay", "valve", "pump", "fan", "siren"}
@@ -54,6 +56,10 @@ def find_flaws(profile: Profile) -> Iterator[Flaw]:
 def _head(profile: Profile) -> Iterator[Flaw]:
     if not profile.sources:
         yield Flaw((), "names no source", "say in sources where the registers come from")
+    for index, quirk in enumerate(profile.quirks):
+        if not quirk.source and not quirk.unconfirmed:
+            fact = f"quirk {quirk.id} names no source"
+            yield Flaw(("quirks", str(index)), fact, "say who saw it, or set unconfirmed = true")
     yield from _range_of(profile.firmware_range, ("firmware_range",))
     for index, entry in enumerate(profile.firmware):
         yield from _range_of(entry.versions, ("firmware", str(index), "versions"))
@@ -171,6 +177,9 @@ def _commands(profile: Profile) -> Iterator[Flaw]:
         if command.verify is not None and command.verify.point not in known:
             fact = f"command {name} is verified by {command.verify.point!r}, which is no point"
             yield Flaw((*keys, "verify"), fact, "name a point of this profile")
+        if command.verify is not None and _BRACES.search(_EXPECTED.sub("", command.verify.expect)):
+            fact = f"verify of {name} expects a brace that is no {{value}} and no {{word}}"
+            yield Flaw((*keys, "verify"), fact, "write what the point reads, {value} or {word}")
         if (command.write is not None) is bool(command.request):
             has = "both write and request" if command.request else "neither write nor request"
             fact = f"command {name} has {has}"

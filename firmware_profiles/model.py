@@ -10,6 +10,8 @@ from typing import Annotated, Literal, NewType
 
 from msgspec import Meta, Struct
 
+from firmware_profiles.quirks import Quirk, QuirkId
+
 ProfileId = NewType("ProfileId", str)
 
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
@@ -77,11 +79,6 @@ REGISTERS: Mapping[DataType, int] = MappingProxyType(
 """Registers a value takes."""
 Order = Literal["big", "little"]
 PollClass = Literal["fast", "normal", "slow"]
-Quirk = Literal[
-    "one_point_a_read",  # answers reads of a single point only: never coalesce
-    "silent_when_unknown",  # stays silent where the standard asks for an exception reply
-    "closes_idle_link",  # hangs up a connection that was quiet for a while: normal, reconnect
-]
 
 
 class Source(Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,8 +94,6 @@ class Match(Struct, frozen=True, forbid_unknown_fields=True):
 
     onvif_scopes: tuple[Text, ...] = ()
     usb: tuple[Annotated[str, Meta(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")], ...] = ()
-    mdns: tuple[Text, ...] = ()
-    banners: tuple[Text, ...] = ()
 
 
 class Link(Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,7 +141,7 @@ class ProbeStep(Struct, frozen=True, forbid_unknown_fields=True):
 
     Functions 1 and 2 read bits, 3 and 4 registers. With ``absent`` the device must refuse the
     registers (exception 2). ``confidence`` is the chance that a device which fits this step alone
-    is this model.
+    is this model. ``unconfirmed`` as in a :class:`Point`.
     """
 
     function: Literal[1, 2, 3, 4]
@@ -155,6 +150,7 @@ class ProbeStep(Struct, frozen=True, forbid_unknown_fields=True):
     count: Annotated[int, Meta(ge=1, le=16)] = 1
     expect: tuple[Expectation, ...] = ()
     absent: bool = False
+    unconfirmed: bool = False
 
 
 class Bits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,7 +178,8 @@ class Point(Struct, frozen=True, forbid_unknown_fields=True):
     value in several registers ``word_order`` says which register comes first, ``byte_order`` which
     byte of each; ``bcd`` types hold decimal digits. The value is ``raw * scale + offset`` in
     ``unit``; ``enum`` maps raw values (as text) to words and replaces the arithmetic. ``invalid``
-    lists raw values by which the device says that it has no value.
+    lists raw values by which the device says that it has no value. ``unconfirmed`` marks a place or
+    a meaning that no document and no device confirms: a source's note says what is doubtful.
     """
 
     id: Slug
@@ -203,6 +200,7 @@ class Point(Struct, frozen=True, forbid_unknown_fields=True):
     enum: dict[str, str] = {}
     poll: PollClass = "normal"
     deadband: Annotated[float, Meta(ge=0)] = 0.0
+    unconfirmed: bool = False
 
 
 class Verify(Struct, frozen=True, forbid_unknown_fields=True):
@@ -254,7 +252,7 @@ class Command(Struct, frozen=True, forbid_unknown_fields=True):
     hexadecimal digits), and ``ack``, by which the device accepts it (``?`` and ``*`` as in a
     point's ``reply``). ``range`` allows numbers; with neither ``values`` nor ``range`` any text the
     protocol allows is taken, and ``choices`` names the point by which the device lists, separated
-    by spaces, what it takes.
+    by spaces, what it takes. ``unconfirmed`` as in a :class:`Point`.
     """
 
     id: Slug
@@ -269,6 +267,7 @@ class Command(Struct, frozen=True, forbid_unknown_fields=True):
     idempotent: bool = False
     settle_ms: Milliseconds = 0
     interlock: Interlock | None = None
+    unconfirmed: bool = False
 
 
 LineField = Literal["band", "bpm", "moving", "station", "wearer", "result", "unit"]
@@ -375,6 +374,11 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     firmware: tuple[Firmware, ...] = ()
     quirks: tuple[Quirk, ...] = ()
     vectors: tuple[Vector, ...] = ()
+
+    @property
+    def quirk_ids(self) -> frozenset[QuirkId]:
+        """The quirks, however well they are known."""
+        return frozenset(quirk.id for quirk in self.quirks)
 
     def point(self, name: str) -> Point:
         """Return the point called ``name``; KeyError when the profile has none."""

@@ -22,7 +22,12 @@ from drivers.errors import DriverError, ProtocolError, RefusedError
 
 LIFETIME_S = 300
 """A subscription that nobody renews is over after this; cameras have room for a few only."""
-RENEW_S = 120
+LIFETIME_ALONE_S = 60
+"""The same of a camera with room for one: what a box that lost its power left there ends soon."""
+PULL_SHORT_S = 8
+"""How long a pull waits at a camera that hangs up after ten seconds."""
+RENEW_S = 120.0
+RENEW_MIN_S = 1.0
 REPLY_BYTES_MAX = 256 * 1024
 _HTTP_UNAUTHORISED = 401
 _SOAP = "application/soap+xml; charset=utf-8"
@@ -42,6 +47,7 @@ class EventWatch:
         self._services = services
         self._http = http
         self._now_ms = now_ms
+        self._lifetime_s = LIFETIME_ALONE_S if "one_subscription" in access.quirks else LIFETIME_S
         self._subscription: Subscription | None = None
         self._renew_at_s = 0.0
         self._busy = asyncio.Lock()
@@ -74,13 +80,18 @@ class EventWatch:
                 ),
                 REQUEST_S,
             )
-            pull_point.parse_done(answer, "Unsubscribe")
+            pull_point.parse_unsubscribed(answer)
 
     async def _pull(self, wait_s: int) -> Pulled:
+        """Pull; no longer than until the subscription must be renewed."""
         subscription = self._subscription or await self._subscribe()
         self._subscription = subscription
-        if asyncio.get_running_loop().time() >= self._renew_at_s:
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._renew_at_s:
             await self._renew(subscription)
+        wait_s = min(wait_s, max(1, int(self._renew_at_s - loop.time())))
+        if "ends_long_pulls" in self._access.quirks:
+            wait_s = min(wait_s, PULL_SHORT_S)
         answer = await self._ask(
             subscription.address,
             lambda signature: pull_point.pull_request(
@@ -96,24 +107,30 @@ class EventWatch:
             raise RefusedError(f"camera {self._services.host}: offers no events service")
         answer = await self._ask(
             address,
-            lambda signature: pull_point.subscribe_request(LIFETIME_S, signature),
+            lambda signature: pull_point.subscribe_request(self._lifetime_s, signature),
             REQUEST_S,
         )
         told = pull_point.parse_subscription(answer)
         pin(told.address, self._services.host, "event subscription")
-        self._renew_at_s = asyncio.get_running_loop().time() + RENEW_S
+        self._granted(told.lifetime_s)
         return told
 
     async def _renew(self, subscription: Subscription) -> None:
         answer = await self._ask(
             subscription.address,
             lambda signature: pull_point.renew_request(
-                subscription, LIFETIME_S, _message_id(), signature
+                subscription, self._lifetime_s, _message_id(), signature
             ),
             REQUEST_S,
         )
-        pull_point.parse_done(answer, "Renew")
-        self._renew_at_s = asyncio.get_running_loop().time() + RENEW_S
+        # Who does not tell again grants what it granted first.
+        self._granted(pull_point.parse_renewed(answer) or subscription.lifetime_s)
+
+    def _granted(self, lifetime_s: float | None) -> None:
+        """Note how long the subscription lasts; who tells nothing grants what was asked."""
+        self._renew_at_s = asyncio.get_running_loop().time() + renew_after_s(
+            lifetime_s or self._lifetime_s
+        )
 
     async def _ask(
         self, address: str, build: Callable[[Signature | None], bytes], timeout_s: float
@@ -128,7 +145,7 @@ class EventWatch:
             middlewares=self._services.middlewares,
         )
         if answer.status == _HTTP_UNAUTHORISED:
-            raise RefusedError(wrong_password(host, answer.challenge))
+            raise RefusedError(wrong_password(self._access, answer.challenge))
         envelope = _parsed(answer.body)
         fault = pull_point.fault_of(envelope)
         if fault is not None:
@@ -143,6 +160,11 @@ class EventWatch:
             nonce=secrets.token_bytes(16),
             created_ms=self._now_ms() + (self._services.offset_ms or 0),
         )
+
+
+def renew_after_s(lifetime_s: float) -> float:
+    """Return when to renew what a camera granted: at half of it, ``RENEW_S`` at the latest."""
+    return min(max(lifetime_s / 2, RENEW_MIN_S), RENEW_S)
 
 
 def _parsed(body: bytes) -> Element:

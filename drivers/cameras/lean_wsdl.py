@@ -35,6 +35,16 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
             "SetVideoEncoderConfiguration",
         }
     ),
+    "media2": frozenset(
+        {
+            "GetProfiles",
+            "GetSnapshotUri",
+            "GetStreamUri",
+            "GetVideoEncoderConfigurationOptions",
+            "GetVideoEncoderConfigurations",
+            "SetVideoEncoderConfiguration",
+        }
+    ),
     "ptz": frozenset(
         {
             "ContinuousMove",
@@ -48,7 +58,7 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
     ),
     "imaging": frozenset({"GetImagingSettings", "GetOptions", "SetImagingSettings"}),
 }
-"""Everything that is asked of a camera's services, by onvif-zeep's names."""
+"""Everything that is asked of a camera's services, by onvif-zeep's names and ``media2``."""
 
 _WHOLE = Path(onvif.__file__).parent / "wsdl"
 _SCHEMA = "onvif.xsd"
@@ -58,6 +68,32 @@ _REFERENCES = ("type", "ref", "base", "itemType", "memberTypes", "element")
 
 Element = Any
 """lxml's; it has no types."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceDefinition:
+    namespace: str
+    wsdl: Path  # of the whole
+    binding: str
+
+    @property
+    def qualified_binding(self) -> str:
+        return f"{{{self.namespace}}}{self.binding}"
+
+
+DEFINITIONS: Mapping[str, ServiceDefinition] = {
+    name: ServiceDefinition(
+        namespace=definition["ns"], wsdl=_WHOLE / definition["wsdl"], binding=definition["binding"]
+    )
+    for name, definition in SERVICES.items()
+} | {
+    "media2": ServiceDefinition(
+        namespace="http://www.onvif.org/ver20/media/wsdl",
+        wsdl=Path(__file__).with_name("media2.wsdl"),
+        binding="Media2Binding",
+    )
+}
+"""The library's services, and the one it does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +112,11 @@ def write_lean(folder: Path) -> LeanWsdl:
     for service, operations in OPERATIONS.items():
         place = folder / service
         place.mkdir()
-        name = SERVICES[service]["wsdl"]
-        wsdl, schema = _parsed(_WHOLE / name), _parsed(_WHOLE / _SCHEMA)
+        whole = DEFINITIONS[service].wsdl
+        wsdl, schema = _parsed(whole), _parsed(_WHOLE / _SCHEMA)
         _cut_operations(wsdl, operations)
         _cut_schemas([schema, *wsdl.iter(f"{_XSD}schema")], list(_parts(wsdl)))
-        (place / name).write_bytes(etree.tostring(wsdl))
+        (place / whole.name).write_bytes(etree.tostring(wsdl))
         (place / _SCHEMA).write_bytes(etree.tostring(schema))
         for other in _WHOLE.iterdir():
             if other.is_file() and not (place / other.name).exists():

@@ -13,6 +13,7 @@ import msgspec
 from drivers.codecs.digest import Credentials
 from drivers.codecs.pull_point import CameraEvent
 from drivers.errors import ProtocolError
+from firmware_profiles.quirks import QuirkId
 
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 SNAPSHOT_BYTES_MAX = 2 * 1024 * 1024
@@ -24,13 +25,14 @@ class CameraAccess:
     """How to reach a camera: its ONVIF device service, and what a person entered on adoption.
 
     Once ``serial`` or ``mac`` is known, a camera that shows another one is refused: another device
-    has taken over the address.
+    has taken over the address. ``quirks`` are those of its profile.
     """
 
     address: str
     credentials: Credentials | None = None
     serial: str | None = None
     mac: str | None = None
+    quirks: frozenset[QuirkId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The part of ONVIF's answers that the box uses, parsed from what zeep read.
 
-Names are those of the WSDL (ver10/device, ver10/media, ver20/ptz). Fields that devices leave out
-although the schema demands them have defaults.
+Names are those of the WSDL (ver10/device, ver10/media, ver20/media, ver20/ptz). Fields that devices
+leave out although the schema demands them have defaults.
 """
 
 import msgspec
@@ -72,7 +72,7 @@ class MediaProfile(msgspec.Struct, frozen=True):
     token: str
     source: VideoSource | None = msgspec.field(default=None, name="VideoSourceConfiguration")
     encoder: Encoder | None = msgspec.field(default=None, name="VideoEncoderConfiguration")
-    ptz: dict[str, object] | None = msgspec.field(default=None, name="PTZConfiguration")
+    ptz: object | None = msgspec.field(default=None, name="PTZConfiguration")
 
     @property
     def pixels(self) -> int:
@@ -82,6 +82,24 @@ class MediaProfile(msgspec.Struct, frozen=True):
     @property
     def is_h264(self) -> bool:
         return self.encoder is not None and self.encoder.encoding == "H264"
+
+
+class Configurations(msgspec.Struct, frozen=True, rename="pascal"):
+    video_source: VideoSource | None = None
+    video_encoder: Encoder | None = None
+    ptz: object | None = msgspec.field(default=None, name="PTZ")
+
+
+class MediaProfile2(msgspec.Struct, frozen=True):
+    """A profile as the second media service tells it."""
+
+    token: str
+    configurations: Configurations | None = msgspec.field(default=None, name="Configurations")
+
+    def told_as_first(self) -> MediaProfile:
+        """Return it as the first media service would tell it."""
+        told = self.configurations or Configurations()
+        return MediaProfile(self.token, told.video_source, told.video_encoder, told.ptz)
 
 
 class Address(msgspec.Struct, frozen=True, rename="pascal"):
@@ -98,13 +116,13 @@ class Multicast(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class EncoderRate(msgspec.Struct, frozen=True, rename="pascal"):
-    frame_rate_limit: int = 25
+    frame_rate_limit: float = 25.0  # whole to the first media service
     encoding_interval: int = 1
     bitrate_limit: int = 2000
 
 
 class EncoderConfiguration(msgspec.Struct, frozen=True, rename="pascal"):
-    """A VideoEncoderConfiguration, as far as it is told back changed."""
+    """What either media service tells of an encoder, as far as it is told back changed."""
 
     token: str = msgspec.field(name="token")
     name: str | None = None
@@ -128,6 +146,23 @@ class H264Options(msgspec.Struct, frozen=True, rename="pascal"):
 
 class EncoderOptions(msgspec.Struct, frozen=True):
     h264: H264Options | None = msgspec.field(default=None, name="H264")
+
+
+class FloatSpan(msgspec.Struct, frozen=True, rename="pascal"):
+    min: float = 0.0
+    max: float = 100.0
+
+
+class EncoderOptions2(msgspec.Struct, frozen=True, rename="pascal"):
+    """What one encoding may be set to; lists are words between spaces."""
+
+    encoding: str = ""
+    quality_range: FloatSpan | None = None
+    resolutions_available: list[Resolution] = []
+    bitrate_range: Span | None = None
+    gov_length_range: str | None = None
+    frame_rates_supported: str | None = None
+    profiles_supported: str | None = None
 
 
 class MediaUri(msgspec.Struct, frozen=True, rename="pascal"):

@@ -122,14 +122,20 @@ class OnvifCamera:
             raise RefusedError(f"camera {self._device}: offers no snapshot; use its stream")
         return await self._worker.fetch_snapshot(self._access, uri)
 
+    @property
+    def mac(self) -> str | None:
+        """The hardware address by which the camera is known, None before it told one."""
+        return self._access.mac
+
     async def go_to_preset(self, preset: str) -> CommandResult:
         """Turn to a stored position; ONVIF acknowledges before the camera has arrived."""
+        told = f"preset {self._name_of(preset)}"
         try:
             profile = self._turning_profile()
             await self._worker.go_to_preset(self._access, profile, preset)
         except DriverError as error:
-            return self._reports.result(f"preset {preset}", Outcome.FAILED, str(error))
-        return self._reports.result(f"preset {preset}", Outcome.ACKNOWLEDGED)
+            return self._reports.result(told, Outcome.FAILED, str(error))
+        return self._reports.result(told, Outcome.ACKNOWLEDGED)
 
     async def go_home(self) -> CommandResult:
         """Turn to the position the camera itself calls home."""
@@ -153,15 +159,16 @@ class OnvifCamera:
 
     async def remove_preset(self, preset: str) -> CommandResult:
         """Forget a stored position; verified by the camera's list."""
+        told = f"remove preset {self._name_of(preset)}"
         try:
             profile = self._turning_profile()
             await self._worker.remove_preset(self._access, profile, preset)
             self.presets = await self._worker.list_presets(self._access, profile)
         except DriverError as error:
-            return self._reports.result(f"remove preset {preset}", Outcome.FAILED, str(error))
+            return self._reports.result(told, Outcome.FAILED, str(error))
         is_listed = any(known.token == preset for known in self.presets)
         outcome = Outcome.ACKNOWLEDGED if is_listed else Outcome.VERIFIED
-        return self._reports.result(f"remove preset {preset}", outcome)
+        return self._reports.result(told, outcome)
 
     async def move(self, motion: Motion) -> None:
         """Turn until :meth:`stop`, or for ``MOVE_S`` when nobody repeats it; raises DriverError.
@@ -262,6 +269,10 @@ class OnvifCamera:
         if outage is not None and outage.until_ms is not None:
             lasted_s = (outage.until_ms - outage.since_ms) / _MS
             self._reports.reading(f"recovery_{loss}", lasted_s, unit="s", reason=outage.reason)
+
+    def _name_of(self, preset: str) -> str:
+        """Return what people call a stored position; its token where it has no name here."""
+        return next((known.name for known in self.presets if known.token == preset), preset)
 
     def _turning_profile(self) -> str:
         known = self.known()

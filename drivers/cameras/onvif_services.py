@@ -7,13 +7,11 @@ its transport here sends through ``pinned_http`` and hands it checked XML.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import IPv4Address
 from typing import TypeVar
 
 import aiohttp
 import msgspec
 import onvif
-from onvif.definition import SERVICES
 from onvif.exceptions import ONVIFError
 from onvif.settings import DEFAULT_SETTINGS
 from onvif.util import is_auth_error
@@ -22,7 +20,7 @@ from zeep.exceptions import Fault
 from zeep.helpers import serialize_object
 from zeep.wsdl.utils import etree_to_string
 
-from drivers.cameras.lean_wsdl import LeanWsdl
+from drivers.cameras.lean_wsdl import DEFINITIONS, LeanWsdl
 from drivers.cameras.messages import CameraAccess
 from drivers.cameras.pinned_http import fetch, host_of, pin, wrong_password
 from drivers.codecs import device_text
@@ -63,11 +61,12 @@ class _PinnedTransport:
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        host: IPv4Address,
+        access: CameraAccess,
         middlewares: Sequence[aiohttp.ClientMiddlewareType],
     ) -> None:
         self._session = session
-        self._host = host
+        self._access = access
+        self._host = host_of(access.address)
         self._middlewares = middlewares
 
     async def post_xml(
@@ -83,7 +82,7 @@ class _PinnedTransport:
             middlewares=self._middlewares,
         )
         if answer.status == _HTTP_UNAUTHORISED:
-            raise RefusedError(wrong_password(self._host, answer.challenge))
+            raise RefusedError(wrong_password(self._access, answer.challenge))
         return _SoapAnswer(answer.status, sanitise(answer.body, size_max=REPLY_BYTES_MAX))
 
     def load(self, url: str) -> bytes:
@@ -96,7 +95,7 @@ class _PinnedTransport:
 class OnvifServices:
     """Calls operations of one camera's services, as long as its access stays the same.
 
-    ``xaddrs`` are the services' addresses by onvif-zeep's names, all on the camera's own host.
+    ``xaddrs`` are the services' addresses by the names of ``DEFINITIONS``, all on its own host.
     ``offset_ms`` is how far the camera's clock is ahead, None before it was read.
     """
 
@@ -147,7 +146,7 @@ class OnvifServices:
             answer = await call(parameters)
         except Fault as error:
             if is_auth_error(error):
-                raise RefusedError(wrong_password(self.host)) from error
+                raise RefusedError(wrong_password(self._access)) from error
             raise RefusedError(f"{what} refused ({shown(error.message)})") from error
         except (ZeepError, ONVIFError, LookupError, TypeError, ValueError, AttributeError) as error:
             # zeep meets hostile answers with whatever breaks first.
@@ -167,19 +166,19 @@ class OnvifServices:
         credentials = self._access.credentials if signed else None
         key = name if signed else f"{_UNSIGNED}{name}"
         if key not in self._services:
-            definition = SERVICES[name]
+            definition = DEFINITIONS[name]
             service = onvif.ONVIFService(
                 self.xaddrs[name],
                 credentials.user if credentials is not None else None,
                 credentials.password if credentials is not None else None,
-                str(self._wsdl.folder / name / definition["wsdl"]),
+                str(self._wsdl.folder / name / definition.wsdl.name),
                 no_cache=True,
                 dt_diff=timedelta(milliseconds=self.offset_ms or 0),
-                binding_name=f"{{{definition['ns']}}}{definition['binding']}",
+                binding_name=definition.qualified_binding,
             )
             await service.close()  # its own HTTP session, never used
             middlewares = self.middlewares if signed else ()
-            service.transport = _PinnedTransport(self._http, self.host, middlewares)
+            service.transport = _PinnedTransport(self._http, self._access, middlewares)
             async with self._wsdl.reading:
                 await service.setup()
             self._services[key] = service

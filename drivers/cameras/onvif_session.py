@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import aiohttp
-from onvif.definition import SERVICES
 
 from drivers.cameras.event_watch import EventWatch
-from drivers.cameras.lean_wsdl import LeanWsdl
+from drivers.cameras.lean_wsdl import DEFINITIONS, LeanWsdl
 from drivers.cameras.messages import (
     SNAPSHOT_BYTES_MAX,
     CameraAccess,
@@ -22,20 +21,18 @@ from drivers.cameras.onvif_answers import (
     Encoder,
     Interface,
     MediaProfile,
-    MediaUri,
     RateControl,
     Resolution,
     ServiceAnswer,
 )
 from drivers.cameras.onvif_control import OnvifControl
-from drivers.cameras.onvif_encoder import OnvifEncoder
+from drivers.cameras.onvif_media import Media, ask_profiles, media_of
 from drivers.cameras.onvif_services import REQUEST_S, OnvifServices, shown
 from drivers.cameras.pinned_http import fetch, pin, wrong_password
 from drivers.codecs.pull_point import Pulled
 from drivers.entities import NowMs
 from drivers.errors import ProtocolError, RefusedError
 
-PROFILES_MAX = 32
 _HTTP_UNAUTHORISED = 401
 _HTTP_OK = 200
 _JPEG_START = b"\xff\xd8\xff"
@@ -43,7 +40,7 @@ _JPEG_START = b"\xff\xd8\xff"
 _HALF_SECOND_MS = 500
 OFFSET_STEP_MS = 2_000
 """Signatures are good for minutes: a smaller step is no reason to make the services anew."""
-_WANTED = frozenset({"media", "ptz", "imaging", "events"})
+_WANTED = frozenset({"media", "media2", "ptz", "imaging", "events"})
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 _log = logging.getLogger(__name__)
@@ -62,7 +59,6 @@ class OnvifSession:
         self._now_ms = now_ms
         self._watch = EventWatch(access, self._services, http, now_ms)
         self.control = OnvifControl(self._services, self._ensure_services)
-        self.encoder = OnvifEncoder(self._services, self._ensure_services)
 
     async def read_clock(self) -> int:
         """Return by how many milliseconds the camera's clock is ahead.
@@ -110,8 +106,8 @@ class OnvifSession:
                 f"{self._access.mac}; another camera has its address, adopt that one itself"
             )
         notes = await self._find_services()
-        profiles = await self._services.call("media", "GetProfiles", list[MediaProfile])
-        main, sub = _main_and_sub(profiles[:PROFILES_MAX])
+        media, profiles = await ask_profiles(self._services, notes)
+        main, sub = _main_and_sub(profiles)
         if main is None:
             raise RefusedError(f"camera {self._host}: has no video profile; set one up on it")
         description = CameraDescription(
@@ -121,9 +117,9 @@ class OnvifSession:
             serial=serial,
             mac=mac,
             clock_offset_ms=offset_ms,
-            main=await self._stream(main),
-            sub=await self._stream(sub) if sub is not None else None,
-            snapshot_uri=await self._snapshot_uri(main.token, notes),
+            main=await self._stream(media, main),
+            sub=await self._stream(media, sub) if sub is not None else None,
+            snapshot_uri=await self._snapshot_uri(media, main.token, notes),
             has_ptz="ptz" in self._services.xaddrs and main.ptz is not None,
             has_events="events" in self._services.xaddrs,
             video_source=(
@@ -136,6 +132,12 @@ class OnvifSession:
         self._services.rest()
         return description
 
+    async def use_h264(self, profile: str) -> None:
+        """Have a profile encoded in H.264; RefusedError has the remedy where that cannot be."""
+        await self._ensure_services()
+        await media_of(self._services).use_h264(profile)
+        self._services.rest()
+
     async def fetch_snapshot(self, uri: str) -> bytes:
         """Return a JPEG picture; the password goes out as HTTP Digest only, on a challenge."""
         answer = await fetch(
@@ -146,7 +148,7 @@ class OnvifSession:
             middlewares=self._services.middlewares,
         )
         if answer.status == _HTTP_UNAUTHORISED:
-            raise RefusedError(wrong_password(self._host, answer.challenge))
+            raise RefusedError(wrong_password(self._access, answer.challenge))
         if answer.status != _HTTP_OK or not answer.body.startswith(_JPEG_START):
             raise ProtocolError(
                 f"camera {self._host}: its snapshot is no JPEG picture (HTTP {answer.status})"
@@ -182,9 +184,10 @@ class OnvifSession:
     async def _find_services(self) -> list[str]:
         """Merge GetServices with GetCapabilities; return notes on what was refused.
 
-        Devices fill either, both or neither; GetServices wins where they differ.
+        Devices fill either, both or neither, and some answer nonsense to the one they lack;
+        GetServices wins where they differ.
         """
-        by_namespace = {SERVICES[name]["ns"]: name for name in _WANTED}
+        by_namespace = {DEFINITIONS[name].namespace: name for name in _WANTED}
         found: list[tuple[str, str]] = []
         try:
             capabilities = await self._services.call(
@@ -193,7 +196,7 @@ class OnvifSession:
             for name, capability in capabilities.items():
                 if name.lower() in _WANTED and isinstance(capability, dict):
                     found.append((name.lower(), str(capability.get("XAddr"))))
-        except RefusedError as error:
+        except (RefusedError, ProtocolError) as error:
             _log.info("%s", error)
         try:
             services = await self._services.call(
@@ -203,15 +206,18 @@ class OnvifSession:
                 (by_namespace.get(service.namespace or "", ""), service.x_addr or "")
                 for service in services
             ]
-        except RefusedError as error:
+        except (RefusedError, ProtocolError) as error:
             _log.info("%s", error)
         notes: list[str] = []
+        # What it offered before an update of its software counts no more.
+        xaddrs = {"devicemgmt": self._services.xaddrs["devicemgmt"]}
         for name, xaddr in found:
             if name in _WANTED:
                 try:
-                    self._services.xaddrs[name] = pin(xaddr, self._host, f"{name} service")
+                    xaddrs[name] = pin(xaddr, self._host, f"{name} service")
                 except (RefusedError, ProtocolError) as error:
                     notes.append(str(error))
+        self._services.xaddrs = xaddrs
         return notes
 
     async def _mac(self) -> str | None:
@@ -230,12 +236,8 @@ class OnvifSession:
                 return mac
         return None
 
-    async def _stream(self, profile: MediaProfile) -> StreamProfile:
-        wanted = {
-            "StreamSetup": {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}},
-            "ProfileToken": profile.token,
-        }
-        told = await self._services.call("media", "GetStreamUri", MediaUri, wanted)
+    async def _stream(self, media: Media, profile: MediaProfile) -> StreamProfile:
+        uri = await media.stream_uri(profile.token)
         encoder = profile.encoder or Encoder()
         size = encoder.resolution or Resolution()
         rate = encoder.rate_control or RateControl()
@@ -245,16 +247,15 @@ class OnvifSession:
             width=size.width,
             height=size.height,
             fps=rate.frame_rate_limit or 0.0,
-            uri=pin(told.uri, self._host, "stream address", scheme="rtsp"),
+            uri=pin(uri, self._host, "stream address", scheme="rtsp"),
         )
 
-    async def _snapshot_uri(self, token: str, notes: list[str]) -> str | None:
+    async def _snapshot_uri(self, media: Media, token: str, notes: list[str]) -> str | None:
         """Return where pictures are, or None with a note: a lesson needs none."""
+        if "no_snapshot" in self._access.quirks:
+            return None
         try:
-            told = await self._services.call(
-                "media", "GetSnapshotUri", MediaUri, {"ProfileToken": token}
-            )
-            return pin(told.uri, self._host, "snapshot address")
+            return pin(await media.snapshot_uri(token), self._host, "snapshot address")
         except (RefusedError, ProtocolError) as error:
             notes.append(str(error))
             return None

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
+from drivers.cameras.messages import CameraAccess
 from drivers.errors import ProtocolError, RefusedError, UnreachableError
 
 URL_CHARS_MAX = 512
@@ -62,10 +63,16 @@ def _parts(url: str) -> tuple[IPv4Address, str, str]:
     return host, parts.scheme, rebuilt
 
 
-def wrong_password(host: IPv4Address, challenge: str = "") -> str:
+def wrong_password(access: CameraAccess, challenge: str = "") -> str:
     """Return what to tell a person of a camera that does not let the box in."""
+    host = host_of(access.address)
     if challenge == "basic":
         return f"camera {host}: wants the password in clear (Basic); refused, turn on Digest"
+    if "own_onvif_users" in access.quirks:
+        return (
+            f"camera {host}: user name or password refused; add an ONVIF user on its web page,"
+            " where ONVIF may have to be switched on as well, and enter that one"
+        )
     return f"camera {host}: user name or password refused; enter the camera's own"
 
 

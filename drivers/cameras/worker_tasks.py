@@ -99,7 +99,7 @@ class _Sessions:
             case messages.FetchSnapshot(uri=uri):
                 return messages.SnapshotFetched(request.number, await session.fetch_snapshot(uri))
             case messages.UseH264(profile=profile):
-                await session.encoder.use_h264(profile)
+                await session.use_h264(profile)
             case messages.PullEvents(wait_s=wait_s):
                 pulled, is_new = await session.pull_events(wait_s)
                 offset_ms = session.offset_of(pulled.camera_ms)

@@ -7,7 +7,8 @@ Sources: Hikvision "Device Network SDK (Access Control) Developer Guide" and pub
 ``EventNotificationAlert`` with ``AccessControllerEvent``, ``POST /ISAPI/AccessControl/AcsEvent``
 with ``AcsEventCond``, ``/ISAPI/System/time``, ``/ISAPI/System/deviceInfo``. Major event 5 is what
 happened at a reader; its minor numbers differ between firmwares, so that any with a card or a
-person counts, an unknown card (9) too.
+person counts, an unknown card (9) too. ``portNo`` is "device port No.": where its HTTP is, unless
+it names the SDK's own port, which some firmwares do.
 """
 
 import re
@@ -36,6 +37,8 @@ _NUMBER = re.compile(r"[0-9A-Za-z_-]{1,32}\Z")
 _MAC = re.compile(r"(?:[0-9a-f]{2}[:-]?){5}[0-9a-f]{2}\Z")
 _BOUNDARY = re.compile(r'boundary="?([^";\r\n]{1,70})"?', re.IGNORECASE)
 _YEARS = range(2000, 2100)
+_PORTS = range(1, 65_536)
+_SDK_PORT = 8000
 
 Text = Annotated[str, msgspec.Meta(max_length=4096)] | int | float | bool | None
 
@@ -44,7 +47,8 @@ Text = Annotated[str, msgspec.Meta(max_length=4096)] | int | float | bool | None
 class AccessEvent:
     """Somebody at a reader. ``at`` is naive where the terminal names no offset.
 
-    ``serial_no`` counts the terminal's events; ``mac`` is empty in answers to a search.
+    ``serial_no`` counts the terminal's events; ``mac`` is empty in answers to a search; ``port`` is
+    where it says that it is asked, None where it does not say.
     """
 
     mac: str
@@ -52,6 +56,7 @@ class AccessEvent:
     number: str
     card: str
     serial_no: int | None = None
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Caller:
     """A push that tells of nobody: a heartbeat, a door, an alarm; or a stranger's."""
 
     mac: str
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,8 @@ class _Controller(msgspec.Struct, rename="camel"):
 class _Alert(msgspec.Struct, rename="camel"):
     date_time: Text = None
     mac_address: Text = None
+    port_no: Text = None
+    protocol: Text = None
     controller: _Controller | None = msgspec.field(default=None, name="AccessControllerEvent")
     alert: "_Alert | None" = msgspec.field(default=None, name="EventNotificationAlert")
 
@@ -194,12 +202,23 @@ def _event_of(alert: _Alert) -> AccessEvent | Caller:
     mac = _text(alert.mac_address)
     mac = normal_mac(mac) if mac else ""
     if alert.controller is None:
-        return Caller(mac)
+        return Caller(mac, _port(alert))
     told = _text(alert.date_time) or _text(alert.controller.time)
-    return _event(mac, told, alert.controller)
+    return _event(mac, told, alert.controller, _port(alert))
 
 
-def _event(mac: str, told: str, controller: _Controller) -> AccessEvent | Caller:
+def _port(alert: _Alert) -> int | None:
+    told = _text(alert.port_no)
+    is_number = told.isascii() and told.isdecimal() and len(told) <= len(str(_PORTS.stop))
+    is_http = _text(alert.protocol).upper() in {"", "HTTP"}
+    if not is_number or not is_http or int(told) == _SDK_PORT or int(told) not in _PORTS:
+        return None
+    return int(told)
+
+
+def _event(
+    mac: str, told: str, controller: _Controller, port: int | None = None
+) -> AccessEvent | Caller:
     major = _text(controller.major_event_type) or _text(controller.major)
     at = _moment(told)
     number = _text(controller.employee_no_string) or _text(controller.employee_no)
@@ -207,11 +226,16 @@ def _event(mac: str, told: str, controller: _Controller) -> AccessEvent | Caller
     card = _text(controller.card_no)
     card = canonical_card(card) if card.strip("0 ") and _NUMBER.match(card) else ""
     if at is None or major not in {"", str(READER_EVENTS)} or not (number or card):
-        return Caller(mac)
+        return Caller(mac, port)
     count = _text(controller.serial_no)
     is_count = count.isascii() and count.isdecimal() and len(count) <= 18  # noqa: PLR2004 - 64 bits
     return AccessEvent(
-        mac=mac, at=at, number=number, card=card, serial_no=int(count) if is_count else None
+        mac=mac,
+        at=at,
+        number=number,
+        card=card,
+        serial_no=int(count) if is_count else None,
+        port=port,
     )
 
 
@@ -239,6 +263,8 @@ def _read_alert(text: bytes) -> _Alert | None:
     return _Alert(
         date_time=root.first_text("dateTime"),
         mac_address=root.first_text("macAddress"),
+        port_no=root.first_text("portNo"),
+        protocol=root.first_text("protocol"),
         controller=controller,
     )
 

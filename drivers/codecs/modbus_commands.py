@@ -1,11 +1,14 @@
 """A profile's commands as Modbus writes, and what is to be read back afterwards."""
 
+import math
+
 from drivers.codecs.modbus import Request, WriteManyRequest, WriteOneRequest
 from drivers.codecs.modbus_points import PointValue, decode_point, encode_number
 from drivers.errors import SetupError
 from firmware_profiles.model import Command, Point, Profile, Write
 
 _OF_INTEGERS = 0.5
+_COILS = 15
 
 
 def encode_command(command: Command, unit: int, argument: str) -> Request:
@@ -53,10 +56,14 @@ def raw_argument(command: Command, argument: str) -> float:
         number = float(argument)
     except ValueError as error:
         raise SetupError(f"{command.id} takes {_choices(command)}, not {argument!r}") from error
-    if not span.low <= number <= span.high:  # refuses "nan" as well
+    if not (math.isfinite(number) and span.low <= number <= span.high):
         raise SetupError(f"{command.id} takes {_choices(command)}, not {argument!r}")
-    raw = (number - write.offset) / write.scale
-    return raw if write.dtype.startswith("float") else round(raw)
+    try:
+        raw = (number - write.offset) / write.scale
+        is_float = write.dtype.startswith("float") and write.function != _COILS
+        return raw if is_float else round(raw)
+    except (ArithmeticError, ValueError) as error:
+        raise SetupError(f"{command.id} cannot write {argument!r}; correct the profile") from error
 
 
 def is_as_told(command: Command, argument: str, point: Point, reading: PointValue) -> bool:
@@ -67,7 +74,7 @@ def is_as_told(command: Command, argument: str, point: Point, reading: PointValu
     if verify.expect == "{value}":
         expected = _as_read(point, raw_argument(command, argument))
     else:
-        expected = verify.expect.format(word=argument, value=argument)
+        expected = verify.expect.replace("{word}", argument).replace("{value}", argument)
     if isinstance(reading.value, str):
         return reading.value == expected
     try:

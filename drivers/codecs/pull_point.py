@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from drivers.codecs.device_text import shown
 from drivers.codecs.digest import Credentials
-from drivers.codecs.guarded_xml import Element, escape
+from drivers.codecs.guarded_xml import Element, escape, parse_strictly
 from drivers.errors import ProtocolError
 
 EVENTS_NAMESPACE = "http://www.onvif.org/ver10/events/wsdl"
@@ -21,9 +21,11 @@ EVENTS_MAX = 64  # in one answer
 ITEMS_MAX = 16
 TEXT_CHARS_MAX = 256
 REFERENCE_ELEMENTS_MAX = 16
+QUOTED_BYTES_MAX = 4 * 1024
 _SOAP = "http://www.w3.org/2003/05/soap-envelope"
 _ADDRESSING = "http://www.w3.org/2005/08/addressing"
 _NOTIFICATION = "http://docs.oasis-open.org/wsn/b-2"
+_SCHEMA = "http://www.onvif.org/ver10/schema"
 _OASIS = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss"
 _MANAGER = "http://docs.oasis-open.org/wsn/bw-2/SubscriptionManager"
 _TRUE = frozenset({"true", "1"})
@@ -41,10 +43,14 @@ class Signature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """A pull point; ``reference`` are headers that every request to it must carry."""
+    """A pull point; ``reference`` are headers that every request to it must carry.
+
+    ``lifetime_s`` is what the camera granted, which may be less than was asked; None when untold.
+    """
 
     address: str
     reference: str = field(default="", repr=False)
+    lifetime_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +136,8 @@ def fault_of(envelope: Element) -> str | None:
 
 def parse_subscription(envelope: Element) -> Subscription:
     """Return the pull point an answer names; raises ProtocolError."""
-    reference = _answer(envelope, "CreatePullPointSubscriptionResponse").first(
-        "SubscriptionReference"
-    )
+    answer = _answer(envelope, "CreatePullPointSubscriptionResponse")
+    reference = answer.first("SubscriptionReference")
     address = reference.first_text("Address") if reference is not None else ""
     if reference is None or not address:
         raise ProtocolError("subscription without an address")
@@ -141,7 +146,7 @@ def parse_subscription(envelope: Element) -> Subscription:
     written = [_written(child, is_header=True) for child in children]
     if sum(1 for child in children for _ in child.walk()) > REFERENCE_ELEMENTS_MAX:
         raise ProtocolError(f"subscription with more than {REFERENCE_ELEMENTS_MAX} parameters")
-    return Subscription(address=address, reference="".join(written))
+    return Subscription(address=address, reference="".join(written), lifetime_s=_lifetime_s(answer))
 
 
 def parse_pulled(envelope: Element) -> Pulled:
@@ -154,9 +159,37 @@ def parse_pulled(envelope: Element) -> Pulled:
     )
 
 
-def parse_done(envelope: Element, operation: str) -> None:
-    """Check the answer to a Renew or Unsubscribe; raises ProtocolError."""
-    _answer(envelope, f"{operation}Response")
+def parse_renewed(envelope: Element) -> float | None:
+    """Return for how many seconds a Renew was granted, None if untold; raises ProtocolError."""
+    return _lifetime_s(_answer(envelope, "RenewResponse"))
+
+
+def parse_unsubscribed(envelope: Element) -> None:
+    """Check the answer to an Unsubscribe; raises ProtocolError."""
+    _answer(envelope, "UnsubscribeResponse")
+
+
+def read_notification(text: str) -> CameraEvent:
+    """Return what one NotificationMessage tells, quoted without its envelope.
+
+    Its prefixes are those that cameras use: wsnt, tt, wsa5. Raises ProtocolError.
+    """
+    opening = (
+        f'<quoted xmlns:wsnt="{_NOTIFICATION}" xmlns:tt="{_SCHEMA}" xmlns:wsa5="{_ADDRESSING}">'
+    )
+    quoted = parse_strictly(f"{opening}{text}</quoted>".encode(), size_max=QUOTED_BYTES_MAX)
+    if [child.local for child in quoted.children] != ["NotificationMessage"]:
+        raise ProtocolError("it is not one NotificationMessage")
+    return _event(quoted.children[0])
+
+
+def _lifetime_s(answer: Element) -> float | None:
+    """Return what is left by the camera's own clock; None too for an end that is no later."""
+    now_ms = _moment(answer.first_text("CurrentTime"))
+    ends_ms = _moment(answer.first_text("TerminationTime"))
+    if now_ms is None or ends_ms is None or ends_ms <= now_ms:
+        return None
+    return (ends_ms - now_ms) / 1000
 
 
 def _event(note: Element) -> CameraEvent:

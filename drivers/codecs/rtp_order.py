@@ -36,9 +36,12 @@ class PacketOrder:
             return []
         self._held[sequence] = packet
         ready = self._run()
-        if self._held and len(self._held) > HELD_MAX:
+        if len(self._held) > HELD_MAX:
             ready += self._skip()
-        self._due_s = None if not self._held else self._due_s or now_s + WAIT_S
+        if not self._held:
+            self._due_s = None
+        elif ready or self._due_s is None:
+            self._due_s = now_s + WAIT_S
         return ready
 
     def release(self, now_s: float) -> list[bytes]:

@@ -260,7 +260,8 @@ class LineSearch:
         steps = [
             profile.probe[0]
             for profile in self._modbus
-            if "silent_when_unknown" in profile.quirks and baud in profile.link("modbus_rtu").baud
+            if "silent_when_unknown" in profile.quirk_ids
+            and baud in profile.link("modbus_rtu").baud
         ]
         asked = {(step.function, step.register, step.count) for step in steps}
         return sorted(asked.difference(self._commonest_question()))
@@ -269,7 +270,7 @@ class LineSearch:
         baud = None if isinstance(self._address, TcpAddress) else self._baud
         questions = UnitQuestions(line, unit, "modbus_rtu", baud)
         # A unit that keeps silent costs 1.5 s a question: its likely models are tried first.
-        silent = [p for p in self._modbus if "silent_when_unknown" in p.quirks]
+        silent = [p for p in self._modbus if "silent_when_unknown" in p.quirk_ids]
         fits = await questions.fitting(silent) if self._of_silent_models else []
         if not fits:
             fits = await questions.fitting(self._modbus)

@@ -119,7 +119,7 @@ class UnitQuestions:
 
     def _fits(self, profile: Profile, step: ProbeStep, reply: Reply | None) -> bool:
         if step.absent:
-            silent = reply is None and "silent_when_unknown" in profile.quirks
+            silent = reply is None and "silent_when_unknown" in profile.quirk_ids
             return silent or isinstance(reply, ExceptionReply)
         if not isinstance(reply, ReadReply):
             return False

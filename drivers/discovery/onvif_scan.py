@@ -4,6 +4,7 @@ from ipaddress import IPv4Address
 
 import aiohttp
 
+from drivers.codecs.ws_discovery import WORD_CHARS_MAX, WORDS_MAX
 from drivers.discovery.candidate import Candidate, DeviceKind, Evidence, Need
 from drivers.discovery.onvif import (
     PROFILE,
@@ -16,7 +17,6 @@ from drivers.entities import NowMs
 from drivers.errors import DriverError
 
 SERVICE_PATH = "/onvif/device_service"
-SCOPES_MAX = 64
 
 
 async def ask_camera(
@@ -72,4 +72,5 @@ async def _scopes(http: aiohttp.ClientSession, address: str) -> list[str]:
     except DriverError:
         return []
     items = [] if told is None else [each for each in told.walk() if each.local == "ScopeItem"]
-    return [item.text.strip() for item in items[:SCOPES_MAX]]
+    scopes = (item.text.strip() for item in items)
+    return [scope for scope in scopes if len(scope) <= WORD_CHARS_MAX][:WORDS_MAX]

@@ -107,7 +107,12 @@ class Display:
         wire_value(command, value)
         self.desired.wish(name, value)
         if not self.online:
-            detail = f"not reachable ({self._presence.reason}); done when back"
+            why = self._presence.reason
+            detail = (
+                f"not reachable ({why}); done when back"
+                if why
+                else "not reachable so far; done later"
+            )
             return self._talk.report(command, value, Outcome.FAILED, detail)
         order = Order(command, value, asyncio.get_running_loop().create_future())
         try:

@@ -60,7 +60,7 @@ class FramedLink:
         unit = address.unit if address.unit is not None else link.unit
         framing = FRAMINGS[link.type](1 if unit is None else unit)
         open_again = partial(open_port, address, settings)
-        hangs_up = "closes_idle_link" in profile.quirks
+        hangs_up = "closes_idle_link" in profile.quirk_ids
         return cls(await open_again(), framing, link, open_again if hangs_up else None)
 
     @property

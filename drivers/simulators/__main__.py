@@ -15,18 +15,22 @@ from functools import partial
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
+from drivers.codecs.digest import Credentials
 from drivers.displays.framed_link import FRAMINGS
 from drivers.simulators.adms_terminal import AdmsSimulator, Habits
-from drivers.simulators.card_reader import CardReaderSimulator
-from drivers.simulators.contact_board import PressedButton
+from drivers.simulators.card_reader import RDM6300, WIEGAND_34, CardReaderSimulator, Frames
+from drivers.simulators.contact_board import ContactBoard
+from drivers.simulators.door_terminal import PASSWORD, DoorTerminal
+from drivers.simulators.fitness_stations import FitnessStations
+from drivers.simulators.isapi_terminal import IsapiSimulator
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.modbus_rtu import ModbusRtuSimulator, SimulatedUnit
-from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
-from drivers.simulators.onvif_replies import CameraStream
+from drivers.simulators.onvif_camera import SimulatedOnvifCamera
 from drivers.simulators.panel import SimulatedPanel
+from drivers.simulators.passers_by import PassersBy
 from drivers.simulators.pjlink_projector import PjlinkProjector
 from drivers.simulators.profile_unit import ProfileUnit
-from drivers.simulators.rtsp_camera import STREAMS, RtspCamera
+from drivers.simulators.rtsp_camera import RtspCamera
 from drivers.simulators.sports_gateway import SportsGatewaySimulator
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import Profile, ProfileId
@@ -36,12 +40,20 @@ _log = logging.getLogger(__name__)
 RTSP_PORT = 8554
 TERMINAL_PORT = 8085
 """Where boxes wait for attendance terminals, unless they are configured otherwise."""
+ISAPI_PORT = 8088
+STATIONS_PORT = 4001
+"""Where serial servers wait as they leave the factory."""
+BOX_HOST, ADMS_HOST, ISAPI_HOST, STATIONS_HOST = 1, 251, 252, 253
+"""In the school's network; other hosts come from the seed, below these."""
+WIEGAND_LINE = "line-3"
+TAPS_S = (0.5, 3.0)
+ZONE = timezone(timedelta(hours=8))
 PROBES = (("soil-sen0601",), ("air-485-07d0", "air-xy-md02"), ("light-485-200klx",))
 """What the simulated farm has: one probe of each row."""
 RELAYS = ProfileId("relay-waveshare-rtu-8")
 """What switches its pumps and vents, on the same line."""
 CONTACTS = ProfileId("input-waveshare-io-8")
-"""What has the panic button and the siren, on the same line."""
+"""What has the panic button, the door and the siren, on the same line."""
 BANDS = 8
 
 
@@ -93,10 +105,17 @@ async def _run(options: argparse.Namespace) -> None:
         panel, port = _panel(options, random.Random(rng.random()))  # noqa: S311 - seeded
         if "serial" in options.parts:
             line, contacts = bus()
-            tasks.create_task(line.run())
-            tasks.create_task(_reader(options, names[1], values).run())
+            lines: list[ModbusRtuSimulator | CardReaderSimulator] = [
+                line,
+                _reader(options, names[1], RDM6300, "cards", values),
+                _reader(options, WIEGAND_LINE, WIEGAND_34, "wiegand", values),
+            ]
+            closings = _ledger(options, "closings")
+            for device in lines:
+                tasks.create_task(device.run())
+                tasks.create_task(device.link.note_closings(closings))
             tasks.create_task(_gateway(options, names[2], life).run())
-            tasks.create_task(_button(options, contacts, life).run())
+            tasks.create_task(_board(options, contacts, life).run())
         if "network" in options.parts:
             projector = PjlinkProjector(interfaces[0], _ledger(options, "projector"), chances[0])
             stream = RtspCamera(
@@ -108,28 +127,52 @@ async def _run(options: argparse.Namespace) -> None:
             await stack.enter_async_context(stream.serving(str(interfaces[1].ip), RTSP_PORT))
             camera = SimulatedOnvifCamera(
                 interfaces[1],
-                _media(stream),
+                stream.media(),
                 _ledger(options, "camera"),
                 _now_ms,
                 chances[2],
             )
+            passers_by = PassersBy(
+                camera.events, _ledger(options, "motion"), _chance(options, life, "motion")
+            )
             tasks.create_task(projector.run())
             tasks.create_task(camera.run())
+            tasks.create_task(passers_by.run())
             tasks.create_task(panel.serve_tcp(str(interfaces[2].ip), port))
             tasks.create_task(_terminal(options, life).run())
+            tasks.create_task(_door_terminal(options, life).run())
+            stations = FitnessStations(
+                _cards(options), _ledger(options, "stations"), _chance(options, life, "stations")
+            )
+            tasks.create_task(stations.serve_tcp(_at(options, STATIONS_HOST), STATIONS_PORT))
 
 
 def _terminal(options: argparse.Namespace, life: int) -> AdmsSimulator:
     """Return a terminal that calls the school's box, which is at the first address."""
-    first = options.network.network_address
     return AdmsSimulator(
         f"DEMO{options.seed:08}",
-        (str(first + 1), TERMINAL_PORT),
+        (_at(options, BOX_HOST), TERMINAL_PORT),
         _ledger(options, "terminal"),
         _now_ms,
         _chance(options, life, "terminal"),
-        Habits(source=str(first + 251), zone=timezone(timedelta(hours=8))),
+        Habits(source=_at(options, ADMS_HOST), zone=ZONE),
     )
+
+
+def _door_terminal(options: argparse.Namespace, life: int) -> DoorTerminal:
+    """Return a terminal that calls the school's box and is asked by it, with PASSWORD."""
+    terminal = IsapiSimulator(
+        f"44:47:cc:{options.seed >> 16 & 255:02x}:{options.seed >> 8 & 255:02x}"
+        f":{options.seed & 255:02x}",
+        _at(options, ISAPI_HOST),
+        Credentials(user="admin", password=PASSWORD),
+        _now_ms,
+        ZONE,
+    )
+    terminal.port = ISAPI_PORT
+    terminal.listener = f"http://{_at(options, BOX_HOST)}:{TERMINAL_PORT}/isapi"
+    chance = _chance(options, life, "door")
+    return DoorTerminal(terminal, _cards(options), _ledger(options, "door"), chance)
 
 
 def _panel(options: argparse.Namespace, rng: random.Random) -> tuple[SimulatedPanel, int]:
@@ -144,13 +187,17 @@ def _panel(options: argparse.Namespace, rng: random.Random) -> tuple[SimulatedPa
     return SimulatedPanel(load_catalog().profiles[ProfileId(model)], ledger, rng), port
 
 
-def _reader(options: argparse.Namespace, name: str, values: random.Random) -> CardReaderSimulator:
+def _reader(
+    options: argparse.Namespace, name: str, frames: Frames, ledger: str, values: random.Random
+) -> CardReaderSimulator:
     return CardReaderSimulator(
         path=options.lines / name,
-        cards=options.cards.read_text().split(),
-        ledger=_ledger(options, "cards"),
+        cards=_cards(options),
+        ledger=_ledger(options, ledger),
         now_ms=_now_ms,
         rng=random.Random(values.random()),  # noqa: S311 - seeded
+        pause_s=TAPS_S,
+        frames=frames,
     )
 
 
@@ -164,23 +211,9 @@ def _gateway(options: argparse.Namespace, name: str, life: int) -> SportsGateway
     )
 
 
-def _button(options: argparse.Namespace, contacts: ProfileUnit, life: int) -> PressedButton:
-    ledger = _ledger(options, "button")
-    return PressedButton(contacts, ledger, _chance(options, life, "button"))
-
-
-def _media(stream: RtspCamera) -> CameraMedia:
-    described = {
-        path: CameraStream(
-            uri=stream.url(path),
-            width=shape.width,
-            height=shape.height,
-            fps=shape.frame_rate,
-            kbps=shape.bit_rate // 1000,
-        )
-        for path, shape in STREAMS.items()
-    }
-    return CameraMedia(main=described["main"], sub=described["sub"], snapshot=stream.snapshot_jpeg)
+def _board(options: argparse.Namespace, contacts: ProfileUnit, life: int) -> ContactBoard:
+    ledger = _ledger(options, "contacts")
+    return ContactBoard(contacts, ledger, _chance(options, life, "contacts"))
 
 
 def _bus(
@@ -213,6 +246,15 @@ def _bus(
 def _probes(rng: random.Random) -> list[Profile]:
     profiles = load_catalog().profiles
     return [profiles[ProfileId(rng.choice(models))] for models in PROBES]
+
+
+def _cards(options: argparse.Namespace) -> list[str]:
+    cards: list[str] = options.cards.read_text().split()
+    return cards
+
+
+def _at(options: argparse.Namespace, host: int) -> str:
+    return str(options.network.network_address + host)
 
 
 def _ledger(options: argparse.Namespace, name: str) -> Ledger:

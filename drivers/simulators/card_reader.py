@@ -1,11 +1,13 @@
-"""A simulated RDM6300: cards come, are held, and are repeated on the line."""
+"""Simulated card readers: an RDM6300 repeats the card that is held, a Wiegand one tells it once."""
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
 
+from drivers.codecs import wiegand
 from drivers.codecs.card_frames import encode_card_frame
 from drivers.entities import NowMs
 from drivers.simulators.ledger import Ledger
@@ -17,6 +19,19 @@ REPEAT_S = 0.065
 HOLD_S = (0.2, 0.6)
 SAME_CARD_S = 4.0
 """A card stays away at least this long, as a person does who comes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """How a reader tells a card of ten hexadecimal digits, and whether it does so all the time."""
+
+    encode: Callable[[str], bytes]
+    repeats: bool
+
+
+RDM6300 = Frames(encode_card_frame, repeats=True)
+WIEGAND_34 = Frames(lambda card: wiegand.encode_line(card[2:]), repeats=False)
+"""By its 32 bits, without the version byte."""
 
 
 class CardReaderSimulator:
@@ -37,6 +52,7 @@ class CardReaderSimulator:
         rng: random.Random,
         pause_s: tuple[float, float] = (0.5, 3.0),
         broken_frames: float = 0.0,
+        frames: Frames = RDM6300,
     ) -> None:
         if not cards:
             raise ValueError("a simulated reader needs at least one card")
@@ -47,6 +63,7 @@ class CardReaderSimulator:
         self._rng = rng
         self._pause_s = pause_s
         self._broken_frames = broken_frames
+        self._frames = frames
         self._gone_at: dict[str, float] = {}
 
     async def run(self) -> Never:
@@ -72,7 +89,7 @@ class CardReaderSimulator:
         opened, closings = self._is_listened_to(), self.link.closings
         intact = 0
         while True:
-            frame = encode_card_frame(card)
+            frame = self._frames.encode(card)
             # A presentation without one intact frame would be no tap: the first is sound.
             if intact and self._rng.random() < self._broken_frames:
                 frame = self._spoil(frame)
@@ -82,7 +99,7 @@ class CardReaderSimulator:
                 self.link.write(frame)
             await asyncio.sleep(REPEAT_S)
             # Judged after the pause: a machine that stood still took the card away meanwhile.
-            if loop.time() >= until:
+            if loop.time() >= until or not self._frames.repeats:
                 break
         line["frames"] = intact
         tasks.create_task(self._record(line, closings, opened=opened))
@@ -101,6 +118,6 @@ class CardReaderSimulator:
         return bytes(spoilt)
 
     async def _listen(self) -> Never:
-        # What is written to a reader has no meaning; reading it notices when the line closes.
+        # What is written to a reader has no meaning; read, it does not fill the line.
         while True:
             await self.link.read()

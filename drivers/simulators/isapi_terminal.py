@@ -1,6 +1,7 @@
 """A simulated Hikvision access terminal: it pushes events and answers questions by Digest."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
@@ -43,7 +44,7 @@ class Event:
 class IsapiSimulator:
     """Answers at ``host`` and pushes to ``listener``, an URL; its clock is ``clock_off_s`` ahead.
 
-    ``asked`` are method and path of each question that was let in.
+    ``asked`` are method and path of each question that was let in; ``on_asked`` hears each.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class IsapiSimulator:
         self.asked: list[str] = []
         self.refused = 0
         self.knows_search = True
+        self.on_asked: Callable[[str], None] = lambda _: None
         self._host = host
         self._credentials = credentials
         self._now_ms = now_ms
@@ -64,7 +66,7 @@ class IsapiSimulator:
         self.port = 0
 
     async def start(self) -> None:
-        """Serve at a free port of ``host``."""
+        """Serve at ``port`` of ``host``, at a free one where it is 0."""
         app = web.Application(middlewares=[self._guard])
         app.add_routes(
             [
@@ -98,6 +100,8 @@ class IsapiSimulator:
         told = event.told()
         alert = {
             "ipAddress": self._host,
+            "portNo": self.port,
+            "protocol": "HTTP",
             "macAddress": self.mac,
             "dateTime": told["time"],
             "eventType": "AccessControllerEvent",
@@ -139,6 +143,7 @@ class IsapiSimulator:
                 status=401, headers={"WWW-Authenticate": challenge_value(challenge)}
             )
         self.asked.append(f"{request.method} {request.path}")
+        self.on_asked(self.asked[-1])
         answer: web.StreamResponse = await handler(request)
         return answer
 

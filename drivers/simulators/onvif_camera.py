@@ -6,9 +6,9 @@ The pictures themselves come from an RTSP server elsewhere; this device only tel
 import asyncio
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface
 from typing import Never
 
@@ -21,15 +21,17 @@ from drivers.entities import NowMs
 from drivers.errors import ProtocolError, RefusedError
 from drivers.simulators import onvif_replies as replies
 from drivers.simulators.ledger import Ledger
-from drivers.simulators.onvif_encoders import Encoders
+from drivers.simulators.onvif_encoders import Encoders, EncoderSettings
 from drivers.simulators.onvif_events import EventService
-from drivers.simulators.onvif_faults import FaultError
+from drivers.simulators.onvif_faults import FaultError, HungUpError
+from drivers.simulators.onvif_habits import USUAL, CameraHabits
+from drivers.simulators.onvif_media2 import Media2Service
 from drivers.simulators.onvif_motor import Motor
 from drivers.simulators.onvif_replies import CameraIdentity, CameraStream
 from drivers.simulators.onvif_security import UsernameTokens
 from drivers.transports.udp import UdpLink, multicast_socket, open_udp, sending_socket
 
-PORT = 8000
+SNAPSHOT_PATH = "/onvif/snapshot.jpg"
 REQUEST_BYTES_MAX = 64 * 1024
 _ANSWER_DELAY_MAX_S = 0.1  # the standard allows 0.5; devices on a LAN are quicker
 # ONVIF Core §5.9.4.3, access class PRE_AUTH: these are answered before anyone signs in.
@@ -52,7 +54,7 @@ class SimulatedOnvifCamera:
     It answers probes only from ``interface.network``: the border of the LAN it stands in. With
     ``credentials`` all but ``_OPEN_OPERATIONS`` needs a token, and the snapshot HTTP Digest.
     ``clock_offset_ms`` is how far its clock is ahead, ``delay_s`` how long it thinks about each
-    question. The ledger gets one line a request.
+    question, ``habits`` what it does otherwise than others. The ledger gets one line a request.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class SimulatedOnvifCamera:
         *,
         name: str = "Classroom camera",
         credentials: Credentials | None = None,
-        clock_offset_ms: int = 0,
+        habits: CameraHabits = USUAL,
     ) -> None:
         self.host = str(interface.ip)
         self.identity = CameraIdentity(
@@ -74,20 +76,34 @@ class SimulatedOnvifCamera:
             mac=":".join(f"{octet:02x}" for octet in (0x02, *rng.randbytes(5))),
             endpoint=uuid.UUID(int=rng.getrandbits(128), version=4).urn,
         )
-        self.base = f"http://{self.host}:{PORT}"
+        if (persona := habits.persona) is not None:
+            self.identity = replace(
+                self.identity,
+                name=persona.name,
+                manufacturer=persona.manufacturer,
+                model=persona.name,
+            )
+        self.base = f"http://{self.host}:{habits.port}"
         self.address = f"{self.base}/onvif/device_service"
         self._interface = interface
         self._has_ptz = media.has_ptz
-        self._streams = {"main": media.main, "sub": media.sub}
+        self._settings = EncoderSettings({"main": media.main, "sub": media.sub}, ledger)
         self._snapshot = media.snapshot
         self._ledger = ledger
         self._rng = rng
-        self.clock_offset_ms = clock_offset_ms
+        self.clock_offset_ms = 0
         self.delay_s = 0.0
         self._now_ms: NowMs = lambda: now_ms() + self.clock_offset_ms
-        self.events = EventService(self.base, ledger, self._now_ms)
+        self.habits = habits
+        self.events = EventService(self.base, ledger, self._now_ms, habits)
         self._motor = Motor(ledger, self._now_ms)
-        self._encoders = Encoders(self._streams, ledger)
+        self._encoders = Encoders(self._settings)
+        self._media2 = Media2Service(
+            self._settings,
+            f"{self.base}{SNAPSHOT_PATH}",
+            has_ptz=media.has_ptz,
+            protocols=("RTSP", "RtspUnicast") if habits.plays_over_tcp else ("RtspUnicast",),
+        )
         self._credentials = credentials
         self._tokens = (
             UsernameTokens(credentials, self._now_ms) if credentials is not None else None
@@ -100,11 +116,11 @@ class SimulatedOnvifCamera:
         """Serve until cancelled; SetupError or OSError when address or port is not free."""
         application = web.Application(client_max_size=REQUEST_BYTES_MAX)
         application.router.add_post("/onvif/{service}", self._answer_request)
-        application.router.add_get("/onvif/snapshot.jpg", self._answer_snapshot)
+        application.router.add_get(SNAPSHOT_PATH, self._answer_snapshot)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self.host, PORT).start()
+            await web.TCPSite(runner, self.host, self.habits.port).start()
             self._ledger.write("plugged_in", endpoint=self.identity.endpoint)
             await self._discoverable()
         finally:
@@ -179,6 +195,7 @@ class SimulatedOnvifCamera:
         has_token = envelope.first("UsernameToken") is not None
         self._ledger.write(
             "request",
+            service=operation.namespace,
             operation=operation.local,
             has_token=has_token,
             has_authorization="Authorization" in request.headers,
@@ -191,50 +208,70 @@ class SimulatedOnvifCamera:
                 self._ledger.write("token_refused", operation=operation.local, reason=str(error))
                 return _soap(replies.fault("NotAuthorized", "Sender not authorized"), 400)
         try:
-            return _soap(replies.envelope(await self._answer(operation, envelope)), 200)
+            answer = replies.envelope(await self._answer(operation, envelope))
+            return _soap(self.habits.dialect.write(answer), 200)
         except FaultError as error:
             return _soap(replies.fault(error.subcode, str(error)), 400)
+        except HungUpError:
+            self._ledger.write("hung_up", operation=operation.local)
+            if request.transport is not None:
+                request.transport.close()
+            return _soap("", 503)  # into nothing
 
     async def _answer(self, operation: Element, envelope: Element) -> str:
         if operation.namespace in {replies.SERVICES["events"], replies.NOTIFICATION}:
             return await self.events.answer(operation, envelope)
-        camera = self.identity
-        table: dict[str, Callable[[], str]] = {
+        camera, left_out = self.identity, self.habits.left_out
+        table: Mapping[str, Callable[[], str]] = {
             "GetSystemDateAndTime": lambda: replies.date_and_time(self._now_ms()),
             "GetDeviceInformation": lambda: replies.device_information(camera),
-            "GetServices": lambda: replies.services(self.base),
-            "GetCapabilities": lambda: replies.capabilities(self.base),
+            "GetServices": lambda: replies.services(self.base, left_out),
+            "GetCapabilities": lambda: replies.capabilities(
+                self.base, left_out, plays_over_tcp=self.habits.plays_over_tcp
+            ),
             "GetScopes": lambda: replies.scopes(camera),
             "GetNetworkInterfaces": lambda: replies.network_interfaces(
                 camera, self.host, self._interface.network.prefixlen
             ),
-            "GetProfiles": lambda: replies.profiles(self._streams, has_ptz=self._has_ptz),
+            "GetProfiles": lambda: replies.profiles(self._settings.streams, has_ptz=self._has_ptz),
             "GetProfile": lambda: self._profile(operation.first_text("ProfileToken")),
-            "GetVideoSources": lambda: replies.video_sources(self._streams["main"]),
-            "GetStreamUri": lambda: self._stream_uri(operation.first_text("ProfileToken")),
+            "GetVideoSources": lambda: replies.video_sources(self._settings.streams["main"]),
+            "GetStreamUri": lambda: self._stream_uri(operation),
             "GetSnapshotUri": lambda: replies.media_uri(
-                "GetSnapshotUri", f"{self.base}/onvif/snapshot.jpg"
+                "GetSnapshotUri", f"{self.base}{SNAPSHOT_PATH}"
             ),
             **self._motor.operations(operation),
             **self._encoders.operations(operation),
         }
+        if operation.namespace == replies.SERVICES["media2"]:
+            table = self._media2.operations(operation)
         answer = table.get(operation.local)
-        known = operation.namespace in set(replies.SERVICES.values())
-        if answer is None or not known:
+        if answer is None or not self._is_offered(operation):
             raise FaultError("ActionNotSupported", f"{operation.local} is not supported")
         return answer()
 
+    def _is_offered(self, operation: Element) -> bool:
+        offered = {
+            namespace
+            for name, namespace in replies.SERVICES.items()
+            if name not in self.habits.left_out
+        }
+        silent = {
+            "GetServices": not self.habits.tells_services,
+            "GetCapabilities": not self.habits.tells_capabilities,
+            "GetSnapshotUri": "no_snapshot" in self.habits.quirks,
+        }
+        return operation.namespace in offered and not silent.get(operation.local, False)
+
     def _profile(self, token: str) -> str:
-        self._stream(token)
-        return replies.profile(self._streams, token, has_ptz=self._has_ptz)
+        self._settings.stream_of(token)
+        return replies.profile(self._settings.streams, token, has_ptz=self._has_ptz)
 
-    def _stream_uri(self, token: str) -> str:
-        return replies.media_uri("GetStreamUri", self._stream(token).uri)
-
-    def _stream(self, token: str) -> CameraStream:
-        if token not in self._streams:
-            raise FaultError("NoProfile", "no such profile")
-        return self._streams[token]
+    def _stream_uri(self, operation: Element) -> str:
+        if operation.first_text("Protocol") == "RTSP" and not self.habits.plays_over_tcp:
+            raise FaultError("InvalidStreamSetup", "no RTP within RTSP")
+        token = operation.first_text("ProfileToken")
+        return replies.media_uri("GetStreamUri", self._settings.stream_of(token).uri)
 
     async def _answer_snapshot(self, request: web.Request) -> web.Response:
         shown = request.headers.get("Authorization", "")

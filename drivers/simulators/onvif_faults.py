@@ -7,3 +7,7 @@ class FaultError(Exception):
     def __init__(self, subcode: str, reason: str) -> None:
         super().__init__(reason)
         self.subcode = subcode
+
+
+class HungUpError(Exception):
+    """The camera ends the connection instead of answering."""

@@ -1,9 +1,10 @@
 """The SOAP bodies a simulated ONVIF camera answers with, in the order its schemas demand.
 
 Sources: ONVIF ver10/device, ver10/media, ver20/ptz, ver20/imaging, ver10/events WSDL and
-ver10/schema/onvif.xsd.
+ver10/schema/onvif.xsd; what ver20/media answers is in :mod:`onvif_media2`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,21 +15,32 @@ SOAP = "http://www.w3.org/2003/05/soap-envelope"
 SERVICES = {
     "device": "http://www.onvif.org/ver10/device/wsdl",
     "media": "http://www.onvif.org/ver10/media/wsdl",
+    "media2": "http://www.onvif.org/ver20/media/wsdl",
     "ptz": "http://www.onvif.org/ver20/ptz/wsdl",
     "imaging": "http://www.onvif.org/ver20/imaging/wsdl",
     "events": "http://www.onvif.org/ver10/events/wsdl",
 }
 NOTIFICATION = "http://docs.oasis-open.org/wsn/b-2"
 ADDRESSING = "http://www.w3.org/2005/08/addressing"
-_PREFIXES = (
-    f'xmlns:s="{SOAP}" xmlns:tt="http://www.onvif.org/ver10/schema" '
-    f'xmlns:tds="{SERVICES["device"]}" xmlns:trt="{SERVICES["media"]}" '
-    f'xmlns:tptz="{SERVICES["ptz"]}" xmlns:timg="{SERVICES["imaging"]}" '
-    f'xmlns:tev="{SERVICES["events"]}" xmlns:wsnt="{NOTIFICATION}" xmlns:wsa="{ADDRESSING}" '
-    'xmlns:tns1="http://www.onvif.org/ver10/topics" '
-    'xmlns:wstop="http://docs.oasis-open.org/wsn/t-1" '
-    'xmlns:ter="http://www.onvif.org/ver10/error"'
-)
+NAMESPACES = {
+    "s": SOAP,
+    "tt": "http://www.onvif.org/ver10/schema",
+    "tds": SERVICES["device"],
+    "trt": SERVICES["media"],
+    "tr2": SERVICES["media2"],
+    "tptz": SERVICES["ptz"],
+    "timg": SERVICES["imaging"],
+    "tev": SERVICES["events"],
+    "wsnt": NOTIFICATION,
+    "wsa": ADDRESSING,
+    "tns1": "http://www.onvif.org/ver10/topics",
+    "wstop": "http://docs.oasis-open.org/wsn/t-1",
+    "ter": "http://www.onvif.org/ver10/error",
+    "xs": "http://www.w3.org/2001/XMLSchema",
+}
+"""By the prefixes that ONVIF's documents use."""
+DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
+_PREFIXES = " ".join(f'xmlns:{prefix}="{space}"' for prefix, space in NAMESPACES.items())
 SOURCE_TOKEN = "video-source"  # noqa: S105 — ONVIF calls its names tokens
 
 
@@ -59,10 +71,7 @@ class CameraIdentity:
 
 
 def envelope(body: str) -> str:
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?><s:Envelope {_PREFIXES}>'
-        f"<s:Body>{body}</s:Body></s:Envelope>"
-    )
+    return f"{DECLARATION}<s:Envelope {_PREFIXES}><s:Body>{body}</s:Body></s:Envelope>"
 
 
 def fault(subcode: str, reason: str) -> str:
@@ -99,17 +108,26 @@ def device_information(camera: CameraIdentity) -> str:
     )
 
 
-def services(base: str) -> str:
+def services(base: str, left_out: Collection[str] = ()) -> str:
+    """Return GetServices with all of ``SERVICES`` but those left out."""
     listed = "".join(
         f"<tds:Service><tds:Namespace>{namespace}</tds:Namespace>"
         f"<tds:XAddr>{base}/onvif/{name}_service</tds:XAddr>"
         "<tds:Version><tt:Major>2</tt:Major><tt:Minor>60</tt:Minor></tds:Version></tds:Service>"
         for name, namespace in SERVICES.items()
+        if name not in left_out
     )
     return f"<tds:GetServicesResponse>{listed}</tds:GetServicesResponse>"
 
 
-def capabilities(base: str) -> str:
+def capabilities(base: str, left_out: Collection[str] = (), *, plays_over_tcp: bool = True) -> str:
+    """Return GetCapabilities, which has no word for the second media service."""
+    media = (
+        f"<tt:Media><tt:XAddr>{base}/onvif/media_service</tt:XAddr><tt:StreamingCapabilities>"
+        "<tt:RTPMulticast>false</tt:RTPMulticast><tt:RTP_TCP>true</tt:RTP_TCP>"
+        f"<tt:RTP_RTSP_TCP>{'true' if plays_over_tcp else 'false'}</tt:RTP_RTSP_TCP>"
+        "</tt:StreamingCapabilities></tt:Media>"
+    )
     # The schema's order: device, events, imaging, media, PTZ.
     return (
         "<tds:GetCapabilitiesResponse><tds:Capabilities>"
@@ -120,9 +138,7 @@ def capabilities(base: str) -> str:
         "<tt:WSPausableSubscriptionManagerInterfaceSupport>false"
         "</tt:WSPausableSubscriptionManagerInterfaceSupport></tt:Events>"
         f"<tt:Imaging><tt:XAddr>{base}/onvif/imaging_service</tt:XAddr></tt:Imaging>"
-        f"<tt:Media><tt:XAddr>{base}/onvif/media_service</tt:XAddr><tt:StreamingCapabilities>"
-        "<tt:RTPMulticast>false</tt:RTPMulticast><tt:RTP_TCP>true</tt:RTP_TCP>"
-        "<tt:RTP_RTSP_TCP>true</tt:RTP_RTSP_TCP></tt:StreamingCapabilities></tt:Media>"
+        f"{'' if 'media' in left_out else media}"
         f"<tt:PTZ><tt:XAddr>{base}/onvif/ptz_service</tt:XAddr></tt:PTZ>"
         "</tds:Capabilities></tds:GetCapabilitiesResponse>"
     )
@@ -195,27 +211,39 @@ def _profile(
 def _video_source(largest: CameraStream) -> str:
     return (
         '<tt:VideoSourceConfiguration token="video-source-configuration">'
+        f"{video_source_configuration(largest)}</tt:VideoSourceConfiguration>"
+    )
+
+
+def video_source_configuration(largest: CameraStream) -> str:
+    """Return what stands in a VideoSourceConfiguration."""
+    return (
         "<tt:Name>sensor</tt:Name><tt:UseCount>2</tt:UseCount>"
         f"<tt:SourceToken>{SOURCE_TOKEN}</tt:SourceToken>"
         f'<tt:Bounds x="0" y="0" width="{largest.width}" height="{largest.height}"/>'
-        "</tt:VideoSourceConfiguration>"
     )
+
+
+AUDIO_SOURCE_CONFIGURATION = (
+    "<tt:Name>microphone</tt:Name><tt:UseCount>2</tt:UseCount>"
+    "<tt:SourceToken>audio-source</tt:SourceToken>"
+)
+"""What stands in an AudioSourceConfiguration."""
 
 
 def _audio_source() -> str:
     return (
         '<tt:AudioSourceConfiguration token="audio-source-configuration">'
-        "<tt:Name>microphone</tt:Name><tt:UseCount>2</tt:UseCount>"
-        "<tt:SourceToken>audio-source</tt:SourceToken></tt:AudioSourceConfiguration>"
+        f"{AUDIO_SOURCE_CONFIGURATION}</tt:AudioSourceConfiguration>"
     )
 
 
-_NO_MULTICAST = (
+NO_MULTICAST = (
     "<tt:Multicast><tt:Address><tt:Type>IPv4</tt:Type>"
     "<tt:IPv4Address>0.0.0.0</tt:IPv4Address></tt:Address><tt:Port>0</tt:Port>"
     "<tt:TTL>1</tt:TTL><tt:AutoStart>false</tt:AutoStart></tt:Multicast>"
-    "<tt:SessionTimeout>PT60S</tt:SessionTimeout>"
 )
+_NO_MULTICAST = f"{NO_MULTICAST}<tt:SessionTimeout>PT60S</tt:SessionTimeout>"
 
 
 def _video_encoder(token: str, stream: CameraStream) -> str:

@@ -26,13 +26,11 @@ from drivers.simulators.profile_speakers import (
 )
 from drivers.simulators.profile_unit import ProfileUnit, hold
 from drivers.simulators.pty_link import PtyLink, closing_line
-from firmware_profiles.model import MODBUS, LinkType, Profile
+from firmware_profiles.model import MODBUS, Profile
 
 HALF_FRAME_S = 0.05
 UNASKED_S = 3.0
 CONNECTIONS_MAX = 16
-# These speak a whole conversation of HTTP or SOAP, of which vectors quote single messages.
-_NOT_REPLAYED: frozenset[LinkType] = frozenset({"onvif", "adms", "isapi"})
 
 Observe = Callable[[Exchange], None]
 """Hears each exchange at once: the ledger of the simulated device."""
@@ -95,11 +93,6 @@ class ProfileDevice:
         self._panel: SimulatedPanel | None = None
         self._projector: PjlinkProjector | None = None
         self._id = unit if unit is not None else (1 if link.unit is None else link.unit)
-        if link.type in _NOT_REPLAYED:
-            raise SetupError(
-                f"{profile.id} speaks {link.type}, which no quoted message can play; it has a"
-                " simulator of its own: python -m drivers.simulators"
-            )
         if link.type in MODBUS:
             one = ProfileUnit(self._id, profile)
             hold(one, held or {})

@@ -42,7 +42,7 @@ class ProfileUnit:
     @property
     def keeps_silent(self) -> bool:
         """Whether it says nothing where the standard asks for an exception."""
-        return "silent_when_unknown" in self.profile.quirks
+        return "silent_when_unknown" in self.profile.quirk_ids
 
     def set(self, point: str, value: str) -> None:
         """Make a point read ``value``: a word of its enum or a number in its unit.
@@ -109,7 +109,7 @@ class ProfileUnit:
         return True
 
     def _expected(self, point: str, expect: str, word: str, wire: str) -> str:
-        told = expect.format(value=wire, word=word)
+        told = expect.replace("{word}", word).replace("{value}", wire)
         if expect == "{value}":
             return self.profile.point(point).enum.get(str(int(wire, 0)), told)
         return told

@@ -1,21 +1,73 @@
 """The device's end of a serial line, made of a pseudo-terminal with a stable name."""
 
 import asyncio
+import ctypes
 import errno
 import os
 import select
+import struct
 import termios
 import tty
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Never
+
+from drivers.simulators.ledger import Ledger
 
 AWAY_S = 0.02
+NOTED_EVERY_S = 0.1
 WRITE_BYTES_MAX = 4096
 _BAUDS = {
     getattr(termios, f"B{rate}"): rate
     for rate in (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 }
+
+# Linux, inotify(7): opens are watched because equal events next to each other become one.
+_OPEN, _CLOSE = 0x20, 0x08 | 0x10
+_EVENT = struct.Struct("iIII")
+_EVENTS_BYTES = 64 * 1024
+
+
+class _Closings:
+    """How often terminals were closed, by the kernel's own count; one for the process.
+
+    Open while there is a terminal to watch: a process may have few of these at a time.
+    """
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._inotify = -1
+        self._counts: dict[int, int] = {}
+
+    def watch(self, terminal: str) -> int:
+        """Count from now on; returns what :meth:`count` and :meth:`forget` ask for."""
+        if not self._counts:
+            self._inotify = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        watch: int = self._libc.inotify_add_watch(
+            self._inotify, os.fsencode(terminal), _OPEN | _CLOSE
+        )
+        if watch < 0:
+            raise OSError(ctypes.get_errno(), "its closings cannot be watched", terminal)
+        self._counts[watch] = 0
+        return watch
+
+    def count(self, watch: int) -> int:
+        with suppress(BlockingIOError):
+            while told := os.read(self._inotify, _EVENTS_BYTES):
+                for number, mask, _, _ in _EVENT.iter_unpack(told):
+                    if number in self._counts:
+                        self._counts[number] += bool(mask & _CLOSE)
+        return self._counts[watch]
+
+    def forget(self, watch: int) -> None:
+        self._libc.inotify_rm_watch(self._inotify, watch)
+        del self._counts[watch]
+        if not self._counts:
+            os.close(self._inotify)
+
+
+_closings = _Closings()
 
 
 class PtyLink:
@@ -27,10 +79,9 @@ class PtyLink:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.closings = 0
-        """How often the other side was seen to go; compare to know that it stayed."""
         self._master = -1
-        self._heard_open = False
+        self._watch = -1
+        self._closings_before = 0
         self._changed = asyncio.Event()
         self.plug()
 
@@ -44,9 +95,11 @@ class PtyLink:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_name(f".{self.path.name}.new")
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(os.ttyname(slave))
-        fresh.replace(self.path)
+        terminal = os.ttyname(slave)
         os.close(slave)
+        self._watch = _closings.watch(terminal)  # before anybody can open it by its name
+        fresh.symlink_to(terminal)
+        fresh.replace(self.path)
         self._changed.set()
 
     def unplug(self) -> None:
@@ -57,10 +110,17 @@ class PtyLink:
         with suppress(FileNotFoundError):
             self.path.unlink()
         asyncio.get_running_loop().remove_reader(self._master)
+        self._closings_before = self.closings + self.is_open
+        _closings.forget(self._watch)
         os.close(self._master)
         self._master = -1
-        self._note_away()
         self._changed.set()
+
+    @property
+    def closings(self) -> int:
+        """How often the other side went, however shortly; compare to know that it stayed."""
+        now = 0 if self._master < 0 else _closings.count(self._watch)
+        return self._closings_before + now
 
     @property
     def is_open(self) -> bool:
@@ -69,12 +129,7 @@ class PtyLink:
             return False
         poller = select.poll()
         poller.register(self._master, select.POLLIN)
-        away = any(flags & select.POLLHUP for _, flags in poller.poll(0))
-        if away:
-            self._note_away()
-        else:
-            self._heard_open = True
-        return not away
+        return not any(flags & select.POLLHUP for _, flags in poller.poll(0))
 
     @property
     def baud(self) -> int:
@@ -101,6 +156,15 @@ class PtyLink:
                 if error.errno != errno.EIO:
                     raise
 
+    async def note_closings(self, ledger: Ledger) -> Never:
+        """Write ``closed`` with the line's name, soon after the other side went, for ever."""
+        noted = self.closings
+        while True:
+            await asyncio.sleep(NOTED_EVERY_S)
+            if self.closings != noted:
+                noted = self.closings
+                ledger.write("closed", line=self.path.name)
+
     def write(self, data: bytes) -> None:
         """Send bytes; what does not fit the terminal's buffer is lost."""
         if self.is_open:
@@ -117,11 +181,6 @@ class PtyLink:
             # After unplug() the number may already belong to another file.
             if self._master == master:
                 loop.remove_reader(master)
-
-    def _note_away(self) -> None:
-        if self._heard_open:
-            self._heard_open = False
-            self.closings += 1
 
 
 @asynccontextmanager

@@ -30,6 +30,8 @@ from drivers.simulators.live_encoder import (
     snapshot_jpeg,
     stream_facts,
 )
+from drivers.simulators.onvif_camera import CameraMedia
+from drivers.simulators.onvif_replies import CameraStream
 from drivers.simulators.rtp_sender import RtpSender, picture_payloads, sound_payload
 from drivers.simulators.rtsp_responder import TRACKS, RtspResponder
 
@@ -90,6 +92,21 @@ class RtspCamera:
         """Return a JPEG of now, in the size of ``/sub`` twice."""
         shape = self._streams["sub"]
         return snapshot_jpeg(2 * shape.width, 2 * shape.height, self._now_ms())
+
+    def media(self) -> CameraMedia:
+        """Return what an ONVIF camera tells of ``main`` and ``sub``, once serving."""
+        main, sub = (
+            CameraStream(
+                uri=self.url(path),
+                width=shape.width,
+                height=shape.height,
+                fps=shape.frame_rate,
+                kbps=shape.bit_rate // 1000,
+            )
+            for path in ("main", "sub")
+            for shape in (self._streams[path],)
+        )
+        return CameraMedia(main=main, sub=sub, snapshot=self.snapshot_jpeg)
 
     @asynccontextmanager
     async def serving(self, host: str, port: int = 0) -> AsyncIterator[None]:

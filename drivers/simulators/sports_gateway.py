@@ -51,6 +51,6 @@ class SportsGatewaySimulator:
         self._ledger.write("beat", band=band, bpm=rate, begun_ms=self._now_ms(), heard=heard)
 
     async def _listen(self) -> Never:
-        # What is written to a gateway has no meaning; reading it notices when the line closes.
+        # What is written to a gateway has no meaning; read, it does not fill the line.
         while True:
             await self.link.read()

@@ -13,7 +13,7 @@ from drivers.codecs.digest import Credentials
 from drivers.entities import NowMs
 from drivers.errors import DriverError
 from edge.lesson.capture.camera_capture import capture, choose_picture
-from edge.lesson.capture.take import CaptureEvent, MediaFragment, TakeInit
+from edge.lesson.capture.capture_events import CaptureEvent, MediaFragment, TakeInit
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.status import Cause, LessonStatus, Phase

@@ -58,3 +58,10 @@ class Group(ABC):
     def wishes(self) -> Mapping[DeviceId, Mapping[str, str]]:
         """Return what people want each device to be, to be kept through a restart."""
         return {}
+
+    def facts(self) -> Mapping[DeviceId, Mapping[str, str]]:
+        """Return what was learnt of each device, to be kept through a restart.
+
+        Devices whose drivers keep their facts themselves are left out.
+        """
+        return {}

@@ -27,6 +27,8 @@ MOVES = {
 }
 PRESETS_SHOWN = 24
 SHOWS = "shows"
+MAC = "mac"
+"""The hardware address a camera told first: another device at its address is not taken for it."""
 USE_H264 = "use_h264"
 
 
@@ -70,6 +72,8 @@ class Cameras(Group):
             address=adopted.address,
             credentials=self.credentials(adopted.device),
             serial=serial or None,
+            mac=self._notebook.facts(adopted.device).get(MAC),
+            quirks=profile.quirk_ids,
         )
         camera = OnvifCamera(
             adopted.device,
@@ -157,6 +161,9 @@ class Cameras(Group):
 
     def wishes(self) -> Mapping[DeviceId, Mapping[str, str]]:
         return {device: {SHOWS: shows.value} for device, shows in self._in_lessons.items()}
+
+    def facts(self) -> Mapping[DeviceId, Mapping[str, str]]:
+        return {device: {MAC: camera.mac} for device, camera in self._cameras.items() if camera.mac}
 
     def shows(self, device: DeviceId) -> Shows:
         """Return what a camera shows in lessons: the teacher, until a person says otherwise."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Never
 
@@ -24,7 +24,8 @@ from firmware_profiles.model import Profile, ProfileId
 
 _log = logging.getLogger(__name__)
 
-WISHES_EVERY_S = 2.0
+NOTES_EVERY_S = 2.0
+Keep = Callable[[DeviceId, Mapping[str, str]], Awaitable[None]]
 
 
 class Fleet:
@@ -120,30 +121,35 @@ class Fleet:
         if device not in self._driven_by:
             raise SetupError(f"{device} is not adopted; the set-up page lists what is")
         result = await self._driven_by[device].command(device, command, argument or "")
-        await self._keep_wishes()
+        await self._keep_notes()
         return result
 
     async def run(self) -> Never:
         """Run every driver until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._go_on_keeping_wishes())
+            tasks.create_task(self._go_on_keeping_notes())
             await self._programs.run()
 
-    async def _go_on_keeping_wishes(self) -> Never:
-        """Write down wishes that end when a person at a display changes it by hand."""
+    async def _go_on_keeping_notes(self) -> Never:
+        """Write down what is learnt, and wishes that end when a hand changes a display."""
         while True:
-            await asyncio.sleep(WISHES_EVERY_S)
-            await self._keep_wishes()
+            await asyncio.sleep(NOTES_EVERY_S)
+            await self._keep_notes()
 
-    async def _keep_wishes(self) -> None:
+    async def _keep_notes(self) -> None:
         groups = set(self._driven_by.values())
         for device, wishes in [pair for group in groups for pair in group.wishes().items()]:
-            if device not in self._devices:
-                continue  # let go of meanwhile
-            try:
-                await self._notebook.keep_wishes(device, wishes)
-            except DriverError as error:
-                _log.warning("%s: what it is to be is not remembered: %s", device, error)
+            await self._keep(device, self._notebook.keep_wishes, wishes)
+        for device, facts in [pair for group in groups for pair in group.facts().items()]:
+            await self._keep(device, self._notebook.keep_facts, facts)
+
+    async def _keep(self, device: DeviceId, keep: Keep, told: Mapping[str, str]) -> None:
+        if device not in self._devices:
+            return  # let go of meanwhile
+        try:
+            await keep(device, told)
+        except DriverError as error:
+            _log.warning("%s: what it is to be is not remembered: %s", device, error)
 
     def _profile(self, name: str) -> Profile:
         try:

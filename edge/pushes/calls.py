@@ -99,7 +99,7 @@ class Calls:
             if event.mac:
                 self._meet(
                     ISAPI_PREFIX + event.mac,
-                    f"http://{address}",
+                    f"http://{address}" if event.port is None else f"http://{address}:{event.port}",
                     address,
                     [],
                     ISAPI_PROFILE,

@@ -14,12 +14,23 @@ from drivers.cameras.worker import CameraWorker
 from drivers.codecs.digest import Credentials
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
+from drivers.simulators.onvif_dialects import Dialect, Prefixes
+from drivers.simulators.onvif_habits import USUAL, CameraHabits
 from drivers.simulators.onvif_replies import CameraStream
 from tests.loopback import own_address
 
 HOST = own_address("65.31")
 OTHER_HOST = own_address("65.99")
 ADOPTED = Credentials(user="admin", password="planted-secret-4711")
+DIALECTS = {
+    "numbered": Dialect(prefixes=Prefixes.NUMBERED),
+    "without prefixes": Dialect(prefixes=Prefixes.NONE),
+    "reversed": Dialect(is_reversed=True),
+    "extended": Dialect(has_extensions=True),
+    "no presets": Dialect(empty=frozenset({"GetPresets", "PullMessages"})),
+    "all of it": Dialect(prefixes=Prefixes.NONE, is_reversed=True, has_extensions=True),
+}
+"""Ways to write the same answer; ``no presets`` leaves out what a camera may."""
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 
 
@@ -36,6 +47,7 @@ class Camera:
         seed: int = 1,
         has_ptz: bool = True,
         encoding: str = "H264",
+        habits: CameraHabits = USUAL,
     ) -> None:
         self.path = folder / f"camera{seed}.jsonl"
         stream = CameraStream(
@@ -50,8 +62,9 @@ class Camera:
             wall_ms,
             random.Random(seed),
             credentials=credentials,
-            clock_offset_ms=ahead_ms,
+            habits=habits,
         )
+        self.device.clock_offset_ms = ahead_ms
         self.access = CameraAccess(address=self.device.address, credentials=credentials)
 
     @asynccontextmanager

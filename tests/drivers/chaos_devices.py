@@ -315,7 +315,8 @@ def write_profiles(folder: Path) -> Path:
         text = re.sub(r"timeout_ms = \d+", f"timeout_ms = {timeout_ms}", path.read_text())
         if kind == "farm_sensor":
             text = text.replace('poll = "normal"', 'poll = "fast"')
-            text = text.replace("version = 1", 'version = 1\nquirks = ["one_point_a_read"]', 1)
+            alone = 'quirks = [{ id = "one_point_a_read", unconfirmed = true }]'
+            text = text.replace("version = 1", f"version = 1\n{alone}", 1)
         text = text.replace(f'id = "{bundled}"', f'id = "{name}"')
         (folder / kind).mkdir(parents=True, exist_ok=True)
         (folder / kind / f"{name}.toml").write_text(text)

@@ -52,12 +52,18 @@ NOTICED = {
 
 @dataclass(frozen=True, slots=True)
 class Befallen:
-    """A fault that was, from its beginning until its victim was well again; Unix milliseconds."""
+    """A fault that was, from its beginning until its victim was well again; Unix milliseconds.
+
+    ``noticed_ms`` is when all its devices were told to be gone, None for what takes none away;
+    ``ended_ms`` when the fault was over.
+    """
 
     victim: str
     kind: str
     devices: Sequence[DeviceId]
     begun_ms: int
+    noticed_ms: int | None
+    ended_ms: int
     well_ms: int
 
 
@@ -126,8 +132,10 @@ class Chaos:
             begun_ms, devices = now_ms(), self.devices.devices_of(victim)
             where = f"seed {self.seed}, {victim}, {fault}"
             await self.devices.begin(victim, fault)
+            noticed_ms = None
             if (victim, fault.kind) in NOTICED:
                 await self._wait(partial(self._are_gone, devices), where)
+                noticed_ms = now_ms()
             if (victim, fault.kind) == ("units", "slow"):
                 enough = self.devices.late_answers() + self.late_answers
                 await self._wait(partial(self._were_late, enough), where)
@@ -137,8 +145,10 @@ class Chaos:
                 await self._wait(partial(self._is_clock_doubted, devices[0]), where)
             await asyncio.sleep(fault.lasts_s)
             self.devices.end(victim, fault)
-            await self._wait(partial(self._are_well, devices, now_ms()), where)
-            self.befallen.append(Befallen(victim, fault.kind, devices, begun_ms, now_ms()))
+            ended_ms = now_ms()
+            await self._wait(partial(self._are_well, devices, ended_ms), where)
+            times_ms = (begun_ms, noticed_ms, ended_ms, now_ms())
+            self.befallen.append(Befallen(victim, fault.kind, devices, *times_ms))
 
     def _are_gone(self, devices: Sequence[DeviceId]) -> bool:
         return not any(map(self.is_online, devices))

@@ -1,55 +1,20 @@
 """Turning cameras, setting their picture, and hearing their events."""
 
-import asyncio
-import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from drivers.cameras import onvif_camera
 from drivers.cameras.messages import Motion
-from drivers.cameras.onvif_camera import OnvifCamera
 from drivers.cameras.outages import Loss, Outages
 from drivers.cameras.worker import CameraWorker
-from drivers.entities import DeviceEvent, DeviceId, InputEdge, Measurement, Outcome, Presence
+from drivers.entities import Outcome
 from drivers.errors import RefusedError
+from drivers.simulators.onvif_habits import CameraHabits
 from drivers.simulators.onvif_motor import PRESETS
-from firmware_profiles.model import Event
 from tests.drivers.camera_bench import Camera, running_worker, until, wall_ms
-
-MOTION = Event(
-    id="motion",
-    capability="motion",
-    format="onvif",
-    topic="tns1:RuleEngine/CellMotionDetector/Motion",
-)
-
-
-class Watched:
-    """An adopted camera that is described, and what it told."""
-
-    def __init__(self, camera: Camera, worker: CameraWorker) -> None:
-        self.events: list[DeviceEvent] = []
-        self.camera = OnvifCamera(
-            DeviceId("camera"),
-            camera.access,
-            worker,
-            wall_ms,
-            self.events.append,
-            random.Random(3),
-            events=[MOTION],
-            status_s=0.05,
-        )
-
-    def measured(self, point: str) -> list[float | str | None]:
-        return [e.value for e in self.events if isinstance(e, Measurement) and e.point == point]
-
-    def edges(self) -> list[str]:
-        return [event.event for event in self.events if isinstance(event, InputEdge)]
-
-    def presences(self) -> list[bool]:
-        return [event.online for event in self.events if isinstance(event, Presence)]
+from tests.drivers.camera_watch import watched
 
 
 @pytest.fixture
@@ -58,21 +23,12 @@ async def worker() -> AsyncIterator[CameraWorker]:
         yield worker
 
 
-@asynccontextmanager
-async def watched(camera: Camera, worker: CameraWorker) -> AsyncIterator[Watched]:
-    watch = Watched(camera, worker)
-    task = asyncio.get_running_loop().create_task(watch.camera.run())
-    try:
-        yield watch
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
+@pytest.mark.parametrize("service", ["media", "media2"])
 async def test_a_camera_set_to_h265_is_switched_to_h264_and_read_back(
-    tmp_path: Path, worker: CameraWorker
+    tmp_path: Path, worker: CameraWorker, service: str
 ) -> None:
-    camera = Camera(tmp_path, encoding="H265")
+    habits = CameraHabits(has_media1=service == "media", has_media2=service == "media2")
+    camera = Camera(tmp_path, encoding="H265", habits=habits)
     async with camera.plugged_in(), watched(camera, worker) as watch:
         await until(lambda: watch.camera.description is not None)
         assert watch.camera.known().main.encoding == "H265"
@@ -82,6 +38,7 @@ async def test_a_camera_set_to_h265_is_switched_to_h264_and_read_back(
         assert watch.camera.known().sub is not None
     line, small = camera.lines("encoder_set")
     assert small["profile"] == "sub"
+    assert (line["service"], small["service"]) == (service, service)
     found = {name: line[name] for name in ("profile", "encoding", "width", "frame_rate", "group")}
     assert found == {
         "profile": "main",
@@ -96,8 +53,8 @@ async def test_a_camera_that_does_not_take_h264_says_what_a_person_does(
     tmp_path: Path, worker: CameraWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     camera = Camera(tmp_path, encoding="H265")
-    deaf = "<trt:SetVideoEncoderConfigurationResponse/>"
-    monkeypatch.setattr(camera.device._encoders, "_set", lambda _: deaf)
+    deaf = "<tr2:SetVideoEncoderConfigurationResponse/>"
+    monkeypatch.setattr(camera.device._media2, "_set", lambda _: deaf)
     async with camera.plugged_in(), watched(camera, worker) as watch:
         await until(lambda: watch.camera.description is not None)
         result = await watch.camera.use_h264()
@@ -197,6 +154,42 @@ async def test_events_go_on_after_the_camera_has_lost_its_power_and_the_loss_is_
     assert set(told) == {Loss.CONTROL, Loss.EVENTS}
     assert all(line.until_ms is not None for line in told.values())
     assert len(watch.measured("recovery_control")) == len(watch.measured("recovery_events")) == 1
+
+
+async def test_a_subscription_is_renewed_before_the_short_time_that_the_camera_grants_is_over(
+    tmp_path: Path, worker: CameraWorker
+) -> None:
+    camera = Camera(tmp_path, habits=CameraHabits(lifetime_s_max=2))
+    moment = [wall_ms()]  # the camera's clock goes on between renewals only: no stall ends them
+    camera.device.events.now_ms = lambda: moment[0]
+    async with camera.plugged_in(), watched(camera, worker) as watch:
+        await until(lambda: watch.measured("motion") == ["no"])
+        for _ in range(3):
+            known = len(camera.lines("renewed"))
+            await until(lambda known=known: len(camera.lines("renewed")) > known)  # type: ignore[misc]  # bound now
+            moment[0] += 1_900
+        camera.device.events.set_motion(True)
+        await until(lambda: watch.edges() == ["motion"])
+        assert not watch.camera.outages.ledger()
+    assert len(camera.lines("subscribed")) == 1
+
+
+async def test_a_subscription_that_the_camera_forgot_is_made_anew(
+    tmp_path: Path, worker: CameraWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onvif_camera, "EVENTS_AGAIN_S", 0.1)
+    camera = Camera(tmp_path, habits=CameraHabits(lifetime_s_max=2))
+    async with camera.plugged_in(), watched(camera, worker) as watch:
+        await until(lambda: watch.measured("motion") == ["no"])
+        camera.device.events.restart()
+        await until(lambda: len(camera.lines("subscribed")) == 2)
+        await until(lambda: len(watch.measured("motion")) == 2)
+        camera.device.events.set_motion(True)
+        await until(lambda: watch.edges() == ["motion"])
+        (lost,) = watch.camera.outages.ledger()
+    assert (lost.loss, lost.until_ms is not None) == (Loss.EVENTS, True)
+    assert "no such subscription" in lost.reason
+    assert watch.presences() == [True]
 
 
 async def test_a_camera_that_cannot_be_turned_is_not_told_to(

@@ -8,14 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.card_reader import PRESENTATION_GAP_S, CardReader, Presentations
-from drivers.codecs.card_frames import CardFrameDecoder, encode_card_frame
+from drivers.codecs.card_frames import (
+    CardFrame,
+    CardFrameDecoder,
+    FrameEvent,
+    encode_card_frame,
+)
 from drivers.codecs.card_numbers import card_of_hex
+from drivers.codecs.wiegand import WiegandLineDecoder
 from drivers.entities import CardRead, DeviceEvent, DeviceId, Presence
-from drivers.simulators.card_reader import CardReaderSimulator
+from drivers.simulators.card_reader import WIEGAND_34, CardReaderSimulator
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.pty_link import PtyLink
 from drivers.transports.byte_port import LineSettings
 from drivers.transports.serial_address import SerialAddress
+from drivers.transports.serial_port import SerialPort
 from tests.drivers.serial_bench import now_ms, running, until
 
 CARDS = ["6F007B3972", "010063E9AE", "0100AABBCC"]
@@ -111,6 +118,30 @@ async def test_every_tap_of_the_simulated_reader_is_read_once(tmp_path: Path) ->
     assert len(heard) >= 4
     assert any(not line["heard"] for line in ledger if line["kind"] == "tap")
     assert driver.statistics.broken > 0
+
+
+async def test_a_simulated_wiegand_reader_tells_each_card_once(tmp_path: Path) -> None:
+    ledger_path = tmp_path / "gate.jsonl"
+    simulator = CardReaderSimulator(
+        path=tmp_path / "gate",
+        cards=[f"0A{number:08X}" for number in range(20)],
+        ledger=Ledger(ledger_path, now_ms),
+        now_ms=now_ms,
+        rng=random.Random(4),
+        pause_s=(0.01, 0.02),
+        frames=WIEGAND_34,
+    )
+    said: list[FrameEvent] = []
+    port, decoder = SerialPort(simulator.link.path, LineSettings(baud=9600)), WiegandLineDecoder()
+    async with running(simulator.run()):
+        while len(said) < 4:
+            said += decoder.feed(await port.read(1.0))
+    port.close()
+    begun = [line for line in read_ledger(ledger_path) if line["kind"] == "tap_begun"]
+    cards_told = [card_of_hex(str(line["card"])) for line in begun]
+    heard = [card_of_hex(each.card) for each in said if isinstance(each, CardFrame)]
+    assert len(heard) == len(said)
+    assert heard == cards_told[: len(heard)]
 
 
 def test_a_simulated_reader_without_cards_is_refused(tmp_path: Path) -> None:

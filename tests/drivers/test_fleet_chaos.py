@@ -94,6 +94,7 @@ async def test_one_devices_trouble_is_its_own_is_told_and_is_over_by_itself(
     check_the_steady_ones_never_noticed(chaos, told)
     check_every_absence_is_told_with_its_end(chaos, told)
     check_the_camera_is_followed_and_its_clock_is_seen_through(chaos, told)
+    check_every_recovery_is_timed(chaos)
     assert all(so for outcome, so in chaos.orders if outcome is Outcome.VERIFIED)
 
 
@@ -150,6 +151,16 @@ def check_every_absence_is_told_with_its_end(chaos: Chaos, told: Told) -> None:
             assert all(why for _, why in gone)
             assert back, (each.kind, device)
             assert gone[0][0] <= back[-1]
+
+
+def check_every_recovery_is_timed(chaos: Chaos) -> None:
+    """Each kind of fault has its times, in their order; ``benchmarks/device_chaos.py`` tells."""
+    known = {(victim, kind) for victim, kinds in KINDS.items() for kind in kinds}
+    assert {(each.victim, each.kind) for each in chaos.befallen} == known
+    for each in chaos.befallen:
+        assert ((each.victim, each.kind) in NOTICED) == (each.noticed_ms is not None)
+        times_ms = [each.begun_ms, each.noticed_ms or each.begun_ms, each.ended_ms, each.well_ms]
+        assert times_ms == sorted(times_ms), each
 
 
 def check_the_camera_is_followed_and_its_clock_is_seen_through(chaos: Chaos, told: Told) -> None:

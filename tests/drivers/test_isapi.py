@@ -64,6 +64,29 @@ def test_a_heartbeat_is_a_call() -> None:
     assert push({"EventNotificationAlert": beat}) == isapi.Caller("4447cc010203")
 
 
+@pytest.mark.parametrize(
+    ("told", "port"),
+    [
+        ({"portNo": 8088, "protocol": "HTTP"}, 8088),
+        ({"portNo": "80"}, 80),
+        ({"portNo": 443, "protocol": "HTTPS"}, None),
+        ({"portNo": 8000, "protocol": "HTTP"}, None),
+        ({"portNo": 0}, None),
+        ({"portNo": 70000}, None),
+        ({"portNo": "x" * 4000}, None),
+        ({}, None),
+    ],
+)
+def test_a_push_says_where_its_terminal_is_asked(told: dict[str, object], port: int | None) -> None:
+    tap, beat = push({**alert(cardNo="8075634"), **told}), push({"macAddress": MAC, **told})
+    assert (tap.port, beat.port) == (port, port)
+
+
+def test_a_push_as_xml_says_where_its_terminal_is_asked() -> None:
+    body = XML.replace(b"<macAddress>", b"<portNo>8088</portNo><macAddress>")
+    assert isapi.read_push("application/xml", body).port == 8088
+
+
 XML = (
     b'<?xml version="1.0" encoding="UTF-8"?>'
     b'<EventNotificationAlert version="2.0" xmlns="http://www.isapi.org/ver20/XMLSchema">'

@@ -1,7 +1,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
@@ -14,15 +16,19 @@ from aiohttp import web
 from drivers.codecs import ws_discovery
 from drivers.codecs.digest import Credentials
 from drivers.codecs.ws_discovery import Probe, Target
+from drivers.discovery import onvif
 from drivers.discovery.candidate import Candidate, DeviceKind, Need
 from drivers.discovery.onvif import discover_cameras, listen_for_cameras
+from drivers.discovery.onvif_scan import ask_camera
 from drivers.errors import SetupError
+from drivers.simulators import onvif_replies
 from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
 from drivers.simulators.onvif_replies import CameraStream
 from drivers.transports.udp import multicast_socket, open_udp, sending_socket
 from firmware_profiles.catalog import load_catalog
 
+IP_RECVTTL = 12  # linux/in.h; Python's socket module does not name it
 SITE = IPv4Interface("127.0.63.1/24")
 LOCKED = Credentials(user="admin", password="讲台-geheim")
 
@@ -69,8 +75,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def hostile_device(host: str, xaddrs: tuple[str, ...]) -> AsyncIterator[None]:
-    """Answer every probe from ``host`` with addresses of the attacker's choice."""
+async def hostile_device(
+    host: str, xaddrs: tuple[str, ...], scopes: tuple[str, ...] = ()
+) -> AsyncIterator[None]:
+    """Answer every probe from ``host`` with addresses and scopes of the attacker's choice."""
 
     async def answer() -> None:
         group = multicast_socket(ws_discovery.MULTICAST_GROUP, ws_discovery.PORT, IPv4Address(host))
@@ -85,7 +93,7 @@ async def hostile_device(host: str, xaddrs: tuple[str, ...]) -> AsyncIterator[No
                     target = Target(
                         endpoint=f"urn:uuid:{host}",
                         types=(ws_discovery.CAMERA_TYPE,),
-                        scopes=(),
+                        scopes=scopes,
                         xaddrs=xaddrs,
                     )
                     match = ws_discovery.build_probe_matches("urn:1", message.message_id, target)
@@ -150,6 +158,76 @@ async def test_every_camera_of_the_network_is_found_and_none_of_the_next(tmp_pat
         "endpoint",
         "onvif",
     ]
+
+
+async def test_a_probe_is_repeated_twice_with_one_message_id_and_no_router_passes_it_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onvif, "PROBE_PAUSE_S", 0.05)
+    camera = Camera(tmp_path, "127.0.63.31")
+    with multicast_socket(ws_discovery.MULTICAST_GROUP, ws_discovery.PORT, SITE.ip) as listening:
+        listening.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+        async with camera.plugged_in():
+            assert len(await discover(gather_s=onvif.GATHER_S)) == 1
+            await until(lambda: len(camera.lines("probe_answered")) == onvif.PROBES)
+        heard = list(waiting_datagrams(listening))
+    ours = [(data, ttl) for data, ttl, host in heard if host == str(SITE.ip)]
+    assert len(ours) == onvif.PROBES == 3
+    assert {ttl for _, ttl in ours} == {1}
+    # What is sent again is the same message: by its id whoever hears it twice knows it.
+    (data,) = {data for data, _ in ours}
+    probe = ws_discovery.parse(data)
+    assert isinstance(probe, Probe)
+    assert probe.message_id.startswith("urn:uuid:")
+    assert probe.types == (ws_discovery.CAMERA_TYPE,)
+
+
+def waiting_datagrams(listening: socket.socket) -> Iterator[tuple[bytes, int, str]]:
+    """Yield each datagram that a socket has got, with its TTL and its sender."""
+    while True:
+        try:
+            data, told, _, (host, _) = listening.recvmsg(65_535, socket.CMSG_SPACE(4))
+        except BlockingIOError:
+            return
+        (ttl,) = (value for level, kind, value in told if kind == socket.IP_TTL)
+        yield data, int.from_bytes(ttl, sys.byteorder), host
+
+
+FLOOD = (
+    *(f"onvif://www.onvif.org/name/{number:060d}" for number in range(100)),
+    f"onvif://www.onvif.org/hardware/{'x' * ws_discovery.WORD_CHARS_MAX}",
+)
+
+
+async def test_no_more_scopes_are_heard_than_a_camera_needs() -> None:
+    chosen_by: list[Collection[str]] = []
+
+    def choose(scopes: Collection[str]) -> None:
+        chosen_by.append(scopes)
+
+    address = "http://127.0.63.66:8000/onvif/device_service"
+    envelope = onvif_replies.envelope(
+        onvif_replies.date_and_time(now_ms())
+        + "<tds:GetScopesResponse>"
+        + "".join(
+            f"<tds:Scopes><tt:ScopeDef>Fixed</tt:ScopeDef><tt:ScopeItem>{scope}</tt:ScopeItem>"
+            "</tds:Scopes>"
+            for scope in reversed(FLOOD)
+        )
+        + "</tds:GetScopesResponse>"
+    )
+    async with (
+        http_server("127.0.63.66", lambda _: web.Response(text=envelope)),
+        hostile_device("127.0.63.66", (address,), FLOOD[::-1]),
+        onvif.open_http(SITE) as http,
+    ):
+        (by_probe,) = await discover_cameras(
+            SITE, now_ms, random.Random(5), by_scopes=choose, gather_s=1.0
+        )
+        by_scan = await ask_camera(http, SITE.network[0x42], 8000, now_ms, choose)
+    assert by_scan is not None
+    assert [list(scopes) for scopes in chosen_by] == [list(FLOOD[-2:-66:-1])] * 2
+    assert max(len(candidate.name) for candidate in (by_probe, by_scan)) <= onvif.TEXT_CHARS_MAX
 
 
 async def test_a_locked_camera_stays_in_the_list_and_no_password_is_tried(tmp_path: Path) -> None:

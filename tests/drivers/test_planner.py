@@ -6,6 +6,7 @@ from drivers.codecs.modbus_points import WIDTH
 from drivers.planner import plan_blocks
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import Point, Profile, ProfileId
+from firmware_profiles.quirks import Quirk
 
 SOIL = load_catalog().profiles[ProfileId("soil-sen0601")]
 
@@ -48,7 +49,7 @@ def test_points_of_other_poll_classes_are_read_on_their_own() -> None:
 
 def test_the_quirk_of_single_reads_is_kept() -> None:
     described = profile([at(0), at(1)])
-    quirky = msgspec.structs.replace(described, quirks=("one_point_a_read",))
+    quirky = msgspec.structs.replace(described, quirks=(Quirk(id="one_point_a_read"),))
     assert spans(quirky) == [(0, 1), (1, 1)]
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drivers.cameras.event_watch import LIFETIME_S, RENEW_MIN_S, RENEW_S, renew_after_s
 from drivers.codecs import pull_point
 from drivers.codecs.digest import Credentials
 from drivers.codecs.guarded_xml import Element, parse_leniently, parse_strictly
@@ -86,6 +87,45 @@ def test_a_subscriptions_parameters_come_back_as_headers() -> None:
     assert request.first_text("Timeout") == "PT25S"
 
 
+@pytest.mark.parametrize(
+    ("told", "lifetime_s"),
+    [
+        (("2026-11-22T08:00:00Z", "2026-11-22T08:01:30Z"), 90.0),
+        (("2026-11-22T08:00:00Z", "2026-11-22T16:00:10+08:00"), 10.0),
+        (("1970-01-01T00:00:00Z", "1970-01-01T00:00:02.500Z"), 2.5),
+        (("2026-11-22T08:00:00Z", "2026-11-22T08:00:00Z"), None),
+        (("2026-11-22T08:00:00Z", "2026-11-22T07:00:00Z"), None),
+        (("", "2026-11-22T08:01:30Z"), None),
+        (("2026-11-22T08:00:00Z", "in five minutes"), None),
+    ],
+)
+def test_a_subscription_lasts_as_long_as_the_camera_grants(
+    told: tuple[str, str], lifetime_s: float | None
+) -> None:
+    now, end = told
+    times = (
+        f"<wsnt:CurrentTime>{now}</wsnt:CurrentTime>"
+        f"<wsnt:TerminationTime>{end}</wsnt:TerminationTime>"
+    )
+    subscribed = read(
+        "<tev:CreatePullPointSubscriptionResponse><tev:SubscriptionReference>"
+        "<wsa:Address>http://127.0.65.31/sub</wsa:Address></tev:SubscriptionReference>"
+        f"{times}</tev:CreatePullPointSubscriptionResponse>"
+    )
+    assert pull_point.parse_subscription(subscribed).lifetime_s == lifetime_s
+    assert pull_point.parse_renewed(read(f"<wsnt:RenewResponse>{times}</wsnt:RenewResponse>")) == (
+        lifetime_s
+    )
+
+
+@given(st.floats(min_value=0.001, max_value=1e9))
+def test_a_subscription_is_renewed_before_it_ends_and_not_all_the_time(lifetime_s: float) -> None:
+    after_s = renew_after_s(lifetime_s)
+    assert RENEW_MIN_S <= after_s <= RENEW_S < LIFETIME_S
+    if lifetime_s > 2 * RENEW_MIN_S:
+        assert after_s <= lifetime_s / 2
+
+
 def test_a_signature_is_one_a_camera_takes() -> None:
     signature = Signature(credentials=CREDENTIALS, nonce=b"0123456789abcdef", created_ms=NOW_MS)
     request = parse_strictly(pull_point.subscribe_request(60, signature), size_max=SIZE_MAX)
@@ -113,6 +153,7 @@ NAMES = [
     "Fault",
     "SimpleItem",
     "CurrentTime",
+    "TerminationTime",
     "x:y",
     "CreatePullPointSubscriptionResponse",
     "SubscriptionReference",
@@ -120,6 +161,7 @@ NAMES = [
     "ReferenceParameters",
     "Data",
     "RenewResponse",
+    "UnsubscribeResponse",
 ]
 XML = st.recursive(
     st.text(max_size=8),
@@ -138,7 +180,8 @@ def test_answers_of_any_shape_raise_nothing_but_a_protocol_error(body: bytes) ->
         pull_point.parse_pulled,
         pull_point.parse_subscription,
         pull_point.fault_of,
-        lambda envelope: pull_point.parse_done(envelope, "Renew"),
+        pull_point.parse_renewed,
+        pull_point.parse_unsubscribed,
     ):
         with suppress(ProtocolError):
             parse(parse_leniently(body, size_max=SIZE_MAX))

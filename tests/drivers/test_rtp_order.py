@@ -34,6 +34,16 @@ def test_a_lost_datagram_is_waited_for_a_moment_and_then_passed_over() -> None:
     assert order.due_s is None
 
 
+def test_a_second_lost_datagram_is_waited_for_as_long_as_the_first() -> None:
+    order = PacketOrder()
+    order.take(datagram(0), 1.0)
+    order.take(datagram(2), 1.0)
+    order.take(datagram(4), 1.03)
+    assert order.take(datagram(1), 1.035) == [datagram(1), datagram(2)]
+    assert order.release(1.0 + WAIT_S) == []
+    assert order.take(datagram(3), 1.05) == [datagram(3), datagram(4)]
+
+
 def test_doubles_are_dropped() -> None:
     order = PacketOrder()
     out = [one for number in (1, 1, 2, 1, 2, 3) for one in order.take(datagram(number), 0)]

@@ -178,6 +178,16 @@ async def test_a_port_in_use_is_a_plain_error(camera: RtspCamera, ledger: Path) 
     book.close()
 
 
+async def test_an_onvif_camera_tells_of_both_streams_what_they_are(camera: RtspCamera) -> None:
+    media = camera.media()
+    assert [stream.uri for stream in (media.main, media.sub)] == [
+        camera.url("main"),
+        camera.url("sub"),
+    ]
+    assert (media.main.width, media.main.height, media.main.fps) == (1280, 720, 25)
+    assert media.sub.kbps == STREAMS["sub"].bit_rate // 1000
+
+
 def test_a_snapshot_is_a_jpeg_with_the_clock_in_it() -> None:
     t_ms = 1_790_000_000_456
     decoder = av.CodecContext.create("mjpeg", "r")

@@ -14,10 +14,11 @@ import pytest
 import uvloop
 
 from drivers.errors import SetupError, UnreachableError
+from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.pty_link import PtyLink
 from drivers.transports.byte_port import LineSettings, keep_open
 from drivers.transports.serial_port import SerialPort
-from tests.drivers.serial_bench import running, until
+from tests.drivers.serial_bench import now_ms, running, until
 
 Runner = Callable[[Coroutine[None, None, None]], None]
 
@@ -220,6 +221,39 @@ async def test_nobody_hears_what_was_said_while_the_line_was_closed(tmp_path: Pa
     port = SerialPort(link.path, SETTINGS)
     assert await port.read(0.05) == b""
     port.close()
+
+
+async def test_the_device_knows_of_a_closing_however_short_it_was(tmp_path: Path) -> None:
+    link = PtyLink(tmp_path / "bus0")
+    for closings in range(3):
+        port = SerialPort(link.path, SETTINGS)
+        assert link.closings == closings
+        port.close()
+    SerialPort(link.path, SETTINGS).close()
+    link.unplug()
+    assert link.closings == 4
+
+
+async def test_a_line_that_is_torn_while_it_is_open_counts_as_closed(tmp_path: Path) -> None:
+    link = PtyLink(tmp_path / "bus0")
+    port = SerialPort(link.path, SETTINGS)
+    link.unplug()
+    assert link.closings == 1
+    port.close()
+    link.plug()
+    assert link.closings == 1
+    link.unplug()
+
+
+async def test_closings_are_noted_by_the_lines_name(tmp_path: Path) -> None:
+    link = PtyLink(tmp_path / "bus0")
+    async with running(link.note_closings(Ledger(tmp_path / "closings.jsonl", now_ms))):
+        await asyncio.sleep(0)
+        SerialPort(link.path, SETTINGS).close()
+        await until(lambda: bool(read_ledger(tmp_path / "closings.jsonl")))
+    assert [(line["kind"], line["line"]) for line in read_ledger(tmp_path / "closings.jsonl")] == [
+        ("closed", "bus0")
+    ]
 
 
 async def test_the_device_knows_whether_the_line_stayed_open(tmp_path: Path) -> None:

