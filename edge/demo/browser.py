@@ -43,6 +43,11 @@ async def read_page(pages: aiohttp.ClientSession, path: str) -> str:
 
 async def send_form(pages: aiohttp.ClientSession, path: str, **fields: str) -> None:
     """Post a form as a person does; BoxSetupError when the box does not take it."""
-    async with pages.post(path, data=fields, allow_redirects=False) as answer:
+    await post_form(pages, path, aiohttp.FormData(fields))
+
+
+async def post_form(pages: aiohttp.ClientSession, path: str, form: aiohttp.FormData) -> None:
+    """As :func:`send_form`, of a form that may bring a file."""
+    async with pages.post(path, data=form, allow_redirects=False) as answer:
         if answer.status >= 400:  # noqa: PLR2004 - HTTP's own border
             raise BoxSetupError(f"{path} answers {answer.status}; look at the box's log")

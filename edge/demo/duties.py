@@ -1,4 +1,4 @@
-"""What a school's people do in the demo with a panic button and with wristbands, by the pages."""
+"""What a school's people do in the demo with a button, a door and wristbands, by the pages."""
 
 import asyncio
 import re
@@ -14,40 +14,40 @@ ALARM_S_MAX = 90.0
 LESSON_S = 15.0
 BANDS = 8
 _LOOK_EVERY_S = 0.5
-_PLACE = re.compile(r'<option value="((?:input|output)_1 [^"]+)">')
+_PLACE = re.compile(r'<option value="((?:input_[12]|output_1) [^"]+)">')
 _INCIDENT = re.compile(r'name="incident" value="([^"]+)"')
 _PUPIL = re.compile(r'name="band_([0-9]+)"')
 _GROUP = re.compile(r'type="hidden" name="group" value="([^"]+)"')
 _SESSION = re.compile(r'name="session" value="([^"]+)"')
 
 
-async def try_button(school: SchoolPlan, setup_code: str) -> None:
-    """Watch a button and a siren, hold a drill until somebody presses, and end it.
+async def try_safety(school: SchoolPlan, setup_code: str) -> None:
+    """Watch a button, a door and a siren; hold a drill until both were moved, and end it.
 
     BoxSetupError when no alarm is raised.
     """
     async with sign_in(school, setup_code) as pages:
         places = _PLACE.findall(await read_page(pages, "/safety"))
-        inputs = [place for place in places if place.startswith("input_1 ")]
-        outputs = [place for place in places if place.startswith("output_1 ")]
-        if not inputs or not outputs:
+        found = {place.partition(" ")[0]: place for place in reversed(places)}
+        if not {"input_1", "input_2", "output_1"} <= found.keys():
             return  # real hardware without a contact board
-        button, siren = inputs[0], outputs[0]
+        button, door, siren = found["input_1"], found["input_2"], found["output_1"]
         watch = partial(send_form, pages, "/safety/circuit")
         await watch(kind="siren", name=SIREN, place=siren, active="on", longest_s="20")
         # Somebody presses now and then: nobody shall before it is a drill.
         await send_form(pages, "/safety/drill", place="疏散演练", minutes="10", who=WHO)
         await watch(kind="panic", name="门卫室按钮", place=button, active="closed", siren="1")
+        await watch(kind="door", name="后门", place=door, active="open")
         names, page = list[str](), ""
         async with asyncio.timeout(ALARM_S_MAX):
-            # The drill, its alarm, and the siren's own step: it has to sound before the drill ends.
-            while len(names) < 2 or f"· {SIREN}</li>" not in page:  # noqa: PLR2004 - as above
+            # The drill, its alarms, and the siren's own step: it sounds before the drill ends.
+            while len(names) < 3 or f"· {SIREN}</li>" not in page:  # noqa: PLR2004 - as above
                 await asyncio.sleep(_LOOK_EVERY_S)
                 page = await read_page(pages, "/safety")
                 names = list(dict.fromkeys(_INCIDENT.findall(page)))
         drill = next(name for name in names if name.startswith("drill:"))
         await send_form(pages, "/safety/mark", incident=drill, who=WHO, step="assembled")
-        for place in (button, siren):
+        for place in (button, door, siren):
             point, _, device = place.partition(" ")
             await send_form(pages, "/safety/remove", circuit=f"{device}/{point}")
         await send_form(pages, "/safety/close", incident=drill, who=WHO)

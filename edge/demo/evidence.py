@@ -6,17 +6,18 @@ devices wrote, and from the rows of the hub's own database.
 
 import hashlib
 import json
-import sqlite3
+import math
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from drivers.codecs.card_numbers import canonical_card
 from drivers.planner import plan_blocks
 from drivers.simulators.ledger import read_ledger
-from edge.class_cards.messages import EMERGENCY_MS
+from edge.demo.hub_figures import ask_number
 from edge.demo.plan import DemoPlan, SchoolPlan, roster
 from edge.lesson.transfer.recording import recorded_takes
 from firmware_profiles.catalog import load_catalog
@@ -27,6 +28,13 @@ from sync.persons.vault import PersonVault
 from sync.segments.sealing import RandomBytes
 from sync.store import connect_readonly
 
+KEPT_MS = 3000
+"""How long a box may take until what it heard is durable; killed sooner, it may have lost it."""
+MOTION_MS = 1500
+"""A camera tells whole seconds."""
+CARD_LEDGERS = {"rdm6300": "cards.jsonl", "wiegand-converter": "wiegand.jsonl"}
+"""What readers of a model write down."""
+TERMINAL_LEDGERS = ("terminal.jsonl", "door.jsonl")
 ENCODINGS = ("utf-8", "gb18030", "unicode-escape", "utf-16-le")
 
 
@@ -45,17 +53,26 @@ class Account:
 
 
 def account_for_taps(hub: Path, school: SchoolPlan, random_bytes: RandomBytes) -> Account:
-    """Hold the ledgers of card reader and terminal against the hub's taps.
+    """Hold the ledgers of card readers and terminals against the hub's taps.
 
-    A tap the reader could not deliver whole (its line was closed on it), or that the terminal has
-    no acknowledgement of, may be missing and may be there; others must be there once.
+    A tap that was begun before its reader was adopted, that the reader could not deliver whole (its
+    line was closed on it, or soon after it), or that the terminal has no acknowledgement of, may be
+    missing and may be there; others must be there once.
     """
-    lines = read_ledger(school.ledgers / "cards.jsonl")
-    begun = _cards(line for line in lines if line["kind"] == "tap_begun")
-    heard = _cards(line for line in lines if line["kind"] == "tap" and line["heard"])
-    punched = read_ledger(school.ledgers / "terminal.jsonl")
-    begun += _cards(line for line in punched if line["kind"] == "punch")
-    heard += _cards(line for line in punched if line["kind"] == "punched")
+    begun, heard = Counter[str](), Counter[str]()
+    for reader in _devices(hub, school, "card_reader"):
+        lines = read_ledger(school.ledgers / CARD_LEDGERS[reader.profile])
+        closed_ms = _closed_ms(school, reader)
+        begun += _cards(line for line in lines if line["kind"] == "tap_begun")
+        heard += _cards(
+            line
+            for line in lines
+            if line["kind"] == "tap" and _is_acknowledged(line, reader.adopted_ms, closed_ms)
+        )
+    for terminal in TERMINAL_LEDGERS:
+        lines = read_ledger(school.ledgers / terminal)
+        begun += _cards(line for line in lines if line["kind"] == "punch")
+        heard += _cards(line for line in lines if line["kind"] == "punched")
     cards = _cards_by_person(school, random_bytes)
     with closing(connect_readonly(hub)) as store:
         rows = store.execute(
@@ -71,16 +88,12 @@ def account_for_readings(hub: Path, school: SchoolPlan) -> Account:
     """Hold the bus's ledger against the hub's readings.
 
     Each sound reply to a poll, delivered whole after the unit was adopted, must be there once:
-    with its values, or, where the box could not take it, as a bad reading of that point. A value
-    within the point's deadband of the one before is no news, as after a restart of the unit.
+    with its values, or, where the box could not take it, as a bad reading of that point. One soon
+    after which the box closed the line may be missing: nobody acknowledged it. A value within the
+    point's deadband of the one before is no news, as after a restart of the unit.
     """
     lines = read_ledger(school.ledgers / "bus.jsonl")
     with closing(connect_readonly(hub)) as store:
-        devices = store.execute(
-            "SELECT device, profile, adopted_ms FROM device"
-            " WHERE school = ? AND kind = 'farm_sensor' AND deleted = 0",
-            (school.number,),
-        ).fetchall()
         rows = store.execute(
             "SELECT r.device, r.point, r.value FROM reading r"
             " JOIN device d ON d.school = r.school AND d.device = r.device"
@@ -94,9 +107,10 @@ def account_for_readings(hub: Path, school: SchoolPlan) -> Account:
     begun: Counter[tuple[str, str, float]] = Counter()
     heard: Counter[tuple[str, str, float]] = Counter()
     catalog = load_catalog()
-    for device in devices:
-        unit = int(device["device"].rsplit(":", 1)[1])
-        profile = catalog.profiles[ProfileId(device["profile"])]
+    for device in _devices(hub, school, "farm_sensor"):
+        unit = int(device.identity.rpartition(":")[2])
+        closed_ms = _closed_ms(school, device)
+        profile = catalog.profiles[device.profile]
         deadbands = {point.id: point.deadband for point in profile.points}
         before: dict[str, float] = {}
         shapes = {
@@ -107,10 +121,10 @@ def account_for_readings(hub: Path, school: SchoolPlan) -> Account:
             shape = (line["fc"], line["address"], line["count"]) if "fc" in line else None
             if line.get("unit") != unit or shape not in shapes:
                 continue
-            values = _values(line, device["device"])
+            values = _values(line, device.identity)
             if line["kind"] == "reply_begun":
                 begun.update(values)
-            elif line["heard"] and not line["fault"] and _begun(line) >= device["adopted_ms"]:
+            elif not line["fault"] and _is_acknowledged(line, device.adopted_ms, closed_ms):
                 heard.update(
                     (device_id, point, value)
                     for device_id, point, value in values
@@ -131,7 +145,7 @@ def count_names_at_hub(plan: DemoPlan) -> int:
     names = [name for school in plan.schools for name, _ in roster(school)]
     hub_folder = plan.hub_config.parent
     found = sum(count_names(path.read_bytes(), names) for path in _files(hub_folder))
-    return found + _number(
+    return found + ask_number(
         hub_folder / "hub.db",
         "SELECT count(*) FROM person WHERE name IS NOT NULL OR card IS NOT NULL",
     )
@@ -167,36 +181,6 @@ def schools_with_notice(plan: DemoPlan, notice: str) -> int:
             ).fetchone()
         count += found is not None
     return count
-
-
-def schools_with_minutes(hub: Path, lesson: str) -> int:
-    """Return how many schools have written a lesson's minutes down, as the hub knows."""
-    return _number(
-        hub, "SELECT count(*) FROM lesson_minutes WHERE lesson = ? AND deleted = 0", lesson
-    )
-
-
-def count_rows_at_hub(hub: Path) -> int:
-    """Return how many rows of the schools the hub has folded, over all tables."""
-    with closing(connect_readonly(hub)) as store:
-        return sum(
-            int(
-                store.execute(
-                    f"SELECT count(*) FROM {table} t JOIN log l ON l.id = t.log"  # noqa: S608 - names from the schema
-                    " WHERE l.origin <> 0"
-                ).fetchone()[0]
-            )
-            for table in _tables(store)
-        )
-
-
-def sealed_bytes_at_hub(hub: Path) -> int:
-    """Return the bytes of all segments that schools sent."""
-    return _number(
-        hub,
-        "SELECT coalesce(sum(length(wire)), 0) FROM segment s JOIN log l ON l.id = s.log"
-        " WHERE l.origin <> 0",
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,36 +241,27 @@ def read_recording(folder: Path, lesson: str) -> Recorded:
     )
 
 
-def terminals_heard(hub: Path) -> int:
-    """Return from how many schools' calling terminals the hub has taps of known pupils."""
-    return _number(
-        hub,
-        "SELECT count(DISTINCT school) FROM card_tap"
-        " WHERE device LIKE 'adms:%' AND person IS NOT NULL",
-    )
+def motion_was_told(hub: Path, school: SchoolPlan) -> bool:
+    """Tell whether what the hub knows last of motion is what the camera saw then, by its ledger.
 
-
-def panels_on(hub: Path) -> int:
-    """Return from how many schools the hub knows a framed panel's order that was read back.
-
-    Not how many are on now: one whose power was cut a moment ago is still warming up.
+    It has to be of after somebody moved before the adopted camera.
     """
-    return _number(
-        hub,
-        "SELECT count(DISTINCT d.school) FROM device d"
-        " JOIN device_event e ON e.school = d.school AND e.device = d.device"
-        " WHERE d.kind = 'blackboard' AND d.profile <> 'pjlink-projector'"
-        " AND e.event = 'command power on: verified'",
-    )
-
-
-def roofs_watered(hub: Path) -> int:
-    """Return in how many schools a farm rule switched a pump on and off again, both read back."""
-    return _number(
-        hub,
-        "SELECT count(*) FROM (SELECT school FROM farm_action"
-        " WHERE outcome = 'verified' AND rule <> 'hand' GROUP BY school"
-        " HAVING sum(command LIKE '% on') > 0 AND sum(command LIKE '% off') > 0)",
+    noted = [
+        (_ms(line, "t_ms"), line["moves"]) for line in read_ledger(school.ledgers / "motion.jsonl")
+    ]
+    with closing(connect_readonly(hub)) as store:
+        rows = store.execute(
+            "SELECT s.value, s.observed_ms, d.adopted_ms FROM device_state s"
+            " JOIN device d ON d.school = s.school AND d.device = s.device"
+            " WHERE s.school = ? AND s.point = 'motion' AND d.kind = 'camera'",
+            (school.number,),
+        ).fetchall()
+    return any(
+        began_ms - MOTION_MS <= row["observed_ms"] <= ended_ms + MOTION_MS
+        and (row["value"] == "yes") is moves
+        and any(row["adopted_ms"] <= at_ms <= began_ms and so for at_ms, so in noted)
+        for row in rows
+        for (began_ms, moves), (ended_ms, _) in pairwise([*noted, (math.inf, False)])
     )
 
 
@@ -295,67 +270,6 @@ def camera_was_turned(school: SchoolPlan) -> bool:
     noted = [str(line["kind"]) for line in read_ledger(school.ledgers / "camera.jsonl")]
     steps = iter(noted)
     return all(step in steps for step in ("preset_set", "move", "stop", "preset"))
-
-
-def emergencies_at_hub(hub: Path) -> dict[int, int]:
-    """Return by school how many ms a class card took to show an emergency that was lifted again."""
-    with closing(connect_readonly(hub)) as store:
-        rows = store.execute(
-            "SELECT m.school, min(r.after_ms) FROM card_message m"
-            " JOIN card_receipt r ON r.school = m.school AND r.message = m.message"
-            " JOIN card_screen s ON s.school = r.school AND s.screen = r.screen"
-            " WHERE m.kind = 'emergency' AND s.deleted = 0 AND m.until_ms - m.from_ms < ?"
-            " GROUP BY m.school",
-            (EMERGENCY_MS,),
-        ).fetchall()
-    return {row[0]: row[1] for row in rows}
-
-
-def drills_at_hub(hub: Path) -> int:
-    """Count schools that held a drill in which a button was pressed and a siren sounded."""
-    return _number(
-        hub,
-        "SELECT count(DISTINCT drill.school) FROM drill WHERE EXISTS (SELECT 1 FROM alarm"
-        " JOIN alarm_step AS step ON step.school = alarm.school"
-        " AND step.incident = alarm.incident AND step.step = 'siren_on'"
-        " WHERE alarm.school = drill.school AND alarm.drill = 1 AND alarm.alarm = 'panic')",
-    )
-
-
-def exercise_lessons_at_hub(hub: Path) -> int:
-    """Count schools of which the hub has a lesson with bands, and its figures."""
-    return _number(
-        hub,
-        "SELECT count(DISTINCT school) FROM exercise_session WHERE ends_ms IS NOT NULL"
-        " AND density IS NOT NULL AND intensity_bpm IS NOT NULL",
-    )
-
-
-def heart_rates_at_hub(hub: Path) -> int:
-    """Count heart rates that the hub can read: none, they stay in the schools."""
-    return _number(hub, "SELECT count(*) FROM heart_rate")
-
-
-def devices_at_hub(hub: Path) -> Counter[str]:
-    """Return how many devices of each kind the hub knows as adopted."""
-    with closing(connect_readonly(hub)) as store:
-        rows = store.execute("SELECT kind FROM device WHERE deleted = 0").fetchall()
-    return Counter(row["kind"] for row in rows)
-
-
-def _number(store: Path, sql: str, *values: object) -> int:
-    """Return the one number that a question to a store comes to."""
-    with closing(connect_readonly(store)) as connection:
-        (number,) = connection.execute(sql, values).fetchone()
-    return int(number)
-
-
-def _tables(store: sqlite3.Connection) -> list[str]:
-    rows = store.execute(
-        "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'row'"
-        " WHERE m.type = 'table'"
-    ).fetchall()
-    return [row[0] for row in rows]
 
 
 def _cards(lines: Iterable[dict[str, object]]) -> Counter[str]:
@@ -385,10 +299,57 @@ def _values(line: dict[str, object], device: str) -> list[tuple[str, str, float]
     return [(device, point, float(value)) for point, value in values.items() if value is not None]
 
 
-def _begun(line: dict[str, object]) -> int:
-    begun_ms = line["begun_ms"]
-    assert isinstance(begun_ms, int)
-    return begun_ms
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Device:
+    """One adopted device, as the hub knows it."""
+
+    identity: str
+    profile: ProfileId
+    adopted_ms: int
+
+    @property
+    def line(self) -> str:
+        """The name of its serial line: ``line-0`` of ``modbus:line-0:17``."""
+        return self.identity.split(":")[1]
+
+
+def _devices(hub: Path, school: SchoolPlan, kind: str) -> list[_Device]:
+    with closing(connect_readonly(hub)) as store:
+        rows = store.execute(
+            "SELECT device, profile, adopted_ms FROM device"
+            " WHERE school = ? AND kind = ? AND deleted = 0",
+            (school.number, kind),
+        ).fetchall()
+    return [
+        _Device(
+            identity=row["device"],
+            profile=ProfileId(row["profile"]),
+            adopted_ms=row["adopted_ms"],
+        )
+        for row in rows
+    ]
+
+
+def _closed_ms(school: SchoolPlan, device: _Device) -> list[int]:
+    """Return when the box closed a device's line."""
+    lines = read_ledger(school.ledgers / "closings.jsonl")
+    return [_ms(line, "t_ms") for line in lines if line["line"] == device.line]
+
+
+def _is_acknowledged(line: dict[str, object], adopted_ms: int, closed_ms: Iterable[int]) -> bool:
+    """Tell whether the box had what a ledger's line tells of for long enough to keep it."""
+    told_ms = _ms(line, "t_ms")
+    return (
+        line["heard"] is True
+        and _ms(line, "begun_ms") >= adopted_ms
+        and not any(told_ms <= each <= told_ms + KEPT_MS for each in closed_ms)
+    )
+
+
+def _ms(line: dict[str, object], name: str) -> int:
+    moment = line[name]
+    assert isinstance(moment, int)
+    return moment
 
 
 def _files(folder: Path) -> list[Path]:

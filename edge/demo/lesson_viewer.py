@@ -36,10 +36,6 @@ class ViewedFrame:
     width: int
     height: int
 
-    @property
-    def latency_ms(self) -> int | None:
-        return None if self.clock_ms is None else self.received_ms - self.clock_ms
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardSound:
@@ -95,11 +91,6 @@ class LessonViewer:
         if track == 1:
             return list(self._see(run, received_ms))
         return list(self._hear(run, received_ms))
-
-    def latencies_ms(self) -> list[int]:
-        """Return the latency of each picture whose clock could be read, oldest first."""
-        found = (frame.latency_ms for frame in self.frames)
-        return [latency for latency in found if latency is not None]
 
     def _configure(self, moov: bytes) -> None:
         entry, body = _sample_entry(moov)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from drivers.simulators.door_terminal import PASSWORD
 from edge.control_client import Confirm, ask_daemon
 from edge.demo.browser import open_pages, send_form, sign_in
 from edge.demo.card_screen import CardScreen
@@ -38,8 +39,11 @@ _NAMES = {
     "farm_actuator": "屋顶农场 继电器",
     "safety_input": "门卫室 报警模块",
     "sports_gateway": "操场 手环网关",
+    "door_terminal": "校门口 人脸机",
+    "stations": "体育馆 体测站",
 }
 """What this person calls things."""
+ADMS, ISAPI = "adms:", "isapi:"
 HALL = "多功能厅"
 POSITION = "讲台"
 ALARM = "演示 请按老师的指示行动"
@@ -95,7 +99,7 @@ async def adopt_what_is_found(school: SchoolPlan, expected: int) -> Counter[str]
                 found = await _ask(school, "GET", "/candidates")
                 searching = found["progress"]["running"]
                 for candidate in found["candidates"]:
-                    if candidate["needs"] == "nothing":
+                    if candidate["needs"] == "nothing" or known_password(school, candidate):
                         kinds[candidate["identity"]] = candidate["kind"]
                         await _adopt(school, candidate)
     return Counter(kinds.values())
@@ -119,15 +123,18 @@ async def try_panel(school: SchoolPlan) -> None:
         await _command(school, panel, "power", "on", "verified")
 
 
-async def try_terminal(school: SchoolPlan) -> None:
-    """Have the roster's cards put on the terminal that calls, and set its clock.
+async def try_terminals(school: SchoolPlan) -> None:
+    """Have the roster's cards put on a terminal that takes them, and set the clock of each.
 
-    BoxSetupError when it does not obey.
+    BoxSetupError when one does not obey.
     """
     devices = (await _ask(school, "GET", "/status"))["devices"]
-    for terminal in [each["device"] for each in devices if each["device"].startswith("adms:")]:
-        await _command(school, terminal, "people", "here", "sent")
-        await _command(school, terminal, "set_time", "", "acknowledged")
+    for terminal in [each["device"] for each in devices]:
+        if terminal.startswith(ADMS):
+            await _command(school, terminal, "people", "here", "sent")
+            await _command(school, terminal, "set_time", "", "acknowledged")
+        elif terminal.startswith(ISAPI):
+            await _command(school, terminal, "set_time", "", "verified")
 
 
 async def try_camera(school: SchoolPlan) -> None:
@@ -236,16 +243,27 @@ async def _adopt(school: SchoolPlan, candidate: dict[str, Any]) -> None:
     room = None if candidate["kind"] in _ON_THE_ROOF else school.room
     if candidate["identity"].startswith("panel:"):
         family, room = "panel", HALL
+    elif candidate["identity"].startswith(ISAPI):
+        family = "door_terminal"
+    elif candidate["profile"] == "sports-lines-json":
+        family, room = "stations", None
     wish = Adopt(
         identity=candidate["identity"],
         name=_NAMES.get(family, candidate["name"][:80]),
         room=room,
+        password=known_password(school, candidate),
     )
     try:
         await ask_daemon(school.folder / "data", "POST", "/adopt", msgspec.json.encode(wish))
     except BoxSetupError as error:
         # A killed daemon has forgotten the candidate, and may have adopted it: the next look tells.
         _log.info("%s: %s is tried again: %s", school.name_en, candidate["identity"], error)
+
+
+def known_password(school: SchoolPlan, candidate: dict[str, Any]) -> str | None:
+    """Return what this person knows the password to be: a simulated terminal's, no real one's."""
+    is_simulated = NETWORK in school.simulated and candidate["identity"].startswith(ISAPI)
+    return PASSWORD if is_simulated else None
 
 
 async def _ask(

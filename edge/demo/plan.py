@@ -25,7 +25,7 @@ _GIVEN = "子涵雨桐浩宇欣怡梓轩诗琪俊杰思远佳宁博文晓彤天�
 
 SERIAL = "serial"
 NETWORK = "network"
-DEVICES = {SERIAL: 7, NETWORK: 4}
+DEVICES = {SERIAL: 8, NETWORK: 6}
 """How many devices are simulated on a school's serial lines and on its network."""
 
 
@@ -113,6 +113,16 @@ class SchoolPlan:
     @property
     def roster(self) -> Path:
         return self.folder / "roster.csv"
+
+    @property
+    def report(self) -> Path:
+        """Where the watcher of its classroom writes what it saw."""
+        return self.folder / "classroom.jsonl"
+
+    @property
+    def devices_expected(self) -> int:
+        """How many devices must be found; of a real part at least one."""
+        return sum(count if part in self.simulated else 1 for part, count in DEVICES.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

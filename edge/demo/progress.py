@@ -1,13 +1,15 @@
 """What a person sees of the demo while it runs: addresses, and what happens where."""
 
 from dataclasses import dataclass, field
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 
+from drivers.simulators.ledger import read_ledger
 from edge.demo.plan import DemoPlan
 from edge.terminal import retold, say
 
@@ -25,6 +27,24 @@ class SchoolProgress:
     link: str = "-"
     lesson: str = "-"
     setup_code: str = ""
+
+    def take_status(self, status: dict[str, Any], now_ms: int) -> None:
+        """Take what the school's daemon says of itself."""
+        sync, devices = status["sync"], status["devices"]
+        self.devices = len(devices)
+        self.answering = sum(device["state"] == "good" for device in devices)
+        last_ms = sync["last_exchange_ms"]
+        heard = f"heard {(now_ms - last_ms) / 1000:.0f} s ago" if last_ms else "not heard yet"
+        self.link = f"{sync['link']}, {heard}"
+        lanes = sync["lanes"]
+        if lanes:
+            self.waiting_rows = sum(lane["waiting_rows"] for lane in lanes)
+            self.taps = lanes[2]["stored"] + lanes[2]["waiting_rows"]
+            self.readings = lanes[4]["stored"] + lanes[4]["waiting_rows"]
+
+    def take_watch(self, report: Path, now_ms: int) -> None:
+        """Take what a classroom without a screen saw in its last second."""
+        self.lesson = _watch_line(report, now_ms)
 
 
 @dataclass(slots=True)
@@ -116,3 +136,22 @@ def addresses(plan: DemoPlan, progress: DemoProgress) -> list[str]:
             f"  how a device comes to trust it: http://{host}:{school.plain_port}/trust",
         ]
     return lines
+
+
+def _watch_line(report: Path, now_ms: int) -> str:
+    """Say what a classroom without a screen saw in its last second."""
+    lines = read_ledger(report)[-1:]
+    if not lines:
+        return "-"
+    frames, latencies = lines[0]["frames"], lines[0]["latencies_ms"]
+    at_ms = lines[0]["t_ms"]
+    assert isinstance(latencies, list)
+    assert isinstance(at_ms, int)
+    if now_ms - at_ms > 3000:  # noqa: PLR2004 - the report has a line a second
+        return f"no picture for {(now_ms - at_ms) / 1000:.0f} s"
+    return f"{frames} pictures/s, {percentile(sorted(latencies), 0.5) or 0} ms behind"
+
+
+def percentile(sorted_values: list[int], share: float) -> int | None:
+    """Return the value below which a share of them lies; None of none."""
+    return sorted_values[int(share * (len(sorted_values) - 1))] if sorted_values else None

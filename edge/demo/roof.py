@@ -1,4 +1,4 @@
-"""What the demo's person does on the roof: a plot, a rule for its pump, and a look at what it does.
+"""What the demo's person does on the roof: plots, a rule for a pump, an experiment, the grow log.
 
 All by the farm's page, as a teacher would.
 """
@@ -8,12 +8,14 @@ import re
 
 import aiohttp
 
-from edge.demo.browser import read_page, send_form, sign_in
+from edge.demo.browser import post_form, read_page, send_form, sign_in
 from edge.demo.plan import SERIAL, SchoolPlan
 from edge.errors import BoxSetupError
 
 ROOF_S_MAX = 60.0
 PUMP = "relay_2"
+PLOTS = ("屋顶一区", "屋顶二区")
+TERM = ("2026-09-01", "2027-01-20")
 RULE = "演示 土壤干了就浇六秒"
 DRY_BELOW = "101"
 """Any soil is drier than this: the demo cannot wait until a bed has dried."""
@@ -21,11 +23,16 @@ _LOOK_EVERY_S = 0.5
 _SOIL = re.compile(r'<option value="([^"|]+)\|soil_moisture"')
 _PUMP = re.compile(rf'<option value="([^"|]+\|{PUMP})"')
 _PLOT = re.compile(r'name="plot" value="([^"]+)"')
+_PLOT_A = re.compile(r'name="plot_a" required>(.*?)</select>', re.DOTALL)
+_CHOICE = re.compile(r'<option value="([^"]+)"[^>]*>([^<]+)</option>')
 _WATERED = re.compile(r'继电器 2\W+开</th><td><span class="light good">')
 
 
 async def try_roof(school: SchoolPlan, setup_code: str) -> None:
-    """Have a rule water a plot and see it on the page; BoxSetupError when it does not."""
+    """Have a rule water a plot and see it on the page, and begin an experiment with another plot.
+
+    BoxSetupError when the pump does not run, or a page does not take what is entered.
+    """
     if SERIAL not in school.simulated:
         return
     try:
@@ -37,6 +44,7 @@ async def try_roof(school: SchoolPlan, setup_code: str) -> None:
                 raise BoxSetupError("the farm's page offers no soil probe or no pump")
             if RULE not in await read_page(pages, "/rooftop"):
                 await _enter(pages, soil[1], pump[1])
+                await _begin_experiment(pages)
             while _WATERED.search(await read_page(pages, "/rooftop")) is None:  # noqa: ASYNC110 - another process's page
                 await asyncio.sleep(_LOOK_EVERY_S)
     except TimeoutError as error:
@@ -46,7 +54,7 @@ async def try_roof(school: SchoolPlan, setup_code: str) -> None:
 
 
 async def _enter(pages: aiohttp.ClientSession, soil: str, pump: str) -> None:
-    await send_form(pages, "/rooftop/plot", name="屋顶一区", crop="生菜", devices=soil)
+    await send_form(pages, "/rooftop/plot", name=PLOTS[0], crop="生菜", devices=soil)
     plot = _PLOT.search(await read_page(pages, "/rooftop"))
     if plot is None:
         raise BoxSetupError("the plot that was entered does not stand on the farm's page")
@@ -64,3 +72,29 @@ async def _enter(pages: aiohttp.ClientSession, soil: str, pump: str) -> None:
         pause="1",
         minutes="30",
     )
+
+
+async def _begin_experiment(pages: aiohttp.ClientSession) -> None:
+    """Compare the plot that is watered with one that is not, and enter how high both stand."""
+    await send_form(pages, "/rooftop/plot", name=PLOTS[1], crop="生菜")
+    choices = _PLOT_A.search(await read_page(pages, "/rooftop/experiments"))
+    plots = {name: plot for plot, name in _CHOICE.findall(choices[1] if choices else "")}
+    if not plots.keys() >= set(PLOTS):
+        raise BoxSetupError("the plots that were entered are not offered for an experiment")
+    watered, dry = (plots[name] for name in PLOTS)
+    await send_form(
+        pages,
+        "/rooftop/experiments",
+        title="浇水与不浇水",
+        factor="浇水",
+        hypothesis="浇水的一区长得更高",
+        plot_a=watered,
+        plot_b=dry,
+        points="soil_moisture",
+        begins=TERM[0],
+        ends=TERM[1],
+    )
+    for plot, height_cm in ((watered, "6.5"), (dry, "5.8")):
+        entry = {"plot": plot, "text": "量了高度", "height_cm": height_cm}
+        form = aiohttp.FormData(entry, default_to_multipart=True)  # there may be a photo
+        await post_form(pages, "/rooftop/log", form)

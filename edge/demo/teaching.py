@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from edge.demo.browser import open_pages, send_form, sign_in
+from edge.demo.browser import open_pages, post_form, send_form, sign_in
 from edge.demo.plan import SchoolPlan
 from edge.errors import BoxSetupError
 
@@ -107,10 +107,7 @@ async def _upload(remote: aiohttp.ClientSession, room: str, picture: bytes) -> N
     form = aiohttp.FormData()
     form.add_field("title", "圆的周长")
     form.add_field("photo", picture, filename="slide.png", content_type="image/png")
-    address = f"/lesson/remote/upload?room={room}"
-    async with remote.post(address, data=form, allow_redirects=False) as answer:
-        if answer.status >= 400:  # noqa: PLR2004 - HTTP's own border
-            raise BoxSetupError(f"{address} answers {answer.status}; look at the box's log")
+    await post_form(remote, f"/lesson/remote/upload?room={room}", form)
 
 
 def _picture() -> bytes:

@@ -28,12 +28,12 @@ def test_three_boxes_enrolled_and_everything_found_was_adopted(day: dict[str, An
     every = {
         "farm_sensor": 9,
         "farm_actuator": 3,
-        "card_reader": 3,
-        "attendance_terminal": 3,
+        "card_reader": 6,
+        "attendance_terminal": 6,
         "camera": 3,
         "blackboard": 6,
         "safety_input": 3,
-        "sports_gateway": 3,
+        "sports_gateway": 6,
     }
     assert day["discovered"] == every
     assert day["adopted"] == every
@@ -43,6 +43,12 @@ def test_panels_cameras_and_class_cards_did_what_they_were_told(day: dict[str, A
     assert day["panels_on"] == day["cameras_turned"] == 3
     assert set(day["emergency_shown_ms"]) == {"1", "2", "3"}
     assert all(0 <= ms < 20_000 for ms in day["emergency_shown_ms"].values())
+
+
+def test_every_other_device_was_heard_of_at_the_hub(day: dict[str, Any]) -> None:
+    assert day["terminals_heard"] == day["readers_heard"] == 3
+    assert day["doors_heard"] == day["motion_told"] == day["fitness_heard"] == 3
+    assert day["labour_courses"] == 3
 
 
 def test_every_row_the_devices_sent_is_at_the_hub_once(day: dict[str, Any]) -> None:
