@@ -19,9 +19,9 @@ from benchmarks.lesson_district import (
     FLAGSHIP,
     HUB,
     RECEIVER,
-    ROOMS,
     LessonDistrict,
     lesson_district,
+    watching,
 )
 from benchmarks.lesson_meter import LessonMeter, now_ms
 from benchmarks.report import (
@@ -98,11 +98,11 @@ def main() -> None:
 async def _ring(folder: Path, runs: int, chance: random.Random, step: Step) -> Sequence[Bell]:
     step("setting the district up")
     bells: list[Bell] = []
-    async with lesson_district(folder) as district, asyncio.TaskGroup() as tasks:
-        meter = LessonMeter()
-        watching = tasks.create_task(
-            meter.watch(district.page, ROOMS[WITH_SOUND], district.trust())
-        )
+    async with (
+        lesson_district(folder) as district,
+        watching(district, WITH_SOUND) as meter,
+        asyncio.TaskGroup() as tasks,
+    ):
         for number in range(runs):
             event = EVENTS[number % len(EVENTS)] if runs < len(EVENTS) else chance.choice(EVENTS)
             step(f"bell {number + 1} of {runs}: {event}")
@@ -116,7 +116,6 @@ async def _ring(folder: Path, runs: int, chance: random.Random, step: Step) -> S
             bells.append(Bell(event, after_s))
             while now_ms() < lesson["ends_ms"] + AFTER_S * 1000:  # noqa: ASYNC110 - the wall clock
                 await asyncio.sleep(0.1)
-        watching.cancel()
     return bells
 
 

@@ -15,14 +15,15 @@ from pathlib import Path
 
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.live_encoder import Sound, StreamShape
-from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
-from drivers.simulators.onvif_replies import CameraStream
+from drivers.simulators.onvif_camera import SimulatedOnvifCamera
 from drivers.simulators.rtsp_camera import RtspCamera
 
 WITH_SOUND, SILENT = 21, 22
 """The host numbers of the two."""
 RTSP_PORT = 8554
-FRAME_RATE, BIT_RATE = 25, 2_000_000
+LARGE, SMALL = "large", "small"
+SHAPES = {LARGE: (1280, 720, 25, 2_000_000), SMALL: (320, 180, 10, 200_000)}
+"""Width, height, pictures and bits a second of each size of stream."""
 
 
 def main() -> None:
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--network", type=IPv4Network, required=True)
     parser.add_argument("--ledgers", type=Path, required=True)
     parser.add_argument("--sound-ppm", type=int, default=0, help="how much its sound clock is fast")
+    parser.add_argument("--main", choices=SHAPES, default=LARGE, help="size of the main stream")
     asyncio.run(_run(parser.parse_args()))
 
 
@@ -47,9 +49,9 @@ async def _run(options: argparse.Namespace) -> None:
                     sound=sound,
                     sound_ppm=options.sound_ppm,
                 )
-                for name, width, height, rate, bits in (
-                    ("main", 1280, 720, FRAME_RATE, BIT_RATE),
-                    ("sub", 320, 180, 10, 200_000),
+                for name, (width, height, rate, bits) in (
+                    ("main", SHAPES[options.main]),
+                    ("sub", SHAPES[SMALL]),
                 )
             }
             interface = IPv4Interface(
@@ -59,18 +61,7 @@ async def _run(options: argparse.Namespace) -> None:
             ledger = Ledger(options.ledgers / f"camera-{host}.jsonl", _now_ms)
             camera = RtspCamera(ledger, None, now_ms=_now_ms, chance=chance, streams=streams)
             await stack.enter_async_context(camera.serving(str(interface.ip), RTSP_PORT))
-            told = {
-                name: CameraStream(
-                    uri=camera.url(name),
-                    width=shape.width,
-                    height=shape.height,
-                    fps=shape.frame_rate,
-                    kbps=shape.bit_rate // 1000,
-                )
-                for name, shape in streams.items()
-            }
-            media = CameraMedia(main=told["main"], sub=told["sub"], snapshot=camera.snapshot_jpeg)
-            onvif = SimulatedOnvifCamera(interface, media, ledger, _now_ms, chance)
+            onvif = SimulatedOnvifCamera(interface, camera.media(), ledger, _now_ms, chance)
             running.append(tasks.create_task(onvif.run()))
         print("plugged in", flush=True)
         await asyncio.to_thread(sys.stdin.read)

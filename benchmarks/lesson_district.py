@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.lesson_camera import SILENT, WITH_SOUND
+from benchmarks.lesson_camera import LARGE, SILENT, WITH_SOUND
+from benchmarks.lesson_meter import LessonMeter
 from drivers.discovery.candidate import DeviceKind
 from edge.control_client import ask_daemon
 from edge.demo import person
@@ -49,6 +50,7 @@ class LessonDistrict:
     plan: DemoPlan
     folder: Path
     sound_ppm: int
+    main: str
     links: dict[str, Link] = field(default_factory=dict)
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -94,9 +96,8 @@ class LessonDistrict:
 
     def kill(self, name: str) -> None:
         """End a program at once, and with it the processes it started."""
-        process = self._running.pop(name)
-        process.kill()
-        process.wait()
+        with self._running.pop(name) as process:
+            process.kill()
 
     async def restart(self, name: str) -> None:
         """Kill a program and start it again as a service manager does."""
@@ -114,12 +115,12 @@ class LessonDistrict:
     async def stop(self) -> None:
         for process in self._running.values():
             process.send_signal(signal.SIGINT)
-        for process in self._running.values():
-            try:
-                await asyncio.to_thread(process.wait, 10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for running in self._running.values():
+            with running as process:
+                try:
+                    await asyncio.to_thread(process.wait, 10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
     def _command(self, name: str) -> Sequence[str]:
         if name == HUB:
@@ -131,20 +132,26 @@ class LessonDistrict:
                 f"--network={self.flagship.network}",
                 f"--ledgers={self.folder}",
                 f"--sound-ppm={self.sound_ppm}",
+                f"--main={self.main}",
             ]
         school = self.flagship if name == FLAGSHIP else self.receiver
         return [*person.EDGE, "edge", "run", f"--config={school.config}"]
 
 
 @asynccontextmanager
-async def lesson_district(folder: Path, sound_ppm: int = 0) -> AsyncIterator[LessonDistrict]:
-    """Set a district up in an empty folder and run it for the time of the block."""
+async def lesson_district(
+    folder: Path, sound_ppm: int = 0, main: str = LARGE
+) -> AsyncIterator[LessonDistrict]:
+    """Set a district up in an empty folder and run it for the time of the block.
+
+    ``main`` is the size of the cameras' main streams, of ``lesson_camera.SHAPES``.
+    """
     # A loopback network of this process alone, so that two benchmarks do not meet.
     whole = make_plan(folder, DemoConfig(network=130 + os.getpid() % 60))
     schools = tuple(replace(school, simulated=frozenset[str]()) for school in whole.schools[:2])
     plan = replace(whole, schools=schools)
     write_files(plan)
-    district = LessonDistrict(plan, folder, sound_ppm)
+    district = LessonDistrict(plan, folder, sound_ppm, main)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(district.stop)
         await district.start(HUB)
@@ -160,6 +167,16 @@ async def lesson_district(folder: Path, sound_ppm: int = 0) -> AsyncIterator[Les
         await _adopt_cameras(district.flagship)
         await person.confirm_partners(plan, district.flagship)
         yield district
+
+
+@asynccontextmanager
+async def watching(district: LessonDistrict, camera: int) -> AsyncIterator[LessonMeter]:
+    """Watch, for the time of the block, the receiving class that a camera's lessons come to."""
+    meter = LessonMeter()
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(meter.watch(district.page, ROOMS[camera], district.trust()))
+        yield meter
+        task.cancel()
 
 
 async def _open_school(district: LessonDistrict, name: str, school: SchoolPlan) -> None:

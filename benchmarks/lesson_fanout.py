@@ -29,6 +29,7 @@ from benchmarks.report import (
     read_machine,
     read_versions,
 )
+from benchmarks.self_signed import self_signed
 from benchmarks.viewer_load import Load, compiled, watch
 
 ADDRESS = f"127.{64 + os.getpid() % 64}.{os.getpid() // 64 % 256}.9"
@@ -61,7 +62,8 @@ def main() -> None:
 
 
 def measure(folder: Path, given: argparse.Namespace, step: Step) -> Iterator[Figure]:
-    pem = make_pem(folder)
+    pem = folder / "box.pem"
+    pem.write_bytes(self_signed(ADDRESS))
     site = folder / "site"
     site.mkdir()
     (site / "part.m4s").write_bytes(os.urandom(PART_BYTES))
@@ -120,27 +122,6 @@ server {{
     keepalive_requests 1000000;
 }}
 """
-
-
-def make_pem(folder: Path) -> Path:
-    """Make a key and a certificate as boxes have them (P-256), signed by itself."""
-    key, certificate, pem = (folder / name for name in ("key.pem", "cert.pem", "box.pem"))
-    wish = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
-    argv: list[str | Path] = [
-        "openssl",
-        "req",
-        "-x509",
-        *wish,
-        "-subj",
-        "/CN=box",
-        "-keyout",
-        key,
-        "-out",
-        certificate,
-    ]
-    subprocess.run(argv, check=True, capture_output=True)
-    pem.write_bytes(key.read_bytes() + certificate.read_bytes())
-    return pem
 
 
 def free_port() -> int:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.nginx_peer import running_nginx
@@ -70,7 +71,7 @@ def measure(folder: Path, given: argparse.Namespace, step: Step) -> Iterator[Fig
     allow_files()
     more = f'[lessons]\ncache_url = "https://{HUB_ADDRESS}:{CACHE_PORT}"\n'
     config = write_hub_config(folder / "hub", more=more)
-    lessons = -(-given.schools // RECEIVERS_A_LESSON)
+    lessons = lessons_for(given.schools)
     step(f"enrols {given.schools} receiving schools and {lessons} flagships")
     schools = enrol_schools(config, folder / "schools", given.schools + lessons)
     flagships, receivers = schools[:lessons], schools[lessons:]
@@ -83,7 +84,7 @@ def measure(folder: Path, given: argparse.Namespace, step: Step) -> Iterator[Fig
             step(f"relays {lessons} lessons to {given.schools} schools, run {turn + 1}")
             with publishing(flagships, names) as published:
                 relayed.append(_relay(hub, names, receivers, given.seconds))
-            copies.append(relayed[-1].mbit_a_viewer / published())
+            copies.append(relayed[-1].mbit_a_viewer / published.mbit_a_lesson)
         for turn in range(given.runs):
             step(f"serves objects from nginx, run {turn + 1}")
             cached.append(_serve_objects(folder, names[0], receivers, given.seconds))
@@ -151,13 +152,11 @@ def publishing(flagships: Sequence[School], names: Sequence[str]) -> Iterator["P
         process.wait()
 
 
+@dataclass
 class Published:
     """Mb/s of sealed records that each flagship sent, known once publishing has ended."""
 
-    mbit_a_lesson = 0.0
-
-    def __call__(self) -> float:
-        return self.mbit_a_lesson
+    mbit_a_lesson: float = 0.0
 
 
 def _relay(hub: Hub, names: Sequence[str], receivers: Sequence[School], seconds: float) -> Load:
@@ -181,7 +180,7 @@ def box_pem(school: School) -> Path:
 
 def _serve_objects(folder: Path, lesson: str, receivers: Sequence[School], seconds: float) -> Load:
     """Let every school of a lesson fetch objects that others have fetched before it."""
-    own = [school for place, school in enumerate(receivers) if place % len_names(receivers) == 0]
+    own = receivers[:: lessons_for(len(receivers))]
     takes = sorted((folder / "hub" / "lessons" / lesson).iterdir())
     served = Path(tempfile.mkdtemp(dir=folder))
     served.chmod(0o755)
@@ -208,8 +207,8 @@ def _serve_objects(folder: Path, lesson: str, receivers: Sequence[School], secon
         return watch(pids, arguments, [box_pem(school) for school in own])
 
 
-def len_names(receivers: Sequence[School]) -> int:
-    return -(-len(receivers) // RECEIVERS_A_LESSON)
+def lessons_for(receivers: int) -> int:
+    return -(-receivers // RECEIVERS_A_LESSON)
 
 
 def openssl_mbit() -> float:

@@ -20,8 +20,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.lesson_media import load_media, timetable
+from edge.lesson.capture.capture_events import MediaFragment
 from edge.lesson.capture.fmp4 import fragment
-from edge.lesson.capture.take import MediaFragment
 from edge.lesson.teaching.materials import Materials
 from edge.lesson.transfer.hub_link import HubRoute
 from edge.lesson.transfer.material_sender import keep_sending

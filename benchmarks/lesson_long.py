@@ -19,10 +19,10 @@ from benchmarks.lesson_district import (
     FLAGSHIP,
     HUB,
     RECEIVER,
-    ROOMS,
     lesson_district,
+    watching,
 )
-from benchmarks.lesson_meter import LessonMeter, Lip, Seen
+from benchmarks.lesson_meter import Lip, Seen
 from benchmarks.processes import tree_memory_mb
 from benchmarks.report import (
     Figure,
@@ -91,12 +91,11 @@ def main() -> None:
 
 async def _hold(folder: Path, minutes: float, sound_ppm: int, step: Step) -> Outcome:
     step("setting the district up")
-    async with lesson_district(folder, sound_ppm) as district, asyncio.TaskGroup() as tasks:
+    async with (
+        lesson_district(folder, sound_ppm) as district,
+        watching(district, WITH_SOUND) as meter,
+    ):
         await district.schedule(WITH_SOUND, STARTS_IN_S, minutes * 60 + PLAYING_S_MAX + WARM_S)
-        meter = LessonMeter()
-        watching = tasks.create_task(
-            meter.watch(district.page, ROOMS[WITH_SOUND], district.trust())
-        )
         async with asyncio.timeout(PLAYING_S_MAX):
             while not (meter.seen and meter.heard):  # noqa: ASYNC110 - another process's doing
                 await asyncio.sleep(0.2)
@@ -109,7 +108,6 @@ async def _hold(folder: Path, minutes: float, sound_ppm: int, step: Step) -> Out
             await asyncio.sleep(60)
         await asyncio.sleep((minutes - int(minutes)) * 60)
         memory.append(_memory(district.pids))
-        watching.cancel()
         arrivals = [each.at_ms for each in meter.heard]
     silences = (after - before for before, after in pairwise(arrivals))
     return Outcome(

@@ -19,9 +19,9 @@ from benchmarks.lesson_district import (
     FLAGSHIP,
     HUB,
     RECEIVER,
-    ROOMS,
     LessonDistrict,
     lesson_district,
+    watching,
 )
 from benchmarks.lesson_meter import Heard, LessonMeter, now_ms
 from benchmarks.report import (
@@ -86,13 +86,9 @@ async def _measure(
     causes = [name for name in CAUSES for _ in range(runs)]
     chance.shuffle(causes)
     found: dict[str, list[float]] = {name: [] for name in CAUSES}
-    async with lesson_district(folder) as district, asyncio.TaskGroup() as tasks:
+    async with lesson_district(folder) as district, watching(district, WITH_SOUND) as meter:
         lasts_s = len(causes) * (BACK_S_MAX + STEADY_S + CUT_S) + PLAYING_S_MAX
         await district.schedule(WITH_SOUND, STARTS_IN_S, lasts_s)
-        meter = LessonMeter()
-        watching = tasks.create_task(
-            meter.watch(district.page, ROOMS[WITH_SOUND], district.trust())
-        )
         async with asyncio.timeout(PLAYING_S_MAX):
             while not meter.heard:  # noqa: ASYNC110 - another process's doing
                 await asyncio.sleep(0.2)
@@ -102,7 +98,6 @@ async def _measure(
             begun_ms = now_ms()
             gone_ms = await CAUSES[name](district)
             found[name].append(await _sound_back_s(meter, begun_ms, gone_ms))
-        watching.cancel()
     return found
 
 

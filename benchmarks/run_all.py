@@ -41,6 +41,7 @@ SHORT = (
     ("onvif_scale.py", "--seconds=30"),
     ("box_memory.py", "--seconds=30"),
     ("modbus_recovery.py",),
+    ("device_chaos.py", "--seeds=2"),
     ("lesson_latency.py", "--runs=2", "--seconds=6"),
     ("lesson_fanout.py", "--seconds=5", "--runs=2"),
     ("lesson_hub.py", "--schools=150", "--seconds=6", "--runs=2"),

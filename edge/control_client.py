@@ -57,9 +57,8 @@ async def _save(
     partial = target.with_name(f".{target.name}.part")
     try:
         async with _answer(folder, waits, "GET", path) as response:
-            if response.status >= 400:  # noqa: PLR2004 - HTTP's own border
-                told = msgspec.json.decode(await response.read(), type=dict[str, Any])
-                raise BoxSetupError(str(told["error"]))
+            if not response.ok:
+                await _told(folder, response)
             done = 0
             with partial.open("wb") as file:
                 async for part in response.content.iter_chunked(256 * 1024):
@@ -79,7 +78,12 @@ async def ask_daemon(
     """Do the same on the running event loop."""
     waits = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
     async with _answer(folder, waits, method, path, body) as response:
-        content = await response.read()
+        return await _told(folder, response)
+
+
+async def _told(folder: Path, response: aiohttp.ClientResponse) -> dict[str, Any]:
+    """Return the content of an answer; raises BoxSetupError with what the daemon refused."""
+    content = await response.read()
     try:
         answer = msgspec.json.decode(content, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -87,7 +91,7 @@ async def ask_daemon(
             f"the daemon on {folder} answers {response.status} in no form this version knows; stop"
             " it and start it again"
         ) from error
-    if response.status >= 400:  # noqa: PLR2004 - HTTP's own border
+    if not response.ok:
         raise BoxSetupError(str(answer["error"]))
     return answer
 

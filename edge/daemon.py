@@ -108,6 +108,7 @@ from edge.sync_status import read_lanes, sync_lights
 from edge.thinning import is_far_behind
 from edge.uplink import Uplink, UplinkState
 from firmware_profiles.catalog import load_catalog
+from firmware_profiles.doubts import doubtful
 from provisioning.door import PortLimits
 from provisioning.scrape_token import METRICS_PATH, open_scrape_token
 from provisioning.serving import serve_app
@@ -318,7 +319,7 @@ class Box:
             now_ms,
             self._changes.tell,
         )
-        self._shared_screens = SharedScreens()
+        self.shared_screens = SharedScreens()
         self._lessons = Lessons(
             store,
             writer,
@@ -328,7 +329,7 @@ class Box:
                 value_of=self._value_of,
                 former=FormerBoards(config.folder / "lesson-boards.json"),
                 source=config.classroom.source,
-                screens=self._shared_screens,
+                screens=self.shared_screens,
             ),
             Surroundings(
                 screens=self._cards.screens.all,
@@ -632,10 +633,6 @@ class Box:
         return self._lessons.lesson_checks()
 
     @property
-    def shared_screens(self) -> SharedScreens:
-        return self._shared_screens
-
-    @property
     def classes(self) -> ClassDesk:
         return self._lessons.classes
 
@@ -690,6 +687,7 @@ class Box:
             detail=detail,
             commands=self._fleet.commands_of(adopted.device),
             last_command=recorder.last_command.get(adopted.device),
+            unconfirmed=doubtful(self._fleet.profile_of(adopted.device)),
         )
 
     def _on_import(self, imported: SyncImported) -> None:

@@ -59,7 +59,9 @@ def show_lesson(lesson: Lesson, config: ConfigFile = _DEFAULT, as_json: AsJson =
     if as_json:
         print_json(told)
         return
-    title = terminal_language().either(told["title_zh"], told["title_en"])
+    language = terminal_language()
+    words = recording_words(language.translations.gettext)
+    title = language.either(told["title_zh"], told["title_en"])
     typer.echo(f"{title}  {moment(told['starts_ms'])}  {_state(told)}")
     for gap in told["gaps"]:
         tell(
@@ -85,7 +87,6 @@ def show_lesson(lesson: Lesson, config: ConfigFile = _DEFAULT, as_json: AsJson =
         if not party["signed"]:
             tell("{school}: the signature does not hold", school=party["name"])
         for found in party["disagreements"]:
-            words = recording_words(terminal_language().translations.gettext)
             typer.echo(f"  {words.disagreements[Disagreement(found)]}")
 
 

@@ -91,7 +91,7 @@ class Meter:
 
     def count(self, message_bytes: int, now_ms: int) -> None:
         """Count one message, sent or received."""
-        day, minute = self._local(now_ms)
+        day, minute = _local(now_ms, self._utc_offset_ms)
         if day != self._day:
             self._day, self._used_bytes, self._saved_bytes = day, 0, 0
         if self._night.contains(minute):
@@ -110,7 +110,7 @@ class Meter:
 
     def flows(self, now_ms: int) -> Flows:
         """Return what may be sent now."""
-        day, minute = self._local(now_ms)
+        day, minute = _local(now_ms, self._utc_offset_ms)
         used_bytes = self._used_bytes if day == self._day else 0
         if used_bytes < self._bytes_a_day or self._night.contains(minute):
             return ALL_FLOWS
@@ -119,11 +119,6 @@ class Meter:
         if self._night.begins_min > minute:
             until_ms = day * DAY_MS - self._utc_offset_ms + self._night.begins_min * 60_000
         return Flows(frozenset(Lane) - PATIENT, Hold.METERED, until_ms)
-
-    def _local(self, now_ms: int) -> tuple[int, int]:
-        """Return the local day and its minute."""
-        day, ms = divmod(now_ms + self._utc_offset_ms, DAY_MS)
-        return day, ms // 60_000
 
     def _save(self) -> None:
         self._saved_bytes = self._used_bytes
@@ -138,9 +133,8 @@ def open_meter(config: BoxConfig) -> Meter | None:
     metered = config.uplink.metered
     if metered is None:
         return None
-    utc_offset_ms = int(config.utc_offset_hours * 3600 * 1000)
     file = config.folder / "metered-link.json"
-    return Meter(metered.bytes_a_day, parse_night(metered.night), utc_offset_ms, file)
+    return Meter(metered.bytes_a_day, parse_night(metered.night), _utc_offset_ms(config), file)
 
 
 def night_only(config: BoxConfig, now_ms: Callable[[], int]) -> Callable[[], bool]:
@@ -148,9 +142,18 @@ def night_only(config: BoxConfig, now_ms: Callable[[], int]) -> Callable[[], boo
     metered = config.uplink.metered
     if metered is None:
         return lambda: True
-    night = parse_night(metered.night)
-    utc_offset_ms = int(config.utc_offset_hours * 3600 * 1000)
-    return lambda: night.contains((now_ms() + utc_offset_ms) % DAY_MS // 60_000)
+    night, utc_offset_ms = parse_night(metered.night), _utc_offset_ms(config)
+    return lambda: night.contains(_local(now_ms(), utc_offset_ms)[1])
+
+
+def _utc_offset_ms(config: BoxConfig) -> int:
+    return int(config.utc_offset_hours * 3600 * 1000)
+
+
+def _local(at_ms: int, utc_offset_ms: int) -> tuple[int, int]:
+    """Return the local day and its minute."""
+    day, ms = divmod(at_ms + utc_offset_ms, DAY_MS)
+    return day, ms // 60_000
 
 
 def _read(file: Path) -> tuple[int, int]:

@@ -79,6 +79,8 @@ def panels_daily(
         print_json(kept)
     else:
         tell("{name}: each day at {at}, {n} boards.", name=name, at=at, n=len(kept["boards"]))
+        if not kept["boards"]:
+            tell("No board is adopted in these rooms yet: nothing is told so far.")
 
 
 @panels_app.command("forget", help=say("Take a daily order away."))

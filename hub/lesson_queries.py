@@ -11,6 +11,7 @@ from hub.queries import CLOCK_SLACK_MS
 from sync.errors import MalformedError
 from sync.lessons.lesson_minutes import SignedMinutes, parse_rungs, read_minutes
 from sync.lessons.lesson_times import LATER_MS_MAX, LONGER_MS_MAX
+from sync.lessons.root_cause import Hop
 
 PREPARING_MS: Final = 10 * 60 * 1000
 QUALITY_MAX: Final = 40
@@ -160,10 +161,10 @@ def read_quality(
 ) -> list[Quality]:
     """Return what a school said about its end of a lesson, newest first."""
     rows = connection.execute(
-        """SELECT at_ms, hop, state, cause, frames, late_ms FROM lesson_quality
+        f"""SELECT at_ms, hop, state, cause, frames, late_ms FROM lesson_quality
             WHERE school = ? AND lesson = ? AND at_ms BETWEEN ? AND ?
-              AND coalesce(hop, '') NOT IN ('camera', 'lan', 'wan', 'decode')
-            ORDER BY at_ms DESC, log, row DESC LIMIT ?""",
+              AND coalesce(hop, '') NOT IN ({_HOPS})
+            ORDER BY at_ms DESC, log, row DESC LIMIT ?""",  # noqa: S608 - a constant
         (
             school,
             lesson.lesson,
@@ -174,6 +175,9 @@ def read_quality(
     )
     return [Quality(**dict(row)) for row in rows]
 
+
+# Rows of the hops tell of one minute each; the others tell of the lesson.
+_HOPS: Final = ", ".join(f"'{hop}'" for hop in Hop)
 
 # What the flagship's teacher ordered counts for the times that were planned then, within a bound
 # that the boxes keep too.
@@ -205,17 +209,17 @@ _PARTY_COLUMNS: Final = """party.lesson AS lesson, party.school AS school,
         AND lesson = party.lesson AND deleted = 0) AS recording_complete"""
 
 # A school's newest word on a lesson: a short run backwards along the index on (school, at_ms).
-_PARTY_EVIDENCE: Final = """
+_PARTY_EVIDENCE: Final = f"""
     JOIN lesson_party AS party ON party.lesson = lesson.lesson AND party.deleted = 0
     LEFT JOIN lesson_quality AS quality ON quality.school = party.school
         AND (quality.log, quality.row) = (
             SELECT log, row FROM lesson_quality
              WHERE school = party.school AND lesson = party.lesson
-               AND at_ms BETWEEN lesson.starts_ms - 600000 AND lesson.ends_ms + 86400000
-               AND coalesce(hop, '') NOT IN ('preflight', 'camera', 'lan', 'wan', 'decode')
+               AND at_ms BETWEEN lesson.starts_ms - {PREPARING_MS} AND lesson.ends_ms + 86400000
+               AND coalesce(hop, '') NOT IN ('preflight', {_HOPS})
              ORDER BY at_ms DESC, log, row DESC LIMIT 1)
     LEFT JOIN lesson_minutes AS minutes ON minutes.school = party.school
-        AND minutes.lesson = party.lesson AND minutes.deleted = 0"""
+        AND minutes.lesson = party.lesson AND minutes.deleted = 0"""  # noqa: S608 - constants
 
 
 def _assemble(lessons: Sequence[sqlite3.Row], parties: Sequence[sqlite3.Row]) -> list[Lesson]:

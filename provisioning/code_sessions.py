@@ -1,13 +1,14 @@
 """Sessions that a code opens on a program's pages: bounded, in memory, known by hashes only.
 
-Guessing is slowed per address and for all addresses together, right codes included.
+Guessing is slowed per address and for all addresses together, right codes included. Strangers'
+guesses keep out other strangers, but nobody at an address from which a session is open.
 """
 
 import hashlib
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -48,21 +49,32 @@ class Attempts:
         self._together: deque[float] = deque(maxlen=together)
         self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def count(self, address: str) -> None:
-        """Note one attempt, or raise :class:`TooManyAttemptsError` and note nothing."""
+    def count(self, address: str, *, is_known: bool = False) -> None:
+        """Note one attempt, or raise :class:`TooManyAttemptsError` and note nothing.
+
+        ``is_known``: a session is open from there, and it counts for itself alone.
+        """
         now_s = self._monotonic_s()
         own = self._by_address.setdefault(address, deque(maxlen=ATTEMPTS_PER_ADDRESS))
         self._by_address.move_to_end(address)
         if len(self._by_address) > ADDRESSES_MAX:
             self._by_address.popitem(last=False)
-        for window in (own, self._together):
+        windows = (own,) if is_known else (own, self._together)
+        for window in windows:
             if len(window) == window.maxlen and now_s - window[0] < ATTEMPT_WINDOW_S:
                 raise TooManyAttemptsError(1 + int(ATTEMPT_WINDOW_S - (now_s - window[0])))
-        own.append(now_s)
-        self._together.append(now_s)
+        for window in windows:
+            window.append(now_s)
 
     def forgive(self, address: str) -> None:
         self._by_address.pop(address, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    address: str
+    opened_s: float
+    used_s: float
 
 
 class CodeSessions:
@@ -82,17 +94,17 @@ class CodeSessions:
         self._check_code = check_code
         self._monotonic_s = monotonic_s
         self._attempts = Attempts(limits.attempts_together, monotonic_s)
-        self._sessions: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # opened, used
+        self._sessions: OrderedDict[bytes, _Session] = OrderedDict()
 
     def open(self, code: str, address: str) -> str:
         """Return a session's token, or raise WrongCodeError or TooManyAttemptsError."""
-        self._attempts.count(address)
+        self._attempts.count(address, is_known=self._is_known(address))
         if len(code) > self._limits.code_chars or not self._check_code(code.strip()):
             raise WrongCodeError
         self._attempts.forgive(address)
         token = secrets.token_urlsafe(32)
         now_s = self._monotonic_s()
-        self._sessions[_digest(token)] = (now_s, now_s)
+        self._sessions[_digest(token)] = _Session(address, now_s, now_s)
         if len(self._sessions) > self._limits.sessions:
             self._sessions.popitem(last=False)
         return token
@@ -103,14 +115,23 @@ class CodeSessions:
         session = self._sessions.get(digest)
         if session is None:
             return False
-        opened_s, used_s = session
-        now_s = self._monotonic_s()
-        if now_s - opened_s > self._limits.life_s or now_s - used_s > self._limits.idle_s:
+        if self._is_over(session):
             del self._sessions[digest]
             return False
-        self._sessions[digest] = (opened_s, now_s)
+        self._sessions[digest] = replace(session, used_s=self._monotonic_s())
         self._sessions.move_to_end(digest)
         return True
+
+    def _is_known(self, address: str) -> bool:
+        return any(
+            session.address == address and not self._is_over(session)
+            for session in self._sessions.values()
+        )
+
+    def _is_over(self, session: _Session) -> bool:
+        now_s, limits = self._monotonic_s(), self._limits
+        is_old = now_s - session.opened_s > limits.life_s
+        return is_old or now_s - session.used_s > limits.idle_s
 
     def close(self, token: str) -> None:
         self._sessions.pop(_digest(token), None)

@@ -25,7 +25,10 @@ from tests.words_of_others import OTHERS
 
 ROOT: Final = Path(__file__).parent.parent
 
-FOR_SOMEBODY: Final = ("drivers/simulators/profile_",)  # what ``profile simulate`` says
+FOR_SOMEBODY: Final = (  # what ``profile simulate`` says
+    "drivers/simulators/profile_",
+    "drivers/simulators/onvif_persona",
+)
 FOR_NOBODY: Final = (
     "drivers/simulators/",  # devices of the tests and the demo
     "edge/metrics.py",  # Prometheus' HELP texts

@@ -18,6 +18,8 @@ from edge.pages.box_view import Change
 from sync.logs.oplog import Row
 
 NOTE_EVERY_S = 60.0
+SWAP = "swap"
+"""What the audit calls a swap; its subject is the slot."""
 KEPT_DAYS = 31
 """Taps of an offline screen are taken this many days back."""
 AHEAD_MS = 60_000
@@ -138,17 +140,17 @@ class CardOffice:
             "until_ms": until_ms,
             "reason": reason or None,
         }
-        await self._enter("leave", row, "enter leave", str(person), who)
+        await self._enter("leave", [row], "enter leave", str(person), who)
         self._judge_span(from_ms, until_ms)
 
     async def withdraw_leave(self, person: int, from_ms: int, until_ms: int, who: str) -> None:
         row: Row = {"person": person, "from_ms": from_ms, "deleted": 1}
-        await self._enter("leave", row, "withdraw leave", str(person), who)
+        await self._enter("leave", [row], "withdraw leave", str(person), who)
         self._judge_span(from_ms, until_ms)
 
     async def enter_duty(self, class_group: str, day: str, person: int, who: str) -> None:
         row: Row = {"class_group": class_group, "day": day, "person": person}
-        await self._enter("duty", row, "enter duty", f"{class_group} {day}", who)
+        await self._enter("duty", [row], "enter duty", f"{class_group} {day}", who)
 
     async def enter_honour(
         self, class_group: str, week: str, person: int, reason: str, who: str
@@ -160,7 +162,7 @@ class CardOffice:
             "person": person,
             "reason": reason or None,
         }
-        await self._enter("honour", row, "enter star of the week", f"{class_group} {week}", who)
+        await self._enter("honour", [row], "enter star of the week", f"{class_group} {week}", who)
 
     async def correct(self, word: Correction, who: str) -> None:
         """Write an attendance entry by hand; no rule overwrites it."""
@@ -175,7 +177,7 @@ class CardOffice:
             "make_up": word.make_up,
         }
         subject = f"{word.day} {word.slot} {word.person}"
-        await self._enter("attendance_entry", row, f"correct to {word.status}", subject, who)
+        await self._enter("attendance_entry", [row], f"correct to {word.status}", subject, who)
         self._judge(word.moment_ms)
 
     async def enter_health(
@@ -188,21 +190,33 @@ class CardOffice:
             "temperature_c": temperature_c,
             "symptoms": symptoms or None,
         }
-        await self._enter("health_check", row, "enter health check", str(person), who)
+        await self._enter("health_check", [row], "enter health check", str(person), who)
+
+    async def enter_well(self, persons: Collection[int], who: str) -> None:
+        """Note that a check found nothing with some pupils: one row each, one audit line."""
+        now_ms = self._now_ms()
+        rows: list[Row] = [
+            {"at_ms": now_ms, "person": person, "temperature_c": None, "symptoms": None}
+            for person in persons
+        ]
+        subject = " ".join(map(str, sorted(persons)))
+        await self._enter("health_check", rows, "enter health check: nothing found", subject, who)
 
     async def swap(self, slot: str, subject: str, teacher: str, who: str) -> None:
         """Change who teaches what in one lesson."""
         row: Row = {"slot": slot, "subject": subject, "teacher": teacher}
-        await self._enter("timetable_slot", row, "swap", slot, who)
+        await self._enter("timetable_slot", [row], SWAP, slot, who)
 
     def _judge_span(self, from_ms: int, until_ms: int) -> None:
         """Let the days of a span be judged that have come; of a longer one the latest."""
         until_ms = min(until_ms, self._now_ms() + 1)
         self._judge(*range(max(from_ms, until_ms - KEPT_DAYS * _DAY_MS), until_ms, _DAY_MS))
 
-    async def _enter(self, table: str, row: Row, action: str, subject: str, who: str) -> None:
+    async def _enter(
+        self, table: str, rows: Sequence[Row], action: str, subject: str, who: str
+    ) -> None:
         audit: Row = {"at_ms": self._now_ms(), "who": who, "action": action, "subject": subject}
-        await self._record({table: [row], "audit_entry": [audit]})
+        await self._record({table: rows, "audit_entry": [audit]})
         self._changed(Change.SCHEDULE)
 
 

@@ -1,29 +1,19 @@
 """A lesson at the school that gives it: capture the room, keep the recording, supply the hub."""
 
 import asyncio
-import logging
-import sqlite3
-from typing import Never
 
 from edge.errors import NotNowError
 from edge.lesson.capture.flagship_capture import FlagshipCapture
 from edge.lesson.classroom.board import BoardView
 from edge.lesson.classroom.classroom_stream import StreamItem
-from edge.lesson.keys.lesson_keys import read_keys
+from edge.lesson.keys import key_ring
 from edge.lesson.lesson_run import LessonRun
 from edge.lesson.transfer.material_sender import keep_sending
 from edge.lesson.transfer.publish import LessonPublisher
-from edge.lesson.transfer.told_events import told_events
+from edge.lesson.transfer.stored_records import told_events
 from edge.lesson.way_back.return_wall import ReturnWall
 from sync.errors import SyncError
 from sync.lessons.lesson_events import LessonEvent
-from sync.segments.sealing import DataKey
-
-_log = logging.getLogger(__name__)
-
-KEYS_EVERY_S = 1.0
-KEY_GRACE_S = 15.0
-"""How long the grants of a new key travel, and are looked for, before it seals."""
 
 
 class FlagshipRun(LessonRun):
@@ -64,12 +54,15 @@ class FlagshipRun(LessonRun):
             recorder=lambda: publisher.recorder,
             changed=self._changed,
         )
+        publisher.on_hub = self._book.hops.hub
         await self._hear_again()
         self._publisher = publisher
         self._line = publisher.line
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(publisher.run())
-            following = tasks.create_task(self._follow_key(publisher, key))
+            following = tasks.create_task(
+                key_ring.follow_sealing_key(means, self.lesson.lesson, key, publisher.use_key)
+            )
             sending = tasks.create_task(
                 self._beside(
                     "slides", lambda: keep_sending(publisher, means.materials, self.lesson.lesson)
@@ -99,10 +92,8 @@ class FlagshipRun(LessonRun):
 
     async def _hear_again(self) -> None:
         """Take in what happened before this process began."""
-        means, school = self._means, self._means.identity.school
-        keys = await means.writer.call(
-            read_keys, means.reader, self.lesson.lesson, school, means.identity.sealing
-        )
+        means = self._means
+        keys = await means.read_keys(self.lesson.lesson, means.identity.school)
         for timed in told_events(means.shelf, self.lesson.lesson, keys):
             self.hear(timed)
 
@@ -115,18 +106,3 @@ class FlagshipRun(LessonRun):
         if self.wall is not None:
             self.wall.follow()
         return view
-
-    async def _follow_key(self, publisher: LessonPublisher, key: DataKey) -> Never:
-        """Seal under the lesson's new key when a party left, once the others should have it."""
-        means = self._means
-        while True:
-            await asyncio.sleep(KEYS_EVERY_S)
-            try:
-                now = await means.writer.call(means.keys.sealing_key, self.lesson.lesson)
-            except (sqlite3.Error, SyncError) as error:
-                _log.warning("lesson %s: its key is not read: %s", self.lesson.lesson, error)
-                continue
-            if now != key:
-                await asyncio.sleep(KEY_GRACE_S)
-                publisher.use_key(now)
-                key = now

@@ -12,14 +12,16 @@ from edge.lesson.capture.flagship_capture import LessonSource
 from edge.lesson.capture.shared_screen import SharedScreen
 from edge.lesson.classroom.board import BoardView
 from edge.lesson.classroom.classroom_stream import StreamItem
-from edge.lesson.keys.lesson_keys import LessonKeys
+from edge.lesson.keys.lesson_keys import LessonKeys, read_keys
 from edge.lesson.preparing.checks import Check
 from edge.lesson.status import LessonStatus
 from edge.lesson.teaching.materials import Materials
 from edge.lesson.transfer.hub_link import HubRoute
 from provisioning.identity import Identity
+from sync.lessons.fragment_log import LessonId
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.node import Node
+from sync.segments.sealing import DataKey, KeyId
 from sync.writer import Writer
 
 
@@ -75,3 +77,7 @@ class LessonMeans:
     rng: Random
     may_fill: Callable[[], bool] = lambda: True
     """Whether the line may carry what is fetched after a lesson: a metered one only at night."""
+
+    async def read_keys(self, log: LessonId, school: int) -> dict[KeyId, DataKey]:
+        """Return the keys of ``school``'s log that were granted to this box."""
+        return await self.writer.call(read_keys, self.reader, log, school, self.identity.sealing)

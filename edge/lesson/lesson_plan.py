@@ -38,13 +38,18 @@ def make_plan(facts: PlanFacts) -> LessonPlan:
 
 def _has(facts: PlanFacts) -> Iterator[str]:
     recorded_s = sum(max(take.seconds.values(), default=0.0) for take in facts.takes)
-    if recorded_s >= _MINUTE_S:
-        yield f"{int(recorded_s / _MINUTE_S)} minutes of the lesson are on this school's box."
+    minutes = int(recorded_s / _MINUTE_S)
+    if minutes == 1:
+        yield "One minute of the lesson is on this school's box."
+    elif minutes:
+        yield f"{minutes} minutes of the lesson are on this school's box."
     elif recorded_s:
         yield "The first seconds of the lesson are on this school's box."
     else:
         yield "Nothing of the lesson has come yet."
-    if facts.slides:
+    if facts.slides == 1:
+        yield "One picture of the lesson's slides is here."
+    elif facts.slides:
         yield f"{facts.slides} pictures of the lesson's slides are here."
     if facts.has_substitute:
         yield f"A recording is here for the case that the flagship fails: {facts.substitute}."
@@ -87,8 +92,11 @@ def _without_flagship(facts: PlanFacts) -> Iterator[str]:
 
 
 def _after(facts: PlanFacts, missing_s: float) -> Iterator[str]:
-    if missing_s >= _MINUTE_S:
-        yield f"{int(missing_s / _MINUTE_S)} minutes are missing; they come by themselves."
+    minutes = int(missing_s / _MINUTE_S)
+    if minutes == 1:
+        yield "One minute is missing; it comes by itself."
+    elif minutes:
+        yield f"{minutes} minutes are missing; they come by themselves."
     else:
         yield "What is missing comes by itself."
     yield from _by_night(facts)

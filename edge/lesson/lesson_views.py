@@ -95,5 +95,4 @@ class LessonViews:
 def _evidence_ms(run: LessonRun) -> int | None:
     """Return when media last passed, Unix ms; None before the first."""
     status = run.status
-    ages = [age for age in (status.sound_age_ms, status.picture_age_ms) if age is not None]
-    return status.at_ms - min(ages) if ages else None
+    return None if status.age_ms is None else status.at_ms - status.age_ms

@@ -106,6 +106,7 @@ class Lessons:
             self._shelf,
             folder,
             RecordingBooks(store, writer, self._keys),
+            materials=self._materials,
             keeping=surroundings.keeping,
             is_held=self._held.__contains__,
             now_ms=now_ms,
@@ -118,7 +119,7 @@ class Lessons:
             self._next_begins,
             now_ms,
         )
-        self.classes = ClassDesk(self._giving, self._receiving, self.teacher.codes)
+        self.classes = ClassDesk(self._giving, self._receiving)
         self._views = LessonViews(
             self._shelf, self.teacher.codes, self._count_slides, now_ms, surroundings.night
         )
@@ -172,10 +173,9 @@ class Lessons:
 
     def note_screen(self, page: str, told: ScreenReport) -> None:
         """Let the lesson of a room know what one of its pages says of its decoding."""
-        chosen = self.rooms.chosen(told.room)
-        held = None if chosen is None else self._held.get(chosen.lesson)
-        if held is not None and not held.leaving:
-            held.run.note_screen(page, told)
+        run = self._run_in(told.room)
+        if run is not None:
+            run.note_screen(page, told)
 
     def lesson_now(self, room: str) -> LessonView | None:
         """Return the lesson running in a room, else the next one, else the last, else None."""
@@ -198,16 +198,18 @@ class Lessons:
         held = self._held.get(lesson)
         return None if held is None or held.leaving else held.run
 
+    def _run_in(self, room: str) -> LessonRun | None:
+        chosen = self.rooms.chosen(room)
+        return None if chosen is None else self._run_of(chosen.lesson)
+
     def _giving(self, room: str) -> FlagshipRun | None:
         """Return what holds the lesson that a room gives, or prepares."""
-        chosen = self.rooms.chosen(room)
-        run = None if chosen is None else self._run_of(chosen.lesson)
+        run = self._run_in(room)
         return run if isinstance(run, FlagshipRun) and not run.archived else None
 
     def _receiving(self, room: str) -> ReceiverRun | None:
         """Return what holds the lesson that a room receives, or prepares."""
-        chosen = self.rooms.chosen(room)
-        run = None if chosen is None else self._run_of(chosen.lesson)
+        run = self._run_in(room)
         return run if isinstance(run, ReceiverRun) and not run.archived else None
 
     def _count_slides(self, lesson: LessonId) -> int:

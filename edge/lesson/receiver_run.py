@@ -1,18 +1,17 @@
 """A lesson at a school that receives it: followed through the hub, played, kept, filled up."""
 
 import asyncio
-import logging
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Never
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from edge.lesson.classroom.board import BoardView
 from edge.lesson.classroom.classroom_stream import StreamItem, item_of
+from edge.lesson.keys import key_ring
 from edge.lesson.keys.lesson_keys import read_keys
 from edge.lesson.lesson_run import LessonRun
 from edge.lesson.stand_in import StandIn
@@ -21,16 +20,11 @@ from edge.lesson.substitute import SubstitutePlayer
 from edge.lesson.teaching.growing_slides import GrowingSlides
 from edge.lesson.transfer.filling import FILL_S_MAX, fill
 from edge.lesson.transfer.receive import LessonReceiver, Listener
+from edge.lesson.transfer.stored_records import opened_records
 from edge.lesson.way_back.return_path import ReturnPath
-from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_log import LessonId, TakeId
 from sync.lessons.fragment_sealing import FragmentOpener
 from sync.segments.sealing import DataKey, KeyId
-
-_log = logging.getLogger(__name__)
-
-KEYS_EVERY_S = 1.0
-KEYS_AGAIN_S = 10.0
 
 
 class ReceiverRun(LessonRun):
@@ -51,7 +45,8 @@ class ReceiverRun(LessonRun):
         signing = await self._flagship_signing_key()
         if signing is None:
             return
-        keys = await self._read_keys()
+        flagship = self._flagship_school()
+        keys = {} if flagship is None else await means.read_keys(self.lesson.lesson, flagship)
         growing = GrowingSlides(means.materials, self.lesson.lesson, self._changed)
         stand_in = StandIn(
             self._publish, self._load_substitute, partial(self._rejoin, keys), self._judge
@@ -69,13 +64,16 @@ class ReceiverRun(LessonRun):
                 on_status=self._note,
                 on_event=self.hear,
                 on_chunk=growing.take,
+                on_hub=self._book.hops.hub,
             ),
             may_fill=means.may_fill,
         )
         async with asyncio.TaskGroup() as tasks:
             back = self._begin_return(tasks)
             standing_in = tasks.create_task(self._beside("a recording", stand_in.run))
-            refreshing = tasks.create_task(self._refresh(keys))
+            refreshing = tasks.create_task(
+                key_ring.keep_keys(means, self.lesson.lesson, self._flagship_school, keys)
+            )
             slides = tasks.create_task(self._beside("slides", growing.run))
             following = tasks.create_task(receiver.run())
             await self._until_end()
@@ -129,51 +127,26 @@ class ReceiverRun(LessonRun):
     def _rejoin(self, keys: Mapping[KeyId, DataKey], take: TakeId) -> list[StreamItem]:
         """Return what the room's pages need to join a take at its newest keyframe."""
         store = self._means.shelf.find(self.lesson.lesson, take)
+        records = store.join() if store is not None else ()
         opener = FragmentOpener(self.lesson.lesson, keys)
-        found: list[StreamItem] = []
-        for record in store.join() if store is not None else ():
-            try:
-                found.append(item_of(record.header, opener.open(record)))
-            except (KeyMissingError, ForgedError, MalformedError) as error:
-                _log.warning("lesson %s: not played: %s", self.lesson.lesson, error)
-        return found
+        return list(opened_records(records, opener, item_of))
 
     async def _flagship_signing_key(self) -> Ed25519PublicKey | None:
         """Return the flagship's key as soon as its box is known here, None if that is too late."""
         means = self._means
         give_up_ms = int(FILL_S_MAX * 1000)
         while means.now_ms() < self.lesson.ends_ms + give_up_ms:
-            flagship = self.lesson.flagship
+            flagship = self._flagship_school()
             if flagship is not None:
-                key = await means.writer.call(
-                    means.acquaintances.latest_signing_key, flagship.school
-                )
+                key = await means.writer.call(means.acquaintances.latest_signing_key, flagship)
                 if key is not None:
                     return key
             self._note(replace(waiting(means.now_ms()), cause=Cause.NO_KEY))
-            await asyncio.sleep(KEYS_EVERY_S)
+            await asyncio.sleep(key_ring.KEYS_EVERY_S)
         return None
 
-    async def _refresh(self, keys: dict[KeyId, DataKey]) -> Never:
-        """Take up the lesson's key when its grant comes: a late grant must not need a restart."""
-        while True:
-            await asyncio.sleep(KEYS_AGAIN_S if keys else KEYS_EVERY_S)
-            try:
-                keys.update(await self._read_keys())
-            except sqlite3.Error as error:
-                _log.warning("lesson %s: keys are not read: %s", self.lesson.lesson, error)
-
-    async def _read_keys(self) -> dict[KeyId, DataKey]:
-        means, flagship = self._means, self.lesson.flagship
-        if flagship is None:
-            return {}
-        return await means.writer.call(
-            read_keys,
-            means.reader,
-            self.lesson.lesson,
-            flagship.school,
-            means.identity.sealing,
-        )
+    def _flagship_school(self) -> int | None:
+        return None if self.lesson.flagship is None else self.lesson.flagship.school
 
 
 def _substitute_keys(

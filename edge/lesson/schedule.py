@@ -159,11 +159,12 @@ def _lesson(rows: Sequence[sqlite3.Row], school: int) -> ScheduledLesson | None:
     own = [party for party in parties if party.school == school]
     if not own:
         return None
+    title_zh, title_en = titles(first)
     return ScheduledLesson(
         lesson=name,
         kind=first["kind"] or "delivery",
-        title_zh=first["title_zh"] or first["title_en"] or "",
-        title_en=first["title_en"] or first["title_zh"] or "",
+        title_zh=title_zh,
+        title_en=title_en,
         teacher=first["teacher"] or "",
         starts_ms=first["starts_ms"],
         ends_ms=first["ends_ms"],
@@ -188,12 +189,24 @@ def _substitute(name: str | None) -> LessonId | None:
 
 
 def _party(row: sqlite3.Row) -> Party:
-    name = row["name"] or f"{row['school']}"
+    name, name_en = school_names(row)
     return Party(
         school=row["school"],
         name=name,
-        name_en=row["name_en"] or name,
+        name_en=name_en,
         role=LessonRole(row["role"]),
         room=row["room"] or "",
         class_group=row["class_group"] or "",
     )
+
+
+def titles(lesson: sqlite3.Row) -> tuple[str, str]:
+    """Return a lesson's title in Chinese and in English; what it lacks is in the other language."""
+    title_zh, title_en = lesson["title_zh"] or "", lesson["title_en"] or ""
+    return title_zh or title_en, title_en or title_zh
+
+
+def school_names(party: sqlite3.Row) -> tuple[str, str]:
+    """Return a school's name in Chinese and in English; its number where it has none."""
+    name = party["name"] or str(party["school"])
+    return name, party["name_en"] or name

@@ -28,9 +28,8 @@ def is_due(status: LessonStatus, since_bell_ms: int) -> bool:
         return False
     if status.phase is Phase.WAITING:
         return since_bell_ms >= NEVER_CAME_MS
-    ages = [age for age in (status.sound_age_ms, status.picture_age_ms) if age is not None]
     is_silent = status.phase is Phase.DEGRADED and status.cause is Cause.FLAGSHIP_SILENT
-    return is_silent and min(ages, default=SILENT_MS) >= SILENT_MS
+    return is_silent and (status.age_ms is None or status.age_ms >= SILENT_MS)
 
 
 class StandIn:

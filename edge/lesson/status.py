@@ -60,6 +60,12 @@ class LessonStatus:
     dropped: int = 0
     rung: Rung = Rung.MAIN
 
+    @property
+    def age_ms(self) -> int | None:
+        """Milliseconds since anything came, sound or picture; None before the first."""
+        ages = (self.sound_age_ms, self.picture_age_ms)
+        return min((age for age in ages if age is not None), default=None)
+
 
 def waiting(at_ms: int) -> LessonStatus:
     """Return the state before anything has come."""

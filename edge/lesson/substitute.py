@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from edge.lesson.classroom.classroom_stream import StreamItem, item_of
 from sync.errors import ForgedError, KeyMissingError, MalformedError
-from sync.lessons.fragment_log import Kind, LessonId, Record, Stream
+from sync.lessons.fragment_log import Kind, LessonId, Record, Stream, is_sound
+from sync.lessons.fragment_proof import ProvenStream
 from sync.lessons.fragment_sealing import FragmentOpener
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import TakeStore
@@ -75,45 +76,66 @@ class SubstitutePlayer:
             if end_ms <= begins_ms:
                 continue
             tracks = _tracks(take)
-            for track in tracks:
-                inits = Stream(Kind.INIT, track)
-                yield from _proven(take, inits, take.index(inits).head)
-            picture = take.index(Stream(Kind.MEDIA, tracks[0]))
-            first = max(picture.keyframe_at(begins_ms), 0)
-            since_ms = picture.capture_ms(first)
-            yield from heapq.merge(
-                *(
-                    _proven(take, Stream(Kind.MEDIA, track), _first(take, track, since_ms))
-                    for track in tracks
-                ),
-                key=lambda record: record.header.capture_ms,
-            )
+            picture = Stream(Kind.MEDIA, tracks[0])
+            first = max(ProvenStream(take, picture).keyframe_at(begins_ms), 0)
+            since_ms = take.index(picture).capture_ms(first)
+            played = [_inits(take, track, since_ms) for track in tracks]
+            played += [_media(take, track, since_ms) for track in tracks]
+            for _, _, record in heapq.merge(*played, key=lambda timed: timed[:2]):
+                yield record
+
+
+_Timed = tuple[int, bool, Record]
+"""When it is due (Unix ms), whether it is media, and the record."""
+
+
+def _inits(take: TakeStore, track: int, since_ms: int) -> Iterator[_Timed]:
+    """Yield the init in force at a moment, and those that follow: each class called on has one.
+
+    A camera's first one is written down a moment after its first fragment arrived.
+    """
+    media = take.index(Stream(Kind.MEDIA, track))
+    begun_ms = media.capture_ms(next(media.present.numbers()))
+    found = list(ProvenStream(take, Stream(Kind.INIT, track)).records())
+    due = [record.header.capture_ms for record in found]
+    due[:1] = [min(at_ms, begun_ms) for at_ms in due[:1]]
+    before = sum(at_ms <= since_ms for at_ms in due)
+    for at_ms, record in list(zip(due, found, strict=True))[max(0, before - 1) :]:
+        yield max(at_ms, since_ms), False, record
+
+
+def _media(take: TakeStore, track: int, since_ms: int) -> Iterator[_Timed]:
+    proven = ProvenStream(take, Stream(Kind.MEDIA, track))
+    for record in proven.records(_first(take, track, since_ms)):
+        yield record.header.capture_ms, True, record
 
 
 def _tracks(take: TakeStore) -> list[int]:
-    """Return the tracks to play: the best picture that is here, and its sound."""
-    known = {stream.track for stream in take.streams if stream.kind is Kind.MEDIA}
+    """Return the tracks to play: the best picture that is here, its sound, and what is beside."""
+    known = {
+        stream.track
+        for stream in take.streams
+        if stream.kind is Kind.MEDIA and ProvenStream(take, stream).head >= 0
+    }
     picture = next((track for track in (PICTURE, PICTURE_SMALL) if track in known), None)
-    if picture is None:
-        return [SOUND] if SOUND in known else []
-    return [picture, SOUND] if SOUND in known else [picture]
-
-
-def _proven(take: TakeStore, stream: Stream, first: int) -> Iterator[Record]:
-    """Yield what the flagship signed: a recording is nobody else's word."""
-    for record in take.records(stream, first):
-        if take.is_proven(stream, record.header.number):
-            yield record
+    led = [track for track in (picture, SOUND) if track in known]
+    beside = known - {PICTURE, PICTURE_SMALL, SOUND}
+    return [*led, *sorted(beside)] if led else []
 
 
 def _ends_ms(take: TakeStore) -> int:
     """Return when the last fragment to play was captured."""
-    index = take.index(Stream(Kind.MEDIA, _tracks(take)[0]))
-    return index.capture_ms(index.head)
+    stream = Stream(Kind.MEDIA, _tracks(take)[0])
+    return take.index(stream).capture_ms(ProvenStream(take, stream).head)
 
 
 def _first(take: TakeStore, track: int, since_ms: int) -> int:
-    """Return the first number captured at or after a moment."""
-    index = take.index(Stream(Kind.MEDIA, track))
-    numbers = index.present.numbers()
-    return next((each for each in numbers if index.capture_ms(each) >= since_ms), index.head + 1)
+    """Return the first number captured at or after a moment that can be begun with."""
+    stream = Stream(Kind.MEDIA, track)
+    index, proven = take.index(stream), ProvenStream(take, stream)
+    found = (
+        each
+        for each in proven.numbers()
+        if index.capture_ms(each) >= since_ms and (is_sound(track) or index.is_keyframe(each))
+    )
+    return next(found, proven.head + 1)

@@ -5,6 +5,7 @@ the setup code opens and which lives in this process's memory alone.
 """
 
 from collections.abc import Awaitable, Callable
+from ipaddress import IPv6Address, ip_address
 
 from aiohttp import web
 
@@ -38,6 +39,20 @@ def address_of(request: web.Request) -> str:
 def who_asks(request: web.Request) -> str:
     """Name who has a session, for the audit: the code is everybody's, the address is not."""
     return f"setup code from {address_of(request)}"
+
+
+def require_lan(request: web.Request) -> None:
+    """Raise HTTPForbidden for who does not ask from a private, a link-local or the box's address.
+
+    Nobody signs in to a classroom's page.
+    """
+    try:
+        address = ip_address((request.remote or "").partition("%")[0])
+    except ValueError:
+        address = None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    if address is None or not (mapped or address).is_private:
+        raise web.HTTPForbidden(text="a class speaks from the school's own network alone")
 
 
 @web.middleware

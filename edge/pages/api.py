@@ -16,6 +16,7 @@ from edge.pages.box_view import BoxView, DeviceLight, LaneLight, values_shown
 from edge.pages.json_wishes import json_answer, read_wish
 from edge.pages.language import Language, choose_language, clock_time, load_languages
 from edge.pages.lesson_words import told_lesson
+from edge.pages.rooms import asked_room
 from edge.pages.screens import screen_token
 from edge.pages.streams import Streams, tell_names
 from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
@@ -24,7 +25,6 @@ SNAPSHOTS_AT_ONCE = 4
 SNAPSHOT_S_MAX = 8
 SNAPSHOT_BYTES_MAX = 8 * 1024 * 1024
 JPEG_START = b"\xff\xd8\xff"
-ROOM_CHARS_MAX = 64
 
 
 class SetupCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,7 +106,7 @@ class Api:
         Only the room's own paired screen, and who has the setup code, is told the teacher's code.
         """
         view = self._view
-        room = request.query.get("room", "")[:ROOM_CHARS_MAX]
+        room = asked_room(request)
         lesson = view.lesson_now(room)
         if lesson is not None and not self._may_show_code(request, room):
             lesson = replace(lesson, teacher_code="")

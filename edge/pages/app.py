@@ -3,7 +3,6 @@
 import logging
 import time
 
-import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
@@ -22,6 +21,7 @@ from edge.pages.farm_class import FarmClassPage
 from edge.pages.farm_log import FarmLogPage
 from edge.pages.form_desk import FormDesk
 from edge.pages.headers import add_security_headers
+from edge.pages.json_wishes import json_answer
 from edge.pages.lessons import LessonsPage
 from edge.pages.office import OfficePage
 from edge.pages.remote import RemotePage
@@ -96,12 +96,12 @@ def _tell_errors(renderer: Renderer) -> Middleware:
         try:
             return await handler(request)
         except ActionError as error:
-            return _error_json(error.status, error.detail)
+            return json_answer({"error": error.detail}, error.status)
         except web.HTTPException as error:
             if error.status < CLIENT_ERROR:
                 raise
             if for_program:
-                answer = _error_json(error.status, error.text or error.reason)
+                answer = json_answer({"error": error.text or error.reason}, error.status)
                 if "Retry-After" in error.headers:
                     answer.headers["Retry-After"] = error.headers["Retry-After"]
                 return answer
@@ -112,12 +112,3 @@ def _tell_errors(renderer: Renderer) -> Middleware:
             raise
 
     return tell
-
-
-def _error_json(status: int, text: str) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode({"error": text}),
-        status=status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )

@@ -1,6 +1,7 @@
 """The page of all blackboards: told together, unlocked for a while, switched by the clock."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -15,7 +16,6 @@ from edge.panels.plan import Clock, Daily, Pattern, Word
 from edge.panels.wishes import ForgetDaily, UnlockBoard
 
 RUNS_SHOWN = 5
-DONE = "/boards?done=1"
 Told = Annotated[str, msgspec.Meta(min_length=3, max_length=129, pattern=r"\A\S+ \S+\Z")]
 """A command and its argument, as a button carries them: ``power off``."""
 
@@ -30,6 +30,15 @@ class DailyForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: Clock
     told: Told
     rooms: Pattern | None = None
+
+
+class Said(StrEnum):
+    """What a form that was taken has done."""
+
+    TOLD = "told"
+    PLANNED = "planned"
+    NO_BOARD = "no-board"
+    REMOVED = "removed"
 
 
 class BoardsPage:
@@ -57,12 +66,12 @@ class BoardsPage:
         wish = await read_form(request, TellForm)
         command, _, argument = wish.told.partition(" ")
         self._view.boards.start(_patterns(wish.rooms), command, argument, who)
-        return DONE
+        return _back(Said.TOLD)
 
     async def _unlock(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, UnlockBoard)
         await self._view.boards.unlock(DeviceId(wish.device), wish.minutes, who)
-        return DONE
+        return _back(Said.TOLD)
 
     async def _daily(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, DailyForm)
@@ -75,17 +84,18 @@ class BoardsPage:
             rooms=_patterns(wish.rooms),
         )
         await self._view.boards.plan.daily(wish.name, entry)
-        return DONE
+        return _back(Said.PLANNED if self._view.boards.boards(entry.rooms) else Said.NO_BOARD)
 
     async def _forget(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, ForgetDaily)
         await self._view.boards.plan.daily(wish.name, None)
-        return DONE
+        return _back(Said.REMOVED)
 
     async def _page(
         self, request: web.Request, refusal: Refusal | None, status: int
     ) -> web.Response:
         signed_in = self._desk.is_signed_in(request)
+        _ = self._desk.renderer.language(request).translations.gettext
         rooms = await self._rooms.all()
         office = self._view.boards
         boards = set(office.boards())
@@ -96,18 +106,37 @@ class BoardsPage:
             {
                 "signed_in": signed_in,
                 "refusal": refusal,
-                "done": "done" in request.query,
+                "said": _said(_).get(request.query.get("said", ""), ""),
                 "rooms": rooms,
                 "room_names": {room.room: room.name for room in rooms},
                 "boards": sorted(lights, key=lambda light: (light.room or "", light.name)),
                 "board_names": {light.device: light.name for light in lights},
                 "choices": _common(light.commands for light in lights),
                 "relocks": {entry.device: entry.at_ms for entry in office.plan.plan.relocks},
-                "dailies": office.plan.plan.dailies if signed_in else (),
+                "dailies": [
+                    (daily, len(office.boards(daily.rooms)))
+                    for daily in (office.plan.plan.dailies if signed_in else ())
+                ],
                 "runs": list(office.runs)[:RUNS_SHOWN] if signed_in else (),
             },
             status=status,
         )
+
+
+def _back(said: Said) -> str:
+    return f"/boards?said={said}"
+
+
+def _said(_: Callable[[str], str]) -> Mapping[str, str]:
+    """Return what is said of each form that was taken."""
+    return {
+        Said.TOLD: _("Done. What came of it stands at the device."),
+        Said.PLANNED: _("Entered: the boards are told each day at this time."),
+        Said.NO_BOARD: _(
+            "Entered. No board is adopted in these rooms yet: nothing is told so far."
+        ),
+        Said.REMOVED: _("Removed: the boards are told so no more."),
+    }
 
 
 def _patterns(text: str | None) -> tuple[str, ...]:

@@ -122,7 +122,11 @@ class CommandChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceLight:
-    """One adopted device. ``detail`` adds to ``sign``, in the words of whoever saw it."""
+    """One adopted device. ``detail`` adds to ``sign``, in the words of whoever saw it.
+
+    ``unconfirmed`` are the points and commands of its profile that no document and no device
+    confirms.
+    """
 
     device: DeviceId
     kind: DeviceKind
@@ -135,6 +139,7 @@ class DeviceLight:
     detail: str = ""
     commands: tuple[CommandChoice, ...] = ()
     last_command: CommandResult | None = None
+    unconfirmed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

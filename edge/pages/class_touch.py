@@ -7,14 +7,14 @@ own page, for a room in which a lesson goes on, and only so often.
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 from typing import Annotated, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from edge.errors import NotNowError
-from edge.pages.actions import PRINTABLE
+from edge.pages.access import require_lan
+from edge.pages.actions import Word
 from edge.pages.box_view import BoxView
 from edge.pages.json_wishes import read_wish
 from sync.lessons.lesson_events import CHOICES_MAX, Answer, Hand, Help
@@ -25,25 +25,23 @@ WINDOW_S = 10.0
 ROOMS_MAX = 256
 
 T = TypeVar("T")
-Room = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
 
 
 class RaisedHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    room: Room
+    room: Word
     raised: bool
 
 
 class GivenAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``choice`` is the place of what was chosen, from 0."""
 
-    room: Room
-    question: Name
+    room: Word
+    question: Word
     choice: Annotated[int, msgspec.Meta(ge=0, lt=CHOICES_MAX)]
 
 
 class WantedHelp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    room: Room
+    room: Word
     wanted: bool
 
 
@@ -76,8 +74,7 @@ class ClassTouch:
         return await self._say(wish.room, Help(wanted=wish.wanted))
 
     async def _read(self, request: web.Request, shape: type[T]) -> T:
-        if not is_on_the_lan(request.remote):
-            raise web.HTTPForbidden(text="a class speaks from the school's own network alone")
+        require_lan(request)
         return await read_wish(request, shape)
 
     async def _say(self, room: str, said: Hand | Answer | Help) -> web.Response:
@@ -103,13 +100,3 @@ class ClassTouch:
                 headers={"Retry-After": f"{WINDOW_S:.0f}"},
             )
         touches.append(now_s)
-
-
-def is_on_the_lan(remote: str | None) -> bool:
-    """Tell whether an address is private, link-local or the box's own."""
-    try:
-        address = ip_address((remote or "").partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_private

@@ -124,6 +124,9 @@ class FarmPage:
                 "done": request.query.get("said") == "done",
                 "plots": keeper.plots,
                 "values": {plot.plot: _values_of(plot, values) for plot in keeper.plots},
+                "unconfirmed": {
+                    light.device: light.unconfirmed for light in self._view.device_lights()
+                },
                 "outputs": self._outputs(),
                 "rules": [(each, keeper.engine.standings.get(each.name)) for each in keeper.rules],
                 "rule_names": {each.name: each.rule.name for each in keeper.rules if each.rule},

@@ -10,12 +10,13 @@ from yarl import URL
 
 from edge.farm.farm_office import LogWish
 from edge.farm.grow_log import LogEntry, Work, read_log, read_work
+from edge.farm.photos import PHOTO_BYTES_MAX
 from edge.pages import farm_forms as forms
 from edge.pages.actions import ActionError
 from edge.pages.card_queries import read_groups, read_pupils
+from edge.pages.file_form import read_file_form
 from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
-from edge.pages.photo_form import read_photo_form
 
 PUPILS_MAX = 200
 
@@ -52,7 +53,7 @@ class FarmLogPage:
         return await self._page(request, None, 200)
 
     async def _enter(self, request: web.Request, who: str) -> str:
-        wish, photo = await read_photo_form(request, forms.EnterLog)
+        wish, photo = await read_file_form(request, forms.EnterLog, "photo", PHOTO_BYTES_MAX)
         if not wish.text and wish.height_cm is None and not photo:
             raise ActionError(400, "invalid", "give a text, a height or a photo")
         await self._view.farm.enter_log(

@@ -17,17 +17,20 @@ from edge.lesson.recordings.shelved_lesson import Shelved
 from edge.lesson.recordings.time_line import caption_cues, chapter_cues
 from edge.lesson.recordings.webvtt import FILE_BYTES_MAX, Cue, read_vtt, write_vtt
 from edge.pages.actions import ActionError
+from edge.pages.file_form import read_file_form
 from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
-from edge.pages.photo_form import read_photo_form
+from edge.pages.json_wishes import json_answer
 from edge.pages.recording_words import recording_words
 from provisioning.errors import SetupError
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import LessonId
-from sync.lessons.tracks import PICTURE
+from sync.lessons.tracks import BLACKBOARD, CALLED_PICTURE, DOCUMENT, PICTURE
 
 LESSON = "{lesson:[0-9A-Za-z][0-9A-Za-z._-]{0,47}}"
-PICTURES = {"": PICTURE, "1": PICTURE, "5": 5, "7": 7, "9": 9}
+PICTURES = {"": PICTURE} | {
+    str(each): each for each in (PICTURE, BLACKBOARD, DOCUMENT, CALLED_PICTURE)
+}
 SENT_AT_ONCE = 8
 """Recordings sent at the same time: they are opened on the core that carries the lessons."""
 PART_BYTES_MAX = 8 * 1024 * 1024
@@ -136,11 +139,7 @@ class LessonsPage:
     async def send_clock(self, request: web.Request) -> web.Response:
         """Tell where in the file each take's time begins: [capture time, file's time], in ms."""
         _, file = await self._file(request)
-        return web.Response(
-            body=msgspec.json.encode(file.clock),
-            content_type="application/json",
-            headers={"Cache-Control": "no-store"},
-        )
+        return json_answer(file.clock)
 
     async def send_chapters(self, request: web.Request) -> web.Response:
         shelved, file = await self._file(request)
@@ -173,9 +172,7 @@ class LessonsPage:
         return f"/lessons/{_named(request)}?said=done"
 
     async def _add_captions(self, request: web.Request, _who: str) -> str:
-        wish, data = await read_photo_form(
-            request, AddedCaptions, bytes_max=FILE_BYTES_MAX, name="file"
-        )
+        wish, data = await read_file_form(request, AddedCaptions, "file", FILE_BYTES_MAX)
         if data is None:
             raise ActionError(400, "invalid", "no file came; choose one")
         shelved = await self._shelved(request)

@@ -25,7 +25,15 @@ from edge.pages.actions import ActionError
 from edge.pages.box_view import BoxView
 from edge.pages.card_queries import ClassDay, read_class_day, read_groups
 from edge.pages.form_desk import FormDesk, Refusal
-from edge.pages.forms import read_form
+from edge.pages.forms import FIELDS_MAX, read_form
+from edge.pages.health_checks import (
+    CheckRound,
+    ClassChecks,
+    find_away,
+    read_checks,
+    round_at,
+    rounds_begun,
+)
 from edge.pages.queries import Room, read_rooms
 
 AHEAD_MS = 400 * 24 * 3_600_000
@@ -34,12 +42,16 @@ HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One reading of what the page shows; ``receipts`` by message, then by screen, ms."""
+    """One reading of what the page shows; ``receipts`` by message, then by screen, ms.
+
+    ``checks`` are the day's, by class.
+    """
 
     rooms: list[Room]
     groups: Mapping[str, str]
     group: str | None
     class_day: ClassDay | None
+    checks: Mapping[str, ClassChecks]
     messages: list[CardMessage]
     receipts: Mapping[str, Mapping[str, int]]
 
@@ -68,6 +80,7 @@ class OfficePage:
                     "honour": self._honour,
                     "correct": self._correct,
                     "health": self._health,
+                    "health/well": self._well,
                     "swap": self._swap,
                 }.items()
             ),
@@ -172,6 +185,12 @@ class OfficePage:
         )
         return _back(wish)
 
+    async def _well(self, request: web.Request, who: str) -> str:
+        most = FIELDS_MAX + forms.WELL_MAX
+        wish = await read_form(request, forms.EnterWell, fields_max=most, lists=("persons",))
+        await self._view.cards.enter_well(wish.persons, who)
+        return _back(wish)
+
     async def _swap(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.Swap)
         await self._view.cards.swap(wish.slot, wish.subject, wish.teacher, who)
@@ -205,6 +224,10 @@ class OfficePage:
                 "screens": view.cards.screens.all(),
                 "names": view.person_names(persons),
                 "statuses": list(Status),
+                "rounds": list(CheckRound),
+                "begun": rounds_begun(day, now_ms, zone),
+                "round_now": round_at(now_ms, zone) if day == day_of(now_ms, zone) else None,
+                "away": find_away(shown.class_day, now_ms) if shown.class_day else {},
                 "local": lambda at_ms: _local(at_ms, view),
                 "now_ms": now_ms,
                 "hour_ms": HOUR_MS,
@@ -220,6 +243,7 @@ class OfficePage:
             span_ms = span_of(day, self._view.timezone)
             messages = read_messages(connection, school, from_ms=now_ms, until_ms=now_ms + AHEAD_MS)
             return Shown(
+                checks=read_checks(connection, school, list(groups), span_ms, self._view.timezone),
                 rooms=read_rooms(connection, school),
                 groups=groups,
                 group=group,

@@ -12,6 +12,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 When = Annotated[str, msgspec.Meta(min_length=10, max_length=25)]
 Person = Annotated[int, msgspec.Meta(ge=1, lt=1 << 53)]
 Moment = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+WELL_MAX = 200
 Reason = Annotated[str, msgspec.Meta(max_length=200, pattern=PRINTABLE)]
 
 
@@ -91,6 +92,12 @@ class EnterHealth(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     person: Person
     temperature_c: Annotated[float, msgspec.Meta(ge=30, le=45)] | None = None
     symptoms: Reason | None = None
+
+
+class EnterWell(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Pupils with whom a check found nothing."""
+
+    persons: Annotated[frozenset[Person], msgspec.Meta(min_length=1, max_length=WELL_MAX)]
 
 
 class Swap(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -3,6 +3,8 @@
 import sqlite3
 from dataclasses import dataclass
 
+from edge.class_cards.office import SWAP
+
 SLOTS_MAX = 1_000
 TAPS_MAX = 10
 NOTICES_MAX = 20
@@ -17,7 +19,10 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """One period; the lesson's fields are None where it is no delivery lesson."""
+    """One period; the lesson's fields are None where it is no delivery lesson.
+
+    ``swapped``: the office changed its subject or teacher, and no delivery lesson took its place.
+    """
 
     slot: str
     starts_ms: int
@@ -27,6 +32,7 @@ class Slot:
     lesson: str | None
     title_zh: str | None
     title_en: str | None
+    swapped: bool
     rehearsal: bool
     cancelled: bool
     flagship_zh: str | None
@@ -116,6 +122,9 @@ def _slots(
         """
         SELECT slot.slot, slot.starts_ms, slot.ends_ms, slot.subject, slot.teacher, slot.lesson,
                lesson.title_zh, lesson.title_en,
+               COALESCE(slot.lesson, '') = '' AND slot.slot IN (
+                   SELECT subject FROM audit_entry WHERE school = :school AND action = :swap
+               ) AS swapped,
                COALESCE(lesson.rehearsal, 0) AS rehearsal,
                COALESCE(lesson.cancelled, 0) AS cancelled,
                flagship.name AS flagship_zh, flagship.name_en AS flagship_en
@@ -123,11 +132,19 @@ def _slots(
         LEFT JOIN lesson ON lesson.lesson = slot.lesson AND lesson.deleted = 0
         LEFT JOIN school AS flagship
             ON flagship.school = lesson.school AND flagship.deleted = 0
-        WHERE slot.school = ? AND slot.room = ? AND slot.deleted = 0
-          AND slot.ends_ms > ? AND slot.starts_ms < ? AND slot.starts_ms < slot.ends_ms
-        ORDER BY slot.starts_ms, slot.slot LIMIT ?
+        WHERE slot.school = :school AND slot.room = :room AND slot.deleted = 0
+          AND slot.ends_ms > :from_ms AND slot.starts_ms < :until_ms
+          AND slot.starts_ms < slot.ends_ms
+        ORDER BY slot.starts_ms, slot.slot LIMIT :most
         """,
-        (school, room, from_ms, until_ms, SLOTS_MAX),
+        {
+            "school": school,
+            "swap": SWAP,
+            "room": room,
+            "from_ms": from_ms,
+            "until_ms": until_ms,
+            "most": SLOTS_MAX,
+        },
     )
     return tuple(
         Slot(
@@ -139,6 +156,7 @@ def _slots(
             lesson=row["lesson"] or None,
             title_zh=row["title_zh"],
             title_en=row["title_en"],
+            swapped=bool(row["swapped"]),
             rehearsal=bool(row["rehearsal"]),
             cancelled=bool(row["cancelled"]),
             flagship_zh=row["flagship_zh"],

@@ -8,6 +8,15 @@ from edge.lesson.recordings.time_line import MarkKind
 from edge.pages.box_view import LessonRole
 from sync.lessons.lesson_minutes import REHEARSAL, Disagreement
 from sync.lessons.root_cause import Hop, Root
+from sync.lessons.tracks import (
+    BLACKBOARD,
+    CALLED_PICTURE,
+    CALLED_SOUND,
+    DOCUMENT,
+    PICTURE,
+    PICTURE_SMALL,
+    SOUND,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +43,13 @@ def recording_words(_: Callable[[str], str]) -> RecordingWords:
             "": _("nothing came live"),
         },
         tracks={
-            1: _("picture"),
-            2: _("sound"),
-            3: _("small picture"),
-            4: _("sound of the class called on"),
-            5: _("blackboard"),
-            7: _("document camera"),
-            9: _("picture of the class called on"),
+            PICTURE: _("picture"),
+            SOUND: _("sound"),
+            PICTURE_SMALL: _("small picture"),
+            CALLED_SOUND: _("sound of the class called on"),
+            BLACKBOARD: _("blackboard"),
+            DOCUMENT: _("document camera"),
+            CALLED_PICTURE: _("picture of the class called on"),
         },
         gone={
             Why.AGE: _("it was old enough to go"),
@@ -68,12 +77,15 @@ def recording_words(_: Callable[[str], str]) -> RecordingWords:
         hops={
             Hop.CAMERA: _("camera"),
             Hop.WAN: _("line to the hub"),
+            Hop.LINK: _("the same line, as the hub saw it"),
+            Hop.HUB: _("hub"),
             Hop.LAN: _("school's network"),
             Hop.DECODE: _("screen"),
         },
         roots={
             Root.NONE: _("Nothing was in the way: every hop was good."),
             Root.CAMERA: _("The camera: it gave fewer pictures than it can, or lost packets."),
+            Root.HUB: _("The hub: it was too busy, or its disk took nothing."),
             Root.FLAGSHIP_LINE: _("The line of the school that teaches: it carried too little."),
             Root.RECEIVER_LINE: _("The line to this school: it carried too little, or was cut."),
             Root.LAN: _("The school's own network: it was too slow for the classroom's screen."),

@@ -3,7 +3,6 @@
 Opened by the lesson's short code, which the room's page shows, or by the setup code.
 """
 
-import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 from urllib.parse import urlencode
@@ -11,17 +10,15 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
-from drivers.errors import SetupError
-from edge.errors import NotNowError
 from edge.lesson.teaching.lesson_order import STEP_MIN_MAX
 from edge.lesson.teaching.teacher_desk import CHAPTER_CHARS_MAX
 from edge.pages.access import Handler, address_of
-from edge.pages.actions import ActionError, bounded, explain
+from edge.pages.actions import ActionError
+from edge.pages.file_form import read_file_form
 from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
 from edge.pages.lesson_words import told_check
-from edge.pages.photo_form import read_photo_form
-from edge.pages.rooms import ROOM_CHARS_MAX, Rooms, choose_room
+from edge.pages.rooms import Rooms, asked_room, choose_room
 from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
 from sync.lessons.materials import FILE_BYTES_MAX
 
@@ -97,27 +94,27 @@ class RemotePage:
         room = await self._rooms.find(request)
         if room is None:
             return await choose_room(request, self._rooms, self._desk.renderer)
-        return await self._page(request, room.room)
+        return await self._page(request)
 
     async def open(self, request: web.Request) -> web.Response:
         """Take the lesson's code, and remember who entered it for that lesson."""
         _ = self._desk.renderer.language(request).translations.gettext
-        wish, room = await read_form(request, OpenForm), _room(request)
+        wish, room = await read_form(request, OpenForm), asked_room(request)
         lesson = self._view.teacher.lesson(room)
         if lesson is None:
             text = _("This room gives no lesson now. The remote opens ten minutes before one.")
-            return await self._page(request, room, (text, ""), 409)
+            return await self._page(request, (text, ""), 409)
         codes = self._view.teacher.codes
         try:
             token = codes.open(lesson.lesson, wish.code, address_of(request))
         except WrongCodeError:
             text = _("That is not the lesson's code. The page of the room shows it.")
-            return await self._page(request, room, (text, ""), 403)
+            return await self._page(request, (text, ""), 403)
         except TooManyAttemptsError as error:
             text = _("Too many tries. Wait {n} s, then try again.").replace(
                 "{n}", str(error.retry_s)
             )
-            return await self._page(request, room, (text, ""), 429)
+            return await self._page(request, (text, ""), 429)
         answer = web.HTTPSeeOther(_address(room))
         codes.give_cookie(lesson.lesson, answer, token)
         raise answer
@@ -142,7 +139,7 @@ class RemotePage:
         self._view.teacher.mark_chapter(room, (await read_form(request, ChapterForm)).title)
 
     async def _upload(self, request: web.Request, room: str) -> None:
-        wish, picture = await read_photo_form(request, UploadForm, bytes_max=FILE_BYTES_MAX)
+        wish, picture = await read_file_form(request, UploadForm, "photo", FILE_BYTES_MAX)
         if picture is None:
             raise ActionError(400, "invalid", "choose a picture first")
         await self._view.teacher.add_slide(room, wish.title or "", picture)
@@ -153,40 +150,29 @@ class RemotePage:
             self._view.teacher.codes.show_again(lesson.lesson)
 
     def _is_open(self, request: web.Request, room: str) -> bool:
-        lesson = self._view.teacher.lesson(room)
-        opened = lesson is not None and self._view.teacher.codes.allows(request, lesson.lesson)
-        return opened or self._desk.is_signed_in(request)
+        return self._desk.may_teach(request, self._view.teacher.lesson(room))
 
     def _acting(self, act: Act) -> Handler:
         """Make the handler of one form: for who opened this room's lesson."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            _ = self._desk.renderer.language(request).translations.gettext
-            room = _room(request)
+            room = asked_room(request)
             if not self._is_open(request, room):
-                return await self._page(
-                    request, room, (_("Enter the lesson's code first."), ""), 403
-                )
-            try:
-                await bounded(act(request, room), ACT_S_MAX)
-            except ActionError as error:
-                return await self._page(
-                    request, room, (explain(error, _), error.detail), error.status
-                )
-            except (NotNowError, SetupError) as error:
-                text = _("That does not fit what stands now; look again.")
-                return await self._page(request, room, (text, str(error)), 409)
-            except sqlite3.Error as error:
-                text = _("Something on this box has to be put right first.")
-                return await self._page(request, room, (text, str(error)), 503)
-            raise web.HTTPSeeOther(_address(room))
+                _ = self._desk.renderer.language(request).translations.gettext
+                return await self._page(request, (_("Enter the lesson's code first."), ""), 403)
+
+            async def done() -> str:
+                await act(request, room)
+                return _address(room)
+
+            return await self._desk.carry_out(request, done(), self._page, ACT_S_MAX)
 
         return handle
 
     async def _page(
-        self, request: web.Request, room: str, refusal: Refusal | None = None, status: int = 200
+        self, request: web.Request, refusal: Refusal | None = None, status: int = 200
     ) -> web.Response:
-        renderer = self._desk.renderer
+        renderer, room = self._desk.renderer, asked_room(request)
         language = renderer.language(request)
         remote = await self._view.teacher.remote(room)
         is_open = remote is not None and self._is_open(request, room)
@@ -206,10 +192,6 @@ class RemotePage:
             },
             status=status,
         )
-
-
-def _room(request: web.Request) -> str:
-    return request.query.get("room", "")[:ROOM_CHARS_MAX]
 
 
 def _address(room: str) -> str:

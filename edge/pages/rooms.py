@@ -23,12 +23,17 @@ class Rooms:
 
     async def find(self, request: web.Request) -> Room | None:
         """Return the room of ``?room=``, None when it names none that this school has."""
-        wish = request.query.get("room", "")[:ROOM_CHARS_MAX]
+        wish = asked_room(request)
         return next((room for room in await self.all() if room.room == wish), None)
 
     def _read(self) -> list[Room]:
         with closing(self._view.connect()) as connection:
             return read_rooms(connection, self._view.school)
+
+
+def asked_room(request: web.Request) -> str:
+    """Return what ``?room=`` names, known or not; empty for nothing."""
+    return request.query.get("room", "")[:ROOM_CHARS_MAX]
 
 
 async def choose_room(request: web.Request, rooms: Rooms, renderer: Renderer) -> web.Response:

@@ -8,14 +8,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-import msgspec
 from aiohttp import web
 
 from edge.lesson.evidence.hop_quality import ScreenReport
-from edge.pages.access import address_of
+from edge.pages.access import address_of, require_lan
 from edge.pages.actions import ActionError
 from edge.pages.box_view import BoxView
-from edge.pages.class_touch import is_on_the_lan
+from edge.pages.json_wishes import decode_wish
 from provisioning.posted_form import read_body
 
 APART_S = 4.0
@@ -34,15 +33,11 @@ class ScreenReports:
 
     async def take(self, request: web.Request) -> web.Response:
         """Answer 204, also to one that comes too soon after the one before and is dropped."""
-        if not is_on_the_lan(request.remote):
-            raise web.HTTPForbidden(text="a class speaks from the school's own network alone")
+        require_lan(request)
         body = await read_body(request)
         if len(body) > REPORT_BYTES_MAX:
             raise ActionError(413, "invalid", f"more than {REPORT_BYTES_MAX} bytes")
-        try:
-            told = msgspec.json.decode(body, type=ScreenReport)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ActionError(400, "invalid", str(error)) from error
+        told = decode_wish(body, ScreenReport)
         page = address_of(request)
         if self._is_due((page, told.room)):
             self._view.note_screen(page, told)

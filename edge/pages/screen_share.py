@@ -94,9 +94,7 @@ class ScreenSharePage:
             raise refused
 
     def _is_open(self, request: web.Request, room: str) -> bool:
-        lesson = self._view.teacher.lesson(room)
-        opened = lesson is not None and self._view.teacher.codes.allows(request, lesson.lesson)
-        return opened or self._desk.is_signed_in(request)
+        return self._desk.may_teach(request, self._view.teacher.lesson(room))
 
 
 def _steady_ms() -> int:

@@ -3,8 +3,7 @@
 It shows children: it opens to the setup code, or to the code of this very lesson.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -12,17 +11,16 @@ from aiohttp import web
 
 from edge.errors import NotNowError
 from edge.lesson.way_back.return_wall import ReturnWall
-from edge.pages.actions import PRINTABLE
+from edge.pages.actions import PRINTABLE, Word
 from edge.pages.form_desk import FormDesk
 from edge.pages.json_wishes import json_answer, read_wish
-from edge.pages.rooms import Rooms, choose_room
+from edge.pages.rooms import Rooms, asked_room, choose_room
 from sync.lessons.lesson_events import CHOICES_MAX
 
 QUESTION_CHARS_MAX = 200
 SCHOOL_DIGITS_MAX = 9
 SHUT = "enter the lesson's code first, or the setup code"
 
-Room = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
 School = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
 Choice = Annotated[str, msgspec.Meta(min_length=1, max_length=16, pattern=PRINTABLE)]
 
@@ -30,13 +28,13 @@ Choice = Annotated[str, msgspec.Meta(min_length=1, max_length=16, pattern=PRINTA
 class CallWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Calls a class on; ``school`` 0 lets go of whoever is called."""
 
-    room: Room
+    room: Word
     school: School
     stage: bool = False
 
 
 class MuteWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    room: Room
+    room: Word
     school: School
     muted: bool
 
@@ -44,7 +42,7 @@ class MuteWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AskWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Asks all classes; without choices the question that is open is closed."""
 
-    room: Room
+    room: Word
     text: Annotated[str, msgspec.Meta(max_length=QUESTION_CHARS_MAX)] = ""
     choices: Annotated[tuple[Choice, ...], msgspec.Meta(max_length=CHOICES_MAX)] = ()
 
@@ -70,7 +68,7 @@ class WallPage:
         if room is None:
             return await choose_room(request, self._rooms, self._desk.renderer)
         wall = self._view.classes.wall(room.room)
-        allowed = self._is_allowed(request, wall)
+        allowed = self._desk.may_teach(request, wall)
         context = {
             "room": room,
             "lesson": self._view.lesson_now(room.room),
@@ -81,7 +79,7 @@ class WallPage:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send one class's picture, and its voice while it is called on."""
-        wall = self._wall(request, request.query.get("room", ""))
+        wall = self._wall(request, asked_room(request))
         school = request.query.get("school", "")
         known = school.isascii() and school.isdecimal() and len(school) <= SCHOOL_DIGITS_MAX
         stream = wall.stream_of(int(school)) if known else None
@@ -90,48 +88,42 @@ class WallPage:
         return await stream.serve(request)
 
     async def state(self, request: web.Request) -> web.Response:
-        return json_answer(self._wall(request, request.query.get("room", "")).view())
+        return json_answer(self._wall(request, asked_room(request)).view())
 
     async def call(self, request: web.Request) -> web.Response:
         wish = await read_wish(request, CallWish)
-        wall = self._wall(request, wish.room)
-        with _conflicts():
-            wall.call_on(wish.school, stage=wish.stage)
-        return json_answer(wall.view())
+        return self._order(
+            request, wish.room, lambda wall: wall.call_on(wish.school, stage=wish.stage)
+        )
 
     async def mute(self, request: web.Request) -> web.Response:
         wish = await read_wish(request, MuteWish)
-        wall = self._wall(request, wish.room)
-        with _conflicts():
-            wall.mute(wish.school, muted=wish.muted)
-        return json_answer(wall.view())
+        return self._order(
+            request, wish.room, lambda wall: wall.mute(wish.school, muted=wish.muted)
+        )
 
     async def ask(self, request: web.Request) -> web.Response:
         wish = await read_wish(request, AskWish)
-        wall = self._wall(request, wish.room)
-        with _conflicts():
-            wall.ask(wish.text.strip(), wish.choices)
+        return self._order(
+            request, wish.room, lambda wall: wall.ask(wish.text.strip(), wish.choices)
+        )
+
+    def _order(
+        self, request: web.Request, room: str, order: Callable[[ReturnWall], None]
+    ) -> web.Response:
+        """Have a wall do something, and answer how it stands; 409 when that does not fit."""
+        wall = self._wall(request, room)
+        try:
+            order(wall)
+        except NotNowError as error:
+            raise web.HTTPConflict(text=str(error)) from error
         return json_answer(wall.view())
 
     def _wall(self, request: web.Request, room: str) -> ReturnWall:
         """Return the wall of a room's lesson, for who may see it."""
         wall = self._view.classes.wall(room)
-        if not self._is_allowed(request, wall):
+        if not self._desk.may_teach(request, wall):
             raise web.HTTPForbidden(text=SHUT)
         if wall is None:
             raise web.HTTPNotFound(text="no lesson goes on in this room that it gives to others")
         return wall
-
-    def _is_allowed(self, request: web.Request, wall: ReturnWall | None) -> bool:
-        if self._desk.is_signed_in(request):
-            return True
-        return wall is not None and self._view.classes.codes.allows(request, wall.lesson)
-
-
-@contextmanager
-def _conflicts() -> Iterator[None]:
-    """Answer 409 to what does not fit what stands."""
-    try:
-        yield
-    except NotNowError as error:
-        raise web.HTTPConflict(text=str(error)) from error

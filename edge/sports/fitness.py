@@ -89,7 +89,7 @@ def judge(station: str, result: float, unit: str) -> tuple[Station, float]:
     """Return the station and the result in its unit; raises ResultError."""
     known = _CALLED.get(station)
     if known is None:
-        raise ResultError(f"{station[:40]!r} is no station; stations are {', '.join(STATIONS)}")
+        raise ResultError(f"no station is called {station[:40]!r}; there are {', '.join(STATIONS)}")
     factor = 1.0 if unit in {"", known.unit} else _FACTORS.get((unit, known.unit))
     if factor is None:
         raise ResultError(f"{known.station} is measured in {known.unit}, not in {unit[:16]!r}")

@@ -12,9 +12,7 @@ from time import monotonic
 
 from aiohttp import web
 
-from hub.lesson.relay import Identify, LessonAccess
-from sync.errors import MalformedError
-from sync.lessons.fragment_log import parse_lesson_id
+from hub.lesson.admission import Identify, LessonAccess, lesson_of
 
 TRIAL_BYTES = 256 * 1024
 AT_ONCE_MAX = 4
@@ -87,11 +85,7 @@ class LineTrial:
 
     def _admit(self, request: web.Request) -> None:
         """Let a party of the lesson in that has not tried too often."""
-        school = self._identify(request)
-        try:
-            lesson = parse_lesson_id(request.match_info["lesson"])
-        except MalformedError as error:
-            raise web.HTTPBadRequest(text=str(error)) from error
+        school, lesson = self._identify(request), lesson_of(request)
         if not self._access.may_receive(school, lesson):
             raise web.HTTPForbidden(
                 text=f"school {school} has no part in lesson {lesson}; the district pairs schools"

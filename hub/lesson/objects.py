@@ -16,11 +16,12 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from hub.errors import HubSetupError
+from hub.lesson.admission import lesson_of
 from provisioning.box_gate import BoxGate
 from provisioning.errors import RefusedError
 from sync.errors import MalformedError
 from sync.lessons.fragment_index import Span
-from sync.lessons.fragment_log import LessonId, Stream, TakeId, parse_lesson_id, parse_take_id
+from sync.lessons.fragment_log import LessonId, Stream, TakeId, parse_take_id
 from sync.lessons.fragment_objects import BATCH_BYTES_MAX, parse_object
 from sync.lessons.fragment_shelf import LessonShelf
 
@@ -85,7 +86,7 @@ class CacheOrigin:
         gate: BoxGate,
         may_receive: Callable[[int, str], bool],
     ) -> None:
-        self._objects = LessonObjects(shelf, _lesson_of)
+        self._objects = LessonObjects(shelf, lesson_of)
         self._gate = gate
         self._may_receive = may_receive
 
@@ -101,7 +102,7 @@ class CacheOrigin:
         _log.info("lessons' objects are served to a cache at %s", path)
 
     async def _admitted(self, request: web.Request) -> web.Response:
-        lesson = _lesson_of(request)
+        lesson = lesson_of(request)
         try:
             box = self._gate.admit(_certificate(request))
         except RefusedError as refusal:
@@ -125,13 +126,6 @@ def _listen(path: Path) -> socket.socket:
             " shorter place in an existing folder, in the configuration under lessons.origin"
         ) from error
     return listening
-
-
-def _lesson_of(request: web.Request) -> LessonId:
-    try:
-        return parse_lesson_id(request.match_info["lesson"])
-    except MalformedError as error:
-        raise web.HTTPBadRequest(text=str(error)) from error
 
 
 def _certificate(request: web.Request) -> bytes | None:

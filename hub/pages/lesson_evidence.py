@@ -1,4 +1,4 @@
-"""What each school signed of a lesson, held against what the flagship signed. Pure."""
+"""What each school signed of a lesson, held against what the flagship signed; how it went. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ DISAGREEMENTS: Final = {
 ROOTS: Final = {
     Root.NONE: Sentence("Nothing was in the way: every hop was good."),
     Root.CAMERA: Sentence("The camera: it gave fewer pictures than it can, or lost packets."),
+    Root.HUB: Sentence("The hub: it was too busy, or its disk took nothing."),
     Root.FLAGSHIP_LINE: Sentence("The line of the school that teaches: it carried too little."),
     Root.RECEIVER_LINE: Sentence("The line to this school: it carried too little, or was cut."),
     Root.LAN: Sentence("The school's own network: it was too slow for the classroom's screen."),
@@ -33,6 +34,8 @@ ROOTS: Final = {
 HOPS: Final = {
     Hop.CAMERA: Sentence("camera"),
     Hop.WAN: Sentence("line to the hub"),
+    Hop.LINK: Sentence("the same line, as the hub saw it"),
+    Hop.HUB: Sentence("hub"),
     Hop.LAN: Sentence("school's network"),
     Hop.DECODE: Sentence("screen"),
 }

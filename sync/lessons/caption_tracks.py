@@ -16,12 +16,11 @@ from dataclasses import dataclass
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from sync.errors import ForgedError, KeyMissingError, MalformedError
-from sync.segments.sealing import KEY_BYTES, DataKey, KeyId, RandomBytes, key_id
+from sync.lessons.fragment_sealing import lesson_cipher
+from sync.segments.sealing import DataKey, KeyId, RandomBytes, key_id
 
 PIECE_BYTES_MAX = 8 * 1024
 PIECES_MAX = 32
@@ -112,13 +111,7 @@ def open_captions(
 
 
 def _cipher(lesson: str, key: DataKey) -> ChaCha20Poly1305:
-    derived = HKDF(
-        algorithm=hashes.SHA256(),
-        length=KEY_BYTES,
-        salt=lesson.encode(),
-        info=b"schoolnode captions v1",
-    ).derive(key)
-    return ChaCha20Poly1305(derived)
+    return lesson_cipher(key, salt=lesson.encode(), info=b"schoolnode captions v1")
 
 
 def _purpose(lesson: str, language: str) -> bytes:

@@ -65,7 +65,7 @@ class Dispatch:
         return HELD_REST_S if self._is_held else REST_S
 
     def look(self, read: Callable[[], Reading | None], now_s: float) -> None:
-        """Take in how the link does; ``read`` is called ten times a second at most."""
+        """Take in how the link does; ``read`` is called twenty times a second at most."""
         if not self.gauge.is_due(now_s):
             return
         reading = read()

@@ -2,9 +2,11 @@
 
 ``/lessons/{lesson}/publish``: the box sends :class:`Current` before a take's first record, and when
 its link takes another rung, and then records as binary messages, whole or in parts
-(``sync.lessons.fragment_parts``); the hub sends :class:`Holdings` at once and every second.
+(``sync.lessons.fragment_parts``); the hub sends :class:`Holdings` at once and every second, and
+:class:`HubMinute` every minute.
 ``/lessons/{lesson}/follow``: the hub sends :class:`Holdings` at once, every second and when a new
-take begins, and records in the same way; the box asks for what it lacks by :class:`Want`.
+take begins, :class:`HubMinute` every minute, and records in the same way; the box asks for what it
+lacks by :class:`Want`.
 ``/lessons/{lesson}/index`` answers :class:`Holdings`. Every message has a ``type``; an unknown one
 is refused.
 """
@@ -39,6 +41,7 @@ _Take = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
 _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 _Track = Annotated[int, Meta(ge=0, le=TRACK_MAX)]
 _Ms = Annotated[int, Meta(ge=0, le=TIME_MAX)]
+_Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
 class StreamHoldings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -100,6 +103,25 @@ class Holdings(
         return next((held.id for held in reversed(self.takes) if held.has_media), None)
 
 
+class HubMinute(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="minute"):
+    """What the hub saw of a minute of the lesson: of its own load, and of the link it tells it on.
+
+    ``busy_ms``, ``disk_ms``: the longest that its loop was late, and that its disk took to make
+    what came durable. ``unstored_s``: seconds in which the lesson found no room on that disk. Of
+    the link: ``silent_s``, seconds in which it should have brought live fragments and did not;
+    ``reduced_s``, seconds below the large picture; ``dropped``, live fragments given up for it;
+    ``waiting_bytes``, the most that waited for it.
+    """
+
+    busy_ms: _Count
+    disk_ms: _Count
+    unstored_s: _Count
+    silent_s: _Count
+    reduced_s: _Count
+    dropped: _Count
+    waiting_bytes: _Count
+
+
 class Current(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="current"):
     """From the flagship: the take whose fragments are live from here on.
 
@@ -128,20 +150,21 @@ class Want(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="w
         return self.last + 1 - self.first
 
 
-_FROM_HUB = msgspec.json.Decoder(Holdings)
+_FROM_HUB = msgspec.json.Decoder(Holdings | HubMinute)
 _FROM_BOX = msgspec.json.Decoder(Current | Want)
 
 
-def encode_message(sent: Holdings | Current | Want) -> bytes:
+def encode_message(sent: Holdings | HubMinute | Current | Want) -> bytes:
     return msgspec.json.encode(sent)
 
 
-def decode_from_hub(text: str) -> Holdings:
+def decode_from_hub(text: str) -> Holdings | HubMinute:
     """Read a hub's message or raise MalformedError."""
     try:
-        return _FROM_HUB.decode(text)
+        received: Holdings | HubMinute = _FROM_HUB.decode(text)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise MalformedError(f"the hub's message cannot be read: {error}") from error
+    return received
 
 
 def decode_from_box(text: str) -> Current | Want:

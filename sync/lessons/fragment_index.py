@@ -223,6 +223,10 @@ class StreamIndex:
             number = self._keyframes.before(number)
         return number
 
+    def keyframe_before(self, number: int) -> int:
+        """Return the last present keyframe below a number, -1 for none."""
+        return self._keyframes.before(number)
+
     def since(self, capture_ms: int) -> int:
         """Return where the newest run captured at or after a time begins; head + 1 for none."""
         number = self.head
@@ -275,6 +279,26 @@ class Coverage:
         """Highest number covered, -1 for none."""
         ranges = self._ranges.get(stream)
         return ranges[-1][0] + ranges[-1][1] - 1 if ranges else -1
+
+    def last_of(self, stream: Stream, present: NumberSet) -> int:
+        """Return the greatest number of a set that is covered, -1 for none."""
+        number = present.head
+        while number >= 0:
+            found = self._at_or_below(stream, number)
+            if found is None:
+                return -1
+            end = found[0] + found[1]
+            if number < end:
+                return number
+            number = present.before(end)
+        return -1
+
+    def spans(self, stream: Stream, first: int) -> Iterator[Span]:
+        """Yield what is covered from a number on, in order, a span a signature."""
+        ranges = self._ranges.get(stream, [])
+        for begins, count, _, _ in ranges[max(0, bisect_right(ranges, first, key=_first) - 1) :]:
+            if begins + count > first:
+                yield max(begins, first), begins + count - 1
 
     def streams(self) -> list[Stream]:
         return sorted(self._ranges)

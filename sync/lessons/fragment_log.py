@@ -208,7 +208,7 @@ def parse_header(data: bytes) -> tuple[Header, int]:
     if kind not in frozenset(Kind):
         raise MalformedError(f"fragment record of kind {kind}; update this node to read it")
     signature = kind == Kind.SIGNATURE
-    sound_fields = (
+    is_within_limits = (
         (track == 0 if signature else 1 <= track <= TRACK_MAX)
         and (kind not in (Kind.EVENT, Kind.FILE) or track == EVENTS.track)
         and (flags == 0 or (flags == _KEYFRAME and kind == Kind.MEDIA))
@@ -219,7 +219,7 @@ def parse_header(data: bytes) -> tuple[Header, int]:
         and (key == UNSEALED) == signature
         and 1 <= body_bytes <= BODY_BYTES_MAX
     )
-    if not sound_fields:
+    if not is_within_limits:
         raise MalformedError("a fragment record's header is outside its limits; refuse it")
     header = Header(
         lesson=parse_lesson_id(lesson),

@@ -10,14 +10,14 @@ import contextlib
 import fcntl
 import socket
 import struct
-import sys
 import termios
+from array import array
 from collections.abc import Callable
 
 from sync.lessons.fragment_dispatch import Backlog, Dispatch
 from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_queue import Parcel
-from sync.lessons.fragment_rungs import Ladder, Rung
+from sync.lessons.fragment_rungs import Ladder, Rung, Supply
 from sync.lessons.link_gauge import Reading, read_link
 
 STALL_S_MAX = 15.0
@@ -53,6 +53,13 @@ def unacknowledged_bytes(connection: socket.socket | None) -> int:
     return _queued(connection, termios.TIOCOUTQ)
 
 
+def give_up_after(connection: socket.socket | None, dead_ms: int) -> None:
+    """End a connection whose other end acknowledges nothing for so long (RFC 5482 §3)."""
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, dead_ms)
+
+
 def prefer_bbr(connection: socket.socket | None) -> str:
     """Ask for BBR on this connection and return the congestion control it then has.
 
@@ -83,23 +90,22 @@ class Outlet:
         *,
         in_parts: bool = False,
         rung: Rung = Rung.MAIN,
-        trust_s: float = 0.0,
+        supply: Supply | None = None,
     ) -> None:
         """``in_parts``: the viewer is a box, which puts a large record's parts together.
 
-        ``trust_s``: for so long a page's link that had room is taken to have some; asking the
-        kernel is the dearest part of serving a fast one.
+        ``supply``: what is offered, noted by who offers the same to many.
         """
         self._transport = transport
         self._socket: socket.socket | None = transport.get_extra_info("socket")
         self._monotonic_s = monotonic_s
         self._in_parts = in_parts
-        self._dispatch = Dispatch(backlog, binary_frame, in_parts=in_parts, ladder=Ladder(rung))
+        self._dispatch = Dispatch(
+            backlog, binary_frame, in_parts=in_parts, ladder=Ladder(rung, supply=supply)
+        )
         self._queue = self._dispatch.queue
         self._wake = asyncio.Event()
         self._wake.set()
-        self._trust_s = trust_s
-        self._trusted_until_s = 0.0
 
     @property
     def dropped(self) -> int:
@@ -108,6 +114,7 @@ class Outlet:
 
     @property
     def queued_bytes(self) -> int:
+        """What waits for this viewer's link here, before the kernel."""
         return self._queue.queued_bytes
 
     @property
@@ -116,22 +123,30 @@ class Outlet:
         return self._dispatch.rung
 
     @property
-    def bytes_s(self) -> float | None:
-        """What the link delivered in the last second, None before."""
-        return self._dispatch.gauge.bytes_s
+    def transport(self) -> asyncio.Transport:
+        """May be written to between parcels while the outlet is clear."""
+        return self._transport
+
+    @property
+    def is_clear(self) -> bool:
+        """Tell whether the link has room and all that is offered goes straight to it."""
+        return self._queue.is_clear and self.stays_clear
+
+    @property
+    def stays_clear(self) -> bool:
+        """Tell the same of an outlet that was clear and was offered nothing since."""
+        return not self._transport.is_closing() and self._has_room()
+
+    def leaves_out(self, parcel: Parcel) -> bool:
+        """Tell whether offering a parcel would change nothing."""
+        return self._queue.leaves_out(parcel)
 
     def offer(self, parcel: Parcel) -> None:
         """Send now if the link has room and nothing waits before it; queue it otherwise."""
         now_s = self._monotonic_s()
         if self._transport.is_closing():
             return
-        if now_s < self._trusted_until_s:
-            # Hundreds of pages pass here at each fragment: no more than must be is asked.
-            if self._queue.is_clear(parcel) and not self._transport.get_write_buffer_size():
-                self._transport.write(parcel.data)
-                return
-        elif self._passes(parcel, now_s):
-            self._trusted_until_s = now_s + self._trust_s
+        if self._passes(parcel, now_s):
             self._transport.write(parcel.data)
             return
         self._queue.offer(parcel, now_s)
@@ -201,11 +216,12 @@ class Outlet:
 def _queued(connection: socket.socket | None, request: int) -> int:
     if connection is None or connection.fileno() < 0:
         return 0
+    count = array("i", (0,))  # what can be written to: bytes cost ioctl() seven times as much
     try:
-        answer = fcntl.ioctl(connection.fileno(), request, bytes(4))
+        fcntl.ioctl(connection.fileno(), request, count)
     except OSError:
         return 0
-    return int.from_bytes(answer, sys.byteorder)
+    return count[0]
 
 
 def _frame(first: int, payload: bytes) -> bytes:

@@ -18,6 +18,7 @@ SOUND_AGE_S_MAX = 3.0
 QUEUE_BYTES_MAX = 8 * 1024 * 1024
 URGENT_MAX = 256
 PROOFS_MAX = 16
+_BESIDE = {PICTURE_SMALL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +77,15 @@ class LiveQueue:
         """Tell whether the present rung sends a track."""
         return self.ladder.takes(track)
 
-    def is_clear(self, parcel: Parcel) -> bool:
-        """Tell the same as :meth:`passes`, of a link that passed a moment ago: counting nothing."""
-        track = parcel.track
-        return not self._bytes and track not in self._awaiting and self.ladder.is_whole(track)
+    @property
+    def is_clear(self) -> bool:
+        """Tell whether nothing waits and all is sent but the small picture beside the large."""
+        return not self._bytes and self._awaiting <= _BESIDE and self.ladder.rung is Rung.MAIN
+
+    def leaves_out(self, parcel: Parcel) -> bool:
+        """Tell whether offering a parcel would change nothing: its track is given up already."""
+        is_given_up = parcel.track in self._awaiting and not self.takes(parcel.track)
+        return is_given_up and parcel.kind is Kind.MEDIA
 
     def passes(self, parcel: Parcel, now_s: float) -> bool:
         """Tell whether a parcel may be sent at once, as nothing waits and its rung takes it."""
@@ -128,12 +134,8 @@ class LiveQueue:
         self._bytes += len(parcel.data)
         self._shrink()
 
-    def take(self, now_s: float) -> Parcel | None:
-        """Return the next parcel to send, None when there is none."""
-        return self.take_first(now_s) or self.take_picture(now_s)
-
     def take_first(self, now_s: float) -> Parcel | None:
-        """Return the next parcel of what waits for no picture: urgent ones and sound."""
+        """Return the next parcel of what waits for no picture: urgent ones and sound, or None."""
         self._expire(now_s)
         if self._urgent:
             return self._taken(self._urgent.popleft())
@@ -142,7 +144,7 @@ class LiveQueue:
         return None
 
     def take_picture(self, now_s: float) -> Parcel | None:
-        """Return the next picture, the teacher's small one first, or signature."""
+        """Return the next picture, the teacher's small one first, or signature, or None."""
         self._expire(now_s)
         waiting = [track for track, queued in self._picture.items() if queued]
         if waiting:

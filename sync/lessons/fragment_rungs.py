@@ -49,19 +49,60 @@ def sends(rung: Rung, track: int) -> bool:
     return rung is Rung.SMALL and track != PICTURE
 
 
+class Supply:
+    """What is offered, whatever a link then carries of it."""
+
+    def __init__(self) -> None:
+        self._seen_s: dict[int, float] = {}
+        self._bytes: dict[int, int] = {}
+        self._lacks_large = False
+
+    @property
+    def track_bytes(self) -> dict[int, int]:
+        """Each track's bytes since the beginning."""
+        return dict(self._bytes)
+
+    @property
+    def lacks_large(self) -> bool:
+        """Tell whether the teacher's small stream comes alone."""
+        return self._lacks_large
+
+    def note(self, track: int, count: int, now_s: float, *, keyframe: bool) -> None:
+        """Take in that a fragment of ``count`` bytes exists."""
+        self._bytes[track] = self._bytes.get(track, 0) + count
+        if keyframe and track == PICTURE:
+            self._lacks_large = False
+        elif keyframe and track == PICTURE_SMALL:
+            self._lacks_large = not self.exists(PICTURE, now_s, SUPPLY_S_MAX)
+        self._seen_s[track] = now_s
+
+    def exists(self, track: int, now_s: float, silent_s: float = SEEN_S_MAX) -> bool:
+        seen_s = self._seen_s.get(track)
+        return seen_s is not None and now_s - seen_s < silent_s
+
+
 class Ladder:
     """One link's rung; times are seconds of one monotonic clock."""
 
-    def __init__(self, rung: Rung = Rung.MAIN, *, both: bool = False) -> None:
-        """``both``: the other end passes the small stream on, and gets it beside the large."""
+    def __init__(
+        self,
+        rung: Rung = Rung.MAIN,
+        *,
+        both: bool = False,
+        supply: Supply | None = None,
+    ) -> None:
+        """``both``: the other end passes the small stream on, and gets it beside the large.
+
+        ``supply``: noted by who offers the same to many links; without it noted here.
+        """
         self._both = both
+        self._is_noting = supply is None
+        self._supply = Supply() if supply is None else supply
         self._rung = rung
         self._rising: Rung | None = None
         self._since_s: float | None = None
-        self._seen_s: dict[int, float] = {}
-        self._lacks_large = False
-        self._offered: dict[int, int] = {}
         self._rates: dict[int, float] = {}
+        self._counted: dict[int, int] = {}
         self._counted_s: float | None = None
         self._delivered: deque[float] = deque(maxlen=WINDOWS)
         self._lates: deque[float] = deque(maxlen=LATE_TIMES)
@@ -76,7 +117,7 @@ class Ladder:
 
     def takes(self, track: int) -> bool:
         """Tell whether this rung sends a track."""
-        beside = track == PICTURE_SMALL and self._rung is Rung.MAIN and not self._lacks_large
+        beside = track == PICTURE_SMALL and self._rung is Rung.MAIN and not self._supply.lacks_large
         return sends(self._rung, track) and (self._both or not beside)
 
     def is_whole(self, track: int) -> bool:
@@ -87,8 +128,8 @@ class Ladder:
         """Tell whether a track is sent without a thought: nothing of this link is given up."""
         if not self.is_whole(track):
             return False
-        self._seen_s[track] = now_s
-        self._offered[track] = self._offered.get(track, 0) + count
+        if self._is_noting:
+            self._supply.note(track, count, now_s, keyframe=False)
         return True
 
     def probes(self, now_s: float) -> bool:
@@ -102,12 +143,8 @@ class Ladder:
 
     def note(self, track: int, count: int, now_s: float, *, keyframe: bool) -> None:
         """Take in that a fragment of ``count`` bytes exists; its keyframe may end a climb."""
-        self._offered[track] = self._offered.get(track, 0) + count
-        if keyframe and track == PICTURE:
-            self._lacks_large = False
-        elif keyframe and track == PICTURE_SMALL:
-            self._lacks_large = not self._exists(PICTURE, now_s, SUPPLY_S_MAX)
-        self._seen_s[track] = now_s
+        if self._is_noting:
+            self._supply.note(track, count, now_s, keyframe=keyframe)
         if self._rising is not None and keyframe and track == _teacher(self._rising):
             self._rung, self._rising = self._rising, None
             self._since_s = now_s
@@ -119,7 +156,7 @@ class Ladder:
             return False
         self._rising = None
         self._lates.append(now_s)
-        if self._rung is Rung.MAIN and self._exists(PICTURE_SMALL, now_s):
+        if self._rung is Rung.MAIN and self._supply.exists(PICTURE_SMALL, now_s):
             lower = Rung.SMALL
         elif self._is_hopeless(now_s):
             lower = Rung.SOUND
@@ -140,7 +177,7 @@ class Ladder:
     def _is_hopeless(self, now_s: float) -> bool:
         """Tell whether not even the small stream goes, and not for a moment only."""
         known = [bytes_s for at_s, bytes_s in self._full if now_s - at_s < FULL_KNOWN_S]
-        small = Rung.SMALL if self._exists(PICTURE_SMALL, now_s) else Rung.MAIN
+        small = Rung.SMALL if self._supply.exists(PICTURE_SMALL, now_s) else Rung.MAIN
         if len(known) == WINDOWS and max(known) < HOPELESS[Rung.SMALL] * self._needed(small):
             return True
         return len(self._lates) == LATE_TIMES and now_s - self._lates[0] <= LATE_S
@@ -169,7 +206,7 @@ class Ladder:
         self._rising = above if not held and (is_sure or now_s >= self._try_s) else None
 
     def _above(self, now_s: float) -> Rung:
-        small = self._rung is Rung.SOUND and self._exists(PICTURE_SMALL, now_s)
+        small = self._rung is Rung.SOUND and self._supply.exists(PICTURE_SMALL, now_s)
         return Rung.SMALL if small else Rung.MAIN
 
     def _needed(self, rung: Rung) -> float:
@@ -183,17 +220,13 @@ class Ladder:
         return small if rung is Rung.SMALL else self._both or not small
 
     def _count(self, now_s: float) -> None:
+        offered = self._supply.track_bytes
         if self._counted_s is not None and now_s > self._counted_s:
-            for track in {*self._rates, *self._offered}:
-                rate = self._offered.get(track, 0) / (now_s - self._counted_s)
+            for track, count in offered.items():
+                rate = (count - self._counted.get(track, 0)) / (now_s - self._counted_s)
                 known = self._rates.get(track, rate)
                 self._rates[track] = known + _SMOOTHING * (rate - known)
-        self._counted_s = now_s
-        self._offered.clear()
-
-    def _exists(self, track: int, now_s: float, silent_s: float = SEEN_S_MAX) -> bool:
-        seen_s = self._seen_s.get(track)
-        return seen_s is not None and now_s - seen_s < silent_s
+        self._counted_s, self._counted = now_s, offered
 
 
 def _teacher(rung: Rung) -> int:

@@ -103,20 +103,16 @@ class TakeSealer:
         name = media_type.encode("ascii")
         if not 1 <= len(name) <= MEDIA_TYPE_BYTES_MAX:
             raise ValueError(f"media type of {len(name)} bytes; 1..{MEDIA_TYPE_BYTES_MAX} fit")
-        stream = Stream(Kind.INIT, track)
-        times = MediaTimes(decode_time=0, duration=0, timescale=1, capture_ms=capture_ms)
         body = bytes((len(name),)) + name + segment
-        return self._seal(stream, self._next.get(stream, 0), body, times, keyframe=False)
+        return self._seal_next(Stream(Kind.INIT, track), body, capture_ms)
 
     def seal_event(self, body: bytes, capture_ms: int) -> Record:
         """Seal what ``sync.lessons.lesson_events`` encoded."""
-        times = MediaTimes(decode_time=0, duration=0, timescale=1, capture_ms=capture_ms)
-        return self._seal(EVENTS, self._next.get(EVENTS, 0), body, times, keyframe=False)
+        return self._seal_next(EVENTS, body, capture_ms)
 
     def seal_file(self, body: bytes, capture_ms: int) -> Record:
         """Seal a chunk that ``sync.lessons.materials`` encoded."""
-        times = MediaTimes(decode_time=0, duration=0, timescale=1, capture_ms=capture_ms)
-        return self._seal(FILES, self._next.get(FILES, 0), body, times, keyframe=False)
+        return self._seal_next(FILES, body, capture_ms)
 
     def seal_media(
         self, track: int, number: int, data: bytes, times: MediaTimes, *, keyframe: bool
@@ -126,6 +122,10 @@ class TakeSealer:
         Raises ValueError for a number already sealed.
         """
         return self._seal(Stream(Kind.MEDIA, track), number, data, times, keyframe=keyframe)
+
+    def _seal_next(self, stream: Stream, body: bytes, capture_ms: int) -> Record:
+        times = MediaTimes(decode_time=0, duration=0, timescale=1, capture_ms=capture_ms)
+        return self._seal(stream, self._next.get(stream, 0), body, times, keyframe=False)
 
     def _seal(
         self, stream: Stream, number: int, body: bytes, times: MediaTimes, *, keyframe: bool
@@ -150,7 +150,9 @@ class TakeSealer:
         )
         cipher = self._ciphers.get(stream.track)
         if cipher is None:
-            cipher = self._ciphers[stream.track] = _cipher(self._key, self._take, stream.track)
+            cipher = self._ciphers[stream.track] = _track_cipher(
+                self._key, self._take, stream.track
+            )
         clear = encode_header(header)
         self._next[stream] = number + 1
         return Record(header, clear + cipher.encrypt(_nonce(header), body, clear), len(clear))
@@ -166,7 +168,7 @@ class FragmentOpener:
         self._ciphers: dict[tuple[KeyId, TakeId, int], ChaCha20Poly1305] = {}
 
     def open(self, record: Record) -> bytes:
-        """Return the opened body of a media, init or event record.
+        """Return the opened body of any record but a signature.
 
         Raises KeyMissingError when the box lacks the key, ForgedError when the record was altered
         or belongs to another lesson.
@@ -183,7 +185,7 @@ class FragmentOpener:
         name = (header.key_id, header.take, header.track)
         cipher = self._ciphers.get(name)
         if cipher is None:
-            cipher = _cipher(key, header.take, header.track)
+            cipher = _track_cipher(key, header.take, header.track)
         try:
             opened = cipher.decrypt(_nonce(header), record.body, record.associated)
         except InvalidTag as error:
@@ -316,6 +318,12 @@ def groups_of(records: Sequence[tuple[Stream, int, bytes]], *, final: bool) -> l
     ]
 
 
+def lesson_cipher(key: DataKey, *, salt: bytes, info: bytes) -> ChaCha20Poly1305:
+    """Return the cipher for one use of a lesson's key (RFC 5869, RFC 8439)."""
+    derived = HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=salt, info=info).derive(key)
+    return ChaCha20Poly1305(derived)
+
+
 def _runs(
     ordered: Sequence[tuple[Stream, int, bytes]],
 ) -> list[tuple[tuple[Stream, int], list[bytes]]]:
@@ -330,10 +338,8 @@ def _runs(
     return runs
 
 
-def _cipher(key: DataKey, take: TakeId, track: int) -> ChaCha20Poly1305:
-    info = b"schoolnode fragment v1" + bytes((track,))
-    derived = HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=take, info=info).derive(key)
-    return ChaCha20Poly1305(derived)
+def _track_cipher(key: DataKey, take: TakeId, track: int) -> ChaCha20Poly1305:
+    return lesson_cipher(key, salt=take, info=b"schoolnode fragment v1" + bytes((track,)))
 
 
 def _nonce(header: Header) -> bytes:

@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+import logging
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from sync.errors import MalformedError
-from sync.lessons.fragment_log import LessonId, TakeId, parse_lesson_id, parse_take_id
-from sync.lessons.fragment_store import FragmentStoreError, PendingSync, TakeStore
+from sync.lessons.fragment_files import LOG_NAME, PendingSync
+from sync.lessons.fragment_log import Kind, LessonId, TakeId, parse_lesson_id, parse_take_id
+from sync.lessons.fragment_store import FragmentStoreError, TakeStore
 
-TAKES_MAX = 64  # capture starts of one lesson; more are a fault at the flagship
+_log = logging.getLogger(__name__)
+
+TAKES_MAX = 64
+"""Capture starts of one lesson that are kept; with one more the shortest gives way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +41,8 @@ class LessonShelf:
     def takes(self, lesson: LessonId) -> list[TakeStore]:
         """Return a lesson's takes with at least one record, in order of capture."""
         stores = [self.take(lesson, take) for take, _ in _takes(self._root / lesson)]
-        started = [(store.started_ms, store.take, store) for store in stores]
-        return [
-            store
-            for _, _, store in sorted(
-                (at, take, store) for at, take, store in started if at is not None
-            )
-        ]
+        begun = [store for store in stores if store.started_ms is not None]
+        return sorted(begun, key=lambda store: (store.started_ms, store.take))
 
     def open_lessons(self) -> set[LessonId]:
         """Return the lessons of which takes are open."""
@@ -62,25 +62,45 @@ class LessonShelf:
         return self.take(lesson, take)
 
     def take(self, lesson: LessonId, take: TakeId) -> TakeStore:
-        """Return a take, made if it is new.
+        """Return a take, made if it is new; raises FragmentStoreError when the disk refuses.
 
-        Raises MalformedError for one take too many, FragmentStoreError when the disk refuses.
+        A new one may have another give way: ask only for takes that are known to be the lesson's.
         """
         known = self._open.get((lesson, take))
         if known is not None:
             return known
         folder = self._root / lesson / take.hex()
-        if not folder.is_dir() and len(_takes(self._root / lesson)) >= TAKES_MAX:
-            raise MalformedError(f"lesson {lesson} has {TAKES_MAX} takes already; end it")
+        if not folder.is_dir():
+            self._make_room(lesson)
         store = self._open[lesson, take] = TakeStore(folder, lesson, take)
         return store
+
+    def _make_room(self, lesson: LessonId) -> None:
+        """Give up a take where a lesson has as many as it may: a camera that fails again and again.
+
+        It is the one that went on for least: how far its numbers came is known at every node,
+        whatever of them is here. Events and slides go last. The newest goes on.
+        """
+        names = _takes(self._root / lesson)
+        if len(names) < TAKES_MAX:
+            return
+        stores = sorted((self.take(lesson, take) for take, _ in names), key=_began)
+        given_up = min(stores[:-1], key=_worth)
+        del self._open[lesson, given_up.take]
+        given_up.remove()
+        _log.warning(
+            "lesson %s has %d takes: %s, the shortest, is given up",
+            lesson,
+            TAKES_MAX,
+            given_up.take.hex(),
+        )
 
     def sizes(self) -> dict[LessonId, tuple[int, int]]:
         """Return each lesson's bytes, and when it was last added to (Unix ms)."""
         found: dict[LessonId, tuple[int, int]] = {}
         for lesson, folder in _lessons(self._root):
             takes = [take for _, take in _takes(folder)]
-            touched_s = max((_touched(take / "records.log") for take in takes), default=0.0)
+            touched_s = max((_touched_s(take) for take in takes), default=0.0)
             found[lesson] = sum(_log_bytes(take) for take in takes), int(touched_s * 1000)
         return found
 
@@ -100,20 +120,20 @@ class LessonShelf:
         """
         stored = self.stored_bytes()
         takes = [
-            (folder / "records.log", lesson, take)
+            (folder, lesson, take)
             for lesson, lesson_folder in _lessons(self._root)
             if lesson not in keep
             for take, folder in _takes(lesson_folder)
         ]
         reclaimed: list[Reclaimed] = []
-        for log, lesson, take in sorted(takes, key=lambda found: _touched(found[0])):
+        for folder, lesson, take in sorted(takes, key=lambda found: _touched_s(found[0])):
             if stored <= bytes_max:
                 break
-            freed = _log_bytes(log.parent)
+            freed = _log_bytes(folder)
             opened = self._open.pop((lesson, take), None)
             if opened is not None:
                 opened.close()
-            shutil.rmtree(log.parent)
+            shutil.rmtree(folder)
             stored -= freed
             reclaimed.append(Reclaimed(lesson, take, freed))
         return reclaimed
@@ -150,7 +170,7 @@ class LessonShelf:
         return [
             lesson
             for lesson, folder in _lessons(self._root)
-            if all(_touched(take / "records.log") < moment_s for _, take in _takes(folder))
+            if all(_touched_s(take) < moment_s for _, take in _takes(folder))
         ]
 
     def close_lesson(self, lesson: LessonId) -> None:
@@ -185,12 +205,25 @@ def _folders(parent: Path) -> list[Path]:
     return sorted(folder for folder in parent.iterdir() if folder.is_dir())
 
 
+def _began(store: TakeStore) -> tuple[int, TakeId]:
+    return store.started_ms or 0, store.take
+
+
+def _worth(store: TakeStore) -> tuple[bool, bool, int, TakeId]:
+    heads = {stream: store.index(stream).head for stream in store.streams}
+    media = [head for stream, head in heads.items() if stream.kind is Kind.MEDIA]
+    told = [head for stream, head in heads.items() if stream.kind in {Kind.EVENT, Kind.FILE}]
+    is_begun = store.started_ms is not None
+    return is_begun, bool(told) and not media, max(media or told, default=-1), store.take
+
+
 def _log_bytes(take: Path) -> int:
-    log = take / "records.log"
+    log = take / LOG_NAME
     return log.stat().st_size if log.exists() else 0
 
 
-def _touched(log: Path) -> float:
+def _touched_s(take: Path) -> float:
+    log = take / LOG_NAME
     return log.stat().st_mtime if log.exists() else 0.0
 
 

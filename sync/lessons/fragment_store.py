@@ -1,13 +1,8 @@
 """One take on disk: append-only, crash-safe, sealed; the same at flagship, hub and receiver.
 
-``records.log`` holds records in order of arrival, each led by its length and CRC-32 (4 + 4 bytes,
-big-endian). ``records.idx`` holds one entry a record and is written only after the log's fsync,
-so that opening a take reads the index and then checks no more of the log than the last second
-before a crash. A torn tail of either is cut off on opening.
-
 A stored signature is a promise: whatever it covers and is stored has the hash it names. A
 signature is therefore verified before it is appended; what contradicts it is voided then (and
-becomes a gap) and refused afterwards.
+becomes a gap) and refused afterwards. How it lies on disk: ``sync.lessons.fragment_files``.
 """
 
 import contextlib
@@ -15,25 +10,15 @@ import fcntl
 import hmac
 import os
 import shutil
-import struct
-import zlib
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from sync.errors import ForgedError, MalformedError, SyncError
-from sync.lessons.fragment_index import (
-    ENTRY_BYTES,
-    Coverage,
-    Entry,
-    StreamIndex,
-    decode_entries,
-    encode_entry,
-    entry_of,
-)
+from sync.lessons.fragment_files import INDEX_NAME, LOG_NAME, PendingSync, TakeFiles
+from sync.lessons.fragment_index import Coverage, Entry, StreamIndex
 from sync.lessons.fragment_log import (
-    RECORD_BYTES_MAX,
     SIGNATURES,
     Kind,
     LessonId,
@@ -41,12 +26,10 @@ from sync.lessons.fragment_log import (
     Stream,
     TakeId,
     is_sound,
-    parse_header,
     parse_record,
 )
 from sync.lessons.fragment_sealing import Group, digest, parse_group
 
-_PREFIX = struct.Struct(">II")
 _JOIN_RECORDS_MAX = 1024
 _ENDED_MS = 10_000  # no picture of a track for so long: it does not go on
 _DIGESTS_KEPT_MAX = 4096  # four groups of the largest size; older ones are read back
@@ -54,20 +37,6 @@ _DIGESTS_KEPT_MAX = 4096  # four groups of the largest size; older ones are read
 
 class FragmentStoreError(SyncError):
     """The disk does not take or give a record: tell a person."""
-
-
-@dataclass(frozen=True, slots=True)
-class PendingSync:
-    """An fsync under way; :meth:`wait` may run in a thread, on a descriptor of its own."""
-
-    descriptor: int
-    upto: int
-
-    def wait(self) -> None:
-        try:
-            os.fsync(self.descriptor)
-        finally:
-            os.close(self.descriptor)
 
 
 class TakeStore:
@@ -78,18 +47,16 @@ class TakeStore:
         self.lesson = lesson
         self.take = take
         self._folder = folder
-        self._streams: dict[Stream, StreamIndex] = {}
+        self._streams = defaultdict[Stream, StreamIndex](StreamIndex)
         self._coverage = Coverage()
         self._digests: dict[tuple[Stream, int], bytes] = {}
         self._hashes: tuple[int, list[bytes]] = (-1, [])
-        self._unsynced: list[Entry] = []
-        self._synced = 0
         self._final = False
+        self._is_removed = False
         self._started_ms: int | None = None
-        self._log, self._index = _open(folder)
-        self._end = 0
-        self._load_index()
-        self._load_tail()
+        self._files = TakeFiles(*_open(folder))
+        for entry in self._files.load():
+            self._enter(entry)
         for record in list(self.records(SIGNATURES)):
             self._cover(parse_group(record), record.header.number)
         self._settle()
@@ -118,7 +85,7 @@ class TakeStore:
 
     @property
     def stored_bytes(self) -> int:
-        return self._end
+        return self._files.stored_bytes
 
     def index(self, stream: Stream) -> StreamIndex:
         """Return a stream's index, an empty one for a stream never seen."""
@@ -168,12 +135,9 @@ class TakeStore:
         """Return a record's bytes; None when it is missing or turned out damaged on disk."""
         if not self.has(stream, number):
             return None
-        offset, length = self._streams[stream].place(number)
-        stored = os.pread(self._log, _PREFIX.size + length, offset)
-        wire = stored[_PREFIX.size :]
-        if stored[: _PREFIX.size] != _PREFIX.pack(length, zlib.crc32(wire)):
+        wire = self._files.read(*self._streams[stream].place(number))
+        if wire is None:
             self._void(stream, number)
-            return None
         return wire
 
     def records(self, stream: Stream, first: int = 0) -> Iterator[Record]:
@@ -211,7 +175,7 @@ class TakeStore:
                 index = self.index(stream)
                 since_ms = index.capture_ms(index.head) - 2000 if begin_ms is None else begin_ms
                 media += islice(self.records(stream, index.since(since_ms)), _JOIN_RECORDS_MAX)
-        return inits + sorted(media, key=_captured)
+        return inits + sorted(media, key=lambda one: one.header.capture_ms)
 
     def is_proven(self, stream: Stream, number: int) -> bool:
         """Tell whether it is stored and signed: fit for recording and catch-up."""
@@ -240,75 +204,66 @@ class TakeStore:
 
     def begin_sync(self) -> PendingSync | None:
         """Start to make durable what is appended so far; None when it is."""
-        if not self._unsynced:
-            return None
-        return PendingSync(os.dup(self._log), self._synced + len(self._unsynced))
+        return self._files.begin_sync()
 
     def end_sync(self, pending: PendingSync) -> None:
         """Enter into the index on disk what ``pending`` made durable.
 
         Raises FragmentStoreError when the disk does not take it; the next sync tries again.
         """
-        count = max(0, pending.upto - self._synced)
-        self._enter_on_disk(self._unsynced[:count])
-        del self._unsynced[:count]
-        self._synced += count
+        with self._on_disk():
+            self._files.end_sync(pending)
 
     def sync(self) -> None:
         """Make durable what is appended so far; raises FragmentStoreError."""
-        pending = self.begin_sync()
-        if pending is not None:
-            try:
-                pending.wait()
-            except OSError as error:
-                raise self._refused(error) from error
-            self.end_sync(pending)
+        with self._on_disk():
+            self._files.sync()
 
     def close(self) -> None:
         """Close for good; what the disk does not take of the index is found in the log again."""
         with contextlib.suppress(FragmentStoreError):
             self.sync()
-        # An fsync that goes on in a thread has a descriptor of its own, and would keep the lock.
-        fcntl.flock(self._log, fcntl.LOCK_UN)
-        os.close(self._log)
-        os.close(self._index)
+        self._files.close()
+
+    def remove(self) -> None:
+        """Give all of it up for good: whoever has it in hand finds nothing and can add nothing."""
+        self._is_removed = True
+        self._streams.clear()
+        self._coverage = Coverage()
+        self._digests.clear()
+        self._started_ms = None
+        self._files.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write(self, record: Record) -> None:
-        prefix = _PREFIX.pack(len(record.wire), zlib.crc32(record.wire))
-        try:
-            _write_all(self._log, prefix + record.wire)
-        except OSError as error:
-            os.ftruncate(self._log, self._end)
-            raise self._refused(error) from error
-        self._note(entry_of(record.header, self._end, len(record.wire)))
-
-    def _refused(self, error: OSError) -> FragmentStoreError:
-        return FragmentStoreError(
-            f"{self._folder}: the disk does not take the lesson ({error.strerror}); free space"
-        )
-
-    def _enter_on_disk(self, entries: list[Entry]) -> None:
-        whole = os.fstat(self._index).st_size
-        try:
-            _write_all(self._index, b"".join(encode_entry(entry) for entry in entries))
-        except OSError as error:
-            os.ftruncate(self._index, whole)  # half an entry would hide all that follow
-            raise self._refused(error) from error
-
-    def _note(self, entry: Entry) -> None:
-        """Take up a record that lies in the log and not yet in the index on disk."""
-        self._unsynced.append(entry)
+        if self._is_removed:
+            raise FragmentStoreError(f"{self._folder}: the take was given up; begin another")
+        with self._on_disk():
+            entry = self._files.append(record)
         self._enter(entry)
 
+    @contextlib.contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """Say of what the disk refuses in here what it is about."""
+        try:
+            yield
+        except OSError as error:
+            raise FragmentStoreError(
+                f"{self._folder}: the disk does not take the lesson ({error.strerror}); free space"
+            ) from error
+
     def _enter(self, entry: Entry) -> None:
-        self._streams.setdefault(entry.stream, StreamIndex()).enter(entry)
-        self._end = entry.offset + _PREFIX.size + entry.length
+        index = self._streams[entry.stream]
+        if entry.void:
+            index.forget(entry.number)
+            return
+        index.enter(entry)
         if self._started_ms is None or entry.capture_ms < self._started_ms:
             self._started_ms = entry.capture_ms
 
     def _void(self, stream: Stream, number: int) -> None:
-        self.sync()
-        self._enter_on_disk([Entry(stream=stream, number=number, void=True)])
+        with self._on_disk():
+            self._files.take_back(stream, number)
         self._streams[stream].forget(number)
         self._digests.pop((stream, number), None)
 
@@ -361,39 +316,6 @@ class TakeStore:
         for stream, number, _ in self.unsigned():
             self._void(stream, number)
 
-    def _load_index(self) -> None:
-        log_bytes = os.fstat(self._log).st_size
-        kept = 0
-        for entry in decode_entries(os.pread(self._index, os.fstat(self._index).st_size, 0)):
-            if entry.void:
-                self.index(entry.stream).forget(entry.number)
-            elif entry.offset + _PREFIX.size + entry.length > log_bytes:
-                break
-            else:
-                self._enter(entry)
-            kept += ENTRY_BYTES
-        os.ftruncate(self._index, kept)
-
-    def _load_tail(self) -> None:
-        """Take up what was appended after the last fsync, as far as it is whole."""
-        while True:
-            prefix = os.pread(self._log, _PREFIX.size, self._end)
-            if len(prefix) < _PREFIX.size:
-                break
-            length, check = _PREFIX.unpack(prefix)
-            if not 0 < length <= RECORD_BYTES_MAX:
-                break
-            wire = os.pread(self._log, length, self._end + _PREFIX.size)
-            if len(wire) < length or zlib.crc32(wire) != check:
-                break
-            header, _ = parse_header(wire)
-            self._note(entry_of(header, self._end, length))
-        os.ftruncate(self._log, self._end)
-
-
-def _captured(record: Record) -> int:
-    return record.header.capture_ms
-
 
 def _open(folder: Path) -> tuple[int, int]:
     """Return the log's and the index's descriptors, the log locked against other processes.
@@ -410,23 +332,28 @@ def _open(folder: Path) -> tuple[int, int]:
 
 
 def _open_files(folder: Path) -> tuple[int, int]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        log = os.open(folder / "records.log", flags, 0o600)
-    except OSError as error:
-        raise FragmentStoreError(f"{folder}: {error.strerror}; check the data folder") from error
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        index = os.open(folder / "records.idx", flags, 0o600)
-        for parent in (folder, folder.parent, folder.parent.parent):
-            _sync_folder(parent)
-    except OSError as error:
-        os.close(log)
-        raise FragmentStoreError(
-            f"{folder}: in use by another process or not writable ({error.strerror}); "
-            "stop the other one"
-        ) from error
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    with contextlib.ExitStack() as opened:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            log = os.open(folder / LOG_NAME, flags, 0o600)
+        except OSError as error:
+            raise FragmentStoreError(
+                f"{folder}: {error.strerror}; check the data folder"
+            ) from error
+        opened.callback(os.close, log)
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            index = os.open(folder / INDEX_NAME, flags, 0o600)
+            opened.callback(os.close, index)
+            for parent in (folder, folder.parent, folder.parent.parent):
+                _sync_folder(parent)
+        except OSError as error:
+            raise FragmentStoreError(
+                f"{folder}: in use by another process or not writable ({error.strerror}); "
+                "stop the other one"
+            ) from error
+        opened.pop_all()
     return log, index
 
 
@@ -436,9 +363,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

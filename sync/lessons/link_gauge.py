@@ -63,7 +63,7 @@ class LinkGauge:
     def __init__(self) -> None:
         self._looked_s: float | None = None
         self._window: tuple[float, int] | None = None
-        self._rate: float | None = None
+        self._rate: float | None = None  # of the last second: no less the link can carry
         self._rtt_s = 0.0
         self._silent_s = 0.0
         self._base_s = 0.0
@@ -72,11 +72,6 @@ class LinkGauge:
         self._is_stirred = False
         self._caught_up = False
         self._full_s = 0.0
-
-    @property
-    def bytes_s(self) -> float | None:
-        """Delivered in the last whole second: no less than this the link can carry."""
-        return self._rate
 
     @property
     def piece_bytes(self) -> int:

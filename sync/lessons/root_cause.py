@@ -1,8 +1,9 @@
 """Where a lesson's trouble came from, told from what each hop of each end wrote down. Pure.
 
-The way of a lesson: the flagship's camera, its line to the hub, a receiver's line, its LAN, its
-screens. Trouble at one hop shows at every hop after it, so a later one counts for itself only in
-minutes in which those before it were good; the hop with the most such minutes is the cause.
+The way of a lesson: the flagship's camera, its line to the hub, the hub, a receiver's line, its
+LAN, its screens. A hub that is late makes both lines look poor, and so comes before them. Trouble
+at one hop shows at every hop after it, so a later one counts for itself only in minutes in which
+those before it were good; the hop with the most such minutes is the cause.
 """
 
 import sqlite3
@@ -12,8 +13,6 @@ from enum import StrEnum
 
 POOR_SHARE_MIN = 0.05
 """Below this share of poor minutes a hop is no cause."""
-
-
 ROWS_MAX = 20_000
 GOOD, POOR = "good", "poor"
 """What a row of such a hop says (``lesson_quality.state``)."""
@@ -24,6 +23,8 @@ class Hop(StrEnum):
 
     CAMERA = "camera"
     WAN = "wan"
+    LINK = "hub_link"  # the same line, as the hub saw it
+    HUB = "hub"
     LAN = "lan"
     DECODE = "decode"
 
@@ -33,6 +34,7 @@ class Root(StrEnum):
 
     NONE = "none"
     CAMERA = "camera"
+    HUB = "hub"
     FLAGSHIP_LINE = "flagship_line"
     RECEIVER_LINE = "receiver_line"
     LAN = "lan"
@@ -61,12 +63,19 @@ class HopSum:
 _HOPS = frozenset(hop.value for hop in Hop)
 _ORDER = (
     (True, Hop.CAMERA, Root.CAMERA),
+    (True, Hop.HUB, Root.HUB),
+    (False, Hop.HUB, Root.HUB),
     (True, Hop.WAN, Root.FLAGSHIP_LINE),
+    (True, Hop.LINK, Root.FLAGSHIP_LINE),
     (False, Hop.WAN, Root.RECEIVER_LINE),
+    (False, Hop.LINK, Root.RECEIVER_LINE),
     (False, Hop.LAN, Root.LAN),
     (False, Hop.DECODE, Root.SCREEN),
 )
 """The way: whether it is the flagship's end, the hop, and what its trouble is called."""
+_NEAR = {Hop.HUB: (-1, 0, 1)}
+_NEAR_OTHERS = (0, 1)
+"""Minutes are of two clocks: a poor one explains the next, and the hub tells its own later."""
 
 
 def read_hops(
@@ -114,5 +123,6 @@ def find_root(
         fresh = poor - explained
         if told and len(fresh) >= max(1, POOR_SHARE_MIN * len(told)):
             found.append((len(fresh), root))
-        explained |= poor | {minute + 1 for minute in poor}
+        near = _NEAR.get(hop, _NEAR_OTHERS)
+        explained |= {minute + step for minute in poor for step in near}
     return max(found, key=lambda each: each[0])[1] if found else Root.NONE

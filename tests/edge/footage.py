@@ -13,8 +13,8 @@ from drivers.simulators.live_encoder import (
     LiveEncoder,
     StreamShape,
 )
+from edge.lesson.capture.capture_events import MediaFragment
 from edge.lesson.capture.fmp4 import Sample, audio_init, fragment, video_init
-from edge.lesson.capture.take import MediaFragment
 from edge.lesson.transfer.recording import TakeRecorder
 from sync.lessons.fragment_log import LessonId
 from sync.lessons.fragment_sealing import new_take

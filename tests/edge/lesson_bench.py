@@ -15,7 +15,7 @@ from typing import Self
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.lesson.capture.take import MediaFragment
+from edge.lesson.capture.capture_events import MediaFragment
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.status import LessonStatus
 from edge.lesson.transfer.hub_link import HubRoute
@@ -82,6 +82,13 @@ class HubProcess:
         self._root = root
         self._process: asyncio.subprocess.Process | None = None
 
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.kill()
+
     async def start(self) -> None:
         command = (sys.executable, "-c", HUB, str(self.port), str(self._root))
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
@@ -134,57 +141,6 @@ class Camera:
                     data=self._rng.randbytes(200),
                 )
             )
-
-
-class Proxy:
-    """A TCP line that can be cut and mended."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self.port = free_port()
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def __aenter__(self) -> Self:
-        await self.mend()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.cut()
-
-    async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
-
-    async def cut(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
-        await asyncio.sleep(0)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            onward_reader, onward = await asyncio.open_connection("127.0.0.1", self._to)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._writers |= {writer, onward}
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._pump(reader, onward))
-                tasks.create_task(self._pump(onward_reader, writer))
-        finally:
-            self._writers -= {writer, onward}
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.transport.abort()
 
 
 @dataclass

@@ -11,9 +11,9 @@ import pytest
 from drivers.entities import DeviceEvent, DeviceId, Measurement
 from edge.box_store import BoxStore
 from edge.devices.fleet import Fleet
-from edge.lesson import flagship_run, lesson_run, orchestration, receiver_run
+from edge.lesson import lesson_run, orchestration
 from edge.lesson.capture import flagship_capture
-from edge.lesson.keys import granting
+from edge.lesson.keys import granting, key_ring
 from edge.lesson.orchestration import Lessons
 from edge.lesson.preparing.former_boards import FormerBoards
 from edge.lesson.preparing.probes import Surroundings
@@ -90,9 +90,8 @@ def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
         (orchestration, ("LOOK_EVERY_S", "READ_EVERY_S")),
         (granting, ("GRANT_EVERY_S",)),
         (lesson_run, ("LOOK_AGAIN_S",)),
-        (flagship_run, ("KEYS_EVERY_S",)),
         (flagship_capture, ("CAPTURE_RETRY_S",)),
-        (receiver_run, ("KEYS_EVERY_S", "KEYS_AGAIN_S")),
+        (key_ring, ("KEYS_EVERY_S", "KEYS_AGAIN_S")),
     ):
         for name in names:
             monkeypatch.setattr(module, name, 0.05)

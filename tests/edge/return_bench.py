@@ -1,5 +1,7 @@
 """Three schools in one lesson with a relay in a process of its own: what goes back to the teacher.
 
+The relay's minute lasts two seconds.
+
 Boxes, keys, runs, relay and its access rules are the real ones; sync is left out: rows that it
 would carry are copied. Every room has the same simulated camera.
 """
@@ -9,10 +11,11 @@ import random
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from drivers.codecs.digest import Credentials
 from drivers.entities import DeviceId
@@ -20,28 +23,23 @@ from drivers.errors import SetupError
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.rtsp_camera import RtspCamera
 from edge.lesson.capture.flagship_capture import LessonSource
-from edge.lesson.capture.shared_screen import SharedScreen
 from edge.lesson.classroom.board import BoardView
-from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.flagship_run import FlagshipRun
-from edge.lesson.keys.lesson_keys import LessonKeys
+from edge.lesson.keys import key_ring
 from edge.lesson.lesson_means import LessonMeans
-from edge.lesson.preparing.checks import Check
 from edge.lesson.receiver_run import ReceiverRun
 from edge.lesson.schedule import read_lessons
-from edge.lesson.status import LessonStatus
-from edge.lesson.teaching.materials import Materials
-from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.way_back import return_path, return_wall
 from edge.lesson.way_back.return_path import ReturnPath
 from edge.lesson.way_back.return_wall import ClassView, ReturnWall
 from provisioning.identity import load_identity
 from sync.lessons.fragment_log import LessonId
-from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.tracks import PICTURE, return_log
 from sync.logs.oplog import Row
 from sync.store import connect_readonly
 from sync.writer import Writer
 from tests.edge.lesson_bench import free_port, now_ms
+from tests.edge.lesson_run_bench import BareRoom, lesson_means
 from tests.edge.school import MINUTE, Box, certificate_row, new_box, schedule
 
 ADMIN = Credentials(user="admin", password="secret")
@@ -62,12 +60,15 @@ HUB = """
 import asyncio, sqlite3, sys
 from pathlib import Path
 from aiohttp import web
+from hub.lesson import relay as relaying
 from hub.lesson.relay import LessonRelay
 from hub.registry import LessonParties
 from sync.lessons.fragment_shelf import LessonShelf
 
 def school(request):
     return int(request.headers["X-School"])
+
+relaying.MINUTE_S = 2
 
 async def main(port, root, book):
     reader = sqlite3.connect(book)
@@ -85,53 +86,25 @@ asyncio.run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3]))
 """
 
 
-@dataclass
-class Room:
-    """A room with one camera, and what its pages were told."""
+@dataclass(kw_only=True)
+class Room(BareRoom):
+    """A room with one camera."""
 
     url: str
     camera: Credentials
-    boards: list[BoardView] = field(default_factory=list)
-    shown: list[LessonStatus] = field(default_factory=list)
-    items: list[StreamItem] = field(default_factory=list)
     has_camera: bool = True
 
     @property
     def board(self) -> BoardView:
         return self.boards[-1] if self.boards else BoardView()
 
-    async def prepare(self) -> None:
-        pass
-
-    async def look(self) -> tuple[Check, ...]:
-        return ()
-
-    async def put_back(self) -> None:
-        pass
-
-    def watched(self) -> tuple[int, int]:
-        return 0, 0
-
     def sources(self) -> list[LessonSource]:
         return [LessonSource(track=PICTURE, camera=DeviceId("onvif:one"), stream=self.small_camera)]
-
-    @property
-    def screen(self) -> SharedScreen:
-        return SharedScreen()
 
     def small_camera(self) -> tuple[str, Credentials | None]:
         if not self.has_camera:
             raise SetupError("room 201 has no adopted camera; adopt one on the set-up page")
         return self.url, self.camera
-
-    def publish(self, item: StreamItem) -> None:
-        self.items.append(item)
-
-    def show(self, status: LessonStatus) -> None:
-        self.shown.append(status)
-
-    def show_board(self, view: BoardView) -> None:
-        self.boards.append(view)
 
 
 @dataclass
@@ -187,27 +160,10 @@ class Town:
         http = await stack.enter_async_context(
             aiohttp.ClientSession(headers={"X-School": str(school)})
         )
-        means = LessonMeans(
-            identity=store.identity,
-            node=store.node,
-            writer=writer,
-            reader=store.reader,
-            acquaintances=store.acquaintances,
-            keys=LessonKeys(
-                store.node,
-                store.reader,
-                store.identity.sealing,
-                random.Random(school).randbytes,
-                now_ms,
-            ),
-            materials=Materials(box.folder / "materials"),
-            shelf=LessonShelf(box.folder / "lessons"),
-            route=HubRoute(http, f"http://127.0.0.1:{self.hub_port}", random.Random(school)),
-            now_ms=now_ms,
-            rng=random.Random(school),
-        )
+        route = http, f"http://127.0.0.1:{self.hub_port}"
+        means = lesson_means(box, store, writer, route, school, now_ms)
         (lesson,) = read_lessons(store.reader, school, box.now_ms)
-        room = Room(self.camera_url, ADMIN, has_camera=has_camera)
+        room = Room(url=self.camera_url, camera=ADMIN, has_camera=has_camera)
         kind = FlagshipRun if school == FLAGSHIP else ReceiverRun
         run = kind(lesson, means, room, self._note_change)
         task = asyncio.get_running_loop().create_task(run.run())
@@ -281,3 +237,13 @@ def read_grants(box: Box, school: int) -> list[Row]:
 def class_of(wall: ReturnWall, school: int) -> ClassView:
     (found,) = [one for one in wall.view().classes if one.school == school]
     return found
+
+
+def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let everything on the way back that is looked at now and then be looked at often."""
+    monkeypatch.setattr(return_path, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(return_path, "GRANTED_S_MAX", 0.5)
+    monkeypatch.setattr(return_path, "CAMERA_AGAIN_S", 0.1)
+    monkeypatch.setattr(return_wall, "LOOK_EVERY_S", 0.05)
+    for name in ("KEYS_EVERY_S", "KEYS_AGAIN_S"):
+        monkeypatch.setattr(key_ring, name, 0.05)

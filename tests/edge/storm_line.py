@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import Self
 
 
 class Line:
@@ -17,6 +18,17 @@ class Line:
     @property
     def url(self) -> str:
         return f"http://{self._listen[0]}:{self._listen[1]}"
+
+    @property
+    def port(self) -> int:
+        return self._listen[1]
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._pass, *self._listen, reuse_address=True)

@@ -20,17 +20,18 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from edge.lesson.capture.take import MediaFragment
+from edge.lesson.capture.capture_events import MediaFragment
 from edge.lesson.status import LessonStatus, waiting
 from edge.lesson.transfer.hub_link import HubRoute
 from edge.lesson.transfer.publish import LessonPublisher
 from edge.lesson.transfer.receive import LessonReceiver, Listener
-from edge.lesson.transfer.recording import TakeRecorder
+from edge.lesson.transfer.recording import RecordedTake, TakeRecorder
 from edge.supervision import keep_running
 from hub.lesson.relay import LessonRelay
-from sync.lessons import fragment_store
+from sync.lessons import fragment_files
 from sync.lessons.fragment_index import decode_entries
 from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.fragment_store import FragmentStoreError
 from sync.segments.sealing import key_id
 from tests.edge.lesson_bench import KEY, LESSON, PICTURE, SIGNING, SOUND
 from tests.edge.storm_line import Line
@@ -203,7 +204,7 @@ class Flagship(Machine):
             return
         try:
             recorder = self._recorder or self._begin(publisher)
-        except fragment_store.FragmentStoreError:
+        except FragmentStoreError:
             return  # the capture tries again
         for track, timescale in ((PICTURE, 90_000), (SOUND, 48_000)):
             data = self._chance.randbytes(60) + second.to_bytes(4, "big")
@@ -278,6 +279,11 @@ class School(Machine):
         if self._receiver is not None:
             self._receiver.finish()
 
+    def recorded(self) -> list[RecordedTake]:
+        """Return what its running program has of the lesson."""
+        assert self._receiver is not None
+        return self._receiver.recorded()
+
     async def _work(self, shelf: LessonShelf) -> None:
         async with aiohttp.ClientSession(headers={"X-School": str(self._number)}) as session:
             receiver = LessonReceiver(
@@ -303,7 +309,7 @@ class School(Machine):
 
 def fill_disks(patch: pytest.MonkeyPatch, machines: list[Machine]) -> None:
     """Let writes into the folder of a machine whose disk is full end half-way, with ENOSPC."""
-    write_all = fragment_store._write_all
+    write_all = fragment_files._write_all
 
     def write(descriptor: int, data: bytes) -> None:
         full = [each.folder for each in machines if each.disk_is_full]
@@ -314,7 +320,7 @@ def fill_disks(patch: pytest.MonkeyPatch, machines: list[Machine]) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_all(descriptor, data)
 
-    patch.setattr(fragment_store, "_write_all", write)
+    patch.setattr(fragment_files, "_write_all", write)
 
 
 def _school_of(request: web.Request) -> int:

@@ -21,7 +21,7 @@ from drivers.simulators.rtsp_camera import STREAMS, RtspCamera
 from drivers.simulators.rtsp_responder import RtspResponder
 from edge.demo.lesson_viewer import LessonViewer
 from edge.lesson.capture.camera_capture import capture, choose_media, silence_of
-from edge.lesson.capture.take import (
+from edge.lesson.capture.capture_events import (
     CaptureEvent,
     CaptureSink,
     MediaFragment,

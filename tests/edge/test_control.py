@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from typer.testing import CliRunner
 
+from drivers.discovery.candidate import Candidate, DeviceKind
 from drivers.simulators.pty_link import PtyLink
 from drivers.transports.byte_port import LineSettings
 from drivers.transports.serial_port import SerialPort
@@ -71,6 +72,32 @@ async def test_a_search_tells_the_terminal_which_port_another_program_holds(
     assert told.exit_code == 0
     _, _, sentences = told.output.partition(head)
     assert sentences.splitlines()[1].startswith(f"  {link.path} ")
+
+
+@pytest.mark.parametrize(
+    ("locale", "told"),
+    [("C.UTF-8", "  confirmed by no document: input 1, input 2,"), ("zh_CN", "  尚无文档证实")],
+)
+async def test_a_search_tells_the_terminal_what_no_document_confirms_of_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str, told: str
+) -> None:
+    monkeypatch.setenv("LC_ALL", locale)
+    inputs = Candidate(
+        identity="modbus:gate",
+        kind=DeviceKind.SAFETY_INPUT,
+        address="modbus://127.122.5.9?unit=1",
+        name="Contacts",
+        profile="input-moxa-e1210",
+        evidence=(),
+        confidence=0.5,
+    )
+    config = tmp_path / "box.toml"
+    config.write_text('folder = "box"\nnetwork.interface = "127.122.5.1/24"\n')
+    words = ["discover", "--kind=card_reader", f"--config={config}"]
+    async with a_box(tmp_path) as box:
+        box.box._finder.note(inputs)
+        shown = await asyncio.to_thread(CliRunner().invoke, app, words)
+    assert any(line.startswith(told) for line in shown.output.splitlines()), shown.output
 
 
 async def test_a_roster_beyond_the_limit_is_refused_in_words(tmp_path: Path) -> None:

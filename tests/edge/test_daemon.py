@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from drivers.codecs.card_numbers import card_of_hex
+from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceId
 from drivers.errors import SetupError
 from drivers.simulators.card_reader import CardReaderSimulator
@@ -20,6 +21,7 @@ from edge import adoptions
 from edge import daemon as daemon_module
 from edge.config import BoxConfig
 from edge.daemon import Box, run_box
+from edge.devices.adopted import AdoptedDevice
 from edge.errors import BoxSetupError
 from edge.pages.actions import Adopt, Discover
 from provisioning import errors as provisioning_errors
@@ -152,6 +154,22 @@ async def test_what_is_adopted_already_keeps_its_password(school: School) -> Non
         with pytest.raises(BoxSetupError, match="adopted already"):
             await box.ask("POST", "/adopt", wish)
         assert box.box._notebook.password(DeviceId(device)) == "right"
+
+
+async def test_what_nobody_confirmed_of_a_device_is_told_with_it(school: School) -> None:
+    async with school.box() as box:
+        box.box._fleet.add(
+            AdoptedDevice(
+                device=DeviceId("modbus:gate"),
+                kind=DeviceKind.SAFETY_INPUT,
+                name="甲",
+                profile="input-moxa-e1210",
+                address="modbus://127.0.0.1:9?unit=1",
+                room=None,
+            )
+        )
+        (light,) = box.box.device_lights()
+        assert light.unconfirmed[:2] == ("input_1", "input_2")
 
 
 async def test_a_device_that_cannot_be_remembered_is_not_driven(school: School) -> None:

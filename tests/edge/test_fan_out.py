@@ -179,6 +179,18 @@ async def test_a_page_that_plays_hls_hears_of_the_lesson_and_gets_no_media(room:
     assert room.fan_out.viewers == 0
 
 
+def stuck_page(port: int) -> socket.socket:
+    """Return the connection of a page that joins and reads nothing."""
+    stuck = socket.create_connection(("127.0.0.1", port))
+    stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    stuck.sendall(
+        b"GET /classroom/stream HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    return stuck
+
+
 async def both_watch(fan_out: FanOut) -> None:
     for _ in range(500):
         if fan_out.viewers == 2:
@@ -187,13 +199,7 @@ async def both_watch(fan_out: FanOut) -> None:
 
 
 async def test_a_page_that_does_not_read_loses_picture_and_delays_nobody(room: Room) -> None:
-    stuck = socket.create_connection(("127.0.0.1", room.port))
-    stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stuck.sendall(
-        b"GET /classroom/stream HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\n"
-        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    )
+    stuck = stuck_page(room.port)
     page = await room.join()
     await both_watch(room.fan_out)
     for number in range(60):
@@ -203,6 +209,23 @@ async def test_a_page_that_does_not_read_loses_picture_and_delays_nobody(room: R
         assert {(PICTURE, number), (SOUND, number)} == {(track, n) for _, track, n in got}
         await asyncio.sleep(0.02)
     assert room.fan_out.dropped > 10
+    stuck.close()
+
+
+async def test_a_page_that_acknowledges_nothing_is_given_up(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.lesson.classroom.fan_out.DEAD_MS", 300)
+    stuck = stuck_page(room.port)
+    page = await room.join()
+    await both_watch(room.fan_out)
+    number = 0
+    while room.fan_out.viewers == 2:  # the test's own limit of time ends it
+        room.fan_out.publish(item(number, size=100_000))
+        await items(page, 1)
+        await asyncio.sleep(0.02)
+        number += 1
+    assert not page.closed
     stuck.close()
 
 

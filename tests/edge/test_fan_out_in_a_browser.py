@@ -2,10 +2,8 @@
 
 import asyncio
 import itertools
-import struct
-import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, BrowserContext, Page
 
-from edge.lesson.capture.take import MediaFragment
+from edge.lesson.capture.capture_events import MediaFragment
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.classroom.replay import parse_place, replay
@@ -27,20 +25,20 @@ from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.tracks import BLACKBOARD, PICTURE, PICTURE_SMALL, SOUND
 from sync.segments.sealing import key_id
 from tests.chromium import SOUND_UNTOUCHED, running_chromium
+from tests.edge.encoded_tracks import FPS, GROUP, Track, encode_picture, encode_sound
 from tests.edge.lesson_bench import KEY, LESSON, SIGNING
-from tests.system_needs import need
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STATIC = Path(__file__).parents[2] / "edge" / "pages" / "static"
 SECONDS = 20
-GROUP = 25
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>classroom</title>
-<link rel="stylesheet" href="/static/classroom.css">
+<link rel="stylesheet" href="/static/player.css">
 <div id="player" style="width:640px;height:360px"></div>
 <script src="/static/media_lane.js"></script>
 <script src="/static/picture_stage.js"></script>
+<script src="/static/box_link.js"></script>
 <script src="/static/replay.js"></script>
 <script src="/static/player.js"></script>
 <script>
@@ -71,78 +69,19 @@ HTMLMediaElement.prototype.play = function () {
 };"""
 
 
-@dataclass(frozen=True)
-class Track:
-    mime: str
-    init: bytes
-    fragments: list[bytes]
-    timescale: int
-
-
-def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    while at < len(data):
-        size, name = struct.unpack_from(">I4s", data, at)
-        yield name, data[at : at + size]
-        at += size
-
-
-def field_after(data: bytes, name: bytes, offset: int, form: str) -> int:
-    (value,) = struct.unpack_from(form, data, data.index(name) + 4 + offset)
-    return int(value)
-
-
-def encode(path: Path, *arguments: str) -> Track:
-    """Make a fragmented MP4 of one track by ffmpeg and take it apart."""
-    subprocess.run(
-        [
-            need("ffmpeg", "ffmpeg"),
-            "-loglevel",
-            "error",
-            "-f",
-            "lavfi",
-            *arguments,
-            "-t",
-            str(SECONDS),
-            "-movflags",
-            "empty_moov+default_base_moof",
-            "-f",
-            "mp4",
-            str(path),
-        ],
-        check=True,
-    )
-    init, fragments, moof = b"", [], b""
-    for name, box in boxes(path.read_bytes()):
-        if name in {b"ftyp", b"moov"}:
-            init += box
-        elif name == b"moof":
-            moof = box
-        elif name == b"mdat":
-            fragments.append(moof + box)
-    timescale = field_after(init, b"mdhd", 12, ">I")
-    if b"avcC" in init:
-        at = init.index(b"avcC") + 5
-        mime = f'video/mp4; codecs="avc1.{init[at : at + 3].hex()}"'
-    else:
-        mime = 'audio/mp4; codecs="mp4a.40.2"'
-    return Track(mime, init, fragments, timescale)
-
-
-def encode_picture(path: Path, size: str) -> Track:
-    picture = ("-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast")
-    groups = ("-tune", "zerolatency", "-g", str(GROUP), "-bf", "0", "-frag_duration", "1")
-    source = f"testsrc2=size={size}:rate=25"
-    return encode(path, "-i", source, *picture, *groups, "-pix_fmt", "yuv420p")
+SOUND_STANDS = """() => {
+  const audio = document.querySelector("audio");
+  audio.play = () => new Promise(() => {});
+  audio.pause();
+}"""
 
 
 @pytest.fixture(scope="module")
 def tracks(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Track]:
     folder = tmp_path_factory.mktemp("media")
-    large = encode_picture(folder / "large.mp4", "320x180")
-    small = encode_picture(folder / "small.mp4", "160x90")
-    sine = "sine=frequency=1000:sample_rate=48000"
-    sound = encode(folder / "sound.mp4", "-i", sine, "-c:a", "aac", "-frag_duration", "100000")
+    large = encode_picture(folder / "large.mp4", "320x180", SECONDS)
+    small = encode_picture(folder / "small.mp4", "160x90", SECONDS)
+    sound = encode_sound(folder / "sound.mp4", SECONDS)
     return {PICTURE: large, SOUND: sound, PICTURE_SMALL: small, BLACKBOARD: small}
 
 
@@ -167,16 +106,16 @@ class Feed:
         for number in self._announced:
             track = self._tracks[number]
             recorder.add_init(number, track.mime, track.init, now_ms())
-        due: list[tuple[float, int, int, bytes]] = []
+        due: list[tuple[float, int, int]] = []
         for number, track in self._tracks.items():
-            for index, data in enumerate(track.fragments):
-                decode_s = field_after(data, b"tfdt", 4, ">Q") / track.timescale
+            for index, decode_time in enumerate(track.times):
                 # Sound is whole only when its last sample was captured.
-                due.append((decode_s + (0.1 if is_sound(number) else 0.0), number, index, data))
+                late_s = 0.1 if is_sound(number) else 0.0
+                due.append((decode_time / track.timescale + late_s, number, index))
         due.sort()
         began_s = asyncio.get_running_loop().time()
         numbers = {number: itertools.count() for number in self._tracks}
-        for at_s, number, index, data in due:
+        for at_s, number, index in due:
             await asyncio.sleep(max(0.0, began_s + at_s - asyncio.get_running_loop().time()))
             if number in self.sends:
                 track = self._tracks[number]
@@ -185,11 +124,11 @@ class Feed:
                         track=number,
                         number=next(numbers[number]),
                         keyframe=is_sound(number) or index % GROUP == 0,
-                        decode_time=field_after(data, b"tfdt", 4, ">Q"),
-                        duration=track.timescale // (10 if is_sound(number) else 25),
+                        decode_time=track.times[index],
+                        duration=track.timescale // (10 if is_sound(number) else FPS),
                         timescale=track.timescale,
                         capture_ms=now_ms(),
-                        data=data,
+                        data=track.fragments[index],
                     )
                 )
 
@@ -209,13 +148,16 @@ def live() -> LessonStatus:
 class Room:
     """A box's page and stream on loopback, to be stopped and started on the same port.
 
-    While ``is_cut`` nothing comes from the flagship; :meth:`fill` brings what was missed.
+    While ``is_cut`` nothing comes from the flagship, and while ``lacks_signatures`` no signature;
+    :meth:`fill` brings what was missed. ``asked`` counts what the pages asked of the store.
     """
 
     def __init__(self, folder: Path) -> None:
         self.fan_out = FanOut(now_ms)
         self.is_cut = False
+        self.lacks_signatures = False
         self.is_over = False
+        self.asked = 0
         self.keeps = True
         self._flagship = LessonShelf(folder / "flagship")
         self._here = LessonShelf(folder / "here")
@@ -236,7 +178,7 @@ class Room:
         """Store what the cut held up."""
         missed, self._missed = self._missed, []
         for record in missed:
-            self._here.take(LESSON, record.header.take).append(record)
+            self._take_in(record)
 
     async def start(self) -> None:
         app = web.Application()
@@ -258,7 +200,8 @@ class Room:
         self._here.close()
 
     def _take_in(self, record: Record) -> None:
-        if self.is_cut:
+        is_held_up = self.lacks_signatures and record.header.kind is Kind.SIGNATURE
+        if self.is_cut or is_held_up:
             self._missed.append(record)
         elif self.keeps:
             self._here.take(LESSON, record.header.take).append(record)
@@ -274,6 +217,7 @@ class Room:
 
     async def _replay(self, request: web.Request) -> web.Response:
         query = request.query
+        self.asked += 1
         place = parse_place(query["take"], query["after"], query["skip"])
         opener = FragmentOpener(LESSON, {key_id(KEY): KEY})
         batch = replay(self._here, opener, LESSON, place)
@@ -296,7 +240,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     opened.close()
 
 
-OpenPage = Callable[[], Awaitable[Page]]
+OpenPage = Callable[..., Awaitable[Page]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -306,12 +250,17 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
+async def open_page(browser: Browser, room: Room) -> AsyncIterator[OpenPage]:
+    """Give what opens the page of a live room, with a query and with a script that runs first."""
     opened: list[BrowserContext] = []
 
-    async def open_one() -> Page:
+    async def open_one(query: str = "", script: str = "") -> Page:
         opened.append(await browser.new_context())
-        return await opened[-1].new_page()
+        page = await opened[-1].new_page()
+        await page.add_init_script(script)
+        await page.goto(room.address + query)
+        room.fan_out.show(live())
+        return page
 
     yield open_one
     for context in opened:
@@ -371,8 +320,6 @@ async def test_picture_advances_and_sound_is_decoded_untouched(
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
     page = await open_page()
-    await page.goto(room.address)
-    room.fan_out.show(live())
     async with feeding(Feed(room, tracks), b"take-one"):
         first = await until(page, lambda seen: seen.frames > 10 and seen.sound_bytes > 1000)
         later = await until(
@@ -395,8 +342,6 @@ async def test_sound_goes_on_while_picture_is_missing_and_a_new_take_is_followed
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
     page = await open_page()
-    await page.goto(room.address)
-    room.fan_out.show(live())
     feed = Feed(room, tracks)
     async with feeding(feed, b"take-one"):
         await until(page, lambda seen: seen.picture_s > 1 and seen.sound_s > 1)
@@ -417,9 +362,7 @@ async def test_sound_goes_on_while_picture_is_missing_and_a_new_take_is_followed
 async def test_where_sound_needs_a_touch_picture_plays_and_one_button_asks_for_it(
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
-    page = await open_page()
-    await page.add_init_script(SOUND_NEEDS_A_TOUCH)
-    await page.goto(room.address)
+    page = await open_page(script=SOUND_NEEDS_A_TOUCH)
     async with feeding(Feed(room, tracks), b"take-one"):
         silent = await until(page, lambda seen: seen.needs_tap and seen.picture_s > 1)
         button = page.get_by_role("button", name="sound")
@@ -440,8 +383,6 @@ async def test_a_page_says_that_the_box_is_gone_and_comes_back_by_itself(
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
     page = await open_page()
-    await page.goto(room.address)
-    room.fan_out.show(live())
     async with feeding(Feed(room, tracks), b"take-one"):
         before = await until(page, lambda seen: seen.picture_s > 1 and seen.state == "live")
         await room.stop()
@@ -456,13 +397,10 @@ async def test_a_page_says_that_the_box_is_gone_and_comes_back_by_itself(
 async def test_after_a_cut_the_class_goes_on_where_it_stood_and_catches_up_with_live(
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
-    page = await open_page()
-    await page.goto(room.address + "?replay")
-    room.fan_out.show(live())
+    page = await open_page("?replay")
     async with feeding(Feed(room, tracks), b"take-one"):
-        playing = await until(page, lambda seen: seen.picture_s > 2 and seen.sound_s > 2)
+        await until(page, lambda seen: seen.picture_s > 2 and seen.sound_s > 2)
         room.is_cut = True
-        await until(page, lambda seen: seen.sound_s > playing.sound_s + 0.05)
         await asyncio.sleep(1.8)
         frozen = await observe(page)
         room.is_cut = False
@@ -480,12 +418,62 @@ async def test_after_a_cut_the_class_goes_on_where_it_stood_and_catches_up_with_
     assert abs(caught_up.picture_s - caught_up.sound_s) < 0.5
 
 
+async def stand_still(page: Page, room: Room) -> Seen:
+    """Wait until the page has played what it had, and then asked for more in vain."""
+    before, asked = await observe(page), room.asked
+    for _ in range(100):
+        await asyncio.sleep(0.2)
+        seen = await observe(page)
+        if seen.sound_s != before.sound_s:
+            before, asked = seen, room.asked
+        elif room.asked >= asked + 2:
+            return seen
+    pytest.fail(f"it goes on: {before}")
+
+
+async def test_what_came_after_a_cut_is_heard_once_it_is_signed_and_nothing_is_left_out(
+    room: Room, open_page: OpenPage, tracks: dict[int, Track]
+) -> None:
+    page = await open_page("?replay")
+    async with feeding(Feed(room, tracks), b"take-one"):
+        await until(page, lambda seen: seen.picture_s > 2 and seen.sound_s > 2)
+        room.is_cut = room.lacks_signatures = True
+        await asyncio.sleep(1.8)
+        room.is_cut = False
+        room.fill()
+        stood = await stand_still(page, room)
+        assert stood.state == "catching_up"
+        room.lacks_signatures = False
+        room.fill()
+        caught_up = await until(
+            page, lambda seen: seen.behind_ms == 0 and seen.frames > stood.frames + 50
+        )
+        assert caught_up.state == "live"
+    assert await page.evaluate("window.told.slice(-3)") == ["live", "catching_up", "live"]
+    heard = await page.evaluate("document.querySelector('audio').played.length")
+    assert heard == 1, "nothing of the lesson's sound was left out"
+
+
+async def test_a_class_does_not_wait_for_ever_for_signatures_and_goes_on_live(
+    room: Room, open_page: OpenPage, tracks: dict[int, Track]
+) -> None:
+    page = await open_page("?replay")
+    async with feeding(Feed(room, tracks), b"take-one"):
+        await until(page, lambda seen: seen.picture_s > 2 and seen.sound_s > 2)
+        room.is_cut = room.lacks_signatures = True
+        await asyncio.sleep(1.8)
+        room.is_cut = False
+        room.fill()
+        stood = await stand_still(page, room)
+        await until(
+            page, lambda seen: seen.sound_s > stood.sound_s + 2 and seen.frames > stood.frames + 25
+        )
+
+
 async def test_a_lesson_that_ended_in_a_cut_is_finished_from_what_came_afterwards(
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
-    page = await open_page()
-    await page.goto(room.address + "?replay")
-    room.fan_out.show(live())
+    page = await open_page("?replay")
     feed = Feed(room, tracks)
     async with feeding(feed, b"take-one"):
         await until(page, lambda seen: seen.picture_s > 1 and seen.sound_s > 1)
@@ -503,12 +491,28 @@ async def test_a_lesson_that_ended_in_a_cut_is_finished_from_what_came_afterward
     assert not await page.evaluate("player.finish()")
 
 
+async def test_a_lesson_that_ended_is_done_though_its_sound_will_not_play_on(
+    room: Room, open_page: OpenPage, tracks: dict[int, Track]
+) -> None:
+    page = await open_page("?replay")
+    feed = Feed(room, tracks)
+    async with feeding(feed, b"take-one"):
+        await until(page, lambda seen: seen.picture_s > 1 and seen.sound_s > 1)
+        room.is_cut = True
+        await asyncio.sleep(1.5)
+    assert feed.recorder is not None
+    feed.recorder.close()
+    room.is_cut, room.is_over = False, True
+    room.fill()
+    await page.evaluate(SOUND_STANDS)
+    assert await page.evaluate("player.finish()"), "it has not heard all of it"
+    await until(page, lambda seen: seen.state == "done")
+
+
 async def test_a_recording_that_stands_in_is_followed_though_it_is_another_lessons(
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
-    page = await open_page()
-    await page.goto(room.address + "?replay")
-    room.fan_out.show(live())
+    page = await open_page("?replay")
     async with feeding(Feed(room, tracks), b"take-one"):
         await until(page, lambda seen: seen.picture_s > 3 and seen.sound_s > 3)
     await asyncio.sleep(1)
@@ -521,9 +525,7 @@ async def test_a_recording_that_stands_in_is_followed_though_it_is_another_lesso
 async def test_live_is_one_touch_away_for_a_class_that_is_behind(
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
-    page = await open_page()
-    await page.goto(room.address + "?replay")
-    room.fan_out.show(live())
+    page = await open_page("?replay")
     async with feeding(Feed(room, tracks), b"take-one"):
         await until(page, lambda seen: seen.picture_s > 2 and seen.sound_s > 2)
         room.is_cut = True
@@ -540,9 +542,7 @@ async def test_live_is_one_touch_away_for_a_class_that_is_behind(
 async def test_the_small_picture_takes_over_and_gives_back_while_the_sound_goes_on(
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
-    page = await open_page()
-    await page.goto(room.address + "?replay")
-    room.fan_out.show(live())
+    page = await open_page("?replay")
     width = "document.querySelector('video').videoWidth"
 
     async def until_wide(pixels: int) -> Seen:
@@ -572,8 +572,6 @@ async def test_a_second_picture_is_large_while_it_comes(
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
     page = await open_page()
-    await page.goto(room.address)
-    room.fan_out.show(live())
     feed = Feed(room, tracks, (PICTURE, SOUND, BLACKBOARD))
     async with feeding(feed, b"take-one"):
         beside = page.locator("video.is-large[data-role=blackboard]")
@@ -590,8 +588,6 @@ async def test_sound_that_is_announced_and_never_comes_does_not_hold_up_the_pict
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
     page = await open_page()
-    await page.goto(room.address)
-    room.fan_out.show(live())
     async with feeding(Feed(room, tracks, (PICTURE,)), b"take-one"):
         first = await until(page, lambda seen: seen.frames > 10)
         await until(page, lambda seen: seen.frames > first.frames + 25 and seen.picture_s > 1)

@@ -33,35 +33,33 @@ async def test_picture_waits_for_the_night_without_a_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(filling, "LOOK_EVERY_S", 0.1)
-    hub = HubProcess(tmp_path / "hub")
-    await hub.start()
-    async with (
-        flagship(hub.port, tmp_path / "flagship") as publisher,
-        asyncio.TaskGroup() as tasks,
-    ):
-        tasks.create_task(publisher.run())
-        await Camera(random.Random(5)).film(publisher.open_take(), 0.6)
-        publisher.finish()
     night = False
-    async with (
-        school(hub.port, tmp_path / "school", may_fill=lambda: night) as rural,
-        asyncio.TaskGroup() as tasks,
-    ):
-        rural.receiver.finish()
-        following = tasks.create_task(rural.receiver.run())
-        filled = tasks.create_task(fill(rural.receiver, following, lambda: night))
+    async with HubProcess(tmp_path / "hub") as hub:
+        async with (
+            flagship(hub.port, tmp_path / "flagship") as publisher,
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(publisher.run())
+            await Camera(random.Random(5)).film(publisher.open_take(), 0.6)
+            publisher.finish()
+        async with (
+            school(hub.port, tmp_path / "school", may_fill=lambda: night) as rural,
+            asyncio.TaskGroup() as tasks,
+        ):
+            rural.receiver.finish()
+            following = tasks.create_task(rural.receiver.run())
+            filled = tasks.create_task(fill(rural.receiver, following, lambda: night))
 
-        def has(track: int) -> int:
-            stream = Stream(Kind.MEDIA, track)
-            return sum(take.index(stream).present.count for take in rural.shelf.takes(LESSON))
+            def has(track: int) -> int:
+                stream = Stream(Kind.MEDIA, track)
+                return sum(take.index(stream).present.count for take in rural.shelf.takes(LESSON))
 
-        await until(following.cancelled)
-        assert has(SOUND) == 15
-        assert has(PICTURE) < 15  # a receiver that joins is sent the newest group of pictures
-        night = True
-        await filled
-        assert has(PICTURE) == 15
-    await hub.kill()
+            await until(following.cancelled)
+            assert has(SOUND) == 15
+            assert has(PICTURE) < 15  # a receiver that joins is sent the newest group of pictures
+            night = True
+            await filled
+            assert has(PICTURE) == 15
     assert fingerprints(tmp_path / "school") == fingerprints(tmp_path / "flagship")
     digests = set()
     for side in ("school", "flagship"):

@@ -84,6 +84,12 @@ async def test_a_reader_on_a_port_is_found_and_hidden_once_it_is_adopted(
     assert finder.candidates() == [found]
 
 
+def test_what_nobody_confirmed_of_a_model_is_told_with_its_candidate(search: Search) -> None:
+    search.finder.note(replace(CAMERA, profile="input-moxa-e1210"))
+    (found,) = search.finder.candidates()
+    assert found.unconfirmed[:2] == ("input_1", "input_2")
+
+
 async def test_a_port_that_another_program_holds_is_told_until_it_is_free(
     search: Search, tmp_path: Path
 ) -> None:

@@ -200,7 +200,7 @@ async def test_what_cannot_be_driven_is_refused_with_the_remedy(garage: Garage) 
 async def test_a_wish_outlives_the_daemon_and_ends_when_a_hand_changes_it(
     garage: Garage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet_module, "WISHES_EVERY_S", 0.05)
+    monkeypatch.setattr(fleet_module, "NOTES_EVERY_S", 0.05)
     async with projector(garage.folder, "127.122.1.21") as board:
         adopted = garage.board("127.122.1.21")
         garage.fleet.add(adopted)

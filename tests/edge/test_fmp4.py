@@ -22,14 +22,13 @@ from drivers.simulators.live_encoder import (
     StreamShape,
 )
 from edge.lesson.capture.fmp4 import (
-    AUDIO_TRACK,
     VIDEO_TIMESCALE,
-    VIDEO_TRACK,
     Sample,
     audio_init,
     fragment,
     video_init,
 )
+from sync.lessons.tracks import PICTURE, SOUND
 from tests.system_needs import need
 
 SHAPE = StreamShape(width=320, height=180, frame_rate=25, bit_rate=300_000)
@@ -84,15 +83,15 @@ def tracks(recording: list[EncodedPicture | EncodedSound]) -> dict[int, bytes]:
         units = [unit for unit in picture.units if unit[0] & 0x1F in {1, 5, 6}]
         data = b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
         sample = Sample(data, 3600, picture.keyframe)
-        video.append(fragment(VIDEO_TRACK, number, picture.timestamp, [sample]))
+        video.append(fragment(PICTURE, number, picture.timestamp, [sample]))
     audio = [audio_init(parse_config(bytes.fromhex("1188")))]
     for number in range(len(sounds) // 4):
         samples = [
             Sample(sound.data, FRAME_SAMPLES, keyframe=True)
             for sound in sounds[4 * number : 4 * number + 4]
         ]
-        audio.append(fragment(AUDIO_TRACK, number, number * 4 * FRAME_SAMPLES, samples))
-    return {VIDEO_TRACK: b"".join(video), AUDIO_TRACK: b"".join(audio)}
+        audio.append(fragment(SOUND, number, number * 4 * FRAME_SAMPLES, samples))
+    return {PICTURE: b"".join(video), SOUND: b"".join(audio)}
 
 
 def test_pictures_decode_with_their_times_and_keyframes(
@@ -100,7 +99,7 @@ def test_pictures_decode_with_their_times_and_keyframes(
 ) -> None:
     # A live encoder leaves out what a machine that is held up has no time for.
     encoded = [one for one in recording if isinstance(one, EncodedPicture)]
-    with av.open(io.BytesIO(tracks[VIDEO_TRACK]), "r") as container:
+    with av.open(io.BytesIO(tracks[PICTURE]), "r") as container:
         stream = container.streams.video[0]
         assert stream.time_base == Fraction(1, VIDEO_TIMESCALE)
         packets = [packet for packet in container.demux(stream) if packet.size]
@@ -108,13 +107,13 @@ def test_pictures_decode_with_their_times_and_keyframes(
     assert [packet.dts for packet in packets] == [one.timestamp for one in encoded]
     assert [packet.is_keyframe for packet in packets] == [one.keyframe for one in encoded]
     assert sum(one.keyframe for one in encoded) >= 2
-    with av.open(io.BytesIO(tracks[VIDEO_TRACK]), "r") as container:
+    with av.open(io.BytesIO(tracks[PICTURE]), "r") as container:
         pictures = list(container.decode(video=0))
     assert [(p.width, p.height) for p in pictures] == [(320, 180)] * len(encoded)
 
 
 def test_sound_decodes_end_to_end(tracks: dict[int, bytes]) -> None:
-    with av.open(io.BytesIO(tracks[AUDIO_TRACK]), "r") as container:
+    with av.open(io.BytesIO(tracks[SOUND]), "r") as container:
         assert container.streams.audio[0].sample_rate == 48_000
         frames = list(container.decode(audio=0))
     assert [frame.pts for frame in frames] == [1024 * n for n in range(len(frames))]
@@ -136,10 +135,10 @@ def test_ffprobe_reads_both_without_a_warning(tracks: dict[int, bytes], tmp_path
         )
         assert result.stderr == b""
         (found[track],) = json.loads(result.stdout)["streams"]
-    assert found[VIDEO_TRACK]["codec_name"] == "h264"
-    assert (found[VIDEO_TRACK]["width"], found[VIDEO_TRACK]["height"]) == (320, 180)
-    assert found[VIDEO_TRACK]["nb_read_packets"] == "30"
-    assert (found[AUDIO_TRACK]["codec_name"], found[AUDIO_TRACK]["profile"]) == ("aac", "LC")
+    assert found[PICTURE]["codec_name"] == "h264"
+    assert (found[PICTURE]["width"], found[PICTURE]["height"]) == (320, 180)
+    assert found[PICTURE]["nb_read_packets"] == "30"
+    assert (found[SOUND]["codec_name"], found[SOUND]["profile"]) == ("aac", "LC")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.rtsp_camera import RtspCamera
 from edge.lesson.capture.camera_capture import capture
-from edge.lesson.capture.take import CaptureEvent, MediaGap, TakeInit
+from edge.lesson.capture.capture_events import CaptureEvent, MediaGap, TakeInit
 from tests.chromium import SOUND_UNTOUCHED, running_chromium
 from tests.edge.test_capture import OTHER_SOUNDS, gstreamer_camera
 
@@ -107,16 +107,19 @@ async def two_seconds_of_the_telephone() -> tuple[str, list[str]]:
 
 
 async def test_chromium_plays_picture_and_sound_through_media_source(tmp_path: Path) -> None:
-    tracks = await two_seconds(tmp_path)
-    tracks[3] = await two_seconds_of_the_telephone()
+    tracks, telephone = await asyncio.gather(two_seconds(tmp_path), two_seconds_of_the_telephone())
+    tracks[3] = telephone
     assert tracks[3][0] == 'audio/mp4; codecs="opus"'
     async with running_chromium(SOUND_UNTOUCHED) as browser:
         page = await browser.new_page()
         await page.set_content(PAGE)
-        seen = {
-            track: await page.evaluate(PLAY, [f"t{track}", mime, parts])
-            for track, (mime, parts) in tracks.items()
-        }
+        played = await asyncio.gather(
+            *(
+                page.evaluate(PLAY, [f"t{track}", mime, parts])
+                for track, (mime, parts) in tracks.items()
+            )
+        )
+        seen = dict(zip(tracks, played, strict=True))
     for facts in seen.values():
         assert facts["error"] is None
         assert facts["ranges"] == 1

@@ -2,41 +2,37 @@
 
 import asyncio
 import json
-import struct
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.peer_environment import peer_node
-from edge.lesson.capture.take import MediaFragment
+from edge.lesson.capture.capture_events import MediaFragment
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.classroom.hls_desk import HlsDesk
-from edge.lesson.schedule import PAST, ROOM_AFTER_MS, Party, ScheduledLesson
+from edge.lesson.classroom.recorded_hls import RecordedHls
+from edge.lesson.schedule import PAST, ROOM_AFTER_MS, ScheduledLesson
 from edge.lesson.transfer.recording import TakeRecorder
 from edge.pages.box_view import LessonRole
-from sync.lessons.fragment_log import Kind, LessonId, TakeId
-from sync.lessons.fragment_sealing import new_take
+from sync.lessons.fragment_log import Kind, TakeId
+from sync.lessons.fragment_sealing import FragmentOpener, new_take
 from sync.lessons.fragment_shelf import LessonShelf
-from sync.lessons.lesson_times import LessonTimes
+from sync.lessons.tracks import PICTURE, SOUND
 from sync.segments.sealing import DataKey, KeyId, key_id
 from tests.chromium import SOUND_UNTOUCHED, running_chromium
+from tests.edge.encoded_tracks import FPS, GROUP, Track, encode_picture, encode_sound
+from tests.edge.lesson_bench import KEY, LESSON, SIGNING
+from tests.edge.planned_lesson import party, planned_lesson
 from tests.system_needs import need, need_peer
 
-PICTURE, SOUND = 1, 2
 SECONDS = 12
-FPS = 25
-GROUP = 25
 ROOM = "三年级"
-LESSON = LessonId("lesson-1")
-KEY = DataKey(bytes(range(32)))
 TAKE = TakeId(b"take-one")
 NOW_MS = 1_790_000_000_000
 
@@ -53,62 +49,12 @@ hls.attachMedia(video);
 </script>"""
 
 
-@dataclass(frozen=True)
-class Track:
-    """A track as ffmpeg fragments it: picture by picture, sound by the tenth of a second."""
-
-    mime: str
-    init: bytes
-    fragments: list[bytes]
-    timescale: int
-
-    def times(self) -> list[int]:
-        return [_field(data, b"tfdt", 4, ">Q") for data in self.fragments]
-
-
-def _field(data: bytes, name: bytes, offset: int, form: str) -> int:
-    (value,) = struct.unpack_from(form, data, data.index(name) + 4 + offset)
-    return int(value)
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    while at < len(data):
-        size, name = struct.unpack_from(">I4s", data, at)
-        yield name, data[at : at + size]
-        at += size
-
-
-def _encode(path: Path, wish: str) -> Track:
-    argv = f"{need('ffmpeg', 'ffmpeg')} -loglevel error -f lavfi {wish} -t {SECONDS}".split()
-    argv += ["-movflags", "empty_moov+default_base_moof", "-f", "mp4", str(path)]
-    subprocess.run(argv, check=True)
-    init, fragments, moof = b"", [], b""
-    for name, box in _boxes(path.read_bytes()):
-        if name in {b"ftyp", b"moov"}:
-            init += box
-        elif name == b"moof":
-            moof = box
-        elif name == b"mdat":
-            fragments.append(moof + box)
-    mime = 'audio/mp4; codecs="mp4a.40.2"'
-    if b"avcC" in init:
-        at = init.index(b"avcC") + 5
-        mime = f'video/mp4; codecs="avc1.{init[at : at + 3].hex()}"'
-    return Track(mime, init, fragments, _field(init, b"mdhd", 12, ">I"))
-
-
 @pytest.fixture(scope="module")
 def tracks(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Track]:
     folder = tmp_path_factory.mktemp("media")
-    picture = (
-        f"-i testsrc2=size=320x180:rate={FPS} -c:v libx264 -profile:v baseline -preset ultrafast"
-        f" -tune zerolatency -g {GROUP} -bf 0 -frag_duration 1 -pix_fmt yuv420p"
-    )
-    sound = "-i sine=frequency=1000:sample_rate=48000 -c:a aac -frag_duration 100000"
     return {
-        PICTURE: _encode(folder / "picture.mp4", picture),
-        SOUND: _encode(folder / "sound.mp4", sound),
+        PICTURE: encode_picture(folder / "picture.mp4", "320x180", SECONDS),
+        SOUND: encode_sound(folder / "sound.mp4", SECONDS),
     }
 
 
@@ -117,7 +63,7 @@ def _ordered(tracks: Mapping[int, Track]) -> list[tuple[float, int, int]]:
     return sorted(
         (at / track.timescale, name, number)
         for name, track in tracks.items()
-        for number, at in enumerate(track.times())
+        for number, at in enumerate(track.times)
     )
 
 
@@ -128,28 +74,8 @@ class Room:
         self.fan_out = FanOut(lambda: time.time_ns() // 1_000_000)
         self._tracks = tracks
         self._shelf = LessonShelf(folder)
-        party = Party(
-            school=2,
-            name="湖泗",
-            name_en="Husi",
-            role=LessonRole.RECEIVER,
-            room=ROOM,
-            class_group="",
-        )
-        self._lesson = ScheduledLesson(
-            lesson=LESSON,
-            kind="delivery",
-            title_zh="圆",
-            title_en="circle",
-            teacher="",
-            starts_ms=NOW_MS,
-            ends_ms=NOW_MS + SECONDS * 1000,
-            rehearsal=False,
-            done=False,
-            planned=LessonTimes(starts_ms=NOW_MS, ends_ms=NOW_MS + SECONDS * 1000),
-            mine=party,
-            parties=(party,),
-        )
+        mine = party(2, LessonRole.RECEIVER, ROOM)
+        self._lesson = planned_lesson(LESSON, NOW_MS, NOW_MS + SECONDS * 1000, mine)
         self.now_ms = NOW_MS + 1000 * SECONDS
         self.script = Path()
         self.url = ""
@@ -177,8 +103,7 @@ class Room:
     def record(self, *, leave_out: range = range(0)) -> None:
         """Write the lesson down as a receiver would have it, but for some pictures."""
         store = self._shelf.take(LESSON, new_take())
-        signing = Ed25519PrivateKey.from_private_bytes(bytes(32))
-        recorder = TakeRecorder(store, KEY, signing, lambda _: None, lambda _: None)
+        recorder = TakeRecorder(store, KEY, SIGNING, lambda _: None, lambda _: None)
         for name, track in self._tracks.items():
             recorder.add_init(name, track.mime, track.init, NOW_MS)
         for at_s, name, number in _ordered(self._tracks):
@@ -190,7 +115,7 @@ class Room:
                     track=name,
                     number=number,
                     keyframe=name == SOUND or number % GROUP == 0,
-                    decode_time=track.times()[number],
+                    decode_time=track.times[number],
                     duration=track.timescale // FPS if name == PICTURE else 4096,
                     timescale=track.timescale,
                     capture_ms=NOW_MS + round(at_s * 1000),
@@ -302,6 +227,36 @@ async def test_what_a_recording_lacks_is_a_gap_of_the_same_length(
     found = await _parsed(text)
     assert found["gaps"] == 2
     assert found["seconds"] == pytest.approx(SECONDS, abs=0.1)
+
+
+def test_an_init_that_nobody_signed_is_not_played(tmp_path: Path) -> None:
+    shelf = LessonShelf(tmp_path)
+    store = shelf.take(LESSON, TAKE)
+    recorder = TakeRecorder(store, KEY, SIGNING, lambda _: None, lambda _: None)
+    for begun in range(2):
+        recorder.add_init(PICTURE, 'video/mp4; codecs="x"', b"init", NOW_MS + begun)
+        if begun:
+            break
+        for number in range(2):
+            recorder.add(
+                MediaFragment(
+                    track=PICTURE,
+                    number=number,
+                    keyframe=True,
+                    decode_time=number,
+                    duration=1,
+                    timescale=1,
+                    capture_ms=NOW_MS + 1000 * number,
+                    data=b"x",
+                )
+            )
+    recorded = RecordedHls([store], FragmentOpener(LESSON, {key_id(KEY): KEY}))
+    playlist = recorded.playlist(PICTURE) or ""
+    assert f"{TAKE.hex()}/{PICTURE}/init-0.mp4" in playlist
+    assert "0-0.m4s" in playlist
+    assert recorded.init(TAKE, PICTURE, 0) == b"init"
+    assert recorded.init(TAKE, PICTURE, 1) is None
+    shelf.close()
 
 
 async def test_a_lesson_that_is_not_over_or_of_another_room_has_no_recording(

@@ -5,9 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lesson.evidence.hop_quality import MINUTE_S, SCREENS_MAX, HopCount, ScreenReport
+from edge.lesson.evidence.hop_quality import (
+    HUB_BUSY_MS_MAX,
+    HUB_DISK_MS_MAX,
+    MINUTE_S,
+    SCREENS_MAX,
+    HopCount,
+    ScreenReport,
+)
 from edge.lesson.status import Cause, LessonStatus, Phase
 from edge.tcp_info import TcpInfo
+from sync.lessons.fragment_exchange import HubMinute
 from sync.lessons.fragment_rungs import Rung
 
 LIVE = LessonStatus(
@@ -96,6 +104,45 @@ def test_packets_sent_again_are_counted_over_connections() -> None:
     told = minute(hops)["wan"]
     assert (told["resent"], told["round_trip_ms"]) == (16, 300)
     assert minute(hops)["wan"]["round_trip_ms"] is None
+
+
+QUIET = HubMinute(
+    busy_ms=40,
+    disk_ms=300,
+    unstored_s=0,
+    silent_s=0,
+    reduced_s=0,
+    dropped=0,
+    waiting_bytes=0,
+)
+
+
+@pytest.mark.parametrize(
+    ("seen", "hub", "link"),
+    [
+        ({"busy_ms": 40, "waiting_bytes": 90_000}, "good", "good"),
+        ({"busy_ms": HUB_BUSY_MS_MAX + 1}, "poor", "good"),
+        ({"disk_ms": HUB_DISK_MS_MAX + 1}, "poor", "good"),
+        ({"unstored_s": 5}, "poor", "good"),
+        ({"silent_s": 3}, "good", "good"),
+        ({"silent_s": 4}, "good", "poor"),
+        ({"reduced_s": 1}, "good", "poor"),
+        ({"dropped": 1}, "good", "poor"),
+    ],
+)
+def test_what_the_hub_saw_is_written_down_with_the_rest(
+    seen: dict[str, int], hub: str, link: str
+) -> None:
+    hops = HopCount(gives=False)
+    hops.hub(msgspec.structs.replace(QUIET, unstored_s=60))  # before the lesson
+    assert "hub" not in minute(hops)
+    hops.hub(QUIET)
+    hops.hub(msgspec.structs.replace(QUIET, **seen))
+    hops.hub(QUIET)  # more than one within a minute: the worse counts
+    told = minute(hops)
+    assert (told["hub"].pop("state"), told["hub_link"].pop("state")) == (hub, link)
+    assert {**told["hub"], **told["hub_link"]} == msgspec.structs.asdict(QUIET) | seen
+    assert not {"hub", "hub_link"} & minute(hops).keys()
 
 
 def test_pages_whose_links_are_too_slow_make_the_lan_poor() -> None:

@@ -39,52 +39,47 @@ def heard(events: list[TimedEvent]) -> list[LessonEvent]:
 
 
 async def test_events_arrive_without_a_camera_and_are_kept_at_each_node(tmp_path: Path) -> None:
-    hub = HubProcess(tmp_path / "hub")
-    await hub.start()
-    try:
-        async with AsyncExitStack() as stack:
-            publisher = await stack.enter_async_context(flagship(hub.port, tmp_path / "a"))
-            rural = await stack.enter_async_context(school(hub.port, tmp_path / "b"))
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            tasks.create_task(publisher.run())
-            receiving = tasks.create_task(rural.receiver.run())
-            for event in TOLD:
-                publisher.tell(event)
-            await until(lambda: len(rural.events) == len(TOLD))
-            assert heard(rural.events) == TOLD
-            await Camera(random.Random(1)).film(publisher.open_take(), 0.5)
-            publisher.tell(CallOn(school=0))
-            publisher.finish()
-            rural.receiver.finish()
-            await receiving
-        assert heard(rural.events) == [*TOLD, CallOn(school=0)]
-        assert picture_numbers(rural.items) == list(range(12))
-    finally:
-        await hub.kill()
+    async with (
+        HubProcess(tmp_path / "hub") as hub,
+        flagship(hub.port, tmp_path / "a") as publisher,
+        school(hub.port, tmp_path / "b") as rural,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(publisher.run())
+        receiving = tasks.create_task(rural.receiver.run())
+        for event in TOLD:
+            publisher.tell(event)
+        await until(lambda: len(rural.events) == len(TOLD))
+        assert heard(rural.events) == TOLD
+        await Camera(random.Random(1)).film(publisher.open_take(), 0.5)
+        publisher.tell(CallOn(school=0))
+        publisher.finish()
+        rural.receiver.finish()
+        await receiving
+    assert heard(rural.events) == [*TOLD, CallOn(school=0)]
+    assert picture_numbers(rural.items) == list(range(12))
     assert fingerprints(tmp_path / "a") == fingerprints(tmp_path / "b")
     assert fingerprints(tmp_path / "a") == fingerprints(tmp_path / "hub")
 
 
 async def test_a_class_that_comes_late_hears_what_was_told_before(tmp_path: Path) -> None:
-    hub = HubProcess(tmp_path / "hub")
-    await hub.start()
-    try:
-        async with AsyncExitStack() as stack:
-            publisher = await stack.enter_async_context(flagship(hub.port, tmp_path / "a"))
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            publishing = tasks.create_task(publisher.run())
-            film = tasks.create_task(Camera(random.Random(1)).film(publisher.open_take(), 2))
-            for event in TOLD:
-                publisher.tell(event)
-            await until(lambda: publisher.status.connected and not publisher.status.missing)
-            rural = await stack.enter_async_context(school(hub.port, tmp_path / "b"))
-            receiving = tasks.create_task(rural.receiver.run())
-            await until(lambda: len(rural.events) == len(TOLD))
-            assert heard(rural.events) == TOLD
-            for task in (receiving, film, publishing):
-                task.cancel()
-    finally:
-        await hub.kill()
+    async with (
+        HubProcess(tmp_path / "hub") as hub,
+        flagship(hub.port, tmp_path / "a") as publisher,
+        AsyncExitStack() as stack,
+        asyncio.TaskGroup() as tasks,
+    ):
+        publishing = tasks.create_task(publisher.run())
+        film = tasks.create_task(Camera(random.Random(1)).film(publisher.open_take(), 2))
+        for event in TOLD:
+            publisher.tell(event)
+        await until(lambda: publisher.status.connected and not publisher.status.missing)
+        rural = await stack.enter_async_context(school(hub.port, tmp_path / "b"))
+        receiving = tasks.create_task(rural.receiver.run())
+        await until(lambda: len(rural.events) == len(TOLD))
+        assert heard(rural.events) == TOLD
+        for task in (receiving, film, publishing):
+            task.cancel()
 
 
 async def test_events_without_picture_are_no_recording_of_seconds(tmp_path: Path) -> None:
@@ -99,24 +94,21 @@ async def test_events_without_picture_are_no_recording_of_seconds(tmp_path: Path
 
 
 async def test_a_box_that_starts_again_hears_the_stored_events(tmp_path: Path) -> None:
-    hub = HubProcess(tmp_path / "hub")
-    await hub.start()
-    try:
-        async with AsyncExitStack() as stack:
-            publisher = await stack.enter_async_context(flagship(hub.port, tmp_path / "a"))
-            rural = await stack.enter_async_context(school(hub.port, tmp_path / "b"))
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            running = [
-                tasks.create_task(publisher.run()),
-                tasks.create_task(rural.receiver.run()),
-            ]
-            for event in TOLD:
-                publisher.tell(event)
-            await until(lambda: len(rural.events) == len(TOLD))
-            for task in running:
-                task.cancel()
-    finally:
-        await hub.kill()
+    async with (
+        HubProcess(tmp_path / "hub") as hub,
+        flagship(hub.port, tmp_path / "a") as publisher,
+        school(hub.port, tmp_path / "b") as rural,
+        asyncio.TaskGroup() as tasks,
+    ):
+        running = [
+            tasks.create_task(publisher.run()),
+            tasks.create_task(rural.receiver.run()),
+        ]
+        for event in TOLD:
+            publisher.tell(event)
+        await until(lambda: len(rural.events) == len(TOLD))
+        for task in running:
+            task.cancel()
     async with school(hub.port, tmp_path / "b") as again, asyncio.TaskGroup() as tasks:
         receiving = tasks.create_task(again.receiver.run())
         await until(lambda: len(again.events) == len(TOLD))

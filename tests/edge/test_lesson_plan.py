@@ -37,6 +37,15 @@ def test_without_the_hub_a_class_reads_what_it_has_what_it_gets_and_when() -> No
     assert plan.gets[-1].endswith("at night at the latest.")
 
 
+def test_one_of_a_thing_is_told_as_one() -> None:
+    plan = make_plan(PlanFacts(is_over=True, status=GONE, takes=[take(65, 60)], slides=1))
+    assert plan.has == (
+        "One minute of the lesson is on this school's box.",
+        "One picture of the lesson's slides is here.",
+    )
+    assert plan.gets[0] == "One minute is missing; it comes by itself."
+
+
 @pytest.mark.parametrize("phase", [each for each in Phase if each not in {Phase.DONE, Phase.LIVE}])
 @pytest.mark.parametrize("cause", list(Cause))
 @pytest.mark.parametrize("is_over", [False, True])

@@ -1,39 +1,29 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from drivers.codecs.digest import Credentials
-from drivers.errors import SetupError
 from edge.errors import NotNowError
-from edge.lesson.capture.flagship_capture import LessonSource
-from edge.lesson.capture.shared_screen import SharedScreen
-from edge.lesson.classroom.board import BoardView
-from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.evidence.minutes import CAUSE_WORDS
 from edge.lesson.flagship_run import FlagshipRun
-from edge.lesson.keys.lesson_keys import LessonKeys
 from edge.lesson.lesson_means import LessonMeans
 from edge.lesson.lesson_run import LessonRun
 from edge.lesson.preparing.checks import Check, Fixer, Item, Standing
 from edge.lesson.receiver_run import ReceiverRun
 from edge.lesson.schedule import read_lessons
-from edge.lesson.status import Cause, LessonStatus, Phase, waiting
-from edge.lesson.teaching.materials import Materials
-from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.status import Cause, Phase, waiting
 from edge.lesson.transfer.recording import TakeRecorder
 from edge.pages.box_view import LessonRole, LessonState
 from hub.pages.lesson_lights import CAUSES
 from sync.lessons.fragment_log import LessonId, TakeId
 from sync.lessons.fragment_rungs import Rung
 from sync.lessons.fragment_sealing import new_take
-from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.lesson_events import Chapter, LessonEvent, TimedEvent, Times
 from sync.lessons.lesson_minutes import read_minutes
 from sync.lessons.lesson_times import LATER_MS_MAX, LONGER_MS_MAX
@@ -42,7 +32,8 @@ from sync.writer import Writer
 from tests.drivers.serial_bench import running, until
 from tests.edge.lesson_bench import KEY, SIGNING, Camera
 from tests.edge.lesson_desk import quicken
-from tests.edge.school import MINUTE, Box, certificate_row, enrol, new_box, schedule
+from tests.edge.lesson_run_bench import BareRoom, lesson_means
+from tests.edge.school import MINUTE, Box, certificate_row, enrol, schedule
 
 ROLES = {
     LessonRole.FLAGSHIP: {17: ("flagship", "101"), 18: ("receiver", "201")},
@@ -50,86 +41,18 @@ ROLES = {
 }
 
 
-@dataclass
-class Room:
-    """A room without devices, and what it was told."""
-
-    prepared: int = 0
-    put_back_times: int = 0
-    checks: tuple[Check, ...] = ()
-    boards: list[BoardView] = field(default_factory=list)
-    shown: list[LessonStatus] = field(default_factory=list)
-    items: list[StreamItem] = field(default_factory=list)
-
-    async def prepare(self) -> None:
-        self.prepared += 1
-
-    async def look(self) -> tuple[Check, ...]:
-        return self.checks
-
-    async def put_back(self) -> None:
-        self.put_back_times += 1
-
-    def sources(self) -> Sequence[LessonSource]:
-        raise SetupError("room 101 has no adopted camera; adopt one on the set-up page")
-
-    @property
-    def screen(self) -> SharedScreen:
-        return SharedScreen()
-
-    def small_camera(self) -> tuple[str, Credentials | None]:
-        raise SetupError("room 101 has no adopted camera; adopt one on the set-up page")
-
-    def publish(self, item: StreamItem) -> None:
-        self.items.append(item)
-
-    def show(self, status: LessonStatus) -> None:
-        self.shown.append(status)
-
-    def watched(self) -> tuple[int, int]:
-        return 0, 0
-
-    def show_board(self, view: BoardView) -> None:
-        self.boards.append(view)
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    made = new_box(tmp_path)
-    with made.opened():
-        pass
-    return made
-
-
 @asynccontextmanager
 async def held(
     box: Box, role: LessonRole, starts_in_ms: int, lasts_ms: int
-) -> AsyncIterator[tuple[LessonRun, Room, LessonMeans]]:
+) -> AsyncIterator[tuple[LessonRun, BareRoom, LessonMeans]]:
     """Hold a lesson without a hub that answers, for the time of the block."""
     starts_ms = box.now_ms + starts_in_ms
     schedule(box, "a1", starts_ms, starts_ms + lasts_ms, ROLES[role])
-    room = Room()
+    room = BareRoom()
     with box.opened() as store, Writer() as writer:
         async with aiohttp.ClientSession() as http:
-            means = LessonMeans(
-                identity=store.identity,
-                node=store.node,
-                writer=writer,
-                reader=store.reader,
-                acquaintances=store.acquaintances,
-                keys=LessonKeys(
-                    store.node,
-                    store.reader,
-                    store.identity.sealing,
-                    random.Random(2).randbytes,
-                    box.district.clock,
-                ),
-                materials=Materials(box.folder / "materials"),
-                shelf=LessonShelf(box.folder / "lessons"),
-                route=HubRoute(http, "http://127.0.0.1:9", random.Random(1)),
-                now_ms=box.district.clock,
-                rng=random.Random(1),
-            )
+            route = http, "http://127.0.0.1:9"
+            means = lesson_means(box, store, writer, route, 1, box.district.clock)
             (lesson,) = read_lessons(store.reader, 17, box.now_ms)
             kind = FlagshipRun if role is LessonRole.FLAGSHIP else ReceiverRun
             run = kind(lesson, means, room, lambda: None)
@@ -283,7 +206,7 @@ async def test_what_was_told_is_known_again_after_a_restart(box: Box) -> None:
 
 async def test_nothing_happens_in_a_lesson_that_is_not_held(box: Box) -> None:
     async with held(box, LessonRole.FLAGSHIP, -MINUTE, 40 * MINUTE) as (run, _, means):
-        fresh = FlagshipRun(run.lesson, means, Room(), lambda: None)
+        fresh = FlagshipRun(run.lesson, means, BareRoom(), lambda: None)
         with pytest.raises(NotNowError, match="ten minutes before"):
             fresh.tell(Chapter(title="例题"))
 

@@ -14,30 +14,15 @@ from edge.devices.fleet import Fleet
 from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.preparing.former_boards import FormerBoards
 from edge.lesson.room import Room, RoomMeans
-from edge.lesson.schedule import Party, ScheduledLesson
 from edge.notebook import Notebook
 from edge.pages.box_view import LessonRole
 from firmware_profiles.catalog import load_catalog
 from sync.lessons.fragment_log import LessonId
-from sync.lessons.lesson_times import LessonTimes
 from sync.lessons.tracks import BLACKBOARD, DOCUMENT, PICTURE, PICTURE_SMALL
+from tests.edge.planned_lesson import party, planned_lesson
 
 ROOM = "101"
-HERE = Party(school=1, name="", name_en="", class_group="", role=LessonRole.FLAGSHIP, room=ROOM)
-LESSON = ScheduledLesson(
-    lesson=LessonId("lesson-1"),
-    kind="delivery",
-    title_zh="",
-    title_en="",
-    teacher="",
-    starts_ms=0,
-    ends_ms=1,
-    rehearsal=False,
-    done=False,
-    planned=LessonTimes(starts_ms=0, ends_ms=1),
-    mine=HERE,
-    parties=(HERE,),
-)
+LESSON = planned_lesson(LessonId("lesson-1"), 0, 1, party(1, LessonRole.FLAGSHIP, ROOM))
 
 
 def stream(camera: str, name: str) -> StreamProfile:

@@ -13,12 +13,12 @@ from edge.lesson.classroom.ll_hls import (
     KEPT_BYTES_MAX,
     KEPT_S,
     PART_BYTES_MAX,
-    SOUND,
     TARGET_S,
     LiveHls,
     Rendition,
 )
 from sync.lessons.fragment_log import Kind, TakeId
+from sync.lessons.tracks import SOUND
 
 PICTURE = 1
 FIRST = 1000

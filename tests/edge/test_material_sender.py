@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -24,30 +23,25 @@ def slide(seed: int, size: int = 70_000) -> bytes:
 async def test_slides_added_before_and_during_a_lesson_come_whole_and_are_kept_signed(
     tmp_path: Path,
 ) -> None:
-    hub = HubProcess(tmp_path / "hub")
-    await hub.start()
     ours, theirs = Materials(tmp_path / "ours"), Materials(tmp_path / "theirs")
     ours.add(LESSON, 1, "before", slide(1))
     came: list[Chunk] = []
-    try:
-        async with AsyncExitStack() as stack:
-            publisher = await stack.enter_async_context(flagship(hub.port, tmp_path / "a"))
-            rural = await stack.enter_async_context(
-                school(hub.port, tmp_path / "b", on_chunk=came.append)
-            )
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            tasks.create_task(publisher.run())
-            receiving = tasks.create_task(rural.receiver.run())
-            sending = tasks.create_task(keep_sending(publisher, ours, LESSON))
-            await until(lambda: len(came) == 3)
-            ours.add(LESSON, 2, "during", slide(2))
-            await until(lambda: len(came) == 6)
-            sending.cancel()
-            publisher.finish()
-            rural.receiver.finish()
-            await receiving
-    finally:
-        await hub.kill()
+    async with (
+        HubProcess(tmp_path / "hub") as hub,
+        flagship(hub.port, tmp_path / "a") as publisher,
+        school(hub.port, tmp_path / "b", on_chunk=came.append) as rural,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(publisher.run())
+        receiving = tasks.create_task(rural.receiver.run())
+        sending = tasks.create_task(keep_sending(publisher, ours, LESSON))
+        await until(lambda: len(came) == 3)
+        ours.add(LESSON, 2, "during", slide(2))
+        await until(lambda: len(came) == 6)
+        sending.cancel()
+        publisher.finish()
+        rural.receiver.finish()
+        await receiving
     assert sum(theirs.grow(LESSON, chunk) for chunk in came) == 2
     assert theirs.digests(LESSON) == ours.digests(LESSON)
     assert fingerprints(tmp_path / "a") == fingerprints(tmp_path / "b")
@@ -73,23 +67,18 @@ def _all_sent(publisher: LessonPublisher, materials: Materials) -> bool:
 
 
 async def test_a_school_that_starts_again_hears_the_chunks_it_had(tmp_path: Path) -> None:
-    hub = HubProcess(tmp_path / "hub")
-    await hub.start()
     came: list[Chunk] = []
-    try:
-        async with AsyncExitStack() as stack:
-            publisher = await stack.enter_async_context(flagship(hub.port, tmp_path / "a"))
-            rural = await stack.enter_async_context(
-                school(hub.port, tmp_path / "b", on_chunk=came.append)
-            )
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            running = [tasks.create_task(publisher.run()), tasks.create_task(rural.receiver.run())]
-            publisher.send_file(slide(3))
-            await until(lambda: len(came) == 3)
-            for task in running:
-                task.cancel()
-    finally:
-        await hub.kill()
+    async with (
+        HubProcess(tmp_path / "hub") as hub,
+        flagship(hub.port, tmp_path / "a") as publisher,
+        school(hub.port, tmp_path / "b", on_chunk=came.append) as rural,
+        asyncio.TaskGroup() as tasks,
+    ):
+        running = [tasks.create_task(publisher.run()), tasks.create_task(rural.receiver.run())]
+        publisher.send_file(slide(3))
+        await until(lambda: len(came) == 3)
+        for task in running:
+            task.cancel()
     again: list[Chunk] = []
     async with school(hub.port, tmp_path / "b", on_chunk=again.append) as rural:
         receiving = asyncio.create_task(rural.receiver.run())

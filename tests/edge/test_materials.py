@@ -128,6 +128,11 @@ def test_a_lesson_that_is_given_up_takes_its_slides_along(tmp_path: Path) -> Non
     materials = Materials(tmp_path)
     for lesson in (LESSON, OTHER):
         materials.add(lesson, 1, "a", picture(1000))
+    (tmp_path / "not a lesson!").mkdir()
+    assert {lesson: size for lesson, (size, _) in materials.sizes().items()} == {
+        LESSON: 1000,
+        OTHER: 1000,
+    }
     materials.forget(LESSON)
     assert materials.digests(LESSON) == []
     assert len(materials.digests(OTHER)) == 1

@@ -1,8 +1,6 @@
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from ipaddress import IPv4Interface
 from pathlib import Path
 
 import aiohttp
@@ -10,12 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from drivers.discovery.candidate import DeviceKind
-from drivers.entities import DeviceId
 from drivers.errors import SetupError
-from drivers.simulators.ledger import Ledger, read_ledger
-from drivers.simulators.pjlink_projector import PjlinkProjector
-from edge.devices.adopted import AdoptedDevice
 from edge.errors import NotNowError
 from edge.lesson import orchestration
 from edge.lesson.classroom.classroom_stream import StreamItem
@@ -32,7 +25,8 @@ from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError, TakeStore
 from sync.lessons.lesson_events import Chapter
 from sync.lessons.tracks import PICTURE
-from tests.drivers.serial_bench import now_ms, running, until
+from tests.drivers.serial_bench import until
+from tests.edge.lesson_blackboard import blackboard
 from tests.edge.lesson_desk import LessonDesk, lesson_desk, quicken
 from tests.edge.school import MINUTE, Box, certificate_row, enrol, new_box, schedule
 
@@ -43,14 +37,6 @@ GRANTS = "SELECT count(*) FROM lesson_key_grant"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     quicken(monkeypatch)
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    made = new_box(tmp_path)
-    with made.opened():
-        pass
-    return made
 
 
 async def test_a_lesson_is_prepared_ten_minutes_before_it_begins(box: Box, tmp_path: Path) -> None:
@@ -146,12 +132,12 @@ async def test_a_box_that_starts_after_the_lesson_leaves_the_blackboard_as_it_is
 ) -> None:
     now = box.now_ms
     schedule(box, "over", now - 60 * MINUTE, now - 20 * MINUTE)
-    async with blackboard(box, tmp_path, "127.122.2.21") as (desk, ledger):
-        await until(lambda: desk.held() == {"over"})
+    async with blackboard(box, tmp_path, "31.5") as board:
+        await until(lambda: board.desk.held() == {"over"})
         await asyncio.sleep(0.5)
-        assert not was_switched_on(ledger)
+        assert ("POWR", "1") not in board.orders()
         schedule(box, "now", now - MINUTE, now + 40 * MINUTE)
-        await until(lambda: was_switched_on(ledger))
+        await until(lambda: ("POWR", "1") in board.orders())
 
 
 async def test_a_partner_confirmed_while_the_lesson_runs_is_granted_its_key(
@@ -474,34 +460,3 @@ async def streams(desk: LessonDesk) -> AsyncIterator[str]:
     app.router.add_get("/classroom/stream", desk.lessons.rooms.serve)
     async with TestServer(app) as server:
         yield str(server.make_url("/classroom/stream"))
-
-
-@asynccontextmanager
-async def blackboard(box: Box, folder: Path, host: str) -> AsyncIterator[tuple[LessonDesk, Path]]:
-    ledger = folder / "board.jsonl"
-    board = PjlinkProjector(
-        IPv4Interface(f"{host}/24"),
-        Ledger(ledger, now_ms),
-        random.Random(1),
-        lamp_times_s=(0.1, 0.1),
-    )
-    async with running(board.run()):
-        await asyncio.sleep(0.05)
-        async with lesson_desk(box, folder) as desk:
-            desk.fleet.add(
-                AdoptedDevice(
-                    device=DeviceId("pjlink:board"),
-                    kind=DeviceKind.BLACKBOARD,
-                    name="教室投影",
-                    profile="pjlink-projector",
-                    address=f"pjlink://{host}:4352",
-                    room="101",
-                )
-            )
-            yield desk, ledger
-        await asyncio.sleep(0.05)
-
-
-def was_switched_on(ledger: Path) -> bool:
-    told = [(line.get("name"), line.get("parameter")) for line in read_ledger(ledger)]
-    return ("POWR", "1") in told

@@ -68,6 +68,10 @@ async def test_a_daily_order_is_entered_listed_and_forgotten(
     assert "evening: 18:00 power off (*)" in (await run(school, monkeypatch, "list")).output
     await run(school, monkeypatch, "forget", "evening")
     assert not school.office.plan.plan.dailies
+    for_nobody = await run(
+        school, monkeypatch, "daily", "x", "18:00", "power", "off", "--room", "9"
+    )
+    assert "No board is adopted in these rooms yet" in for_nobody.output
 
 
 async def test_an_unlocked_board_is_listed_with_the_time_of_its_locking(

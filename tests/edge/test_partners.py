@@ -8,19 +8,11 @@ from edge.lesson.keys.partners import Partners
 from sync.segments.sealing import recipient_id
 from sync.segments.segment import HUB
 from sync.segments.signing import signer_id
-from tests.edge.school import Box, certificate_row, enrol, new_box
+from tests.edge.school import Box, certificate_row, enrol
 
 
 def partners_of(store: BoxStore, folder: Path) -> Partners:
     return Partners(store.node, store.acquaintances, folder / "partners.json")
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    made = new_box(tmp_path)
-    with made.opened():
-        pass
-    return made
 
 
 def test_only_a_confirmed_box_of_a_school_is_given_lessons(box: Box, tmp_path: Path) -> None:

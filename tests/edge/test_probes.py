@@ -1,34 +1,13 @@
 """A camera is looked at before the bell as the lesson will look at it."""
 
 import random
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from drivers.codecs.digest import Credentials
-from drivers.simulators.ledger import Ledger
-from drivers.simulators.rtsp_camera import RtspCamera
 from edge.lesson.preparing.preflight import CameraFacts, Fault
 from edge.lesson.preparing.probes import look_at_camera
 from tests.edge.lesson_bench import free_port
-
-ADMIN = Credentials(user="admin", password="secret")
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-@asynccontextmanager
-async def simulated_camera(folder: Path) -> AsyncIterator[RtspCamera]:
-    book = Ledger(folder / "camera.jsonl", now_ms)
-    camera = RtspCamera(book, ADMIN, now_ms=now_ms, chance=random.Random(1))
-    try:
-        async with camera.serving("127.0.0.1", 0):
-            yield camera
-    finally:
-        book.close()
+from tests.edge.test_capture import ADMIN, now_ms, simulated_camera
 
 
 async def look(url: str, credentials: Credentials | None = ADMIN) -> CameraFacts:

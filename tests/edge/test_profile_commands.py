@@ -60,7 +60,29 @@ def test_every_bundled_profile_is_without_fault() -> None:
     files = sorted(str(path) for path in BUNDLED.glob("*/*.toml"))
     result = profile("lint", *files, "--json")
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == {"files": len(files), "faults": []}
+    told = json.loads(result.stdout)
+    assert (told["files"], told["faults"]) == (len(files), [])
+
+
+def test_lint_names_what_no_document_confirms_and_finds_no_fault_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = BUNDLED / "safety_input" / "input-moxa-e1210.toml"
+    result = profile("lint", str(path))
+    assert result.exit_code == 0
+    first, *others = result.stdout.splitlines()
+    line = path.read_text().partition("[[points]]")[0].count("\n") + 1
+    assert first == (
+        f"{path}:{line}: point input_1 is confirmed by no document and no device; check it by hand"
+        " first"
+    )
+    assert len(others) == 16  # its other inputs, and that nothing is wrong
+    monkeypatch.setenv("LC_ALL", "zh_CN")
+    (chinese, *_) = profile("lint", str(path)).stdout.splitlines()
+    assert chinese == f"{path}:{line}：点 input_1 没有任何文档或设备证实；请先人工核对"  # noqa: RUF001 - Chinese signs
+    told = json.loads(profile("lint", str(path), str(SOIL), "--json").stdout)
+    assert told["unconfirmed"][0]["line"] == line
+    assert {each["file"] for each in told["unconfirmed"]} == {str(path)}
 
 
 def test_lint_names_file_line_fact_and_remedy_of_each_fault(tmp_path: Path) -> None:
@@ -81,6 +103,10 @@ def test_lint_names_file_line_fact_and_remedy_of_each_fault(tmp_path: Path) -> N
     assert "soil_moisture is 65.8, not 65.9; quote the bytes again" in faults[1]["message"]
     shown = profile("lint", str(wrong))
     assert shown.stderr.splitlines()[0].startswith(f"{wrong}:{vectors}: ")
+
+
+def test_the_profile_in_the_readme_is_thirty_lines(tmp_path: Path) -> None:
+    assert len(readme_profile(tmp_path).read_text().splitlines()) <= 30
 
 
 def test_the_profile_in_the_readme_lints_is_plugged_in_and_is_read(tmp_path: Path) -> None:
@@ -154,7 +180,9 @@ def test_what_is_recorded_lints_in_the_file_it_was_added_to(
     ("words", "says"),
     [
         (("simulate", "soil-sen0601", "--listen", "serial"), "is no place; write serial:PATH"),
-        (("simulate", "onvif-camera", "--listen", "tcp:127.0.0.1:0"), "a simulator of its own"),
+        (("simulate", "onvif-camera", "--listen", "tcp:127.0.0.1:0"), "write http:HOST:PORT"),
+        (("simulate", "soil-sen0601"), "soil-sen0601 waits to be asked; say --listen"),
+        (("simulate", "zkteco-adms"), "say where, --calls HOST:PORT"),
         (("simulate", "soil-sen0601", "--listen", "tcp:203.0.113.1:502"), "choose another place"),
         (
             ("simulate", "soil-sen0601", "--listen", "tcp:127.0.0.1:0", "--set", "wet"),

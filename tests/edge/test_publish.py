@@ -2,17 +2,29 @@
 
 import asyncio
 import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from aiohttp import WSMsgType, web
 
 from edge.lesson.status import FRESH_MS_MAX, Cause, Phase, Pulse
 from edge.lesson.transfer.recording import recorded_takes
 from sync.lessons import fragment_store
+from sync.lessons.fragment_exchange import (
+    Holdings,
+    TakeHoldings,
+    encode_message,
+    holdings_of,
+)
 from sync.lessons.fragment_log import SIGNATURES, Kind, Stream
+from sync.lessons.fragment_parts import PartJoiner
 from sync.lessons.fragment_rungs import Rung
 from sync.lessons.fragment_sealing import verify_group
-from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.fragment_shelf import TAKES_MAX, LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError, TakeStore
 from sync.lessons.tracks import BLACKBOARD, PICTURE_SMALL
 from tests.edge.lesson_bench import (
@@ -23,6 +35,8 @@ from tests.edge.lesson_bench import (
     SOUND,
     Camera,
     HubProcess,
+    School,
+    fingerprints,
     flagship,
     free_port,
     picture_numbers,
@@ -49,6 +63,97 @@ async def test_without_a_hub_the_lesson_is_recorded_whole_and_the_status_says_so
     assert take.complete
     assert take.seconds == {PICTURE: 1.0, SOUND: 1.0}
     shelf.close()
+
+
+async def test_a_camera_that_fails_again_and_again_ends_neither_lesson_nor_recording(
+    tmp_path: Path,
+) -> None:
+    roots = [tmp_path / name for name in ("flagship", "hub", "school")]
+    async with (
+        HubProcess(roots[1]) as hub,
+        flagship(hub.port, roots[0]) as publisher,
+        school(hub.port, roots[2]) as rural,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(publisher.run())
+        tasks.create_task(rural.receiver.run())
+        await Camera(random.Random(1)).film(publisher.open_take(), 1)
+        for number in range(TAKES_MAX + 5):
+            await Camera(random.Random(number)).film(publisher.open_take(), 1 / 25)
+            await until(partial(has_played, rural, number + 2))
+        await Camera(random.Random(2)).film(publisher.open_take(), 1)
+        publisher.finish()
+        await until(lambda: publisher.status.phase is Phase.DONE)
+        rural.receiver.finish()
+    shelf = LessonShelf(roots[2])
+    takes = recorded_takes(shelf, LESSON)
+    shelf.close()
+    assert len(takes) == TAKES_MAX
+    assert [takes[0].seconds[PICTURE], takes[-1].seconds[PICTURE]] == [1.0, 1.0]
+    assert fingerprints(roots[0]) == fingerprints(roots[1]) == fingerprints(roots[2])
+
+
+def has_played(rural: School, takes: int) -> bool:
+    return len({one.take for one in rural.items}) == takes
+
+
+async def test_a_take_that_the_hub_gave_up_is_sent_again(tmp_path: Path) -> None:
+    hub = ForgetfulHub()
+    async with (
+        hub.serve() as port,
+        flagship(port, tmp_path) as publisher,
+        asyncio.TaskGroup() as tasks,
+    ):
+        publishing = tasks.create_task(publisher.run())
+        await Camera(random.Random(1)).film(publisher.open_take(), 0.4)
+        publisher.close_take()
+        [store] = publisher._shelf.takes(LESSON)
+        whole = sum(store.index(stream).present.count for stream in store.streams)
+        await until(lambda: sum(hub.came.values()) == whole)
+        hub.held = [holdings_of(store)]
+        await until(lambda: publisher.status.missing == 0 and hub.told > 2)
+        assert set(hub.came.values()) == {1}
+        hub.held = []
+        await until(lambda: set(hub.came.values()) == {2})
+        publishing.cancel()
+
+
+class ForgetfulHub:
+    """Says that it holds ``held``, and counts the records that come."""
+
+    def __init__(self) -> None:
+        self.held: list[TakeHoldings] = []
+        self.came: Counter[bytes] = Counter()
+        self.told = 0
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[int]:
+        app = web.Application()
+        app.router.add_get(f"/lessons/{LESSON}/publish", self._publish)
+        runner = web.AppRunner(app, shutdown_timeout=0.2)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield runner.addresses[0][1]
+        await runner.cleanup()
+
+    async def _publish(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        telling = asyncio.create_task(self._tell(socket))
+        parts = PartJoiner()
+        async for received in socket:
+            wire = parts.take(received.data) if received.type is WSMsgType.BINARY else None
+            if wire is not None:
+                self.came[wire] += 1
+        telling.cancel()
+        return socket
+
+    async def _tell(self, socket: web.WebSocketResponse) -> None:
+        while not socket.closed:
+            told = Holdings(durable=True, current=None, media_age_ms=0, takes=self.held)
+            await socket.send_str(encode_message(told).decode())
+            self.told += bool(self.held)
+            await asyncio.sleep(0.05)
 
 
 async def test_each_group_of_pictures_is_signed_when_the_next_begins(tmp_path: Path) -> None:
@@ -139,9 +244,8 @@ async def test_a_disk_that_cannot_begin_a_take_does_not_stop_the_class(
         folder.mkdir(parents=True)
         raise FragmentStoreError(f"{folder}: no room")
 
-    hub = HubProcess(tmp_path / "hub")
-    await hub.start()
     async with (
+        HubProcess(tmp_path / "hub") as hub,
         flagship(hub.port, tmp_path / "flagship") as publisher,
         school(hub.port, tmp_path / "school") as rural,
         asyncio.TaskGroup() as tasks,
@@ -157,15 +261,13 @@ async def test_a_disk_that_cannot_begin_a_take_does_not_stop_the_class(
         assert not list((tmp_path / "flagship").glob("*/*"))  # a half of a take opens nowhere
         for task in (*working, filming):
             task.cancel()
-    await hub.kill()
 
 
 async def test_a_receiver_whose_disk_cannot_begin_a_take_plays_the_lesson(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = HubProcess(tmp_path / "hub")
-    await hub.start()
     async with (
+        HubProcess(tmp_path / "hub") as hub,
         flagship(hub.port, tmp_path / "flagship") as publisher,
         school(hub.port, tmp_path / "school") as rural,
         asyncio.TaskGroup() as tasks,
@@ -181,4 +283,3 @@ async def test_a_receiver_whose_disk_cannot_begin_a_take_plays_the_lesson(
         assert not working[1].done()
         for task in (*working, filming):
             task.cancel()
-    await hub.kill()

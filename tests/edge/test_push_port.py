@@ -50,6 +50,7 @@ class Door:
     port: int
     fleet: Fleet
     school: School
+    notebook: Notebook
     met: list[Candidate] = field(default_factory=list)
 
     async def send(self, head: str, body: bytes = b"", *, source: str = TERMINAL) -> bytes:
@@ -108,7 +109,7 @@ async def opened(folder: Path) -> AsyncIterator[Door]:
     config = msgspec.structs.replace(
         box_config(folder, network=f"{BOX}/24"), terminals=TerminalsPort(port=free_port())
     )
-    door = Door(config.terminals.port, fleet, school)
+    door = Door(config.terminals.port, fleet, school, notebook)
     port = PushPort(config, fleet.terminals, Calls(fleet.terminals, door.met.append, now_ms))
     async with running(port.run(), fleet.run()):
         fleet.terminals.expect_strangers()

@@ -15,23 +15,22 @@ from tests.edge.lesson_bench import (
     SOUND,
     Camera,
     HubProcess,
-    Proxy,
     fingerprints,
     flagship,
+    free_port,
     picture_numbers,
     school,
     start_flagship,
     start_receiver,
     until,
 )
+from tests.edge.storm_line import Line
 
 
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[HubProcess]:
-    process = HubProcess(tmp_path / "hub")
-    await process.start()
-    yield process
-    await process.kill()
+    async with HubProcess(tmp_path / "hub") as process:
+        yield process
 
 
 async def test_a_lesson_arrives_live_and_every_recording_is_bit_equal(
@@ -94,7 +93,7 @@ async def test_what_a_cut_of_five_seconds_left_out_is_filled_while_live_goes_on(
     hub: HubProcess, tmp_path: Path
 ) -> None:
     async with (
-        Proxy(hub.port) as line,
+        Line(("127.0.0.1", free_port()), ("127.0.0.1", hub.port)) as line,
         flagship(hub.port, tmp_path / "flagship") as publisher,
         school(line.port, tmp_path / "school") as rural,
     ):

@@ -20,6 +20,7 @@ from sync.lessons.fragment_exchange import (
 )
 from sync.lessons.fragment_log import SIGNATURES, Kind, LessonId, Record, Stream, TakeId
 from sync.lessons.fragment_sealing import MediaTimes, TakeSealer, digest, groups_of, sign_group
+from sync.lessons.fragment_shelf import TAKES_MAX
 from sync.segments.sealing import DataKey
 from tests.edge.lesson_bench import KEY, LESSON, PICTURE, SIGNING, SOUND, School, school, until
 
@@ -127,6 +128,18 @@ async def test_altered_and_foreign_fragments_are_neither_played_nor_stored(tmp_p
         assert store is not None
         assert store.index(STREAM).present.spans() == [(0, 1)]
         await until(lambda: rural.receiver.status.refused >= 6)
+
+
+async def test_forged_takes_leave_nothing_behind_and_have_none_give_way(tmp_path: Path) -> None:
+    async with lied_to(tmp_path) as (hub, rural):
+        await hub.send(fragment(0).wire)
+        await until(lambda: len(rural.items) == 1)
+        for number in range(2 * TAKES_MAX):
+            forged = TakeId(number.to_bytes(8, "big"))
+            await hub.send(fragment(0, key=DataKey(bytes(32)), take=forged).wire)
+        await hub.send(fragment(1).wire)
+        await until(lambda: len(rural.items) == 2)
+        assert [folder.name for folder in (tmp_path / LESSON).iterdir()] == [TAKE.hex()]
 
 
 async def test_a_replayed_fragment_is_played_once(tmp_path: Path) -> None:

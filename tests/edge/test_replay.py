@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lesson.capture.take import MediaFragment
+from edge.lesson.capture.capture_events import MediaFragment
 from edge.lesson.classroom.replay import (
     WAIT_AFTER_MS,
     Place,
@@ -21,17 +21,17 @@ from edge.lesson.classroom.replay import (
     parse_place,
     replay,
 )
-from edge.lesson.schedule import PAST, ROOM_AFTER_MS, Party, ScheduledLesson
+from edge.lesson.schedule import PAST, ROOM_AFTER_MS, ScheduledLesson
 from edge.lesson.transfer.recording import TakeRecorder
 from edge.pages.box_view import LessonRole
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import Kind, Record, Stream, TakeId, is_sound
 from sync.lessons.fragment_sealing import FragmentOpener
 from sync.lessons.fragment_shelf import LessonShelf
-from sync.lessons.lesson_times import LessonTimes
 from sync.lessons.tracks import BLACKBOARD, PICTURE, PICTURE_SMALL, SOUND
 from sync.segments.sealing import DataKey, KeyId, key_id
 from tests.edge.lesson_bench import KEY, LESSON, SIGNING
+from tests.edge.planned_lesson import party, planned_lesson
 
 FIRST, SECOND = TakeId(b"take-one"), TakeId(b"TAKE-two")
 BEGAN_MS = 1_000_000
@@ -222,6 +222,72 @@ def test_without_sound_the_picture_leads(shelf: LessonShelf, tmp_path: Path) -> 
     assert follow(shelf, FIRST, {PICTURE: 11}) == {PICTURE: list(range(12, 50))}
 
 
+def signatures(records: list[Record]) -> list[int]:
+    """Return where the signatures stand: that of the inits, then one a second."""
+    return [at for at, record in enumerate(records) if record.header.kind is Kind.SIGNATURE]
+
+
+def test_what_is_not_signed_yet_is_not_shown_again_for_it_comes_live(
+    shelf: LessonShelf, tmp_path: Path
+) -> None:
+    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    keep(shelf, records[: signatures(records)[5]], {})  # the fifth group's signature is on its way
+    seen = follow(shelf, FIRST, {PICTURE: 22, SOUND: 23})
+    assert seen == {PICTURE: list(range(23, 40)), SOUND: list(range(24, 40))}
+    assert shelf.take(LESSON, FIRST).index(Stream(Kind.MEDIA, SOUND)).head == 49
+    at_its_end = ask(shelf, FIRST, {PICTURE: 39, SOUND: 39})
+    assert (at_its_end.media, at_its_end.head["live"]) == ({}, True)
+    assert at_its_end.head["newest_ms"] == BEGAN_MS + 4900
+
+
+def test_a_hole_behind_the_signed_end_is_waited_for_and_is_not_live(
+    shelf: LessonShelf, tmp_path: Path
+) -> None:
+    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    lost = range(43, 45)
+    keep(shelf, records[: signatures(records)[5]], {PICTURE: lost, SOUND: lost})
+    waiting = ask(shelf, FIRST, {PICTURE: 39, SOUND: 39})
+    assert (waiting.head["hole"], waiting.head["live"], waiting.media) == ("sound", False, {})
+    passed = ask(shelf, FIRST, {PICTURE: 39, SOUND: 39}, Skip.ALL)
+    assert (passed.head["hole"], passed.head["live"], passed.media) == ("", True, {})
+
+
+def test_a_signature_that_was_lost_is_waited_for_like_what_it_covers(
+    shelf: LessonShelf, tmp_path: Path
+) -> None:
+    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    lost = signatures(records)[5]
+    keep(shelf, records[:lost] + records[lost + 1 :], {})
+    waiting = ask(shelf, FIRST, {PICTURE: 39, SOUND: 39})
+    assert (waiting.head["hole"], waiting.media) == ("sound", {})
+    assert ask(shelf, FIRST, {PICTURE: 39, SOUND: 39}, Skip.ALL).media[SOUND][0] == 50
+    keep(shelf, records, {})
+    assert ask(shelf, FIRST, {PICTURE: 39, SOUND: 39}).media[SOUND][0] == 40
+
+
+def test_the_end_of_a_take_before_the_last_is_waited_for_until_it_is_signed(
+    shelf: LessonShelf, tmp_path: Path
+) -> None:
+    tracks = (PICTURE, SOUND)
+    records = records_of(tmp_path / "a", FIRST, seconds=3, tracks=tracks)
+    keep(shelf, records[: signatures(records)[-1]], {})
+    later = records_of(tmp_path / "b", SECOND, seconds=2, tracks=tracks, began_ms=BEGAN_MS + 60_000)
+    keep(shelf, later, {})
+    waiting = ask(shelf, FIRST, {PICTURE: 19, SOUND: 19})
+    assert (waiting.head["hole"], waiting.media) == ("sound", {})
+    passed = ask(shelf, FIRST, {PICTURE: 19, SOUND: 19}, Skip.ALL)
+    assert passed.takes == [SECOND[:4]]
+    keep(shelf, records, {})
+    assert ask(shelf, FIRST, {PICTURE: 19, SOUND: 19}).media[SOUND] == [*range(20, 30), *range(20)]
+
+
+def test_a_take_that_nobody_signed_is_not_shown_again(shelf: LessonShelf, tmp_path: Path) -> None:
+    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    keep(shelf, [one for one in records if one.header.kind is not Kind.SIGNATURE], {})
+    given_now = ask(shelf, FIRST, {})
+    assert (given_now.inits, given_now.media) == ([], {})
+
+
 def test_a_take_that_is_not_kept_is_refused(shelf: LessonShelf) -> None:
     with pytest.raises(MalformedError, match="not stored here"):
         ask(shelf, FIRST, {SOUND: 1})
@@ -243,28 +309,8 @@ class Desk:
     def __init__(self, shelf: LessonShelf) -> None:
         self.keys: dict[KeyId, DataKey] = {key_id(KEY): KEY}
         self.clock_ms = BEGAN_MS
-        party = Party(
-            school=2,
-            name="湖泗",
-            name_en="Husi",
-            role=LessonRole.RECEIVER,
-            room=ROOM,
-            class_group="",
-        )
-        self.lesson = ScheduledLesson(
-            lesson=LESSON,
-            kind="delivery",
-            title_zh="圆",
-            title_en="Circle",
-            teacher="",
-            starts_ms=BEGAN_MS,
-            ends_ms=BEGAN_MS + 60_000,
-            rehearsal=False,
-            done=False,
-            planned=LessonTimes(starts_ms=BEGAN_MS, ends_ms=BEGAN_MS + 60_000),
-            mine=party,
-            parties=(party,),
-        )
+        mine = party(2, LessonRole.RECEIVER, ROOM)
+        self.lesson = planned_lesson(LESSON, BEGAN_MS, BEGAN_MS + 60_000, mine)
         self.desk = ReplayDesk(
             shelf, lambda: {LESSON: self.lesson}, self._keys_of, lambda: self.clock_ms
         )
@@ -364,3 +410,24 @@ async def test_a_lesson_is_over_when_its_last_take_is_whole_or_nothing_came_for_
     keep(shelf, records[last:], {})
     assert await over()
     assert shelf.take(LESSON, FIRST).index(Stream(Kind.MEDIA, SOUND)).head == 9
+
+
+async def test_a_lesson_that_is_written_down_is_over_whatever_is_missing_of_it(
+    client: TestClient[web.Request, web.Application],
+    desk: Desk,
+    shelf: LessonShelf,
+    tmp_path: Path,
+) -> None:
+    records = records_of(tmp_path / "there", FIRST, seconds=3, tracks=(PICTURE, SOUND))
+    last = max(n for n, record in enumerate(records) if record.header.kind is Kind.SIGNATURE)
+    keep(shelf, records[:last], {PICTURE: range(10, 13), SOUND: range(10, 13)})
+
+    async def asked() -> Given:
+        return read(await (await client.get("/classroom/replay", params=QUERY)).read())
+
+    waiting = await asked()
+    assert (waiting.head["hole"], waiting.head["over"]) == ("sound", False)
+    desk.lesson = replace(desk.lesson, done=True)  # its order to end may come later than its end
+    given_now = await asked()
+    assert given_now.media[SOUND][0] == 13
+    assert (given_now.head["hole"], given_now.head["over"]) == ("", True)

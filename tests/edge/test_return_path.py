@@ -1,33 +1,44 @@
 """The way from the classes back to their teacher, over a relay that cannot open it."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from edge.errors import NotNowError
 from edge.lesson.flagship_run import FlagshipRun
+from edge.lesson.keys import key_ring
 from edge.lesson.status import Cause
-from edge.lesson.way_back import followed_class, return_path, return_wall
+from edge.lesson.transfer.stored_records import told_events
+from edge.lesson.way_back import return_wall
 from edge.lesson.way_back.followed_class import FollowedClass, Heard
 from edge.lesson.way_back.return_path import GIVES_WAY, UNCONFIRMED, ReturnPath
-from sync.lessons.fragment_log import Kind
+from sync.lessons.fragment_log import Kind, LessonId
 from sync.lessons.fragment_shelf import LessonShelf
-from sync.lessons.lesson_events import Answer, Hand, Help, LessonEvent, TimedEvent
+from sync.lessons.lesson_events import Answer, Chapter, Hand, Help, LessonEvent, TimedEvent
 from sync.lessons.tracks import CALLED_PICTURE, CALLED_SOUND, PICTURE, SOUND, return_log
+from sync.segments.sealing import DataKey, key_id
 from tests.edge.lesson_bench import until
-from tests.edge.return_bench import FAR, FLAGSHIP, LESSON, NEAR, School, Town, class_of, town
+from tests.edge.return_bench import (
+    FAR,
+    FLAGSHIP,
+    LESSON,
+    NEAR,
+    School,
+    Town,
+    class_of,
+    quicken,
+    town,
+)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(return_path, "LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(return_path, "GRANTED_S_MAX", 0.5)
-    monkeypatch.setattr(return_path, "CAMERA_AGAIN_S", 0.1)
-    monkeypatch.setattr(return_wall, "LOOK_EVERY_S", 0.05)
-    for name in ("KEYS_EVERY_S", "KEYS_AGAIN_S"):
-        monkeypatch.setattr(followed_class, name, 0.05)
+    quicken(monkeypatch)
 
 
 async def held(opened: Town, *, far_camera: bool = True) -> tuple[School, School, School]:
@@ -65,7 +76,7 @@ async def test_a_class_is_seen_called_on_heard_by_all_and_let_go_when_its_box_di
         assert near.back.trouble == GIVES_WAY
         teacher.wall.call_on(NEAR, stage=True)
         await until(lambda: called_tracks(far) == {CALLED_PICTURE, CALLED_SOUND})
-        assert near.room.board.called == near.room.board.school == NEAR
+        await until(lambda: near.room.board.called == near.room.board.school == NEAR)
         await until(lambda: class_of(teacher.wall, NEAR).hand_ms is None)  # the call answered it
         assert class_of(teacher.wall, FAR).hand_ms is not None
         assert teacher.wall.view().stage
@@ -198,3 +209,33 @@ def counts(teacher: School) -> tuple[int, ...]:
 def closed(school: School) -> tuple[int, ...] | None:
     asked = school.room.board.question
     return None if asked is None else asked.counts
+
+
+async def test_what_is_told_after_a_box_left_is_sealed_under_the_next_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_ring, "KEY_GRACE_S", 0.05)
+    async with town(tmp_path) as opened:
+        teacher, near, _ = await held(opened, far_camera=False)
+        flagship = teacher.run
+        assert isinstance(flagship, FlagshipRun)
+        for school, log, tell in (
+            (teacher, LESSON, lambda: flagship.tell(Chapter(title="two"))),
+            (near, return_log(LESSON, NEAR), lambda: near.back._tell(Help(wanted=True))),
+        ):
+            means = school.means
+            await means.writer.call(means.keys.grant, log, [stranger()])
+            await means.writer.call(means.keys.grant, log, [])
+            key = await means.writer.call(means.keys.sealing_key, log)
+
+            await until(partial(told_under, tell, means.shelf, log, key))
+
+
+def told_under(tell: Callable[[], None], shelf: LessonShelf, log: LessonId, key: DataKey) -> bool:
+    """Tell of something, and say whether it, or anything, was sealed under a key."""
+    tell()
+    return any(told_events(shelf, log, {key_id(key): key}))
+
+
+def stranger() -> X25519PublicKey:
+    return X25519PrivateKey.generate().public_key()

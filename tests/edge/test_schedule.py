@@ -1,5 +1,4 @@
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -8,15 +7,7 @@ from edge.pages.box_view import LessonRole
 from sync.lessons.lesson_times import LATER_MS_MAX, LONGER_MS_MAX
 from sync.logs.oplog import Row
 from sync.store import connect_readonly
-from tests.edge.school import MINUTE, Box, new_box, schedule
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    made = new_box(tmp_path)
-    with made.opened():
-        pass
-    return made
+from tests.edge.school import MINUTE, Box, schedule
 
 
 def lessons(box: Box) -> list[ScheduledLesson]:

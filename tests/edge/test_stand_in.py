@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from edge.lesson import stand_in, substitute
-from edge.lesson.capture.take import MediaFragment
+from edge.lesson.capture.capture_events import MediaFragment
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.stand_in import NEVER_CAME_MS, SILENT_MS, StandIn, is_due
 from edge.lesson.status import Cause, LessonStatus, Phase, waiting
 from edge.lesson.substitute import SubstitutePlayer
 from edge.lesson.transfer.recording import TakeRecorder
-from sync.lessons.fragment_log import Kind, LessonId, TakeId
-from sync.lessons.fragment_sealing import new_take
+from sync.lessons.fragment_log import Kind, LessonId, TakeId, is_sound
+from sync.lessons.fragment_sealing import new_take, split_init
 from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.tracks import BLACKBOARD, CALLED_PICTURE, CALLED_SOUND, PICTURE, SOUND
 from sync.segments.sealing import DataKey, key_id
 from tests.drivers.serial_bench import running, until
 from tests.edge.lesson_bench import KEY, SIGNING
@@ -128,6 +129,13 @@ async def test_of_a_recording_only_what_its_flagship_signed_is_played(
     assert numbers(played, 1) == list(range(10))  # a group is signed when the next one begins
 
 
+async def test_a_recording_that_nobody_signed_is_none(tmp_path: Path) -> None:
+    unsigned = LessonShelf(tmp_path / "unsigned")
+    record(unsigned, seconds=1, closed=False)
+    assert not player(unsigned, []).is_here
+    unsigned.close()
+
+
 async def test_a_recording_shorter_than_the_lesson_plays_from_its_beginning(
     shelf: LessonShelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +143,66 @@ async def test_a_recording_shorter_than_the_lesson_plays_from_its_beginning(
     played: list[StreamItem] = []
     await player(shelf, played).play(60_000)
     assert numbers(played, 1) == list(range(15))
+
+
+CALLED_MS = 1_000_000
+"""Begin of the lesson in which two classes are called on, one after the other."""
+
+
+def record_called(shelf: LessonShelf) -> None:
+    """Record six seconds with the blackboard from the start, and a class in the 2nd and the 5th."""
+    take = TakeRecorder(shelf.take(OTHER, new_take()), KEY, SIGNING, lambda _: None, lambda _: None)
+    begun: set[tuple[int, int]] = set()
+    counts = dict.fromkeys((PICTURE, SOUND, BLACKBOARD, CALLED_SOUND, CALLED_PICTURE), 0)
+    for step in range(30):
+        second, at_ms = step // 5, CALLED_MS + step * 200
+        for track in counts:
+            is_called = track in {CALLED_SOUND, CALLED_PICTURE}
+            if is_called and second not in {1, 4}:
+                continue
+            source = second if is_called else 0
+            if (track, source) not in begun:
+                begun.add((track, source))
+                # The blackboard's is written down a moment after its first picture came.
+                init_ms = at_ms + 50 if track == BLACKBOARD else at_ms
+                kind = "audio" if is_sound(track) else "video"
+                take.add_init(track, f'{kind}/mp4; codecs="x"', b"source %d" % source, init_ms)
+            take.add(
+                MediaFragment(
+                    track=track,
+                    number=counts[track],
+                    keyframe=is_sound(track) or step % 5 == 0,
+                    decode_time=step * 18_000,
+                    duration=18_000,
+                    timescale=90_000,
+                    capture_ms=at_ms,
+                    data=b"source %d" % source,
+                )
+            )
+            counts[track] += 1
+    take.close()
+
+
+@pytest.mark.parametrize(("from_ms", "voice"), [(0, range(10)), (2000, range(5, 10))])
+async def test_the_class_that_was_called_on_and_the_blackboard_are_part_of_a_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_ms: int, voice: range
+) -> None:
+    monkeypatch.setattr(substitute, "PAUSE_MS_MAX", 0)
+    shelf = LessonShelf(tmp_path / "called")
+    record_called(shelf)
+    played: list[StreamItem] = []
+    await player(shelf, played).play(from_ms)
+    shelf.close()
+    step = from_ms // 200
+    assert numbers(played, PICTURE) == numbers(played, SOUND) == list(range(step, 30))
+    assert numbers(played, BLACKBOARD) == list(range(step, 30))
+    assert numbers(played, CALLED_SOUND) == numbers(played, CALLED_PICTURE) == list(voice)
+    in_force: dict[int, bytes] = {}
+    for item in played:
+        if item.kind is Kind.INIT:
+            in_force[item.track] = split_init(item.data)[1]
+        else:
+            assert item.data == in_force[item.track], "each class is played by its own init"
 
 
 async def test_takes_follow_one_another_without_the_pause_between_them(

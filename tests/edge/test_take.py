@@ -14,14 +14,8 @@ from drivers.errors import RefusedError, UnreachableError
 from drivers.opus_encoder import has_libopus
 from drivers.simulators.rtp_sender import RtpSender, picture_payloads, sound_payload
 from edge.lesson.capture.camera_capture import choose_media
-from edge.lesson.capture.take import (
-    CaptureEvent,
-    MediaFragment,
-    MediaGap,
-    Part,
-    Take,
-    TakeInit,
-)
+from edge.lesson.capture.capture_events import CaptureEvent, MediaFragment, MediaGap, TakeInit
+from edge.lesson.capture.take import Part, Take
 from edge.lesson.capture.timeline import TakeTimeline
 from tests.system_needs import give_up
 

@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from firmware_profiles.catalog import load_catalog
+from firmware_profiles.doubts import doubtful, find_doubts
 from firmware_profiles.lint import find_flaws
 from firmware_profiles.model import (
     Bits,
@@ -14,6 +15,7 @@ from firmware_profiles.model import (
     Verify,
     Write,
 )
+from firmware_profiles.quirks import Quirk
 
 PROFILES = load_catalog().profiles
 SOIL = PROFILES[ProfileId("soil-sen0601")]
@@ -162,3 +164,24 @@ def test_numbers_of_a_range_are_taken_and_others_are_not() -> None:
     assert facts(replace(safe, vectors=vectors)) == []
     hot = with_command(dimmer, interlock=Interlock(longest_on_s=60, fail_safe="101"))
     assert facts(replace(hot, vectors=vectors)) == ["'101' is nothing that relay_1 can be told"]
+
+
+def test_a_quirk_that_nobody_saw_is_marked_as_such() -> None:
+    nobodys = replace(SOIL, quirks=(Quirk(id="one_point_a_read"),))
+    assert facts(nobodys) == ["quirk one_point_a_read names no source"]
+    marked = replace(SOIL, quirks=(Quirk(id="one_point_a_read", unconfirmed=True),))
+    assert facts(marked) == []
+    assert [doubt.fact for doubt in find_doubts(marked)] == [
+        "quirk one_point_a_read is confirmed by no document and no device"
+    ]
+
+
+def test_what_a_command_expects_has_no_other_places_than_its_value_and_its_word() -> None:
+    verify = Verify(point="relay_1", delay_ms=0, expect="{unit}")
+    broken = replace(RELAYS, commands=(replace(RELAYS.commands[0], verify=verify),))
+    assert "verify of relay_1 expects a brace that is no {value} and no {word}" in facts(broken)
+
+
+def test_points_and_commands_that_nobody_confirmed_are_named_once() -> None:
+    assert doubtful(PROFILES[ProfileId("benq-ifp")]) == ("power", "volume", "mute")
+    assert doubtful(SOIL) == ()

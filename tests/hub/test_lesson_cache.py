@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.nginx_peer import running_nginx
-from edge.lesson.capture.take import MediaFragment
+from edge.lesson.capture.capture_events import MediaFragment
 from edge.lesson.transfer.hub_link import HubRoute
 from edge.lesson.transfer.publish import LessonPublisher
 from edge.lesson.transfer.receive import LessonReceiver, Listener

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from hub.lesson import relay
-from hub.lesson.relay import LINKS_MAX, LessonRelay
-from sync.lessons import fragment_store
+from hub.lesson import relay, relayed_lesson
+from hub.lesson.relay import LessonRelay
+from hub.lesson.relayed_lesson import LINKS_MAX
+from sync.lessons import fragment_files
 from sync.lessons.fragment_exchange import (
     Current,
     Holdings,
+    HubMinute,
     Want,
     decode_from_hub,
     encode_message,
@@ -123,7 +126,18 @@ async def holdings(follower: aiohttp.ClientWebSocketResponse) -> Holdings:
     while True:
         received = await follower.receive(timeout=5)
         if received.type is aiohttp.WSMsgType.TEXT:
-            return decode_from_hub(received.data)
+            told = decode_from_hub(received.data)
+            if isinstance(told, Holdings):
+                return told
+
+
+async def hub_minute(party: aiohttp.ClientWebSocketResponse) -> HubMinute:
+    while True:
+        received = await party.receive(timeout=5)
+        if received.type is aiohttp.WSMsgType.TEXT:
+            told = decode_from_hub(received.data)
+            if isinstance(told, HubMinute):
+                return told
 
 
 async def records(
@@ -149,6 +163,7 @@ async def until_held(hub: Hub, count: int) -> None:
         f"{hub.url}/lessons/{LESSON}/index", headers={"X-School": "1"}
     ) as answer:
         held = decode_from_hub(await answer.text())
+    assert isinstance(held, Holdings)
     if spans_of(held, TAKE, PICTURE) != [(0, count - 1)]:
         await asyncio.sleep(0.02)
         await until_held(hub, count)
@@ -431,20 +446,20 @@ async def test_the_flagship_is_told_what_lies_durably_at_the_hub(hub: Hub) -> No
 
 def fill_disk(patch: pytest.MonkeyPatch, name: str) -> None:
     """Let the disk take nothing more into files of that name."""
-    write_all = fragment_store._write_all
+    write_all = fragment_files._write_all
 
     def write(descriptor: int, data: bytes) -> None:
         if Path(f"/proc/self/fd/{descriptor}").readlink().name == name:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_all(descriptor, data)
 
-    patch.setattr(fragment_store, "_write_all", write)
+    patch.setattr(fragment_files, "_write_all", write)
 
 
 async def test_what_a_full_disk_does_not_take_is_relayed_and_asked_for_again_when_there_is_room(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "ROOM_AGAIN_S", 0.1)
+    monkeypatch.setattr(relayed_lesson, "ROOM_AGAIN_S", 0.1)
     follower, publisher = await hub.follow(), await hub.publish()
     made = fragments(10)
     with monkeypatch.context() as full:
@@ -457,6 +472,25 @@ async def test_what_a_full_disk_does_not_take_is_relayed_and_asked_for_again_whe
     assert (await holdings(again)).takes == []  # so it knows what to send
     await send(again, made)
     await until_held(hub, 10)
+
+
+async def test_each_minute_both_ends_are_told_how_the_hub_and_their_link_did(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "MINUTE_S", 2)
+    monkeypatch.setattr(relayed_lesson, "LATE_S", 0.0)
+    publisher = await hub.publish()
+    with monkeypatch.context() as full:
+        fill_disk(full, "records.log")
+        await send(publisher, fragments(2))
+        follower = await hub.follow()
+        up = await hub_minute(publisher)
+        down = await hub_minute(follower)
+    assert up.silent_s  # the lesson was live, and then nothing came
+    assert up.unstored_s
+    assert (down.silent_s, down.reduced_s, down.dropped) == (0, 0, 0)
+    time.sleep(0.5)  # noqa: ASYNC251 - the hub's loop is this one, and it is to be late
+    assert max([(await hub_minute(follower)).busy_ms for _ in range(2)]) >= 400
 
 
 async def test_what_only_is_to_be_kept_is_refused_by_a_full_disk(

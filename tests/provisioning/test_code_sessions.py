@@ -66,6 +66,49 @@ def test_the_right_code_forgives_an_addresses_wrong_ones(sessions: CodeSessions)
         assert sessions.knows(sessions.open(CODE, "10.0.0.9"))
 
 
+def guess(sessions: CodeSessions, address: str) -> None:
+    with pytest.raises(WrongCodeError):
+        sessions.open("0000-0000", address)
+
+
+def test_strangers_guesses_keep_nobody_out_where_a_session_is_open(
+    sessions: CodeSessions, watch: Watch
+) -> None:
+    token = sessions.open(CODE, "10.0.0.1")
+    watch.now_s = ATTEMPT_WINDOW_S  # the right code counted too
+    for stranger in range(LIMITS.attempts_together):
+        guess(sessions, f"10.0.9.{stranger}")
+    with pytest.raises(TooManyAttemptsError):
+        sessions.open(CODE, "10.0.0.2")
+    assert sessions.knows(token)
+    assert sessions.knows(sessions.open(CODE, "10.0.0.1"))
+
+
+def test_where_a_session_is_open_codes_are_counted_for_that_address_alone(
+    sessions: CodeSessions,
+) -> None:
+    sessions.open(CODE, "10.0.0.1")
+    for _ in range(ATTEMPTS_PER_ADDRESS):
+        guess(sessions, "10.0.0.1")
+    with pytest.raises(TooManyAttemptsError):
+        sessions.open(CODE, "10.0.0.1")
+    for stranger in range(LIMITS.attempts_together - 1):
+        guess(sessions, f"10.0.9.{stranger}")
+
+
+def test_an_address_is_a_strangers_again_once_its_session_is_over(
+    sessions: CodeSessions, watch: Watch
+) -> None:
+    sessions.open(CODE, "10.0.0.1")
+    sessions.close(sessions.open(CODE, "10.0.0.2"))
+    watch.now_s = LIMITS.idle_s + 1
+    for stranger in range(LIMITS.attempts_together):
+        guess(sessions, f"10.0.9.{stranger}")
+    for address in ("10.0.0.1", "10.0.0.2"):
+        with pytest.raises(TooManyAttemptsError):
+            sessions.open(CODE, address)
+
+
 @pytest.mark.parametrize("step_s", [99, 20])
 def test_a_session_ends_however_busy_it_is(
     sessions: CodeSessions, watch: Watch, step_s: int

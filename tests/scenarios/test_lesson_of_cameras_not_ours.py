@@ -136,10 +136,8 @@ async def classroom(
     browser: Browser, folder: Path, url: str, credentials: Credentials | None
 ) -> AsyncIterator[Page]:
     """Carry a camera's stream to a rural classroom's page for the time of the block."""
-    hub = HubProcess(folder / "hub")
-    await hub.start()
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(hub.kill)
+        hub = await stack.enter_async_context(HubProcess(folder / "hub"))
         publisher = await stack.enter_async_context(flagship(hub.port, folder / "flagship"))
         fan_out = FanOut(now_ms)
         receiver = await stack.enter_async_context(receiving(hub.port, folder / "school", fan_out))

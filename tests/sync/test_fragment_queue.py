@@ -20,9 +20,13 @@ def sound(number: int) -> Parcel:
     return Parcel(kind=Kind.MEDIA, track=SOUND, keyframe=True, data=number.to_bytes(4, "big"))
 
 
+def take(queue: LiveQueue, now_s: float) -> Parcel | None:
+    return queue.take_first(now_s) or queue.take_picture(now_s)
+
+
 def numbers(queue: LiveQueue, now_s: float) -> list[tuple[int, int]]:
     taken = []
-    while (parcel := queue.take(now_s)) is not None:
+    while (parcel := take(queue, now_s)) is not None:
         taken.append((parcel.track, int.from_bytes(parcel.data[:4], "big")))
     return taken
 
@@ -89,7 +93,7 @@ def test_bytes_are_bounded_and_no_picture_follows_a_hole_without_a_keyframe(
     for kind, size, step_s in steps:
         now_s += step_s
         if kind == "take":
-            parcel = queue.take(now_s)
+            parcel = take(queue, now_s)
             if parcel is None:
                 continue
             taken += 1

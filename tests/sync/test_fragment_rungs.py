@@ -10,6 +10,7 @@ from sync.lessons.fragment_rungs import (
     PROBE_S,
     Ladder,
     Rung,
+    Supply,
     sends,
 )
 from sync.lessons.tracks import BLACKBOARD, CALLED_SOUND, PICTURE, PICTURE_SMALL, SOUND
@@ -179,3 +180,30 @@ def test_further_tracks_go_with_every_picture_and_with_none_beside_sound_alone()
     link.late(PICTURE)
     assert not link.late(BLACKBOARD)
     assert link.rung is Rung.SMALL
+
+
+def test_links_that_are_offered_the_same_learn_of_it_from_who_offers_it() -> None:
+    supply = Supply()
+    links = [Ladder(supply=supply), Ladder(supply=supply)]
+
+    def film(first_s: int, last_s: int, delivered: float) -> None:
+        for at_s in range(first_s, last_s):
+            for track, size in NEEDS.items():
+                supply.note(track, size, at_s, keyframe=True)
+            for ladder in links:
+                ladder.measured(delivered, at_s + 1, probed=False)
+
+    film(100, 105, 230_000)
+    assert [ladder.late(PICTURE, 105) for ladder in links] == [True, True]
+    assert [ladder.rung for ladder in links] == [Rung.SMALL, Rung.SMALL]
+    film(105, 110, 1.2 * (LARGE_BYTES_S + SOUND_BYTES_S))
+    for ladder in links:
+        ladder.note(PICTURE, LARGE_BYTES_S, 110, keyframe=True)
+    assert [ladder.rung for ladder in links] == [Rung.SMALL, Rung.SMALL]
+    film(110, 113, 1.3 * (LARGE_BYTES_S + SOUND_BYTES_S))
+    for ladder in links:
+        ladder.note(PICTURE, LARGE_BYTES_S, 113, keyframe=True)
+    assert [ladder.rung for ladder in links] == [Rung.MAIN, Rung.MAIN]
+    assert not links[0].takes(PICTURE_SMALL)
+    supply.note(PICTURE_SMALL, SMALL_BYTES_S, 115, keyframe=True)
+    assert [ladder.takes(PICTURE_SMALL) for ladder in links] == [True, True]

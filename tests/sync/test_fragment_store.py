@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.errors import ForgedError, MalformedError
-from sync.lessons import fragment_store
+from sync.lessons import fragment_files, fragment_shelf, fragment_store
 from sync.lessons.fragment_index import NumberSet, decode_entries
 from sync.lessons.fragment_log import SIGNATURES, Kind, LessonId, Record, Stream, TakeId
 from sync.lessons.fragment_sealing import MediaTimes, TakeSealer, digest, groups_of, sign_group
@@ -253,7 +254,7 @@ def test_an_index_that_the_disk_does_not_take_is_written_at_the_next_sync(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr(fragment_store, "_write_all", write_half)
+        disk.setattr(fragment_files, "_write_all", write_half)
         with pytest.raises(FragmentStoreError, match="free space"):
             store.sync()
     store.append(fragment(1))
@@ -261,6 +262,24 @@ def test_an_index_that_the_disk_does_not_take_is_written_at_the_next_sync(
     entries = list(decode_entries((tmp_path / "records.idx").read_bytes()))
     assert [each.number for each in entries] == [0, 1]
     store.close()
+
+
+def open_files() -> set[str]:
+    return {descriptor.name for descriptor in Path("/proc/self/fd").iterdir()}
+
+
+def test_a_take_that_cannot_be_opened_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fragment_store, "_sync_folder", refuse)
+    before = open_files()
+    with pytest.raises(FragmentStoreError):
+        TakeStore(tmp_path / "take", LESSON, TAKE)
+    assert open_files() == before
+    assert not (tmp_path / "take").exists()
 
 
 def test_a_record_of_another_take_is_refused(tmp_path: Path) -> None:
@@ -359,13 +378,81 @@ async def test_space_is_reclaimed_from_the_oldest_take_of_no_running_lesson(tmp_
     shelf.close()
 
 
-def test_a_lesson_cannot_have_takes_without_end(tmp_path: Path) -> None:
+def take_name(number: int) -> TakeId:
+    return TakeId(number.to_bytes(8, "big"))
+
+
+def last_of(take: int, length: int) -> Record:
+    """Return the last fragment of a take that is so long; takes are captured in order."""
+    times = MediaTimes(decode_time=0, duration=40, timescale=1000, capture_ms=10**6 * take)
+    sealer = TakeSealer(LESSON, take_name(take), KEY)
+    return sealer.seal_media(1, length - 1, b"picture", times, keyframe=False)
+
+
+def test_of_more_takes_than_a_lesson_may_have_the_shortest_gives_way(tmp_path: Path) -> None:
     shelf = LessonShelf(tmp_path)
-    for number in range(TAKES_MAX):
-        shelf.take(LESSON, TakeId(number.to_bytes(8, "big")))
-    with pytest.raises(MalformedError, match="takes"):
-        shelf.take(LESSON, TakeId(b"one more"))
+    event = TakeSealer(LESSON, take_name(0), KEY).seal_event(b"{}", 5)
+    shelf.take(LESSON, take_name(0)).append(event)
+    for number in range(1, TAKES_MAX):
+        length = {7: 30, TAKES_MAX - 1: 10}.get(number, 100 + number)
+        shelf.take(LESSON, take_name(number)).append(last_of(number, length))
+    short = shelf.take(LESSON, take_name(7))
+    shelf.take(LESSON, take_name(1000))
+    held = {store.take for store in shelf.takes(LESSON)}
+    # Events are few and no picture, and the newest take goes on, as short as it is.
+    assert held == {take_name(number) for number in range(TAKES_MAX) if number != 7}
+    assert (short.streams, short.read(PICTURE, 29), short.begin_sync()) == ([], None, None)
+    with pytest.raises(FragmentStoreError, match="given up"):
+        short.append(last_of(7, 31))
+    shelf.take(LESSON, take_name(1001))
+    assert shelf.find(LESSON, take_name(1000)) is None  # one with nothing in it goes first
+    assert len(shelf.takes(LESSON)) == TAKES_MAX - 1
     shelf.close()
+
+
+def test_what_was_told_stays_where_captures_without_picture_give_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fragment_shelf, "TAKES_MAX", 3)
+    shelf = LessonShelf(tmp_path)
+    shelf.take(LESSON, take_name(0)).append(
+        TakeSealer(LESSON, take_name(0), KEY).seal_event(b"{}", 5)
+    )
+    for number in range(1, 9):
+        sealer = TakeSealer(LESSON, take_name(number), KEY)
+        init = sealer.seal_init(1, "video/mp4", b"init", 10**6 * number)
+        shelf.take(LESSON, take_name(number)).append(init)
+    assert [store.take for store in shelf.takes(LESSON)] == [
+        take_name(0),
+        take_name(7),
+        take_name(8),
+    ]
+    shelf.close()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 400), min_size=5, max_size=20), st.randoms(use_true_random=False))
+def test_nodes_come_to_the_same_takes_whatever_they_had_when_one_gave_way(
+    lengths: list[int], rng: random.Random
+) -> None:
+    """A flagship gives takes up as it goes; who follows sees them later, all of them or few."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as root:
+        patch.setattr(fragment_shelf, "TAKES_MAX", 4)
+        flagship, hub = LessonShelf(Path(root) / "1"), LessonShelf(Path(root) / "2")
+        for number, length in enumerate(lengths):
+            made = last_of(number, length)
+            flagship.take(LESSON, take_name(number)).append(made)
+            if rng.random() < 0.7:
+                hub.take(LESSON, take_name(number)).append(made)
+        held = flagship.takes(LESSON)
+        for _ in held:  # the flagship sends what the hub says that it has not
+            for store in held:
+                if hub.find(LESSON, store.take) is None:
+                    for record in store.records(PICTURE):
+                        hub.take(LESSON, store.take).append(record)
+        assert [each.take for each in hub.takes(LESSON)] == [each.take for each in held]
+        for shelf in (flagship, hub):
+            shelf.close()
 
 
 @given(st.sets(st.integers(0, 60)), st.integers(-1, 70))

@@ -46,6 +46,32 @@ def test_a_flagship_is_not_blamed_for_a_receivers_line() -> None:
     assert find_root([], receiver, is_flagship=False) is Root.RECEIVER_LINE
 
 
+def test_a_hub_that_is_late_explains_both_lines() -> None:
+    lines = told(Hop.WAN, POOR) + told(Hop.LINK, POOR)
+    hub = told(Hop.HUB, POOR)
+    assert find_root(lines + hub, lines, is_flagship=False) is Root.HUB
+    assert find_root(lines, lines + hub, is_flagship=False) is Root.HUB
+    assert find_root(lines + hub, (), is_flagship=True) is Root.HUB
+    assert find_root(lines, lines, is_flagship=False) is Root.FLAGSHIP_LINE
+
+
+def test_the_hub_may_tell_of_a_minute_in_the_next() -> None:
+    line = told(Hop.WAN, "x..x..x..x..x..x..x.")
+    hub = told(Hop.HUB, ".x..x..x..x..x..x...")
+    assert find_root((), line + hub, is_flagship=False) is Root.HUB
+
+
+def test_what_the_hub_saw_of_a_line_speaks_where_the_school_saw_nothing() -> None:
+    good = told(Hop.WAN, GOOD)
+    assert find_root(good, good + told(Hop.LINK, POOR), is_flagship=False) is Root.RECEIVER_LINE
+    assert find_root(good + told(Hop.LINK, POOR), good, is_flagship=False) is Root.FLAGSHIP_LINE
+
+
+def test_a_camera_that_is_silent_is_not_the_flagships_line() -> None:
+    flagship = told(Hop.CAMERA, POOR) + told(Hop.WAN, POOR) + told(Hop.LINK, POOR)
+    assert find_root(flagship, (), is_flagship=True) is Root.CAMERA
+
+
 def test_one_poor_minute_of_many_is_no_cause() -> None:
     receiver = told(Hop.WAN, "x" + "." * 44)
     assert find_root([], receiver, is_flagship=False) is Root.NONE

@@ -29,13 +29,12 @@ from edge.lesson.capture.capture_events import (
     MediaGap,
     TakeInit,
 )
-from edge.lesson.capture.fmp4 import AUDIO_TRACK, VIDEO_TRACK
 from edge.lesson.capture.shared_screen import SharedScreen
 from edge.lesson.capture.take import Part
 from edge.lesson.capture.timeline import TakeTimeline
 from edge.lesson.transfer.recording import TakeRecorder
 from edge.supervision import apart, keep_running
-from sync.lessons.tracks import BLACKBOARD
+from sync.lessons.tracks import BLACKBOARD, PICTURE, SOUND
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +95,7 @@ class FlagshipCapture:
     async def run(self) -> Never:
         """Capture take after take."""
         while True:
-            async for attempt in self._tries(VIDEO_TRACK, CAPTURE_RETRY_S):
+            async for attempt in self._tries(PICTURE, CAPTURE_RETRY_S):
                 with attempt:
                     try:
                         await apart(self._capture_take())
@@ -177,7 +176,7 @@ class FlagshipCapture:
                 )
 
     def _note_silence(self, reason: str) -> None:
-        self._note(AUDIO_TRACK, reason)
+        self._note(SOUND, reason)
 
     def _note(self, track: int, trouble: str) -> None:
         if self.troubles.get(track) != trouble:  # tried every few seconds: said once

@@ -13,13 +13,20 @@ import msgspec
 from drivers.codecs.aac import AudioFormat
 from drivers.codecs.h264 import VideoFormat
 from drivers.codecs.opus import OpusFormat
+from edge.lesson.capture.iso_boxes import (
+    BOX,
+    PICTURE_KIND,
+    SOUND_KIND,
+    box,
+    full_box,
+    media,
+    movie_header,
+    track_header,
+)
+from sync.lessons.tracks import PICTURE, SOUND
 
-VIDEO_TRACK = 1
-AUDIO_TRACK = 2
 VIDEO_TIMESCALE = 90_000
 
-_UNITY_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
-_LANGUAGE_UNDETERMINED = 0x55C4
 _SYNC_SAMPLE = 0x0200_0000  # depends on no other
 _OTHER_SAMPLE = 0x0101_0000  # depends on others, no sync sample
 _BASE_IS_MOOF = 0x02_0000
@@ -30,7 +37,6 @@ _ENTRY_RATE_MAX = 0xFFFF
 
 _MOOF_HEAD = struct.Struct(">I4sI4sIII4sI4sIII4sIQI4sIII")
 _SAMPLE = struct.Struct(">III")
-_BOX = struct.Struct(">I4s")
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):
@@ -41,30 +47,27 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     keyframe: bool
 
 
-def video_init(video: VideoFormat, track: int = VIDEO_TRACK) -> bytes:
+def video_init(video: VideoFormat, track: int = PICTURE) -> bytes:
     """Return the initialisation segment of a video track, in ``VIDEO_TIMESCALE``."""
     facts = video.facts
-    entry = _box(
+    entry = box(
         b"avc1",
         _visual_entry(facts.width, facts.height),
-        _box(b"avcC", _decoder_configuration(video)),
+        box(b"avcC", _decoder_configuration(video)),
     )
-    header = _full_box(b"vmhd", 1, bytes(8))
-    size = (facts.width, facts.height)
-    return _init(track, VIDEO_TIMESCALE, b"vide", header, entry, size)
+    return _init(track, VIDEO_TIMESCALE, PICTURE_KIND, entry, (facts.width, facts.height))
 
 
-def audio_init(audio: AudioFormat | OpusFormat, track: int = AUDIO_TRACK) -> bytes:
+def audio_init(audio: AudioFormat | OpusFormat, track: int = SOUND) -> bytes:
     """Return the initialisation segment of an audio track; its timescale is the sample rate."""
     rate = audio.sample_rate if audio.sample_rate <= _ENTRY_RATE_MAX else 0  # esds tells it
     sound = struct.pack(">6xH8x2H4xH2x", 1, audio.channels, 16, rate)
     match audio:
         case AudioFormat():
-            entry = _box(b"mp4a", sound, _full_box(b"esds", 0, _elementary_stream(audio)))
+            entry = box(b"mp4a", sound, full_box(b"esds", 0, _elementary_stream(audio)))
         case OpusFormat():
-            entry = _box(b"Opus", sound, _box(b"dOps", _opus_specific(audio)))
-    header = _full_box(b"smhd", 0, bytes(4))
-    return _init(track, audio.sample_rate, b"soun", header, entry, (0, 0))
+            entry = box(b"Opus", sound, box(b"dOps", _opus_specific(audio)))
+    return _init(track, audio.sample_rate, SOUND_KIND, entry, (0, 0))
 
 
 def fragment(track: int, number: int, decode_time: int, samples: Sequence[Sample]) -> bytes:
@@ -95,52 +98,26 @@ def fragment(track: int, number: int, decode_time: int, samples: Sequence[Sample
         b"trun",
         _RUN_FIELDS,
         len(samples),
-        moof_bytes + _BOX.size,
+        moof_bytes + BOX.size,
     )
     data = b"".join([s.data for s in samples])
-    return b"".join((head, table, _BOX.pack(_BOX.size + len(data), b"mdat"), data))
+    return b"".join((head, table, BOX.pack(BOX.size + len(data), b"mdat"), data))
 
 
-def _init(
-    track: int,
-    timescale: int,
-    kind: bytes,
-    media_header: bytes,
-    entry: bytes,
-    size: tuple[int, int],
-) -> bytes:
-    track_header = struct.pack(
-        ">8xI4x4x8x2h2h36s2I",
-        track,
-        0,
-        0,
-        0x100 if kind == b"soun" else 0,
-        0,
-        _UNITY_MATRIX,
-        size[0] << 16,
-        size[1] << 16,
-    )
-    sample_table = _box(
+def _init(track: int, timescale: int, kind: bytes, entry: bytes, size: tuple[int, int]) -> bytes:
+    sample_table = box(
         b"stbl",
-        _full_box(b"stsd", 0, struct.pack(">I", 1), entry),
-        _full_box(b"stts", 0, bytes(4)),
-        _full_box(b"stsc", 0, bytes(4)),
-        _full_box(b"stsz", 0, bytes(8)),
-        _full_box(b"stco", 0, bytes(4)),
+        full_box(b"stsd", 0, struct.pack(">I", 1), entry),
+        full_box(b"stts", 0, bytes(4)),
+        full_box(b"stsc", 0, bytes(4)),
+        full_box(b"stsz", 0, bytes(8)),
+        full_box(b"stco", 0, bytes(4)),
     )
-    references = _full_box(b"dref", 0, struct.pack(">I", 1), _full_box(b"url ", 1))
-    media = _box(
-        b"mdia",
-        _full_box(b"mdhd", 0, struct.pack(">8xI4xH2x", timescale, _LANGUAGE_UNDETERMINED)),
-        _full_box(b"hdlr", 0, struct.pack(">4x4s12x", kind), b"\0"),
-        _box(b"minf", media_header, _box(b"dinf", references), sample_table),
-    )
-    movie_header = struct.pack(">8xI4xIH10x36s24xI", 1000, 0x10000, 0x100, _UNITY_MATRIX, track + 1)
-    return _box(b"ftyp", b"iso6", bytes(4), b"iso6mp41") + _box(
+    return box(b"ftyp", b"iso6", bytes(4), b"iso6mp41") + box(
         b"moov",
-        _full_box(b"mvhd", 0, movie_header),
-        _box(b"trak", _full_box(b"tkhd", 7, track_header), media),
-        _box(b"mvex", _full_box(b"trex", 0, struct.pack(">5I", track, 1, 0, 0, 0))),
+        movie_header(1000, 0, track),
+        box(b"trak", track_header(track, kind, size, 0), media(kind, timescale, 0, sample_table)),
+        box(b"mvex", full_box(b"trex", 0, struct.pack(">5I", track, 1, 0, 0, 0))),
     )
 
 
@@ -172,7 +149,7 @@ def _elementary_stream(audio: AudioFormat) -> bytes:
         struct.pack(">BB3sII", 0x40, 0x15, bytes(3), 0, 0),
         _descriptor(0x05, audio.config),
     )
-    return _descriptor(0x03, struct.pack(">HB", AUDIO_TRACK, 0), decoder, _descriptor(6, b"\x02"))
+    return _descriptor(0x03, struct.pack(">HB", SOUND, 0), decoder, _descriptor(6, b"\x02"))
 
 
 def _opus_specific(audio: OpusFormat) -> bytes:
@@ -187,12 +164,3 @@ def _opus_specific(audio: OpusFormat) -> bytes:
 def _descriptor(tag: int, *parts: bytes) -> bytes:
     body = b"".join(parts)
     return bytes((tag, len(body))) + body
-
-
-def _box(kind: bytes, *parts: bytes) -> bytes:
-    body = b"".join(parts)
-    return _BOX.pack(_BOX.size + len(body), kind) + body
-
-
-def _full_box(kind: bytes, flags: int, *parts: bytes) -> bytes:
-    return _box(kind, flags.to_bytes(4, "big"), *parts)

@@ -4,14 +4,10 @@ from drivers.codecs.h264 import Loss, Picture, VideoDepacketiser, VideoFormat, p
 from drivers.codecs.rtp import RtpPacket
 from drivers.codecs.sdp import Media
 from drivers.errors import RefusedError, UnreachableError
-from edge.lesson.capture.capture_events import (
-    CaptureSink,
-    MediaFragment,
-    MediaGap,
-    TakeInit,
-)
-from edge.lesson.capture.fmp4 import VIDEO_TIMESCALE, Sample, fragment, video_init
+from edge.lesson.capture.capture_events import CaptureSink, MediaGap
+from edge.lesson.capture.fmp4 import VIDEO_TIMESCALE, Sample, video_init
 from edge.lesson.capture.timeline import ArrivalLine, TakeTimeline, TrackClock
+from edge.lesson.capture.track_output import TrackOutput
 
 KEYFRAME_WAIT_S = 10
 JUMP_S = 10
@@ -29,7 +25,7 @@ class PictureTrack:
         self._depacketiser = VideoDepacketiser(parameter_sets(media))
         self._track = track
         self._timeline = timeline
-        self._lane = timeline.lane(track)
+        self._output = TrackOutput(track, VIDEO_TIMESCALE, timeline, sink)
         self._sink = sink
         self._format: VideoFormat | None = None
         self._last: int | None = None
@@ -77,30 +73,13 @@ class PictureTrack:
             self._follow_duration(decode_time - self._last)
         self._last = decode_time
         sample = Sample(picture.data, self._duration, picture.keyframe)
-        number = self._lane.number
-        self._sink(
-            MediaFragment(
-                track=self._track,
-                number=number,
-                keyframe=picture.keyframe,
-                decode_time=decode_time,
-                duration=self._duration,
-                timescale=VIDEO_TIMESCALE,
-                capture_ms=arrived_ms,
-                data=fragment(self._track, number, decode_time, (sample,)),
-            )
-        )
-        self._lane.number = number + 1
-        self._lane.next_time = decode_time + self._duration
+        self._output.give((sample,), decode_time, arrived_ms)
         return self.arrivals.hear(decode_time / VIDEO_TIMESCALE, steady_ms)
 
     def _start(self, timestamp: int, steady_ms: int) -> None:
         if self._timeline.began_ms is None:
             self._timeline.began_ms = steady_ms
-        take_ms = self._timeline.take_ms(steady_ms)
-        # Begun anew it goes on behind what it gave before.
-        behind_ms = -(-self._lane.next_time * 1000 // VIDEO_TIMESCALE)
-        self.clock.start(timestamp, max(take_ms, behind_ms))
+        self.clock.start(timestamp, self._output.begins_ms(steady_ms))
 
     def _follow_format(self) -> None:
         found = self._depacketiser.sets.video_format()
@@ -109,17 +88,7 @@ class PictureTrack:
         if self._format is not None:
             raise UnreachableError("the camera changed its picture's format")
         self._format = found
-        data = video_init(found, self._track)
-        if data != self._lane.init:
-            self._lane.init = data
-            self._sink(
-                TakeInit(
-                    track=self._track,
-                    mime=f'video/mp4; codecs="{found.codec}"',
-                    timescale=VIDEO_TIMESCALE,
-                    data=data,
-                )
-            )
+        self._output.announce(f'video/mp4; codecs="{found.codec}"', video_init(found, self._track))
 
     def _follow_duration(self, step: int) -> None:
         if step < -VIDEO_TIMESCALE:

@@ -24,9 +24,10 @@ from drivers.codecs.avc_configuration import parse_avc_configuration
 from drivers.codecs.h264 import VideoFormat
 from drivers.errors import ProtocolError
 from edge.errors import NotNowError
-from edge.lesson.capture.capture_events import CaptureSink, MediaFragment, TakeInit
-from edge.lesson.capture.fmp4 import VIDEO_TIMESCALE, Sample, fragment, video_init
+from edge.lesson.capture.capture_events import CaptureSink
+from edge.lesson.capture.fmp4 import VIDEO_TIMESCALE, Sample, video_init
 from edge.lesson.capture.timeline import TakeTimeline
+from edge.lesson.capture.track_output import TrackOutput
 from sync.lessons.tracks import BLACKBOARD
 
 MESSAGE_BYTES_MAX = 2 * 1024 * 1024
@@ -124,8 +125,7 @@ class _ScreenTrack:
 
     def __init__(self, timeline: TakeTimeline, sink: CaptureSink) -> None:
         self._timeline = timeline
-        self._lane = timeline.lane(BLACKBOARD)
-        self._sink = sink
+        self._output = TrackOutput(BLACKBOARD, VIDEO_TIMESCALE, timeline, sink)
         self._offset: int | None = None
         self._held: tuple[int, SharedPicture, int] | None = None
         self.wants_keyframe = False
@@ -145,41 +145,18 @@ class _ScreenTrack:
             if not 0 < step <= SILENCE_S_MAX * VIDEO_TIMESCALE:
                 self.rest()
             else:
-                self._give(self._held, step)
+                began, shown, came_ms = self._held
+                sample = Sample(shown.data, step, shown.keyframe)
+                self._output.give((sample,), began, came_ms)
                 self._held = units + self._offset, picture, arrived_ms
                 return
         self.wants_keyframe = not picture.keyframe
         if picture.keyframe:
-            self._announce(video)
-            behind = max(self._timeline.take_ms(steady_ms) * 90, self._lane.next_time)
+            mime = f'video/mp4; codecs="{video.codec}"'
+            self._output.announce(mime, video_init(video, BLACKBOARD))
+            behind = max(self._timeline.take_ms(steady_ms) * 90, self._output.next_time)
             self._offset = behind - units
             self._held = behind, picture, arrived_ms
-
-    def _announce(self, video: VideoFormat) -> None:
-        data = video_init(video, BLACKBOARD)
-        if data != self._lane.init:
-            self._lane.init = data
-            mime = f'video/mp4; codecs="{video.codec}"'
-            self._sink(TakeInit(track=BLACKBOARD, mime=mime, timescale=VIDEO_TIMESCALE, data=data))
-
-    def _give(self, held: tuple[int, SharedPicture, int], duration: int) -> None:
-        decode_time, picture, arrived_ms = held
-        number = self._lane.number
-        sample = Sample(picture.data, duration, picture.keyframe)
-        self._sink(
-            MediaFragment(
-                track=BLACKBOARD,
-                number=number,
-                keyframe=picture.keyframe,
-                decode_time=decode_time,
-                duration=duration,
-                timescale=VIDEO_TIMESCALE,
-                capture_ms=arrived_ms,
-                data=fragment(BLACKBOARD, number, decode_time, (sample,)),
-            )
-        )
-        self._lane.number = number + 1
-        self._lane.next_time = decode_time + duration
 
 
 class SharedScreens:

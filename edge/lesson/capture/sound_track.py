@@ -8,14 +8,10 @@ from drivers.codecs.sdp import Media
 from drivers.codecs.sound import AudioFrame, SoundReader
 from drivers.errors import RefusedError, UnreachableError
 from drivers.opus_encoder import OpusFromG711
-from edge.lesson.capture.capture_events import (
-    CaptureSink,
-    MediaFragment,
-    MediaGap,
-    TakeInit,
-)
-from edge.lesson.capture.fmp4 import Sample, audio_init, fragment
+from edge.lesson.capture.capture_events import CaptureSink, MediaGap
+from edge.lesson.capture.fmp4 import Sample, audio_init
 from edge.lesson.capture.timeline import ArrivalLine, TakeTimeline, TrackClock
+from edge.lesson.capture.track_output import TrackOutput
 
 AUDIO_FRAGMENT_MS = 60
 JUMP_S = 10
@@ -50,8 +46,7 @@ class SoundTrack:
     def __init__(self, media: Media, track: int, timeline: TakeTimeline, sink: CaptureSink) -> None:
         self._reader, self._format = sound_reader(media)
         self._track = track
-        self._timeline = timeline
-        self._lane = timeline.lane(track)
+        self._output = TrackOutput(track, self._format.sample_rate, timeline, sink)
         self._sink = sink
         self._pending: list[Sample] = []
         self._pending_since_ms = 0
@@ -77,20 +72,11 @@ class SoundTrack:
         return judged
 
     def _begin(self, frame: AudioFrame, steady_ms: int) -> None:
-        behind_ms = -(-self._lane.next_time * 1000 // self._format.sample_rate)
-        self.clock.start(frame.timestamp, max(self._timeline.take_ms(steady_ms), behind_ms))
+        self.clock.start(frame.timestamp, self._output.begins_ms(steady_ms))
         self._next = self.clock.place(frame.timestamp) * self._scale
-        data = audio_init(self._format, self._track)
-        if data != self._lane.init:
-            self._lane.init = data
-            self._sink(
-                TakeInit(
-                    track=self._track,
-                    mime=f'audio/mp4; codecs="{self._format.codec}"',
-                    timescale=self._format.sample_rate,
-                    data=data,
-                )
-            )
+        self._output.announce(
+            f'audio/mp4; codecs="{self._format.codec}"', audio_init(self._format, self._track)
+        )
 
     def _take_frame(self, frame: AudioFrame, arrived_ms: int) -> None:
         """Lay frames end to end, and follow the camera's clock in steps of whole frames."""
@@ -114,20 +100,5 @@ class SoundTrack:
         if not self._pending:
             return
         duration = sum(sample.duration for sample in self._pending)
-        decode_time = self._next - duration
-        number = self._lane.number
-        self._sink(
-            MediaFragment(
-                track=self._track,
-                number=number,
-                keyframe=True,
-                decode_time=decode_time,
-                duration=duration,
-                timescale=self._format.sample_rate,
-                capture_ms=self._pending_since_ms,
-                data=fragment(self._track, number, decode_time, self._pending),
-            )
-        )
+        self._output.give(self._pending, self._next - duration, self._pending_since_ms)
         self._pending = []
-        self._lane.number = number + 1
-        self._lane.next_time = self._next

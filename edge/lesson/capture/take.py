@@ -10,14 +10,7 @@ from drivers.codecs.rtp import Bye, RtpPacket, SenderReport, parse_rtcp, parse_r
 from drivers.codecs.rtsp_session import TrackPacket
 from drivers.codecs.sdp import Media
 from drivers.errors import ProtocolError, UnreachableError
-from edge.lesson.capture.capture_events import (
-    CaptureEvent,
-    CaptureSink,
-    MediaFragment,
-    MediaGap,
-    TakeInit,
-)
-from edge.lesson.capture.fmp4 import AUDIO_TRACK, VIDEO_TRACK
+from edge.lesson.capture.capture_events import CaptureSink, MediaGap
 from edge.lesson.capture.picture_track import PictureTrack
 from edge.lesson.capture.sound_track import SoundTrack
 from edge.lesson.capture.timeline import (
@@ -28,16 +21,7 @@ from edge.lesson.capture.timeline import (
     align,
     drift,
 )
-
-__all__ = [
-    "CaptureEvent",
-    "CaptureSink",
-    "MediaFragment",
-    "MediaGap",
-    "Part",
-    "Take",
-    "TakeInit",
-]
+from sync.lessons.tracks import PICTURE, SOUND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +33,8 @@ class Part:
     one take have the same ``timeline``.
     """
 
-    picture: int = VIDEO_TRACK
-    sound: int = AUDIO_TRACK
+    picture: int = PICTURE
+    sound: int = SOUND
     is_main: bool = True
     shares_clock: bool = True
     timeline: TakeTimeline = field(default_factory=TakeTimeline)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from drivers.entities import NowMs
+from edge.lesson.classroom.audience import Audience
 from edge.lesson.classroom.board import BoardView
 from edge.lesson.classroom.classroom_stream import (
     StreamItem,
@@ -24,16 +25,16 @@ from edge.lesson.classroom.ll_hls import LiveHls
 from edge.lesson.status import LessonStatus, waiting
 from sync.lessons.fragment_exchange import Turn
 from sync.lessons.fragment_log import Kind, TakeId, is_sound
-from sync.lessons.fragment_outlet import Outlet, binary_frame, message
+from sync.lessons.fragment_outlet import Outlet, binary_frame, give_up_after, message
 from sync.lessons.fragment_queue import Parcel
 
 VIEWERS_MAX = 1024
 GROUP_PARCELS_MAX = 512
 GROUP_BYTES_MAX = 16 * 1024 * 1024
 SOUND_KEPT_MS = 5000
-_HEARTBEAT_S = 5.0
+DEAD_MS = 8000
+"""A page that acknowledges nothing for so long is gone: each is told something every second."""
 _TICK_S = 1.0
-_TRUST_S = 0.1
 _CLIENT_MESSAGE_BYTES_MAX = 1024
 
 
@@ -43,8 +44,8 @@ class FanOut:
     def __init__(self, now_ms: NowMs) -> None:
         self._now_ms = now_ms
         self._status = waiting(now_ms())
-        self._viewers: set[Outlet] = set()
-        self._listeners: set[Outlet] = set()
+        self._viewers = Audience(monotonic)
+        self._listeners = Audience(monotonic)
         self._newest = _Newest()
         self._board = BoardView()
         self._part_came = asyncio.Event()
@@ -74,8 +75,7 @@ class FanOut:
         )
         self._newest.keep(item, parcel)
         self._hls.add(item)
-        for viewer in self._viewers:
-            viewer.offer(parcel)
+        self._viewers.offer(parcel)
 
     def show(self, status: LessonStatus) -> None:
         """Tell every page how the lesson goes."""
@@ -120,20 +120,19 @@ class FanOut:
             raise web.HTTPServiceUnavailable(text=f"{VIEWERS_MAX} pages are watching already")
         socket = web.WebSocketResponse(
             compress=False,
-            heartbeat=_HEARTBEAT_S,
             max_msg_size=_CLIENT_MESSAGE_BYTES_MAX,
             timeout=1.0,
         )
         await socket.prepare(request)
         if request.transport is None:
             return socket
-        viewer = Outlet(request.transport, monotonic, _nothing, trust_s=_TRUST_S)
+        give_up_after(request.transport.get_extra_info("socket"), DEAD_MS)
+        pages = self._listeners if request.query.get("media") == "0" else self._viewers
+        viewer = Outlet(request.transport, monotonic, _nothing, supply=pages.supply)
         viewer.offer(message(encode_state(self._status, self._now_ms())))
         if self._board != BoardView():
             viewer.offer(message(encode_board(self._board)))
-        pages = self._listeners
-        if request.query.get("media") != "0":
-            pages = self._viewers
+        if pages is self._viewers:
             for parcel in self._newest.parcels():
                 viewer.offer(parcel)
         pages.add(viewer)
@@ -160,8 +159,8 @@ class FanOut:
 
     def _tell_pages(self, payload: bytes) -> None:
         told = message(payload)
-        for page in (*self._viewers, *self._listeners):
-            page.offer(told)
+        self._viewers.offer(told)
+        self._listeners.offer(told)
 
 
 class _Newest:

@@ -18,6 +18,7 @@ from edge.lesson.classroom.recorded_hls import RecordedHls
 from edge.lesson.schedule import PAST, ScheduledLesson
 from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_log import NUMBER_MAX, TRACK_MAX, LessonId, parse_take_id
+from sync.lessons.fragment_objects import parse_number
 from sync.lessons.fragment_sealing import FragmentOpener
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.segments.sealing import DataKey, KeyId
@@ -173,9 +174,10 @@ def _track(request: web.Request) -> int:
 
 
 def _parse(text: str, most: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most))):
-        raise web.HTTPBadRequest(text=f"{text[:16]!r} is no number from 0 to {most}")
-    return int(text)
+    try:
+        return parse_number(text, most)
+    except MalformedError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
 
 
 def _opened(read: Callable[[], _Answer]) -> _Answer:

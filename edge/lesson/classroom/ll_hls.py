@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from edge.lesson.classroom.classroom_stream import StreamItem
+from edge.lesson.classroom.main_playlist import PLAYED, main_playlist
 from sync.lessons.fragment_log import Kind, TakeId, is_sound
 from sync.lessons.fragment_sealing import split_init
 
-PICTURES = (1, 3)
-SOUND = 2
 PART_S = 0.2
 TARGET_S = 4
 """A segment is cut here at the latest, also without a keyframe."""
@@ -287,7 +286,7 @@ class LiveHls:
     """A room's renditions; ``first`` is above every number the room had before."""
 
     def __init__(self, first: int, on_part: Callable[[], None]) -> None:
-        self._renditions = {track: Rendition(track, first) for track in (*PICTURES, SOUND)}
+        self._renditions = {track: Rendition(track, first) for track in PLAYED}
         self._on_part = on_part
         self._take: TakeId | None = None
         self._era = -1
@@ -312,42 +311,10 @@ class LiveHls:
 
     def main(self, sound_name: str) -> str | None:
         """Return the multivariant playlist, None while there is nothing to play."""
-        pictures = [each for track in PICTURES if (each := self.rendition(track)) is not None]
-        sound = self.rendition(SOUND)
+        playing = [each for each in self._renditions.values() if each.is_playing]
         return main_playlist(
-            [(each.track, each.mime, each.bandwidth) for each in pictures],
-            None if sound is None else (sound.track, sound.mime, sound.bandwidth),
-            sound_name,
+            {each.track: (each.mime, each.bandwidth) for each in playing}, sound_name
         )
-
-
-def main_playlist(
-    pictures: list[tuple[int, str, int]], sound: tuple[int, str, int] | None, sound_name: str
-) -> str | None:
-    """Return a multivariant playlist of (track, media type, bits a second), None for nothing."""
-    lines = ["#EXTM3U", "#EXT-X-VERSION:9"]
-    if sound is not None and pictures:
-        lines.append(
-            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="sound",NAME="{sound_name}",DEFAULT=YES,'
-            f'AUTOSELECT=YES,URI="{sound[0]}.m3u8"'
-        )
-    for track, mime, bits in pictures or ([sound] if sound is not None else []):
-        codecs, rate, group = [_codec(mime)], bits, ""
-        if sound is not None and pictures:
-            codecs.append(_codec(sound[1]))
-            rate += sound[2]
-            group = ',AUDIO="sound"'
-        lines.append(f'#EXT-X-STREAM-INF:BANDWIDTH={rate},CODECS="{",".join(codecs)}"{group}')
-        lines.append(f"{track}.m3u8")
-    if not pictures and sound is None:
-        return None
-    return "\n".join(lines) + "\n"
-
-
-def _codec(mime: str) -> str:
-    """Return what stands in a media type's ``codecs``; what a quoted string may not hold is cut."""
-    _, _, codecs = mime.partition('codecs="')
-    return "".join(letter for letter in codecs if letter.isalnum() or letter in ".,-_")
 
 
 def _date(at_ms: int) -> str:

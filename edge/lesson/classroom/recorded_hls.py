@@ -1,16 +1,19 @@
 """A lesson's recording as HLS: the stored records, opened when a player asks for them.
 
-Segments are cut at keyframes by the index alone; what no signature covers is not played. What is
-missing is told as EXT-X-GAP. Each take is a stretch of its own (EXT-X-DISCONTINUITY).
+Segments are cut at keyframes by the index alone, of what the flagship signed. What is missing
+is told as EXT-X-GAP. Each take is a stretch of its own (EXT-X-DISCONTINUITY).
 """
 
 from dataclasses import dataclass
 
-from edge.lesson.classroom.ll_hls import PICTURES, SOUND, TARGET_S, main_playlist
+from edge.lesson.classroom.ll_hls import TARGET_S
+from edge.lesson.classroom.main_playlist import PLAYED, main_playlist
 from sync.lessons.fragment_index import StreamIndex
 from sync.lessons.fragment_log import Kind, Stream, TakeId
+from sync.lessons.fragment_proof import ProvenStream
 from sync.lessons.fragment_sealing import FragmentOpener, split_init
 from sync.lessons.fragment_store import TakeStore
+from sync.lessons.tracks import SOUND
 
 SEGMENT_RECORDS_MAX = 512
 _BANDWIDTH_LEAST = 64_000
@@ -37,16 +40,15 @@ class RecordedHls:
 
     def main(self, sound_name: str) -> str | None:
         """Return the multivariant playlist, None when nothing is recorded."""
-        rows = {track: row for track in (*PICTURES, SOUND) if (row := self._row(track)) is not None}
-        pictures = [rows[track] for track in PICTURES if track in rows]
-        return main_playlist(pictures, rows.get(SOUND), sound_name)
+        told = {track: found for track in PLAYED if (found := self._told(track)) is not None}
+        return main_playlist(told, sound_name)
 
     def playlist(self, track: int) -> str | None:
         """Return a track's whole recording, None when there is none of it."""
         lines: list[str] = []
         for store in self._takes:
             segments = cut(store, track)
-            init = store.index(Stream(Kind.INIT, track)).head
+            init = ProvenStream(store, Stream(Kind.INIT, track)).head
             if not segments or init < 0:
                 continue
             if lines:
@@ -70,41 +72,36 @@ class RecordedHls:
         store = self._find(take)
         if store is None:
             return None
-        for record in store.records(Stream(Kind.INIT, track), number):
-            if record.header.number == number:
-                return split_init(self._opener.open(record))[1]
-            break
-        return None
+        record = ProvenStream(store, Stream(Kind.INIT, track)).read(number)
+        return None if record is None else split_init(self._opener.open(record))[1]
 
     def segment(self, take: TakeId, track: int, first: int, last: int) -> bytes | None:
         """Return a segment that the playlist names, None for any other."""
         store = self._find(take)
         if store is None or not 0 <= last - first < SEGMENT_RECORDS_MAX:
             return None
-        stream = Stream(Kind.MEDIA, track)
         opened: list[bytes] = []
-        for record in store.records(stream, first):
+        for record in ProvenStream(store, Stream(Kind.MEDIA, track)).records(first):
             if record.header.number > last:
                 break
-            if store.is_proven(stream, record.header.number):
-                opened.append(self._opener.open(record))
+            opened.append(self._opener.open(record))
         return b"".join(opened) or None
 
     def _find(self, take: TakeId) -> TakeStore | None:
         return next((store for store in self._takes if store.take == take), None)
 
-    def _row(self, track: int) -> tuple[int, str, int] | None:
-        """Return what the multivariant playlist says of a track."""
+    def _told(self, track: int) -> tuple[str, int] | None:
+        """Return the media type and the bits a second of a track, None where it was not taken."""
         bits = _BANDWIDTH_LEAST
         mime = ""
         for store in self._takes:
             index = store.index(Stream(Kind.MEDIA, track))
-            for record in store.records(Stream(Kind.INIT, track)):
+            for record in ProvenStream(store, Stream(Kind.INIT, track)).records():
                 mime, _ = split_init(self._opener.open(record))
             for each in cut(store, track):
                 places = [index.place(n)[1] for n in range(each.first, each.last + 1)]
                 bits = max(bits, 8000 * sum(places) // max(1, each.duration_ms))
-        return (track, mime, bits) if mime else None
+        return (mime, bits) if mime else None
 
 
 def cut(store: TakeStore, track: int) -> list[RecordedSegment]:
@@ -113,9 +110,7 @@ def cut(store: TakeStore, track: int) -> list[RecordedSegment]:
     index = store.index(stream)
     segments: list[RecordedSegment] = []
     first = last = -1
-    for number in index.present.numbers():
-        if not store.is_proven(stream, number):
-            continue
+    for number in ProvenStream(store, stream).numbers():
         if first >= 0 and _begins(index, track, first, last, number):
             segments.append(_segment(index, first, last, number))
             first = number

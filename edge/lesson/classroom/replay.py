@@ -13,8 +13,11 @@ of parts, each led by its length (4 bytes, big-endian): first a JSON object, the
     {"media_ms": 0, "newest_ms": 0, "live": false, "over": false, "hole": "" | "sound" | "picture"}
 
 ``media_ms``: how much of the lesson this is. ``newest_ms``: when the newest stored fragment was
-captured. ``live``: nothing stored follows. ``over``: and nothing will. ``hole``: what comes next is
-known to exist and is not here yet; the page asks again, and later with ``skip``.
+captured. ``live``: nothing signed follows; what does is on the stream as it comes. ``over``: and
+nothing will. ``hole``: what comes next is known to exist and is not here yet, or its signature is
+not; the page asks again, and later with ``skip``. Of a lesson that is written down nothing more
+comes: its holes are passed over, and its end is the end. Only what the flagship signed is given
+(``sync.lessons.fragment_proof``).
 
 Sound leads: it is never held up by a picture that stays out, and where the large picture is missing
 the small one is given.
@@ -22,7 +25,7 @@ the small one is given.
 
 import struct
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import msgspec
@@ -30,7 +33,6 @@ from aiohttp import web
 
 from edge.lesson.classroom.classroom_stream import encode_item, item_of
 from edge.lesson.schedule import PAST, ScheduledLesson
-from edge.lesson.transfer.recording import known_head
 from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_index import StreamIndex
 from sync.lessons.fragment_log import (
@@ -40,8 +42,9 @@ from sync.lessons.fragment_log import (
     LessonId,
     Stream,
     is_sound,
-    parse_record,
 )
+from sync.lessons.fragment_objects import parse_number
+from sync.lessons.fragment_proof import ProvenStream
 from sync.lessons.fragment_sealing import FragmentOpener
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import TakeStore
@@ -118,7 +121,7 @@ def parse_place(take: str, after: str, skip: str) -> Place:
     numbers: dict[int, int] = {}
     for one in after.split(",", TRACK_MAX) if after else ():
         track, _, number = one.partition(":")
-        numbers[_parse_number(track, TRACK_MAX)] = _parse_number(number, NUMBER_MAX)
+        numbers[parse_number(track, TRACK_MAX)] = parse_number(number, NUMBER_MAX)
     if skip not in set(Skip):
         raise MalformedError("skip= is empty, picture or all")
     return Place(take=bytes.fromhex(take), after=numbers, skip=Skip(skip))
@@ -137,10 +140,11 @@ def replay(shelf: LessonShelf, opener: FragmentOpener, lesson: LessonId, place: 
     batch = Batch(newest_ms=max(_newest_ms(take) for take in takes))
     for number, take in enumerate(takes[at:], at):
         after = place.after if number == at else {}
-        given_whole = _Reading(take, opener, place.skip, batch).give(after)
+        is_newest = number == len(takes) - 1
+        given_whole = _Reading(take, opener, place.skip, batch, is_newest=is_newest).give(after)
         if not given_whole:
             break
-        batch.live = number == len(takes) - 1
+        batch.live = is_newest
         batch.final = take.final
     return batch
 
@@ -148,8 +152,18 @@ def replay(shelf: LessonShelf, opener: FragmentOpener, lesson: LessonId, place: 
 class _Reading:
     """Gives one take's next seconds into a batch."""
 
-    def __init__(self, take: TakeStore, opener: FragmentOpener, skip: Skip, batch: Batch) -> None:
+    def __init__(
+        self,
+        take: TakeStore,
+        opener: FragmentOpener,
+        skip: Skip,
+        batch: Batch,
+        *,
+        is_newest: bool,
+    ) -> None:
+        """``is_newest``: no take follows, so what is not signed yet comes live."""
         self._take = take
+        self._is_newest = is_newest
         self._opener = opener
         self._skip = skip
         self._batch = batch
@@ -158,19 +172,20 @@ class _Reading:
         """Tell whether the take has nothing more: its next one may follow."""
         lead = _lead(self._take)
         assert lead is not None
-        index = self._take.index(lead)
-        known = known_head(self._take, lead, None)
+        index, proven = self._take.index(lead), ProvenStream(self._take, lead)
         first = after.get(lead.track, -1) + 1
         if self._skip is Skip.ALL:
-            first = next(index.present.numbers(first), known + 1)
-        if first > known:
-            return True
-        if not index.present.has(first):
-            self._batch.hole = "sound" if is_sound(lead.track) else "picture"
-            return False
-        led = list(_run(index, first, index.capture_ms(first) + WINDOW_MS))
+            first = next(proven.numbers(first), first)
+        if not proven.has(first):
+            is_hole = self._skip is not Skip.ALL and self._is_missing(proven, first)
+            if is_hole:
+                self._batch.hole = "sound" if is_sound(lead.track) else "picture"
+            return not is_hole
+        led = list(_run(index, proven, first))
         begins_ms, ends_ms = index.capture_ms(first), index.capture_ms(led[-1])
-        if led[-1] == known:
+        following = led[-1] + 1
+        is_last = not proven.has(following) and not self._is_missing(proven, following)
+        if is_last:
             ends_ms += WINDOW_MS  # what was captured last beside it goes along
         chosen = {lead: led}
         for stream in self._take.streams:
@@ -185,7 +200,11 @@ class _Reading:
                     return False
         self._batch.media_ms += max(0, index.capture_ms(led[-1]) - begins_ms)
         fits = self._emit(chosen, begins_ms if after else None, ends_ms)
-        return fits and led[-1] == known
+        return fits and is_last
+
+    def _is_missing(self, proven: ProvenStream, number: int) -> bool:
+        """Tell whether a number is worth waiting for: nothing else brings it."""
+        return proven.is_awaited(number) if self._is_newest else proven.is_unproven(number)
 
     def _beside(
         self, stream: Stream, after: Mapping[int, int], begins_ms: int, ends_ms: int
@@ -195,26 +214,22 @@ class _Reading:
         On from the page's newest fragment, or, where that is long past or there is none, from a
         keyframe; and after a hole from the next keyframe.
         """
-        index = self._take.index(stream)
-        known = known_head(self._take, stream, None)
+        index, proven = self._take.index(stream), ProvenStream(self._take, stream)
         first = after.get(stream.track, -1) + 1
         if stream.track not in after or (
-            index.present.has(first) and index.capture_ms(first) < begins_ms - _JOIN_MS
+            proven.has(first) and index.capture_ms(first) < begins_ms - _JOIN_MS
         ):
-            first = max(first, index.keyframe_at(begins_ms))
+            first = max(first, proven.keyframe_at(begins_ms))
         chosen: list[int] = []
         expected = first
-        for number in index.present.numbers(first):
+        for number in proven.numbers(first):
             if index.capture_ms(number) > ends_ms or len(chosen) >= BATCH_RECORDS_MAX:
                 break
             begins_anew = is_sound(stream.track) or index.is_keyframe(number)
             if begins_anew or (number == expected and (chosen or stream.track in after)):
                 chosen.append(number)
                 expected = number + 1
-        whole = expected == first + len(chosen) and (
-            expected > known or index.present.has(expected)
-        )
-        return chosen, whole
+        return chosen, expected == first + len(chosen) and not self._is_missing(proven, expected)
 
     def _emit(
         self, chosen: Mapping[Stream, list[int]], begins_ms: int | None, ends_ms: int
@@ -227,10 +242,9 @@ class _Reading:
         for _, _, stream, number in sorted(found):
             if self._batch.is_full:
                 return False
-            wire = self._take.read(stream, number)
-            if wire is None:
+            record = ProvenStream(self._take, stream).read(number)
+            if record is None:
                 continue
-            record = parse_record(wire)
             self._batch.add(encode_item(item_of(record.header, self._opener.open(record))))
         return True
 
@@ -244,7 +258,7 @@ class _Reading:
         for stream, numbers in chosen.items():
             inits = Stream(Kind.INIT, stream.track)
             index = self._take.index(inits)
-            for number in index.present.numbers() if numbers else ():
+            for number in ProvenStream(self._take, inits).numbers() if numbers else ():
                 captured_ms = index.capture_ms(number)
                 if captured_ms <= ends_ms and (begins_ms is None or captured_ms >= begins_ms):
                     yield captured_ms, 0, inits, number
@@ -266,20 +280,13 @@ def _newest_ms(take: TakeStore) -> int:
     return index.capture_ms(index.head) if index.head >= 0 else 0
 
 
-def _run(index: StreamIndex, first: int, ends_ms: int) -> Iterator[int]:
-    """Yield the unbroken run from a present number on, up to a time and a count."""
+def _run(index: StreamIndex, proven: ProvenStream, first: int) -> Iterator[int]:
+    """Yield the unbroken run from a proven number on, up to a time and a count."""
+    ends_ms = index.capture_ms(first) + WINDOW_MS
     for number in range(first, first + BATCH_RECORDS_MAX):
-        if not index.present.has(number) or index.capture_ms(number) > ends_ms:
+        if not proven.has(number) or index.capture_ms(number) > ends_ms:
             return
         yield number
-
-
-def _parse_number(text: str, most: int) -> int:
-    if not (
-        text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most
-    ):
-        raise MalformedError(f"{text[:16]!r} is no number from 0 to {most}")
-    return int(text)
 
 
 class ReplayDesk:
@@ -312,6 +319,8 @@ class ReplayDesk:
             )
         except MalformedError as error:
             raise web.HTTPBadRequest(text=str(error)) from error
+        if lesson.done:
+            place = replace(place, skip=Skip.ALL)
         opener = await self._opener(lesson)
         try:
             batch = replay(self._shelf, opener, lesson.lesson, place)
@@ -319,7 +328,8 @@ class ReplayDesk:
             self._openers.pop(lesson.lesson, None)  # a key may have come since
             raise web.HTTPNotFound(text=str(error)) from error
         since_end_ms = self._now_ms() - lesson.ends_ms
-        batch.over = batch.live and since_end_ms >= (0 if batch.final else WAIT_AFTER_MS)
+        is_over = lesson.done or since_end_ms >= (0 if batch.final else WAIT_AFTER_MS)
+        batch.over = batch.live and is_over
         return web.Response(
             body=batch.encode(),
             content_type="application/octet-stream",

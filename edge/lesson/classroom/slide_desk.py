@@ -6,15 +6,13 @@ is 204, and the page asks again.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from aiohttp import web
 
 from edge.lesson.schedule import ScheduledLesson
-from edge.lesson.teaching.materials import Materials, media_type_of
+from edge.lesson.teaching.materials import Materials, is_digest, media_type_of
 from sync.lessons.fragment_log import LessonId
 
-_DIGEST_DIGITS = 64
 _DAY_S = 24 * 3600
 
 
@@ -35,7 +33,7 @@ class SlideDesk:
         name = request.query.get("lesson")
         lesson = self._chosen(room) if name is None else self._scheduled().get(LessonId(name))
         digest = request.match_info["digest"]
-        if lesson is None or lesson.mine.room != room or not _is_digest(digest):
+        if lesson is None or lesson.mine.room != room or not is_digest(digest):
             raise web.HTTPNotFound(text="this room's lesson has no such slide")
         found = await asyncio.to_thread(self._read, lesson.lesson, bytes.fromhex(digest))
         if found is None:  # no error: pages may be told of a slide before it is here
@@ -48,11 +46,7 @@ class SlideDesk:
         )
 
     def _read(self, lesson: LessonId, digest: bytes) -> tuple[str, bytes] | None:
-        path: Path | None = self._materials.find(lesson, digest)
+        path = self._materials.find(lesson, digest)
         picture = b"" if path is None else path.read_bytes()
         media_type = media_type_of(picture)
         return None if media_type is None else (media_type, picture)
-
-
-def _is_digest(text: str) -> bool:
-    return len(text) == _DIGEST_DIGITS and set(text) <= set("0123456789abcdef")

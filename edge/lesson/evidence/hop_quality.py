@@ -1,4 +1,4 @@
-"""How a lesson fared at each hop, minute by minute: camera, line to the hub, LAN and screens.
+"""How a lesson fared at each hop, minute by minute: camera, line to the hub, hub, LAN, screens.
 
 Pure counting and judging; rows of ``lesson_quality``. What the hub and the box make of the rows of
 a whole lesson, a root cause in words, is in ``sync.lessons.root_cause``.
@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from edge.lesson.status import LessonStatus
 from edge.tcp_info import TcpInfo
+from sync.lessons.fragment_exchange import HubMinute
 from sync.lessons.fragment_log import is_sound
 from sync.lessons.fragment_rungs import Rung
 from sync.lessons.root_cause import GOOD, POOR, Hop
@@ -23,9 +24,16 @@ FPS_SHARE_MIN = 0.8
 LIVE_SHARE_MIN = 0.95
 """Of a minute's seconds so many must have come for the line to have held."""
 LOST_SHARE_MAX = 0.02
+HUB_BUSY_MS_MAX = 250
+"""A hub that is late for longer is heard: classrooms buffer less."""
+HUB_DISK_MS_MAX = 3000
+"""The hub speaks after its disk; a few seconds more, and boxes take it for gone."""
 SCREENS_MAX = 64
 
 _Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+_Figures = dict[str, int | float | None]
+_Told = tuple[Hop, bool, int | None, int | None, _Figures]
+"""Hop, whether it was good, pictures, how late (ms), and the figures."""
 
 
 class ScreenReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -70,6 +78,7 @@ class HopCount:
         self._screens: dict[str, ScreenReport] = {}
         self._status: LessonStatus | None = None
         self._rung: Rung | None = None
+        self._hub: HubMinute | None = None
         self._slow = 0
         self._resent: int | None = None
 
@@ -92,6 +101,11 @@ class HopCount:
         self._resent = line.resent_packets
         round_trip_ms = round(line.round_trip_s * 1000)
         self._minute.round_trip_ms = max(self._minute.round_trip_ms or 0, round_trip_ms)
+
+    def hub(self, told: HubMinute) -> None:
+        """Take in what the hub saw of a minute; of two within one of ours the worse figures."""
+        if self._status is not None:  # before the lesson there is nothing to count
+            self._hub = told if self._hub is None else _worse(self._hub, told)
 
     def screen(self, page: str, told: ScreenReport) -> None:
         """Take in what a page, named by its address, says of itself since it joined."""
@@ -118,8 +132,7 @@ class HopCount:
         minute.seconds += 1
         minute.live += rung is not None
         minute.reduced += rung is not None and rung is not Rung.MAIN
-        ages = [age for age in (status.sound_age_ms, status.picture_age_ms) if age is not None]
-        minute.late_ms = max(minute.late_ms, min(ages, default=0))
+        minute.late_ms = max(minute.late_ms, status.age_ms or 0)
         minute.watching = max(minute.watching, watching)
         minute.slow += max(0, slow - self._slow)
         self._slow = slow
@@ -132,7 +145,8 @@ class HopCount:
             return []
         minute, self._minute = self._minute, _Minute()
         told = [self._camera(minute)] if self._gives else []
-        told += [self._wan(minute), *self._lan(minute), *self._decode(minute)]
+        told += [self._wan(minute, self._status), *self._hub_told()]
+        told += [*self._lan(minute), *self._decode(minute)]
         return [
             {
                 "at_ms": at_ms,
@@ -148,7 +162,7 @@ class HopCount:
             for hop, is_good, frames, late_ms, figures in told
         ]
 
-    def _camera(self, minute: _Minute) -> "_Told":
+    def _camera(self, minute: _Minute) -> _Told:
         fps = minute.pictures / minute.seconds
         self._best_fps = max(self._best_fps, fps)
         is_good = fps >= FPS_SHARE_MIN * self._best_fps and not minute.gaps
@@ -160,27 +174,50 @@ class HopCount:
         }
         return Hop.CAMERA, is_good, minute.pictures, None, figures
 
-    def _wan(self, minute: _Minute) -> "_Told":
+    def _wan(self, minute: _Minute, status: LessonStatus) -> _Told:
         is_good = minute.live >= LIVE_SHARE_MIN * minute.seconds and not minute.reduced
         figures: _Figures = {
             "live_s": minute.live,
             "reduced_s": minute.reduced,
-            "missing": self._status.missing if self._status else 0,
-            "dropped": self._status.dropped if self._status else 0,
-            "refused": self._status.refused if self._status else 0,
+            "missing": status.missing,
+            "dropped": status.dropped,
+            "refused": status.refused,
             "resent": minute.resent,
             "round_trip_ms": minute.round_trip_ms,
         }
         frames = None if self._gives else minute.pictures
         return Hop.WAN, is_good, frames, minute.late_ms, figures
 
-    def _lan(self, minute: _Minute) -> "list[_Told]":
+    def _hub_told(self) -> list[_Told]:
+        told, self._hub = self._hub, None
+        if told is None:
+            return []
+        load: _Figures = {
+            "busy_ms": told.busy_ms,
+            "disk_ms": told.disk_ms,
+            "unstored_s": told.unstored_s,
+        }
+        link: _Figures = {
+            "silent_s": told.silent_s,
+            "reduced_s": told.reduced_s,
+            "dropped": told.dropped,
+            "waiting_bytes": told.waiting_bytes,
+        }
+        is_free = told.busy_ms <= HUB_BUSY_MS_MAX and told.disk_ms <= HUB_DISK_MS_MAX
+        is_held = told.silent_s <= (1 - LIVE_SHARE_MIN) * MINUTE_S
+        is_held = is_held and not told.reduced_s and not told.dropped
+        return [
+            (Hop.LINK, is_held, None, None, link),
+            (Hop.HUB, is_free and not told.unstored_s, None, told.busy_ms, load),
+        ]
+
+    def _lan(self, minute: _Minute) -> list[_Told]:
         if not minute.watching:
             return []
         figures: _Figures = {"pages": minute.watching, "slow": minute.slow}
         return [(Hop.LAN, not minute.slow, None, None, figures)]
 
-    def _decode(self, minute: _Minute) -> "list[_Told]":
+    def _decode(self, minute: _Minute) -> list[_Told]:
         if not minute.screens:
             return []
         shown = minute.frames + minute.dropped
@@ -194,9 +231,9 @@ class HopCount:
         return [(Hop.DECODE, is_good, minute.frames, minute.latency_ms, figures)]
 
 
-_Figures = dict[str, int | float | None]
-_Told = tuple[Hop, bool, int | None, int | None, _Figures]
-"""Hop, whether it was good, pictures, how late (ms), and the figures."""
+def _worse(one: HubMinute, other: HubMinute) -> HubMinute:
+    figures = msgspec.structs.asdict(one)
+    return HubMinute(**{name: max(each, getattr(other, name)) for name, each in figures.items()})
 
 
 def _more(now: int | None, before: int | None) -> int:

@@ -66,5 +66,4 @@ class LiveCount:
 
 def rung_of(status: LessonStatus) -> Rung | None:
     """Return what of the lesson came in the last second, None for nothing."""
-    ages = (status.sound_age_ms, status.picture_age_ms)
-    return status.rung if any(age is not None and age < FRESH_MS for age in ages) else None
+    return status.rung if status.age_ms is not None and status.age_ms < FRESH_MS else None

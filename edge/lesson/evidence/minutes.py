@@ -79,7 +79,6 @@ class MinutesBook:
         if (status.phase, status.cause) == self._told:
             return False
         self._told = (status.phase, status.cause)
-        ages = [age for age in (status.sound_age_ms, status.picture_age_ms) if age is not None]
         cause = CAUSE_WORDS[lesson.mine.role][status.cause]
         is_ahead = status.at_ms < lesson.starts_ms
         self._quality.append(
@@ -90,19 +89,19 @@ class MinutesBook:
                 "state": status.phase.value,
                 "cause": cause or (self._worst if is_ahead else None),
                 "frames": status.missing,
-                "late_ms": min(ages, default=None),
+                "late_ms": status.age_ms,
                 "rung": status.rung.value,
             }
         )
         return True
 
-    def note_checks(self, lesson: ScheduledLesson, checks: Sequence[Check], at_ms: int) -> bool:
-        """Note what was found before the bell, the worst last; whether it is news."""
+    def note_checks(self, lesson: ScheduledLesson, checks: Sequence[Check], at_ms: int) -> None:
+        """Note what was found before the bell, the worst last, if it is news."""
         failing = tuple(
             dict.fromkeys(ITEM_WORDS[check.item] for check in checks if check.is_failing)
         )
         if failing == self._failing:
-            return False
+            return
         self._failing = failing
         hops = [(PREFLIGHT, cause) for cause in reversed(failing)]
         for hop, cause in (*hops, (lesson.mine.role.value, self._worst)):
@@ -117,7 +116,6 @@ class MinutesBook:
                     "late_ms": None,
                 }
             )
-        return True
 
     async def keep(
         self,

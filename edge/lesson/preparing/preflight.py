@@ -106,6 +106,18 @@ def judge(facts: Facts) -> tuple[Check, ...]:
     return tuple(sorted(found, key=lambda check: _ORDER.index(check.state)))
 
 
+def _good(item: Item, fact: str) -> Check:
+    return Check(item=item, state=Standing.GOOD, fact=fact)
+
+
+def _warning(item: Item, fact: str, remedy: str, who: Fixer = Fixer.IT) -> Check:
+    return Check(item=item, state=Standing.WARN, fact=fact, remedy=remedy, who=who)
+
+
+def _failure(item: Item, fact: str, remedy: str, who: Fixer = Fixer.IT) -> Check:
+    return Check(item=item, state=Standing.BAD, fact=fact, remedy=remedy, who=who)
+
+
 def _camera(facts: Facts) -> Iterator[Check]:
     camera = facts.camera
     if camera is None:
@@ -123,24 +135,19 @@ def _camera(facts: Facts) -> Iterator[Check]:
             who=Fixer.IT,
         )
         return
-    yield Check(
-        item=Item.CAMERA,
-        state=Standing.GOOD,
-        fact=f"The camera sends pictures; the first came after {camera.keyframe_ms} ms.",
+    yield _good(
+        Item.CAMERA, f"The camera sends pictures; the first came after {camera.keyframe_ms} ms."
     )
     if camera.sounds:
-        yield Check(
-            item=Item.SOUND,
-            state=Standing.GOOD,
-            fact="Sound comes from the camera. Whether it is loud enough, only an ear can tell.",
+        yield _good(
+            Item.SOUND,
+            "Sound comes from the camera. Whether it is loud enough, only an ear can tell.",
         )
     else:
-        yield Check(
-            item=Item.SOUND,
-            state=Standing.WARN,
-            fact="The camera sends no sound.",
-            remedy="Switch its microphone on in the camera's settings, or plug one in.",
-            who=Fixer.IT,
+        yield _warning(
+            Item.SOUND,
+            "The camera sends no sound.",
+            "Switch its microphone on in the camera's settings, or plug one in.",
         )
 
 
@@ -149,27 +156,21 @@ def _aim(facts: Facts) -> Iterator[Check]:
     if aim is None:
         return
     if not aim.preset:
-        yield Check(
-            item=Item.AIM,
-            state=Standing.WARN,
-            fact="The camera can be turned, and no position is stored for lessons.",
-            remedy="Aim it on the page of the cameras and keep the position under the name 课堂.",
-            who=Fixer.TEACHER,
+        yield _warning(
+            Item.AIM,
+            "The camera can be turned, and no position is stored for lessons.",
+            "Aim it on the page of the cameras and keep the position under the name 课堂.",
+            Fixer.TEACHER,
         )
     elif aim.fault:
-        yield Check(
-            item=Item.AIM,
-            state=Standing.WARN,
-            fact=f"The camera did not go to its position {aim.preset}: {aim.fault}",
-            remedy="Turn it by hand on the page of the cameras.",
-            who=Fixer.TEACHER,
+        yield _warning(
+            Item.AIM,
+            f"The camera did not go to its position {aim.preset}: {aim.fault}",
+            "Turn it by hand on the page of the cameras.",
+            Fixer.TEACHER,
         )
     else:
-        yield Check(
-            item=Item.AIM,
-            state=Standing.GOOD,
-            fact=f"The camera was sent to its position {aim.preset}.",
-        )
+        yield _good(Item.AIM, f"The camera was sent to its position {aim.preset}.")
 
 
 def _boards(facts: Facts) -> Iterator[Check]:
@@ -181,43 +182,27 @@ def _boards(facts: Facts) -> Iterator[Check]:
         )
     for board in facts.boards:
         if board.fault:
-            yield Check(
-                item=Item.BLACKBOARD,
-                state=Standing.BAD,
-                fact=f"{board.name} did not take its orders: {board.fault}",
-                remedy="Check its power and its cable, or switch it on by hand.",
-                who=Fixer.IT,
+            yield _failure(
+                Item.BLACKBOARD,
+                f"{board.name} did not take its orders: {board.fault}",
+                "Check its power and its cable, or switch it on by hand.",
             )
         elif board.verified:
-            yield Check(
-                item=Item.BLACKBOARD,
-                state=Standing.GOOD,
-                fact=f"{board.name} is on and shows its input {board.source}.",
-            )
+            yield _good(Item.BLACKBOARD, f"{board.name} is on and shows its input {board.source}.")
         else:
-            yield Check(
-                item=Item.BLACKBOARD,
-                state=Standing.GOOD,
-                fact=f"{board.name} took its orders; it cannot be read back.",
-            )
+            yield _good(Item.BLACKBOARD, f"{board.name} took its orders; it cannot be read back.")
 
 
 def _cards(facts: Facts) -> Iterator[Check]:
     for card in facts.cards:
         if card.heard_ms is None or facts.now_ms - card.heard_ms > SCREEN_SILENT_MS:
-            yield Check(
-                item=Item.CLASS_CARD,
-                state=Standing.WARN,
-                fact=f"The class card {card.name} is not heard from.",
-                remedy="Check its power and network; the lesson itself does not need it.",
-                who=Fixer.IT,
+            yield _warning(
+                Item.CLASS_CARD,
+                f"The class card {card.name} is not heard from.",
+                "Check its power and network; the lesson itself does not need it.",
             )
         else:
-            yield Check(
-                item=Item.CLASS_CARD,
-                state=Standing.GOOD,
-                fact=f"The class card {card.name} shows the lesson.",
-            )
+            yield _good(Item.CLASS_CARD, f"The class card {card.name} shows the lesson.")
 
 
 def _line(facts: Facts) -> Iterator[Check]:
@@ -225,76 +210,57 @@ def _line(facts: Facts) -> Iterator[Check]:
     if line is None:
         return
     if line.bits_a_s is None:
-        yield Check(
-            item=Item.LINE,
-            state=Standing.BAD,
-            fact=line.fault,
-            remedy="Check the school's line and router. The lesson is recorded, and what is"
+        yield _failure(
+            Item.LINE,
+            line.fault,
+            "Check the school's line and router. The lesson is recorded, and what is"
             " missing is sent when the line is back.",
-            who=Fixer.IT,
         )
         return
     rate = f"{line.bits_a_s / 1e6:.1f}"
     if line.bits_a_s >= LINE_GOOD_BITS:
-        yield Check(
-            item=Item.LINE,
-            state=Standing.GOOD,
-            fact=f"A trial on the way to the hub carried {rate} Mb/s.",
-        )
+        yield _good(Item.LINE, f"A trial on the way to the hub carried {rate} Mb/s.")
     elif line.bits_a_s >= LINE_SMALL_BITS:
-        yield Check(
-            item=Item.LINE,
-            state=Standing.WARN,
-            fact=f"A trial on the way to the hub carried only {rate} Mb/s: the picture will be"
+        yield _warning(
+            Item.LINE,
+            f"A trial on the way to the hub carried only {rate} Mb/s: the picture will be"
             " reduced, the sound is safe.",
-            remedy="Stop other downloads in the school, or ask for a faster line.",
-            who=Fixer.IT,
+            "Stop other downloads in the school, or ask for a faster line.",
         )
     else:
-        yield Check(
-            item=Item.LINE,
-            state=Standing.WARN,
-            fact=f"A trial on the way to the hub carried only {rate} Mb/s: enough for sound and"
+        yield _warning(
+            Item.LINE,
+            f"A trial on the way to the hub carried only {rate} Mb/s: enough for sound and"
             " slides, not for a picture.",
-            remedy="Stop other downloads in the school, or ask for a faster line.",
-            who=Fixer.IT,
+            "Stop other downloads in the school, or ask for a faster line.",
         )
 
 
 def _keys(facts: Facts) -> Iterator[Check]:
     if facts.unconfirmed and facts.role is LessonRole.FLAGSHIP:
         names = ", ".join(facts.unconfirmed)
-        yield Check(
-            item=Item.KEY,
-            state=Standing.BAD,
-            fact=f"The keys of these schools are not confirmed: {names}. They could not open the"
+        yield _failure(
+            Item.KEY,
+            f"The keys of these schools are not confirmed: {names}. They could not open the"
             " lesson.",
-            remedy="Compare the key by telephone and confirm it: schoolnode partners.",
-            who=Fixer.IT,
+            "Compare the key by telephone and confirm it: schoolnode partners.",
         )
     elif not facts.has_key:
-        yield Check(
-            item=Item.KEY,
-            state=Standing.BAD,
-            fact="The lesson's key has not come: the flagship has not confirmed this school's box.",
-            remedy="Call the flagship school and compare this box's key: schoolnode keys.",
-            who=Fixer.PARTNER,
+        yield _failure(
+            Item.KEY,
+            "The lesson's key has not come: the flagship has not confirmed this school's box.",
+            "Call the flagship school and compare this box's key: schoolnode keys.",
+            Fixer.PARTNER,
         )
     elif facts.unconfirmed:
-        yield Check(
-            item=Item.KEY,
-            state=Standing.WARN,
-            fact="The flagship's box is not confirmed here: its teacher would neither see nor hear"
+        yield _warning(
+            Item.KEY,
+            "The flagship's box is not confirmed here: its teacher would neither see nor hear"
             " this class.",
-            remedy="Compare the key by telephone and confirm it: schoolnode partners.",
-            who=Fixer.IT,
+            "Compare the key by telephone and confirm it: schoolnode partners.",
         )
     else:
-        yield Check(
-            item=Item.KEY,
-            state=Standing.GOOD,
-            fact="Everybody who takes part has the lesson's key.",
-        )
+        yield _good(Item.KEY, "Everybody who takes part has the lesson's key.")
 
 
 def _disk(facts: Facts) -> Iterator[Check]:
@@ -304,30 +270,21 @@ def _disk(facts: Facts) -> Iterator[Check]:
     needed = facts.lesson_s * LESSON_BYTES_A_S
     told = f"{free / 1024**3:.1f}"
     if free < needed:
-        yield Check(
-            item=Item.DISK,
-            state=Standing.WARN,
-            fact=f"The box's disk has {told} GB left; the recording needs"
-            f" {needed / 1024**3:.1f} GB.",
-            remedy="Remove recordings that nobody needs; the oldest go by themselves otherwise.",
-            who=Fixer.IT,
+        yield _warning(
+            Item.DISK,
+            f"The box's disk has {told} GB left; the recording needs {needed / 1024**3:.1f} GB.",
+            "Remove recordings that nobody needs; the oldest go by themselves otherwise.",
         )
     else:
-        yield Check(
-            item=Item.DISK,
-            state=Standing.GOOD,
-            fact=f"The box's disk has room for the recording: {told} GB are free.",
-        )
+        yield _good(Item.DISK, f"The box's disk has room for the recording: {told} GB are free.")
 
 
 def _clock(facts: Facts) -> Iterator[Check]:
     if facts.is_clock_known:
-        yield Check(item=Item.CLOCK, state=Standing.GOOD, fact="The box knows the time.")
+        yield _good(Item.CLOCK, "The box knows the time.")
     else:
-        yield Check(
-            item=Item.CLOCK,
-            state=Standing.WARN,
-            fact="The box does not know the time for sure: the lesson may begin early or late.",
-            remedy="Give the box a time server in the school's network, or replace its battery.",
-            who=Fixer.IT,
+        yield _warning(
+            Item.CLOCK,
+            "The box does not know the time for sure: the lesson may begin early or late.",
+            "Give the box a time server in the school's network, or replace its battery.",
         )

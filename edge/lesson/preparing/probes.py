@@ -13,7 +13,7 @@ from drivers.errors import DriverError, RefusedError, SetupError
 from edge.box_store import BoxStore
 from edge.class_cards.screens import Screen
 from edge.lesson.capture.camera_capture import capture
-from edge.lesson.capture.take import CaptureEvent, MediaFragment
+from edge.lesson.capture.capture_events import CaptureEvent, MediaFragment
 from edge.lesson.keys.lesson_keys import read_keys
 from edge.lesson.keys.partners import Partners
 from edge.lesson.preparing.checks import Check

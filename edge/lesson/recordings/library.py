@@ -31,17 +31,23 @@ from edge.lesson.recordings.retention import (
     given_up,
     kept_until,
 )
-from edge.lesson.recordings.shelved_lesson import Books, PartyMinutes, Shelved, TimedGap
+from edge.lesson.recordings.shelved_lesson import (
+    Books,
+    PartyMinutes,
+    Shelved,
+    TimedGap,
+    timed_gap,
+)
 from edge.lesson.recordings.time_line import TimeLine, build_time_line, captured_captions
 from edge.lesson.recordings.told_beside import caption_lines, read_hands, read_pieces
 from edge.lesson.recordings.webvtt import Cue
-from edge.lesson.transfer.recording import Gap, gaps_of
-from edge.lesson.transfer.told_events import told_events
+from edge.lesson.teaching.materials import Materials
+from edge.lesson.transfer.recording import gaps_of
+from edge.lesson.transfer.stored_records import proven_events
 from sync.lessons.caption_tracks import Piece as CaptionPiece
 from sync.lessons.caption_tracks import seal_captions
-from sync.lessons.fragment_log import Kind, LessonId, Stream, is_sound
+from sync.lessons.fragment_log import Kind, LessonId, is_sound
 from sync.lessons.fragment_shelf import LessonShelf
-from sync.lessons.fragment_store import TakeStore
 from sync.lessons.lesson_minutes import Disagreement, Minutes, disagreements
 from sync.lessons.root_cause import HopMinute, HopSum, Root, find_root, hop_sums, read_hops
 from sync.lessons.tracks import PICTURE, PICTURE_SMALL, SOUND, parse_return_log
@@ -65,6 +71,7 @@ class Library:
         folder: Path,
         books: Books,
         *,
+        materials: Materials,
         keeping: Keeping,
         is_held: Callable[[LessonId], bool],
         now_ms: NowMs,
@@ -73,6 +80,7 @@ class Library:
         self._shelf = shelf
         self._folder = folder
         self._books = books
+        self._materials = materials
         self._keeping = keeping
         self._is_held = is_held
         self._now_ms = now_ms
@@ -120,7 +128,7 @@ class Library:
             return []
         lesson = shelved.told.lesson
         found = [
-            _timed(store, gap) for store in self._shelf.takes(lesson) for gap in gaps_of(store)
+            timed_gap(store, gap) for store in self._shelf.takes(lesson) for gap in gaps_of(store)
         ]
         self._close(lesson)
         return sorted(found, key=lambda gap: (gap.from_ms, gap.track))
@@ -149,7 +157,7 @@ class Library:
         """Return what happened in a lesson beside picture and sound, as far as it came here."""
         told = shelved.told
         keys = await self._books.keys(told.lesson, told.flagship)
-        events = list(told_events(self._shelf, told.lesson, keys)) if shelved.here else []
+        events = list(proven_events(self._shelf, told.lesson, keys)) if shelved.here else []
         self._close(told.lesson)
         hands, pieces = await asyncio.to_thread(self._read_beside, told)
         return build_time_line(events, hands, caption_lines(pieces, keys))
@@ -228,7 +236,9 @@ class Library:
         rest = [each for each in stored if each.lesson not in gone]
         crowded = given_up(rest, lacking)
         for each in crowded:
-            _log.warning("the disk is nearly full: the recording of %s is given up", each.lesson)
+            _log.warning(
+                "the disk is nearly full: what is kept of lesson %s is given up", each.lesson
+            )
         await self._forget(
             [(each.lesson, why) for each, why in old]
             + [(each.lesson, Why.DISK) for each in crowded]
@@ -243,8 +253,9 @@ class Library:
             for key in [key for key in self._files if key[0] == lesson]:
                 del self._files[key]
             self._shelf.forget(lesson)
+            self._materials.forget(lesson)
             self._protected.set(lesson, protected=False)
-            _log.info("the recording of lesson %s went: %s", lesson, why)
+            _log.info("what was kept of lesson %s went: %s", lesson, why)
         rows = await asyncio.to_thread(self._gone_rows, gone)
         if rows:
             await self._books.record({"recording": rows})
@@ -258,11 +269,13 @@ class Library:
             ]
 
     async def _stored(self) -> list[Stored]:
-        """Return what lies on the shelf and is not being held."""
+        """Return what is kept of lessons that are not being held."""
         told = {each.lesson: each for each in await asyncio.to_thread(self._read)}
+        slides = await asyncio.to_thread(self._materials.sizes)
+        takes = self._shelf.sizes()
         return [
-            self._stored_as(lesson, size, told.get(lesson))
-            for lesson, size in self._shelf.sizes().items()
+            self._stored_as(lesson, _both(takes.get(lesson), slides.get(lesson)), told.get(lesson))
+            for lesson in {**takes, **slides}
             if not self._is_held(lesson)
         ]
 
@@ -321,20 +334,17 @@ class Library:
             self._shelf.close_lesson(lesson)
 
 
+def _both(takes: tuple[int, int] | None, slides: tuple[int, int] | None) -> tuple[int, int]:
+    found = [each for each in (takes, slides) if each is not None]
+    return sum(size for size, _ in found), max(touched_ms for _, touched_ms in found)
+
+
 def _nature(lesson: LessonId, told: RecordedLesson | None) -> Nature:
     if parse_return_log(lesson) is not None:
         return Nature.RETURN
     if told is None:
         return Nature.UNKNOWN
     return Nature.REHEARSAL if told.rehearsal else Nature.RECORDING
-
-
-def _timed(store: TakeStore, gap: Gap) -> TimedGap:
-    """Say when a gap began: where the fragment before it ended, or with its take."""
-    index = store.index(Stream(Kind.MEDIA, gap.track))
-    before = index.present.before(gap.first)
-    from_ms = index.capture_ms(before) if before >= 0 else store.started_ms or 0
-    return TimedGap(track=gap.track, from_ms=from_ms, seconds=gap.seconds)
 
 
 def _held_against(flagship: Minutes | None, minutes: Minutes | None) -> tuple[Disagreement, ...]:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from edge.lesson.capture.iso_boxes import BOX, box, full_box, media, movie_header, track_header
+
 MOVIE_TIMESCALE = 90_000
 CHAPTERS_MAX = 255
 """As many as a ``chpl`` box counts."""
 
-_BOX = struct.Struct(">I4s")
-_UNITY_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
-_LANGUAGE_UNDETERMINED = 0x55C4
 _TITLE_BYTES_MAX = 255
 _LARGE_SIZE = 1  # §4.2: the size follows the type in 64 bits
 
@@ -49,60 +48,25 @@ def file_type() -> bytes:
 
 
 def media_data_header(data_bytes: int) -> bytes:
-    return _BOX.pack(_LARGE_SIZE, b"mdat") + struct.pack(">Q", data_bytes + 16)
+    return BOX.pack(_LARGE_SIZE, b"mdat") + struct.pack(">Q", data_bytes + 16)
 
 
 def movie(tracks: Sequence[TrackTable], chapters: Sequence[tuple[int, str]]) -> bytes:
     """Return ``moov``; ``chapters`` pairs milliseconds with titles, in order."""
     ends = [_in_movie_time(track.begins + track.duration, track.timescale) for track in tracks]
-    header = struct.pack(
-        ">8xIIIH10x36s24xI",
-        MOVIE_TIMESCALE,
-        max(ends, default=0),
-        0x10000,
-        0x100,
-        _UNITY_MATRIX,
-        len(tracks) + 1,
-    )
     traks = [_track(number, track) for number, track in enumerate(tracks, start=1)]
     named = [box(b"udta", _chapter_list(chapters))] if chapters else []
-    return box(b"moov", full_box(b"mvhd", 0, header), *traks, *named)
-
-
-def box(kind: bytes, *parts: bytes) -> bytes:
-    body = b"".join(parts)
-    return _BOX.pack(_BOX.size + len(body), kind) + body
-
-
-def full_box(kind: bytes, flags: int, *parts: bytes) -> bytes:
-    return box(kind, flags.to_bytes(4, "big"), *parts)
+    header = movie_header(MOVIE_TIMESCALE, max(ends, default=0), len(tracks))
+    return box(b"moov", header, *traks, *named)
 
 
 def _track(number: int, track: TrackTable) -> bytes:
     duration = track.duration
-    header = struct.pack(
-        ">8xI4xI8x2hh2x36s2I",
-        number,
-        _in_movie_time(track.begins + duration, track.timescale),
-        0,
-        0,
-        0x100 if track.handler == b"soun" else 0,
-        _UNITY_MATRIX,
-        track.width << 16,
-        track.height << 16,
-    )
-    media_header = full_box(
-        b"mdhd",
-        0,
-        struct.pack(">8xIIH2x", track.timescale, duration, _LANGUAGE_UNDETERMINED),
-    )
-    handler = full_box(b"hdlr", 0, struct.pack(">4x4s12x", track.handler), b"\0")
-    kind = full_box(b"smhd", 0, bytes(4))
-    if track.handler == b"vide":
-        kind = full_box(b"vmhd", 1, bytes(8))
-    references = full_box(b"dref", 0, struct.pack(">I", 1), full_box(b"url ", 1))
-    information = box(b"minf", kind, box(b"dinf", references), _sample_table(track))
-    parts = [full_box(b"tkhd", 7, header), box(b"mdia", media_header, handler, information)]
+    ends = _in_movie_time(track.begins + duration, track.timescale)
+    parts = [
+        track_header(number, track.handler, (track.width, track.height), ends),
+        media(track.handler, track.timescale, duration, _sample_table(track)),
+    ]
     if track.begins:
         parts.insert(1, box(b"edts", _edit_list(track, duration)))
     return box(b"trak", *parts)

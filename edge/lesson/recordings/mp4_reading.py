@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edge.lesson.capture.iso_boxes import BOX, PICTURE_KIND, SOUND_KIND
 from sync.errors import MalformedError
 
 INIT_BYTES_MAX = 64 * 1024
@@ -17,7 +18,6 @@ BOXES_MAX = 16
 TIMESCALE_MAX = 96_000
 """So that half a day fits in 32 bits."""
 
-_BOX = struct.Struct(">I4s")
 _TRUN = struct.Struct(">III")
 _TFDT = struct.Struct(">IQ")
 _ROW = struct.Struct(">III")
@@ -63,7 +63,7 @@ def read_init(segment: bytes) -> TrackFormat:
     kind = handler[_HANDLER_AT : _HANDLER_AT + 4]
     width, height = _unpack(">II", header, _SIZE_AT)
     (entry_bytes,) = _unpack(">I", entry, 0)
-    fits = 1 <= timescale <= TIMESCALE_MAX and kind in {b"vide", b"soun"}
+    fits = 1 <= timescale <= TIMESCALE_MAX and kind in {PICTURE_KIND, SOUND_KIND}
     if not fits or entry_bytes != len(entry):
         raise MalformedError("an initialisation segment is outside its limits; refuse it")
     return TrackFormat(
@@ -88,7 +88,7 @@ def read_fragment(data: bytes) -> Samples:
         and fields == _RUN_FIELDS
         and 1 <= count <= SAMPLES_MAX
         and stop - at == _TRUN.size + _ROW.size * count
-        and offset == data_at - (moof_at - _BOX.size)
+        and offset == data_at - (moof_at - BOX.size)
     )
     if not fits:
         raise MalformedError("a fragment's table of samples is outside its limits; refuse it")
@@ -124,12 +124,12 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     for _ in range(BOXES_MAX):
         if at == end:
             return
-        if end - at < _BOX.size:
+        if end - at < BOX.size:
             raise MalformedError("a segment ends inside a box; refuse it")
-        size, kind = _BOX.unpack_from(data, at)
-        if not _BOX.size <= size <= end - at:
+        size, kind = BOX.unpack_from(data, at)
+        if not BOX.size <= size <= end - at:
             raise MalformedError("a segment's box is longer or shorter than it says; refuse it")
-        yield kind, at + _BOX.size, at + size
+        yield kind, at + BOX.size, at + size
         at += size
     if at != end:
         raise MalformedError(f"a segment holds more than {BOXES_MAX} boxes; refuse it")

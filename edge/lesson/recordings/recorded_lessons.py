@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from edge.lesson.schedule import school_names, titles
 from edge.pages.box_view import LessonRole
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import LessonId, parse_lesson_id
@@ -112,11 +113,12 @@ def read_recorded(store: sqlite3.Connection, school: int, now_ms: int) -> list[R
         except MalformedError:
             continue  # the schedule says so already
         here = parties[lesson]
+        title_zh, title_en = titles(row)
         found.append(
             RecordedLesson(
                 lesson=lesson,
-                title_zh=row["title_zh"] or row["title_en"] or "",
-                title_en=row["title_en"] or row["title_zh"] or "",
+                title_zh=title_zh,
+                title_en=title_en,
                 teacher=row["teacher"] or "",
                 starts_ms=row["starts_ms"],
                 ends_ms=row["ends_ms"],
@@ -124,7 +126,7 @@ def read_recorded(store: sqlite3.Connection, school: int, now_ms: int) -> list[R
                 role=LessonRole(row["role"]),
                 room=row["room"] or "",
                 flagship=next((one["school"] for one in here if one["role"] == "flagship"), 0),
-                names={one["school"]: _names(one) for one in here},
+                names={one["school"]: school_names(one) for one in here},
                 minutes=dict(_signed(minutes[lesson])),
                 takes=tuple(_take(one) for one in takes[lesson]),
             )
@@ -133,13 +135,13 @@ def read_recorded(store: sqlite3.Connection, school: int, now_ms: int) -> list[R
 
 
 def read_needed(store: sqlite3.Connection, now_ms: int) -> frozenset[str]:
-    """Return the lessons whose recordings stand in for lessons to come, should those fail."""
+    """Return the lessons that are not over, and those whose recordings would stand in for them."""
     rows = store.execute(
-        "SELECT DISTINCT substitute FROM lesson WHERE substitute IS NOT NULL AND deleted = 0"
+        "SELECT lesson, substitute FROM lesson WHERE deleted = 0"
         " AND coalesce(cancelled, 0) = 0 AND ends_ms > ?",
         (now_ms,),
     )
-    return frozenset(row["substitute"] for row in rows)
+    return frozenset(name for row in rows for name in row if name is not None)
 
 
 def read_kept(store: sqlite3.Connection, school: int, lessons: Collection[str]) -> list[Row]:
@@ -173,11 +175,6 @@ def _take(row: sqlite3.Row) -> KeptTake:
         gone_ms=row["gone_ms"],
         gone_why=row["gone_why"] or "",
     )
-
-
-def _names(row: sqlite3.Row) -> tuple[str, str]:
-    name = row["name"] or str(row["school"])
-    return name, row["name_en"] or name
 
 
 def _by_lesson(rows: Iterable[sqlite3.Row]) -> dict[str, list[sqlite3.Row]]:

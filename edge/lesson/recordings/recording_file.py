@@ -15,8 +15,8 @@ from sync.lessons.fragment_log import (
     LessonId,
     Stream,
     TakeId,
-    parse_record,
 )
+from sync.lessons.fragment_proof import ProvenStream
 from sync.lessons.fragment_sealing import FragmentOpener, split_init
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import TakeStore
@@ -96,10 +96,9 @@ class RecordingReader:
             if count % SLICE_RECORDS == 0:
                 await asyncio.sleep(0)
                 store = self._take(take)
-            wire = store.read(stream, number) if store.is_proven(stream, number) else None
-            if wire is None:
+            record = ProvenStream(store, stream).read(number)
+            if record is None:
                 continue
-            record = parse_record(wire)
             try:
                 opened = self._opener.open(record)
             except KeyMissingError as error:
@@ -118,12 +117,12 @@ class RecordingReader:
 
     def _samples(self, file: RecordingFile, piece: Piece) -> bytes:
         stream = Stream(Kind.MEDIA, piece.track)
-        wire = self._take(file.takes[piece.take]).read(stream, piece.number)
-        if wire is None:
+        record = ProvenStream(self._take(file.takes[piece.take]), stream).read(piece.number)
+        if record is None:
             raise RecordingError(
                 f"a fragment of lesson {self._lesson} is no longer readable on the disk; try again"
             )
-        opened = self._opener.open(parse_record(wire))
+        opened = self._opener.open(record)
         begins = read_fragment(opened).data_at
         return opened[begins + piece.first : begins + piece.end]
 
@@ -149,7 +148,7 @@ def _in_time(store: TakeStore, tracks: set[int]) -> Iterator[tuple[Stream, int]]
     def of(stream: Stream) -> Iterator[tuple[int, int, Stream, int]]:
         index = store.index(stream)
         is_media = stream.kind is Kind.MEDIA
-        for count, number in enumerate(index.present.numbers()):
+        for count, number in enumerate(ProvenStream(store, stream).numbers()):
             # A camera's first init is written down a moment after its first picture arrived.
             at_ms = index.capture_ms(number) if is_media or count else 0
             yield at_ms, int(is_media), stream, number

@@ -1,6 +1,7 @@
 """Which recordings go, and why: by age, and when the disk needs room. Pure.
 
-A recording is kept for some days after its lesson, one of a rehearsal for hours, and what a class
+The slides of a lesson go with its recording, or when that would go where there is none. A recording
+is kept for some days after its lesson, one of a rehearsal for hours, and what a class
 sent back to the teacher (its return log) for hours too: it is no recording of children. What a
 person protected stays, whatever its age. When the disk is nearly full the same are asked first,
 then what the other parties have signed to hold whole, and only then an only copy.
@@ -26,7 +27,7 @@ class Keeping:
 
 
 class Nature(StrEnum):
-    """What a folder of the shelf holds."""
+    """What is kept of a lesson."""
 
     RECORDING = "recording"
     REHEARSAL = "rehearsal"
@@ -46,7 +47,9 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """One lesson's folder on this box; ``ended_ms`` is when the lesson, or its last touch, was.
+    """What this box keeps of one lesson, its takes and its slides.
+
+    ``ended_ms`` is when the lesson, or its last touch, was.
 
     ``elsewhere``: another party signed that it holds the whole lesson.
     """

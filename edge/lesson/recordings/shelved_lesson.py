@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge.lesson.recordings.recorded_lessons import RecordedLesson
-from sync.lessons.fragment_log import LessonId
+from edge.lesson.transfer.recording import Gap
+from sync.lessons.fragment_log import Kind, LessonId, Stream
+from sync.lessons.fragment_store import TakeStore
 from sync.lessons.lesson_minutes import Disagreement, Minutes, SignedMinutes
 from sync.logs.oplog import Row
 from sync.segments.sealing import DataKey, KeyId
@@ -55,6 +57,14 @@ class TimedGap:
     track: int
     from_ms: int
     seconds: float
+
+
+def timed_gap(store: TakeStore, gap: Gap) -> TimedGap:
+    """Say when a gap began: where the fragment before it ended, or with its take."""
+    index = store.index(Stream(Kind.MEDIA, gap.track))
+    before = index.present.before(gap.first)
+    from_ms = index.capture_ms(before) if before >= 0 else store.started_ms or 0
+    return TimedGap(track=gap.track, from_ms=from_ms, seconds=gap.seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

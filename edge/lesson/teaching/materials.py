@@ -4,6 +4,7 @@ At the flagship a person adds them; at the other schools they grow from chunks t
 lesson, and are shown only when they are whole and have the hash they are named by.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sync.errors import MalformedError, SyncError
-from sync.lessons.fragment_log import LessonId
+from sync.lessons.fragment_log import LessonId, parse_lesson_id
 from sync.lessons.materials import FILE_BYTES_MAX, Chunk, chunk_count
 from sync.logs.oplog import Row
 
@@ -112,7 +113,7 @@ class Materials:
         found = [
             (path.stat().st_size, path.name)
             for path in (folder.iterdir() if folder.is_dir() else ())
-            if _is_digest(path.name)
+            if is_digest(path.name)
         ]
         return [bytes.fromhex(name) for _, name in sorted(found)]
 
@@ -153,6 +154,16 @@ class Materials:
         _finish(part, chunk.digest)
         return True
 
+    def sizes(self) -> dict[LessonId, tuple[int, int]]:
+        """Return the bytes of each lesson that has any, and when it was last added to (Unix ms)."""
+        found: dict[LessonId, tuple[int, int]] = {}
+        for folder in self._root.iterdir() if self._root.is_dir() else ():
+            with contextlib.suppress(MalformedError, OSError):  # not ours, or gone meanwhile
+                lesson = parse_lesson_id(folder.name)
+                size = sum(path.stat().st_size for path in folder.iterdir())
+                found[lesson] = size, int(folder.stat().st_mtime * 1000)
+        return found
+
     def forget(self, lesson: LessonId) -> None:
         """Give up a lesson's materials."""
         self._growing.pop(lesson, None)
@@ -176,5 +187,6 @@ def _finish(part: Path, digest: bytes) -> None:
     part.rename(part.with_suffix(""))
 
 
-def _is_digest(name: str) -> bool:
+def is_digest(name: str) -> bool:
+    """Tell whether a name is that of a whole file: its SHA-256 in lower-case hexadecimal."""
     return len(name) == _DIGEST_DIGITS and set(name) <= set("0123456789abcdef")

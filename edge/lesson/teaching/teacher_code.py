@@ -1,10 +1,10 @@
 """The short code by which a lesson's teacher opens the remote and the wall.
 
 Six digits of chance for each lesson, shown on the flagship room's paired screen until they were
-used once.
-They open that lesson's pages and nothing else of the box. Tried codes are counted per address and
-together (``provisioning.code_sessions``): who tries as fast as he is let, on every address of a
-LAN, for a whole lesson of an hour, finds one with a chance of 1 in 1,600.
+used once. They open that lesson's pages and nothing else of the box. Tried codes are counted per
+address and together (``provisioning.code_sessions``), and never together against an address from
+which the lesson is open already: who tries as fast as he is let, on every
+address of a LAN, for a whole lesson of an hour, finds one with a chance of 1 in 1,600.
 """
 
 import hmac

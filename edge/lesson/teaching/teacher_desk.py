@@ -87,8 +87,6 @@ RecordOrder = Callable[[Row], Awaitable[None]]
 """Writes a row of ``lesson_order`` durably."""
 Find = Callable[[str], GivenLesson | None]
 """Returns what holds the lesson that a room gives now, or prepares; None where there is none."""
-
-
 NextBegins = Callable[[ScheduledLesson], int | None]
 """Returns when the next lesson in a lesson's room begins, Unix ms; None for none."""
 

@@ -14,6 +14,7 @@ import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.lesson.transfer.hub_link import HubRoute
+from edge.lesson.transfer.object_fetch import fetch_object
 from edge.lesson.transfer.recording import close_take
 from sync.errors import ForgedError, MalformedError
 from sync.lessons.fragment_exchange import Holdings, TakeHoldings, overlap
@@ -101,17 +102,14 @@ class Healing:
 
     async def _fetch(self, take: TakeId, stream: Stream, number: int) -> Record | None:
         """Return a record as the hub has it; None when it has it no longer, or something else."""
-        path = object_path(self._lesson, take, stream, (number, number))
-        async with (
-            asyncio.timeout(FETCH_S_MAX),
-            self._route.session.get(self._route.url + path) as response,
-        ):
-            if response.status != 200 or (response.content_length or 0) > RECORD_BYTES_MAX:  # noqa: PLR2004 - OK
-                return None
-            try:
-                record = parse_record(await response.read())
-            except MalformedError:
-                return None
+        url = self._route.url + object_path(self._lesson, take, stream, (number, number))
+        try:
+            async with asyncio.timeout(FETCH_S_MAX):
+                record = parse_record(
+                    await fetch_object(self._route.session, url, RECORD_BYTES_MAX)
+                )
+        except MalformedError:
+            return None
         header = record.header
         is_it = (header.lesson, header.take, header.stream, header.number) == (
             self._lesson,

@@ -12,7 +12,12 @@ import aiohttp
 from edge.lesson.status import Cause
 from edge.supervision import apart
 from sync.errors import MalformedError
-from sync.lessons.fragment_exchange import MESSAGE_BYTES_MAX, Holdings, decode_from_hub
+from sync.lessons.fragment_exchange import (
+    MESSAGE_BYTES_MAX,
+    Holdings,
+    HubMinute,
+    decode_from_hub,
+)
 from sync.lessons.fragment_log import RECORD_BYTES_MAX
 
 _log = logging.getLogger(__name__)
@@ -85,7 +90,9 @@ async def keep_connected(
         retry_s = min(2 * retry_s, RETRY_S_MAX)
 
 
-async def receive_from_hub(socket: aiohttp.ClientWebSocketResponse) -> bytes | Holdings:
+async def receive_from_hub(
+    socket: aiohttp.ClientWebSocketResponse,
+) -> bytes | Holdings | HubMinute:
     """Return the next record's bytes or message; raises HubSilentError when there is none."""
     try:
         async with asyncio.timeout(SILENCE_S_MAX):

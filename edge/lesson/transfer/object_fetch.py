@@ -65,7 +65,8 @@ class ObjectFetch:
                 continue  # what was asked for and does not come is asked of the hub
             try:
                 async with asyncio.timeout(FETCH_S_MAX):
-                    body = await self._fetch(object_path(self._lesson, take, stream, span))
+                    url = self._url + object_path(self._lesson, take, stream, span)
+                    body = await fetch_object(self._route.session, url, BATCH_BYTES_MAX)
                 records = parse_batch(body)
             except (
                 aiohttp.ClientError,
@@ -104,14 +105,15 @@ class ObjectFetch:
             for first, last in left
         ]
 
-    async def _fetch(self, path: str) -> bytes:
-        """Return an object; raises MalformedError for anything else or too much."""
-        async with self._route.session.get(self._url + path, allow_redirects=False) as answer:
-            if answer.status != 200:  # noqa: PLR2004 - HTTP's own word for all is well
-                raise MalformedError(f"answers {answer.status} to {path}")
-            body = bytearray()
-            async for piece in answer.content.iter_chunked(_READ_BYTES):
-                body += piece
-                if len(body) > BATCH_BYTES_MAX:
-                    raise MalformedError(f"sends more than fits an object for {path}")
-            return bytes(body)
+
+async def fetch_object(session: aiohttp.ClientSession, url: str, bytes_max: int) -> bytes:
+    """Return an object; raises MalformedError for anything else or too much, and aiohttp's."""
+    async with session.get(url, allow_redirects=False) as answer:
+        if answer.status != 200:  # noqa: PLR2004 - HTTP's own word for all is well
+            raise MalformedError(f"answers {answer.status} to {answer.url.path}")
+        body = bytearray()
+        async for piece in answer.content.iter_chunked(_READ_BYTES):
+            body += piece
+            if len(body) > bytes_max:
+                raise MalformedError(f"sends more than fits an object for {answer.url.path}")
+        return bytes(body)

@@ -12,11 +12,11 @@ from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.status import Cause, LessonStatus, Phase, Pulse, waiting
 from edge.lesson.transfer.healing import Healing
 from edge.lesson.transfer.hub_link import HubRoute, HubSilentError, keep_connected, receive_from_hub
-from edge.lesson.transfer.recording import TakeRecorder, UnwrittenTake
+from edge.lesson.transfer.recording import TakeRecorder, UnwrittenTake, keep_durable
 from edge.lesson.transfer.uplink import Uplink
 from edge.tcp_info import TcpInfo
 from sync.errors import ForgedError, KeyMissingError, MalformedError
-from sync.lessons.fragment_exchange import Holdings, overlap, spans_of
+from sync.lessons.fragment_exchange import Holdings, HubMinute, overlap, spans_of
 from sync.lessons.fragment_log import FILES, Kind, LessonId, Record, TakeId
 from sync.lessons.fragment_rungs import Rung
 from sync.lessons.fragment_sealing import FragmentOpener, new_take
@@ -27,8 +27,6 @@ from sync.lessons.materials import chunk_count, decode_chunk
 from sync.segments.sealing import DataKey, key_id
 
 _log = logging.getLogger(__name__)
-
-_TICK_S = 1.0
 
 
 class LessonPublisher:
@@ -60,6 +58,8 @@ class LessonPublisher:
         self._now_ms = now_ms
         self._on_status = on_status
         self._on_item = on_item
+        self.on_hub: Callable[[HubMinute], None] = lambda _: None
+        """Hears what the hub saw of each minute."""
         self._recorder: TakeRecorder | None = None
         self._teller: TakeRecorder | None = None
         self._link: Uplink | None = None
@@ -171,7 +171,7 @@ class LessonPublisher:
     async def run(self) -> None:
         """Serve the hub until the lesson is finished and held by it whole."""
         async with asyncio.TaskGroup() as tasks:
-            ticking = tasks.create_task(self._tick())
+            ticking = tasks.create_task(keep_durable(self._shelf, self._lesson, self._tick))
             await keep_connected(self._route, self._path, self._serve, self._note)
             ticking.cancel()
         await self._shelf.sync()
@@ -205,7 +205,7 @@ class LessonPublisher:
         try:
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(link.send())
-                await self._listen(socket)
+                await self._listen(socket, link)
                 sending.cancel()
         except* (aiohttp.ClientError, HubSilentError, TimeoutError, OSError) as errors:
             lost = errors
@@ -218,11 +218,14 @@ class LessonPublisher:
             # raised inside except*, and nobody who connects again looks into groups.
             raise HubSilentError(str(lost.exceptions[0])) from lost
 
-    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse, link: Uplink) -> None:
         """Take in what the hub holds; returns when the lesson is finished and held whole."""
         while True:
             told = await receive_from_hub(socket)
-            if isinstance(told, Holdings):
+            if isinstance(told, HubMinute):
+                self.on_hub(told)
+            elif isinstance(told, Holdings):
+                link.lost(_takes(self._holdings) - _takes(told))
                 self._holdings = told
                 opened = self._opened()
                 await self._healing.heal(told, opened)
@@ -234,16 +237,9 @@ class LessonPublisher:
         recorders = (self._recorder, self._teller)
         return [each.take for each in recorders if each is not None and not each.closed]
 
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(_TICK_S)
-            try:
-                await self._shelf.sync()
-                self._disk_fails = False
-            except FragmentStoreError:
-                _log.exception("lesson %s is not durable", self._lesson)
-                self._disk_fails = True
-            self._tell()
+    def _tick(self, disk: FragmentStoreError | None) -> None:
+        self._disk_fails = disk is not None
+        self._tell()
 
     def _lacking(self) -> int:
         """Return how many records stored here the hub is not known to hold."""
@@ -282,6 +278,10 @@ class LessonPublisher:
             dropped=self._dropped + (0 if link is None else link.dropped),
         )
         self._on_status(self._told)
+
+
+def _takes(holdings: Holdings | None) -> set[TakeId]:
+    return set() if holdings is None else {held.id for held in holdings.takes}
 
 
 def _nothing(_: StreamItem) -> None:

@@ -15,9 +15,16 @@ from edge.lesson.transfer.catch_up import CatchUp
 from edge.lesson.transfer.hub_link import HubRoute, keep_connected, receive_from_hub
 from edge.lesson.transfer.live_order import LiveOrder
 from edge.lesson.transfer.object_fetch import ObjectFetch
-from edge.lesson.transfer.recording import Gap, RecordedTake, gaps_of, recorded_takes
+from edge.lesson.transfer.recording import (
+    Gap,
+    RecordedTake,
+    gaps_of,
+    keep_durable,
+    recorded_takes,
+)
+from edge.lesson.transfer.stored_records import opened_records, timed_event
 from sync.errors import ForgedError, KeyMissingError, MalformedError
-from sync.lessons.fragment_exchange import Holdings, encode_message
+from sync.lessons.fragment_exchange import Holdings, HubMinute, encode_message
 from sync.lessons.fragment_log import (
     EVENTS,
     FILES,
@@ -33,15 +40,16 @@ from sync.lessons.fragment_log import (
 from sync.lessons.fragment_parts import PartJoiner
 from sync.lessons.fragment_sealing import FragmentOpener, verify_group
 from sync.lessons.fragment_shelf import LessonShelf
-from sync.lessons.fragment_store import FragmentStoreError, TakeStore
-from sync.lessons.lesson_events import TimedEvent, decode_event
+from sync.lessons.fragment_store import FragmentStoreError
+from sync.lessons.lesson_events import TimedEvent
 from sync.lessons.materials import Chunk, decode_chunk
 from sync.lessons.tracks import keeps_media
 from sync.segments.sealing import DataKey, KeyId
 
-_log = logging.getLogger(__name__)
+HUB_SILENT_S = 1.5
+"""The hub speaks every second: silent for longer, it may be away, and nobody else is blamed."""
 
-_TICK_S = 1.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +58,8 @@ class Listener:
 
     ``on_item`` hears what is to be played, and ``on_media`` the same with its whole header.
     ``on_event`` hears each event once, in whatever order they come; stored ones at the start.
-    ``on_chunk`` hears the chunks of slides, each at least once.
+    ``on_chunk`` hears the chunks of slides, each at least once. ``on_hub`` hears what the hub saw
+    of each minute.
     """
 
     on_status: Callable[[LessonStatus], None]
@@ -58,6 +67,7 @@ class Listener:
     on_media: Callable[[Header, bytes], None] = lambda _, __: None
     on_event: Callable[[TimedEvent], None] = lambda _: None
     on_chunk: Callable[[Chunk], None] = lambda _: None
+    on_hub: Callable[[HubMinute], None] = lambda _: None
 
 
 class LessonReceiver:
@@ -101,6 +111,7 @@ class LessonReceiver:
         self._holdings: Holdings | None = None
         self._cause = Cause.HUB_UNREACHABLE
         self._connected = False
+        self._heard_s = 0.0
         self._disk_fails = False
         self._key_missing = False
         self._finishing = False
@@ -137,12 +148,12 @@ class LessonReceiver:
         for take in [take for take in stored if take.has_media][-1:]:
             self._begin(take.take)
         for store in stored:
-            for record in store.records(EVENTS):
-                self._hear_event(record)
-            for record in store.records(FILES):
-                self._hear_chunk(record)
+            for timed in opened_records(store.records(EVENTS), self._opener, timed_event):
+                self._listener.on_event(timed)
+            for chunk in opened_records(store.records(FILES), self._opener, _chunk):
+                self._listener.on_chunk(chunk)
         async with asyncio.TaskGroup() as tasks:
-            ticking = tasks.create_task(self._tick())
+            ticking = tasks.create_task(keep_durable(self._shelf, self._lesson, self._tick))
             fetching = tasks.create_task(self._objects.run())
             await keep_connected(self._route, self._path, self._serve, self._note)
             ticking.cancel()
@@ -165,10 +176,13 @@ class LessonReceiver:
         try:
             while True:
                 told = await receive_from_hub(socket)
+                self._heard_s = monotonic()
                 if isinstance(told, Holdings):
                     self._hear(told)
                     if self._finishing and self._is_whole():
                         return
+                elif isinstance(told, HubMinute):
+                    self._listener.on_hub(told)
                 else:
                     self._take_in(told)
                 wants = self._catch_up.next_wants() if not self._key_missing else []
@@ -228,8 +242,7 @@ class LessonReceiver:
         if header.lesson != self._lesson:
             raise MalformedError(f"a fragment of lesson {header.lesson} came as {self._lesson}")
         kept = self._keeps_media or header.kind is not Kind.MEDIA
-        store = self._open(header) if kept else None
-        if store is not None and store.has(header.stream, header.number):
+        if kept and self._has(header):
             return
         opened = b""
         if header.kind is Kind.SIGNATURE:
@@ -238,8 +251,8 @@ class LessonReceiver:
             opened = self._opener.open(record)
             if self._cause is Cause.NO_KEY:
                 self._cause = Cause.NONE
-        if store is not None:
-            self._store(store, record)
+        if kept:  # not before it is proven: a new take may have another give way
+            self._store(record)
         if header.kind is Kind.EVENT:
             self._tell_event(header, opened)
         elif header.kind is Kind.FILE:
@@ -247,17 +260,17 @@ class LessonReceiver:
         elif header.kind is not Kind.SIGNATURE and self._live.play(record, opened):
             self._pulse.beat(header.track)
 
-    def _open(self, header: Header) -> TakeStore | None:
-        """Return where a record belongs; None where the disk cannot even begin a take."""
+    def _has(self, header: Header) -> bool:
         try:
-            return self._shelf.take(self._lesson, header.take)
+            store = self._shelf.find(self._lesson, header.take)
         except FragmentStoreError as error:
             self._note_disk(header, error)
-            return None
+            return False
+        return store is not None and store.has(header.stream, header.number)
 
-    def _store(self, store: TakeStore, record: Record) -> None:
+    def _store(self, record: Record) -> None:
         try:
-            store.append(record)
+            self._shelf.take(self._lesson, record.header.take).append(record)
         except FragmentStoreError as error:
             self._note_disk(record.header, error)
 
@@ -267,30 +280,14 @@ class LessonReceiver:
         self._disk_fails = True  # the class goes on live though the disk is full
         self._catch_up.refuse(header)  # at once it would be sent, and lost, again
 
-    def _hear_event(self, record: Record) -> None:
-        """Tell of an event that was stored by an earlier run."""
-        try:
-            self._tell_event(record.header, self._opener.open(record))
-        except (KeyMissingError, ForgedError, MalformedError) as error:
-            _log.warning("lesson %s: stored event passed over: %s", self._lesson, error)
-
-    def _hear_chunk(self, record: Record) -> None:
-        """Tell of a slide's chunk that was stored by an earlier run."""
-        try:
-            self._listener.on_chunk(decode_chunk(self._opener.open(record)))
-        except (KeyMissingError, ForgedError, MalformedError) as error:
-            _log.warning("lesson %s: stored chunk passed over: %s", self._lesson, error)
-
     def _tell_event(self, header: Header, opened: bytes) -> None:
         try:
-            event = decode_event(opened)
+            timed = timed_event(header, opened)
         except MalformedError as error:
             # A newer flagship's event: it is kept and passed over, as the wire asks.
             _log.info("lesson %s: %s", self._lesson, error)
             return
-        self._listener.on_event(
-            TimedEvent(at_ms=header.capture_ms, take=header.take, number=header.number, event=event)
-        )
+        self._listener.on_event(timed)
 
     def _waits(self, stream: Stream) -> bool:
         is_picture = stream.kind is Kind.MEDIA and not is_sound(stream.track)
@@ -307,16 +304,14 @@ class LessonReceiver:
             and all(take.complete for take in recorded_takes(self._shelf, self._lesson, held))
         )
 
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(_TICK_S)
-            try:
-                await self._shelf.sync()
-                self._disk_fails = False
-            except FragmentStoreError:
-                _log.exception("lesson %s is not durable", self._lesson)
-                self._disk_fails = True
-            self._tell()
+    def _silence(self) -> Cause:
+        """Return what it means that nothing comes."""
+        is_hub_silent = monotonic() - self._heard_s > HUB_SILENT_S
+        return Cause.HUB_UNREACHABLE if is_hub_silent else Cause.FLAGSHIP_SILENT
+
+    def _tick(self, disk: FragmentStoreError | None) -> None:
+        self._disk_fails = disk is not None
+        self._tell()
 
     def _tell(self) -> None:
         missing = self._catch_up.missing()
@@ -326,7 +321,7 @@ class LessonReceiver:
             phase, cause = Phase.CATCHING_UP, self._cause
         else:
             ails = Cause.DISK if self._disk_fails else self._cause
-            phase, cause = self._pulse.judge(ails, Cause.FLAGSHIP_SILENT, missing)
+            phase, cause = self._pulse.judge(ails, self._silence(), missing)
         self._told = LessonStatus(
             phase=phase,
             cause=cause,
@@ -339,3 +334,7 @@ class LessonReceiver:
             refused=self._refused,
         )
         self._listener.on_status(self._told)
+
+
+def _chunk(_: Header, opened: bytes) -> Chunk:
+    return decode_chunk(opened)

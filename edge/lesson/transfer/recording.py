@@ -1,12 +1,15 @@
 """Takes at a school's box: sealing what the camera gives, and what a recording amounts to."""
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Never
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge.lesson.capture.capture_events import MediaFragment
 from edge.lesson.classroom.classroom_stream import StreamItem, item_of
 from sync.lessons.fragment_exchange import Holdings, spans_of
 from sync.lessons.fragment_log import SIGNATURES, Kind, LessonId, Record, Stream, TakeId, is_sound
@@ -18,30 +21,12 @@ from sync.lessons.materials import chunks_of, encode_chunk
 from sync.lessons.tracks import keeps_media
 from sync.segments.sealing import DataKey
 
+_log = logging.getLogger(__name__)
+
 GROUP_RECORDS_MAX = 256
 GROUP_MS_MAX = 2000
+DURABLE_EVERY_S = 1.0
 _KEPT = frozenset({Kind.MEDIA, Kind.EVENT, Kind.FILE})
-
-
-class CapturedFragment(Protocol):
-    """What the capture gives; times as in ``sync.lessons.fragment_log``, ``number`` from 0."""
-
-    @property
-    def track(self) -> int: ...
-    @property
-    def number(self) -> int: ...
-    @property
-    def keyframe(self) -> bool: ...
-    @property
-    def decode_time(self) -> int: ...
-    @property
-    def duration(self) -> int: ...
-    @property
-    def timescale(self) -> int: ...
-    @property
-    def capture_ms(self) -> int: ...
-    @property
-    def data(self) -> bytes: ...
 
 
 class UnwrittenTake:
@@ -116,7 +101,7 @@ class TakeRecorder:
         name = media_type.encode("ascii")
         self._keep(record, bytes((len(name),)) + name + segment)
 
-    def add(self, fragment: CapturedFragment) -> None:
+    def add(self, fragment: MediaFragment) -> None:
         """Take in one fragment."""
         picture_group = fragment.keyframe and not is_sound(fragment.track)
         if picture_group or self._group_is_full(fragment.capture_ms):
@@ -214,6 +199,21 @@ def close_take(store: TakeStore, signing: Ed25519PrivateKey) -> None:
         captured_ms = store.started_ms or 0
         store.append(sign_group(store.lesson, store.take, number, group, captured_ms, signing))
     store.sync()
+
+
+async def keep_durable(
+    shelf: LessonShelf, lesson: LessonId, note: Callable[[FragmentStoreError | None], None]
+) -> Never:
+    """Make durable what was written, each second; ``note`` hears each time how that went."""
+    while True:
+        await asyncio.sleep(DURABLE_EVERY_S)
+        failure: FragmentStoreError | None = None
+        try:
+            await shelf.sync()
+        except FragmentStoreError as error:
+            _log.exception("lesson %s is not durable", lesson)
+            failure = error
+        note(failure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

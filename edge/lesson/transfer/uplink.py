@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket as sockets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from time import monotonic
 
 import aiohttp
@@ -95,6 +95,13 @@ class Uplink:
         known = self._sent_of(header.take, header.stream).has(header.number)
         if not known and header.kind is not Kind.FILE:
             self._queue.offer(parcel_of(record, record.wire), monotonic())
+        self._wake.set()
+
+    def lost(self, takes: Collection[TakeId]) -> None:
+        """Send again what of these takes is here: the hub held them, and gave them up."""
+        for name in [name for name in self._sent if name[0] in takes]:
+            del self._sent[name]
+            self._cursors.pop(name, None)
         self._wake.set()
 
     def holes(self) -> int:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge.errors import NotNowError
-from edge.lesson.teaching.teacher_code import TeacherCodes
 from edge.lesson.way_back.return_path import Said
 from edge.lesson.way_back.return_wall import ReturnWall
 
@@ -33,16 +32,14 @@ class ReceivesLesson(Protocol):
 
 
 class ClassDesk:
-    """What the pages ask of the lessons that are held; ``codes`` open a lesson's wall."""
+    """What the pages ask of the lessons that are held."""
 
     def __init__(
         self,
         giving: Callable[[str], GivesLesson | None],
         receiving: Callable[[str], ReceivesLesson | None],
-        codes: TeacherCodes,
     ) -> None:
         """Ask ``giving`` and ``receiving`` what is held in a room, or prepared."""
-        self.codes = codes
         self._giving = giving
         self._receiving = receiving
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Never
@@ -12,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from edge.lesson.classroom.board import LessonBoard
 from edge.lesson.classroom.classroom_stream import item_of
 from edge.lesson.classroom.fan_out import FanOut
-from edge.lesson.keys.lesson_keys import read_keys
+from edge.lesson.keys import key_ring
 from edge.lesson.lesson_means import LessonMeans
 from edge.lesson.schedule import Party
 from edge.lesson.status import FRESH_MS_MAX, LessonStatus, waiting
@@ -25,9 +24,6 @@ from sync.lessons.tracks import return_log
 from sync.segments.sealing import DataKey, KeyId
 
 _log = logging.getLogger(__name__)
-
-KEYS_EVERY_S = 1.0
-KEYS_AGAIN_S = 10.0
 
 
 class Heard(StrEnum):
@@ -85,19 +81,18 @@ class FollowedClass:
 
     @property
     def heard(self) -> Heard:
-        status = self._status
-        ages = (status.picture_age_ms, status.sound_age_ms)
-        if ages[0] is not None:
-            return Heard.LIVE if ages[0] < FRESH_MS_MAX else Heard.AWAY
-        return Heard.WAITING if ages[1] is None and self._said_ms is None else Heard.QUIET
+        picture_ms = self._status.picture_age_ms
+        if picture_ms is not None:
+            return Heard.LIVE if picture_ms < FRESH_MS_MAX else Heard.AWAY
+        is_silent = self._status.sound_age_ms is None and self._said_ms is None
+        return Heard.WAITING if is_silent else Heard.QUIET
 
     @property
     def evidence_ms(self) -> int | None:
         """When something last came from it, Unix ms of this box."""
         status = self._status
-        ages = [age for age in (status.picture_age_ms, status.sound_age_ms) if age is not None]
-        known = [] if self._said_ms is None else [self._said_ms]
-        return max([*known, *(status.at_ms - age for age in ages)], default=None)
+        media_ms = None if status.age_ms is None else status.at_ms - status.age_ms
+        return max((each for each in (self._said_ms, media_ms) if each is not None), default=None)
 
     def answer(self, question: str) -> Answer | None:
         return self._board.answer(question)
@@ -140,25 +135,11 @@ class FollowedClass:
             key = await means.writer.call(means.acquaintances.latest_signing_key, self.party.school)
             if key is not None:
                 return key
-            await asyncio.sleep(KEYS_EVERY_S)
+            await asyncio.sleep(key_ring.KEYS_EVERY_S)
 
     async def _refresh(self) -> Never:
         """Take up the log's key as soon as the class's school grants it."""
-        means = self._means
-        while True:
-            try:
-                found = await means.writer.call(
-                    read_keys,
-                    means.reader,
-                    self._log_id,
-                    self.party.school,
-                    means.identity.sealing,
-                )
-            except sqlite3.Error as error:
-                _log.warning("lesson %s: keys are not read: %s", self._log_id, error)
-            else:
-                self._keys.update(found)
-            await asyncio.sleep(KEYS_AGAIN_S if self._keys else KEYS_EVERY_S)
+        await key_ring.keep_keys(self._means, self._log_id, lambda: self.party.school, self._keys)
 
     def _note(self, status: LessonStatus) -> None:
         self._status = status

@@ -9,6 +9,7 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Never
 
@@ -19,11 +20,11 @@ from drivers.errors import DriverError
 from edge.errors import NotNowError
 from edge.lesson.capture.camera_capture import capture
 from edge.lesson.classroom.board import BoardView, LessonBoard
-from edge.lesson.keys.lesson_keys import read_keys
+from edge.lesson.keys.key_ring import follow_sealing_key
 from edge.lesson.lesson_means import LessonMeans
 from edge.lesson.status import Cause, LessonStatus
 from edge.lesson.transfer.publish import LessonPublisher
-from edge.lesson.transfer.told_events import told_events
+from edge.lesson.transfer.stored_records import told_events
 from edge.lesson.way_back.return_film import ReturnFilm
 from edge.supervision import keep_running
 from sync.errors import SyncError
@@ -31,7 +32,6 @@ from sync.lessons.fragment_log import LessonId
 from sync.lessons.lesson_events import Answer, Hand, Help
 from sync.lessons.tracks import return_log
 from sync.logs.oplog import Row
-from sync.segments.sealing import DataKey
 
 _log = logging.getLogger(__name__)
 
@@ -43,8 +43,6 @@ LEAVE_S_MAX = 15.0
 """How long what the class said last is still sent after the lesson's end."""
 GRANTED_S_MAX = 10.0
 """How long the log's key may take to be granted to a flagship that is confirmed."""
-KEY_GRACE_S = 15.0
-"""How long the grants of a new key travel before it seals."""
 
 UNCONFIRMED = (
     "the flagship's box is not confirmed here, so this class cannot be shown to its teacher; "
@@ -150,16 +148,17 @@ class ReturnPath:
             on_status=lambda _: None,
         )
         self._publisher = publisher
+        follow_key = partial(follow_sealing_key, means, self._log_id, key, publisher.use_key)
         try:
             async with asyncio.TaskGroup() as tasks:
                 publishing = tasks.create_task(publisher.run())
                 working = [
-                    tasks.create_task(
-                        keep_running(f"lesson {self._log_id}: keys", self._follow_key)
-                    ),
-                    tasks.create_task(
-                        keep_running(f"lesson {self._log_id}: camera", self._keep_filming)
-                    ),
+                    tasks.create_task(keep_running(f"lesson {self._log_id}: {what}", work))
+                    for what, work in (
+                        ("who opens it", self._look_who_opens),
+                        ("key", follow_key),
+                        ("camera", self._keep_filming),
+                    )
                 ]
                 await self._over.wait()
                 for task in working:
@@ -176,29 +175,18 @@ class ReturnPath:
     async def _hear_again(self) -> None:
         """Take up what this class said before this process began."""
         means = self._means
-        keys = await means.writer.call(
-            read_keys, means.reader, self._log_id, self._school, means.identity.sealing
-        )
+        keys = await means.read_keys(self._log_id, self._school)
         for timed in told_events(means.shelf, self._log_id, keys):
             self._own.add(timed)
 
-    async def _follow_key(self) -> Never:
-        """Look whether the flagship can open the log, and seal under its new key in time."""
+    async def _look_who_opens(self) -> Never:
+        """Look whether the flagship can open the log."""
         means = self._means
-        key: DataKey | None = None
         while True:
             try:
                 self._is_shared = await means.writer.call(means.keys.is_shared, self._log_id)
-                now = await means.writer.call(means.keys.sealing_key, self._log_id)
             except (sqlite3.Error, SyncError) as error:
                 _log.warning("lesson %s: its key is not read: %s", self._log_id, error)
-                await asyncio.sleep(LOOK_EVERY_S)
-                continue
-            if key is not None and now != key:
-                await asyncio.sleep(KEY_GRACE_S)
-            if now != key and self._publisher is not None:
-                self._publisher.use_key(now)
-            key = now
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _keep_filming(self) -> Never:

@@ -51,12 +51,7 @@
   }
 
   function send(taps) {
-    return fetch("/class-card/tap", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      credentials: "same-origin",
-      body: JSON.stringify({ taps: taps }),
-    }).then(function (answer) { if (!answer.ok) { throw new Error(answer.status); } });
+    return window.schoolnode.post("/class-card/tap", { taps: taps }).then(function (answer) { if (!answer.ok) { throw new Error(answer.status); } });
   }
 
   function deliver() {

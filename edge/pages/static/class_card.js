@@ -62,12 +62,7 @@
       confirmed[message] = true;
       requestAnimationFrame(function () {
         requestAnimationFrame(function () {
-          fetch("/class-card/painted", {
-            method: "POST",
-            headers: { "Content-Type": "application/json" },
-            credentials: "same-origin",
-            body: JSON.stringify({ message: message }),
-          })
+          window.schoolnode.post("/class-card/painted", { message: message })
             .then(function (answer) { if (answer.status >= 500) { throw new Error(answer.status); } })
             .catch(function () { setTimeout(function () { delete confirmed[message]; }, RETRY_MS); });
         });

@@ -8,6 +8,7 @@
   const FRESH_MS = 5000;
   const PLAN_AFTER_MS = 10000; // a cut shorter than this is not worth a page of text
   const NOTHING = { state: "waiting", cause: "", behindS: 0, waits: false, reduced: false, paused: false };
+  const { write, post } = window.schoolnode;
   const root = document.documentElement;
   const main = document.getElementById("main");
   const room = document.body.dataset.room;
@@ -74,10 +75,6 @@
     return seconds < 60 ? root.getAttribute("data-age-s").replace("{n}", seconds) : Math.floor(seconds / 60) + ":" + two(seconds % 60);
   }
 
-  function write(element, text) {
-    if (element.textContent !== text) { element.textContent = text; }
-  }
-
   function fill(name, text) {
     document.querySelectorAll('[data-fill="' + name + '"]').forEach((element) => { write(element, text); });
   }
@@ -134,7 +131,9 @@
   function showState(joining) {
     const safe = ["", "no_picture", "picture_reduced"].includes(told.cause);
     const state = told.cause === "substitute" ? "substitute" : told.waits ? "waiting" : told.state === "degraded" && !safe ? "interrupted" : told.state;
-    const cause = told.cause ? main.getAttribute("data-cause-" + told.cause) || "" : "";
+    // What ails the newest of the lesson is not what a class sees that is behind.
+    const isHeld = told.state === "catching_up" && !told.waits && told.cause !== "box_unreachable";
+    const cause = (told.cause && !isHeld && main.getAttribute("data-cause-" + told.cause)) || "";
     document.querySelectorAll("[data-lights]").forEach((element) => {
       light(element, state, { waiting: "unknown", substitute: "warn", interrupted: "warn", live: "good", degraded: "warn", catching_up: "warn" });
     });
@@ -158,6 +157,7 @@
       list(element.querySelector("[data-plan-gets]"), plan.gets);
     });
     document.getElementById("plan").hidden = !plan || !cut;
+    document.getElementById("view").classList.toggle("has-plan", Boolean(plan) && cut);
   }
 
   function light(element, state, colours) {
@@ -207,12 +207,9 @@
 
   function tellFigures(seen) {
     const whole = (number) => (number === null ? null : Math.round(number));
-    const body = {
+    post("/api/classroom/quality", {
       room, frames: seen.frames, dropped: seen.dropped, stalls: seen.stalls,
       latency_ms: whole(seen.latencyMs), behind_ms: seen.behindS * 1000,
-    };
-    fetch("/api/classroom/quality", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
     }).catch(() => { /* told again in ten seconds */ });
   }
 

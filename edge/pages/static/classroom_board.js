@@ -4,7 +4,7 @@
 //
 //   new schoolnodeBoard(room)   hear(message, role)   step(player or null, nowMs)   reset(lesson)
 //
-// The messages are described in edge/lesson/classroom/classroom_stream.py, the state in edge/lesson/classroom/board.py.
+// Needs live.js before it. The messages are described in edge/lesson/classroom/classroom_stream.py, the state in edge/lesson/classroom/board.py.
 // ES2019, no modules, nothing loaded from elsewhere.
 (function () {
   "use strict";
@@ -18,9 +18,8 @@
   const CALLED_VOLUME = 0.3; // this class's microphone is open: its loudspeaker must not be heard
   const CAPTIONS_KEY = "schoolnode-captions";
 
+  const { write, post } = window.schoolnode;
   const byId = (id) => document.getElementById(id);
-
-  function write(element, text) { if (element.textContent !== text) { element.textContent = text; } }
 
   function show(id, shown) { byId(id).hidden = !shown; }
 
@@ -202,11 +201,7 @@
 
     // What came of it is told by the next board message, not by the touch.
     post(what, fields) {
-      fetch("/api/classroom/" + what, {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(Object.assign({ room: this.room }, fields)),
-      })
+      post("/api/classroom/" + what, Object.assign({ room: this.room }, fields))
         .then((answer) => { if (!answer.ok) { this.refuse(answer.status); } })
         .catch(() => this.refuse(0));
     }

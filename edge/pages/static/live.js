@@ -37,10 +37,22 @@
     return root.getAttribute("data-age-" + step[0]).replace("{n}", Math.floor(seconds / step[1]).toLocaleString(root.lang));
   }
 
+  function write(element, text) {
+    if (element.textContent !== text) { element.textContent = text; }
+  }
+
   function countAges() {
     document.querySelectorAll("[data-age-of]").forEach(function (element) {
-      var text = writeAge(now() - Number(element.dataset.ageOf));
-      if (element.textContent !== text) { element.textContent = text; }
+      write(element, writeAge(now() - Number(element.dataset.ageOf)));
+    });
+  }
+
+  function post(path, wish) {
+    return fetch(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      credentials: "same-origin",
+      body: JSON.stringify(wish),
     });
   }
 
@@ -131,10 +143,14 @@
     }
   }
 
-  function tell(topic) {
+  function markAbout(topic) {
     document.querySelectorAll("[data-topics]").forEach(function (section) {
       if (topic === "*" || section.dataset.topics.split(" ").indexOf(topic) >= 0) { mark(section.id); }
     });
+  }
+
+  function tell(topic) {
+    markAbout(topic);
     listeners.forEach(function (listener) { listener(topic); });
   }
 
@@ -166,6 +182,8 @@
     source.onopen = function () {
       linkUp();
       if (opened) { tell("*"); } // what changed during a cut was told to nobody
+      // Nor was an alarm between the page and its stream; a stream of a page's own tells it itself.
+      if (!opened && !root.dataset.events) { ["safety", "emergency"].forEach(markAbout); }
       opened = true;
     };
     source.onmessage = function (event) { tell(event.data); };
@@ -222,6 +240,8 @@
   window.schoolnode = {
     now: now,
     countAges: countAges,
+    write: write,
+    post: post, // a wish as JSON; returns fetch's promise
     onchange: function (listener) { listeners.push(listener); },
   };
   followLogs();

@@ -74,7 +74,6 @@
       this.target = this.least;
       this.isBursty = false; // a poor link's sound comes in bursts: TCP repeats what was lost
       this.stalls = 0;
-      this.fails = 0;
       this.inits = new Map(); // by track
       this.cannotPlay = false;
       this.source = null;
@@ -146,7 +145,6 @@
     // After a decoding error: begin anew at the next keyframe.
     rebuild() {
       if (!this.source) { return; }
-      this.fails += 1;
       this.build(this.mime);
     }
 

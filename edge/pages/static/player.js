@@ -4,13 +4,12 @@
 //   schoolnodePlayer.start(container, options)   schoolnodePlayer.stop()
 //   schoolnodePlayer.open(container, options) returns a player beside others, to be stopped by itself
 //
-// Needs media_lane.js and picture_stage.js before it, and replay.js where ``options.replay`` is given. Options, all but
-// the first not needed:
+// Needs media_lane.js, picture_stage.js and box_link.js before it, and replay.js where ``options.replay`` is given.
+// Options, all but the first not needed:
 //
 //   url         the stream's WebSocket; its messages are described in edge/lesson/classroom/classroom_stream.py
 //   replay      where a class goes on after a cut (edge/lesson/classroom/replay.py); without it, live again
 //   hls         what is played where the browser has no MediaSource
-//   sound       false: silent until setSound(true)
 //   media       false: only the messages of state and board
 //   soundLabel  what the button says where sound needs a tap
 //   onstate({state, cause, behindS, waits, reduced, paused}), onboard(message), onfigures(figures, each 10 s)
@@ -20,16 +19,15 @@
 (function () {
   "use strict";
 
-  const { Lane, readItem, MEDIA, INIT } = window.schoolnodeLane;
+  const { Lane, MEDIA, INIT } = window.schoolnodeLane;
   const STEER_MS = 50;
   const FIGURES_MS = 10000;
-  const SILENCE_MS = 4000; // the box speaks every second
-  const RETRY_MS_MIN = 200;
-  const RETRY_MS_MAX = 1000; // on a LAN: a class hears nothing meanwhile
+  const HLS_AGAIN_MS = 1000;
   const CUT_S = 1.2; // so much left out, or late, is a cut: a class goes on where it stood
   const QUIET_MS = 500;
   const SETTLED_MS = 1500;
   const HURRY_MS = 2500; // less than this is made up for without a word
+  const HURRIED_MS = 1500; // and a word once said stays until it is less than this
   const LAG_S = 0.75; // beyond its target: just below what makes a lane jump
   const RECENT_MS = 15000;
   const RECENT_BYTES_MAX = 12 * 1024 * 1024;
@@ -43,18 +41,14 @@
       this.options = options;
       this.told = { state: "waiting", cause: "", behindS: 0, waits: false, reduced: false, paused: false };
       this.box = { state: "waiting", cause: "" };
-      this.boxAheadMs = null;
       this.evidenceMs = null; // when the box last had picture or sound, by its clock
       this.needsTap = false;
-      this.hasSound = options.sound !== false;
       this.leftOut = [];
       this.take = null;
       this.live = { take: null, inits: new Map(), recent: [], bytes: 0 };
       this.behind = null; // while a class catches up: see replay.js
       this.edgeMs = null; // capture time of the newest there is
       this.ageMin = null;
-      this.retryMs = RETRY_MS_MIN;
-      this.heardAt = performance.now();
       this.stage = new window.schoolnodeStage(container, options.soundLabel);
       this.video = this.stage.addPicture("teacher");
       this.audio = this.stage.addSound();
@@ -70,7 +64,18 @@
       this.isFinishing = false;
       this.isSettled = false; // it has reached live once
       if (this.playsHls) { this.openHls(); }
-      this.connect();
+      this.link = new window.schoolnodeLink(this.address(), {
+        told: (message) => this.hear(message),
+        item: (item) => this.takeIn(item),
+        lost: () => this.judge(),
+      });
+    }
+
+    address() {
+      const url = new URL(this.options.url || "/classroom/stream", window.location.href);
+      url.protocol = window.location.protocol === "https:" ? "wss:" : "ws:";
+      if (this.playsHls || this.options.media === false) { url.searchParams.set("media", "0"); }
+      return url.href;
     }
 
     addLane(role, element) {
@@ -82,7 +87,7 @@
     // The lane of a track; those beside the teacher's are made when they first come.
     laneOf(track) {
       const role = ROLES[track];
-      if (!role || this.leftOut.includes(role) || (track % 2 === 0 && !this.hasSound)) { return null; }
+      if (!role || this.leftOut.includes(role)) { return null; }
       const known = this.lanes.get(role);
       if (known) { return known; }
       return this.addLane(role, track % 2 ? this.stage.addPicture(role) : this.stage.addSound());
@@ -94,62 +99,26 @@
     openHls() {
       const again = () => {
         clearTimeout(this.hlsRetry);
-        this.hlsRetry = setTimeout(() => this.openHls(), RETRY_MS_MAX);
+        this.hlsRetry = setTimeout(() => this.openHls(), HLS_AGAIN_MS);
       };
       this.video.onerror = this.video.onended = again; // nothing plays yet, or another take does
-      this.video.muted = !this.hasSound;
+      this.video.muted = false;
       this.video.src = this.options.hls;
       this.video.play().catch((error) => {
         if (error.name !== "NotAllowedError") { return; }
         this.video.muted = true;
         this.video.play().catch(() => {});
-        this.askForTap(this.hasSound);
+        this.askForTap(true);
       });
     }
 
-    connect() {
-      const url = new URL(this.options.url || "/classroom/stream", window.location.href);
-      url.protocol = window.location.protocol === "https:" ? "wss:" : "ws:";
-      if (this.playsHls || this.options.media === false) { url.searchParams.set("media", "0"); }
-      const socket = new WebSocket(url.href);
-      this.socket = socket;
-      this.heardAt = performance.now();
-      socket.binaryType = "arraybuffer";
-      socket.onmessage = (message) => {
-        if (this.socket !== socket) { return; }
-        this.heardAt = performance.now();
-        this.retryMs = RETRY_MS_MIN;
-        if (typeof message.data === "string") { this.hear(message.data); return; }
-        const item = readItem(message.data);
-        if (item) { this.takeIn(item); }
-      };
-      socket.onclose = () => { if (this.socket === socket) { this.reconnect(); } };
-    }
-
-    reconnect() {
-      const socket = this.socket;
-      this.socket = null;
-      if (socket) { socket.close(); }
-      this.judge();
-      clearTimeout(this.retry);
-      this.retry = setTimeout(() => this.connect(), this.retryMs * (0.5 + Math.random() / 2));
-      this.retryMs = Math.min(this.retryMs * 2, RETRY_MS_MAX);
-    }
-
-    hear(text) {
-      let told;
-      try { told = JSON.parse(text); } catch (error) { return; }
+    hear(told) {
       if (told.type === "board" && this.options.onboard) { this.options.onboard(told); }
       if (told.type !== "state") { return; }
       this.box = { state: String(told.state), cause: String(told.cause || "") };
       const ages = [told.sound_age_ms, told.picture_age_ms].filter((age) => typeof age === "number");
       this.evidenceMs = ages.length ? told.now_ms - Math.min(...ages) : null;
       this.sound.isBursty = told.rung !== undefined && told.rung !== "main";
-      // The least delayed message tells best how far the box's clock is ahead of this page's.
-      const ahead = told.now_ms - Date.now();
-      if (this.boxAheadMs === null || ahead > this.boxAheadMs || Math.abs(ahead - this.boxAheadMs) > 2000) {
-        this.boxAheadMs = ahead;
-      }
       this.judge();
     }
 
@@ -211,7 +180,8 @@
       const late = this.ageMin !== null && ageMs > this.ageMin + (CUT_S + lane.target) * 1000;
       this.ageMin = this.ageMin === null ? ageMs : Math.min(this.ageMin, ageMs);
       const last = lane.last.get(item.track);
-      const left = last !== undefined && item.number > last + 1 && item.decodeS > lane.newestS + CUT_S;
+      const isNext = last !== undefined && item.number <= last + 1; // a track that is new here follows none
+      const left = !isNext && item.decodeS > lane.newestS + CUT_S;
       return (late || left) && this.isQuiet(lane === this.sound ? this.picture : this.sound);
     }
 
@@ -252,7 +222,7 @@
     }
 
     steer() {
-      if (this.socket && performance.now() - this.heardAt > SILENCE_MS) { this.reconnect(); }
+      this.link.look();
       if (this.playsHls) { this.judge(); return; }
       if (!this.behind) { this.noteLag(); }
       if (this.behind) { this.behind.steer(); } else { this.sound.followLive(); }
@@ -319,22 +289,12 @@
 
     setVolume(volume) { this.stage.setVolume(volume); }
 
-    setSound(on) {
-      this.hasSound = on;
-      if (on) {
-        this.live.inits.forEach((init) => { if (init.take === this.take) { this.place(init); } });
-        return;
-      }
-      this.lanes.forEach((lane) => { if (!lane.needsKeyframe) { lane.forget(); } });
-      this.askForTap(false);
-    }
-
     judge() {
       const now = {
         state: this.box.state, cause: this.box.cause, behindS: 0, waits: false,
         reduced: this.picture.track === SMALL_TRACK, paused: this.stage.isPaused,
       };
-      if (!this.socket || this.socket.readyState !== WebSocket.OPEN) {
+      if (this.link.isAway) {
         const seen = this.picture.begun || this.sound.begun;
         now.state = seen ? "degraded" : "waiting";
         now.cause = "box_unreachable";
@@ -342,7 +302,8 @@
         now.state = "degraded";
         now.cause = "cannot_play";
       }
-      if (this.behind && (!this.behind.joined || this.behindMs() > HURRY_MS)) {
+      const hurryMs = this.told.state === "catching_up" ? HURRIED_MS : HURRY_MS;
+      if (this.behind && (!this.behind.joined || this.behindMs() > hurryMs)) {
         now.state = "catching_up";
         now.behindS = Math.round(this.behindMs() / 1000);
         now.waits = this.behind.waits;
@@ -353,9 +314,7 @@
       }
       if (Object.keys(now).every((name) => now[name] === this.told[name])) { return; }
       this.told = now;
-      this.container.dataset.state = now.state;
       if (this.options.onstate) { this.options.onstate(this.told); }
-      this.container.dispatchEvent(new CustomEvent("schoolnode:state", { detail: this.told, bubbles: true }));
     }
 
     // When what is seen and heard now was captured, by the flagship's clock; null before that.
@@ -368,8 +327,8 @@
 
     latencyMs() {
       const captured = this.picture.begun ? this.picture.captureMs() : this.sound.captureMs();
-      if (captured === null || this.boxAheadMs === null) { return null; }
-      return Math.round(Date.now() + this.boxAheadMs - captured);
+      if (captured === null || this.link.aheadMs === null) { return null; }
+      return Math.round(Date.now() + this.link.aheadMs - captured);
     }
 
     get stalls() { return this.picture.stalls + this.sound.stalls; }
@@ -384,14 +343,11 @@
     stop() {
       clearInterval(this.timer);
       clearInterval(this.figuresTimer);
-      clearTimeout(this.retry);
       clearTimeout(this.hlsRetry);
       this.video.onerror = this.video.onended = null;
       document.removeEventListener("pointerdown", this.onGesture);
       document.removeEventListener("keydown", this.onGesture);
-      const socket = this.socket;
-      this.socket = null;
-      if (socket) { socket.close(); }
+      this.link.close();
       if (this.behind) { this.behind.stop(); }
       this.lanes.forEach((lane) => lane.close());
       this.stage.close();
@@ -424,7 +380,6 @@
     // By the flagship's and the box's clocks, which may differ; null before the first picture.
     get latencyMs() { return player ? player.latencyMs() : null; },
     get behindMs() { return player ? player.behindMs() : 0; },
-    get bufferMs() { return player && player.sound.lag !== null ? Math.round(player.sound.lag * 1000) : null; },
     get stalls() { return player ? player.stalls : 0; },
     get needsTap() { return player ? player.needsTap : false; },
     jumpToLive() { if (player) { player.jumpToLive(); } },

@@ -18,6 +18,7 @@
   const GONE = 404;
   const REWIND_S = 1.2;
   const NEAR_S = 0.4; // no further from its target: that is live
+  const STANDS_MS = 5000; // what of an ended lesson stands for so long is not played any more
 
   function readParts(bytes) {
     const view = new DataView(bytes);
@@ -31,8 +32,9 @@
     return parts;
   }
 
-  // options: url; take and after (where to begin); inHandS(), feed(item), onhead(head), onlive(),
-  // onover(), onfail(). step() is called many times a second; stop() ends it.
+  // options: url; take and after (where to begin); inHandS(), feed(item), onhead(head), onlive(skips),
+  // onover(), onfail(). step() is called many times a second; stop() ends it. onlive returns false
+  // while something lies between what is signed and what came live; ``skips``: pass that over.
   class Replay {
     constructor(options) {
       this.options = options;
@@ -89,10 +91,13 @@
       this.slow = head.media_ms > 0 && tookMs > head.media_ms ? this.slow + 1 : 0;
       if (this.slow >= SLOW_MAX) { this.options.onfail(); return; }
       this.options.onhead(head);
+      if (parts.length > 1) { this.holeAt = null; }
       parts.slice(1).forEach((part) => this.feed(part));
       if (!this.options) { return; }
-      this.wait(head);
-      if (head.over) { this.options.onover(); } else if (head.live) { this.options.onlive(); }
+      const meets = !head.live || head.over || this.options.onlive(this.skip === "all");
+      if (!this.options) { return; }
+      this.wait(meets ? head.hole : "signature", head.live);
+      if (head.over) { this.options.onover(); }
     }
 
     feed(part) {
@@ -107,18 +112,18 @@
     }
 
     // What is missing may still be coming to the box: sound is waited for, picture only shortly.
-    wait(head) {
+    wait(hole, isLive) {
       const now = performance.now();
-      if (!head.hole) {
+      if (!hole) {
         this.holeAt = null;
-        this.dueAt = head.live ? now + LIVE_AGAIN_MS : 0;
+        this.dueAt = isLive ? now + LIVE_AGAIN_MS : 0;
         return;
       }
       this.dueAt = now + AGAIN_MS;
       if (this.holeAt === null) { this.holeAt = now; }
-      const waits = head.hole === "picture" ? PICTURE_WAIT_MS : SOUND_WAIT_MS;
+      const waits = hole === "picture" ? PICTURE_WAIT_MS : SOUND_WAIT_MS;
       if (now - this.holeAt > waits && this.options.inHandS() < THIN_S) {
-        this.skip = head.hole === "picture" ? "picture" : "all";
+        this.skip = hole === "picture" ? "picture" : "all";
         this.skipUntil = now + SKIP_MS;
         this.dueAt = 0;
         this.holeAt = null;
@@ -136,6 +141,8 @@
       this.isOver = false;
       this.waits = false;
       this.ends = false;
+      this.stoodS = null;
+      this.movedAt = 0;
       this.leaves = false;
       this.replay = joined ? null : this.fetch();
     }
@@ -155,7 +162,7 @@
         inHandS: () => player.lead.inHandS() + this.heldS(),
         feed: (item) => this.feed(item),
         onhead: (head) => { player.edgeMs = Math.max(player.edgeMs, head.newest_ms); },
-        onlive: () => this.join(),
+        onlive: (skips) => this.join(skips),
         onover: () => { this.ends = true; },
         onfail: () => player.jumpToLive(),
       });
@@ -171,26 +178,48 @@
       if (this.held.length || item.take !== this.player.take) { this.held.push(item); } else { this.player.place(item); }
     }
 
-    // The store has nothing newer: from here on what comes live is taken in directly.
-    join() {
-      const { live, lead, take } = this.player;
-      if (this.player.isFinishing || this.held.length) { return; }
+    // The store has nothing newer that is signed: from here on what comes live is taken in directly.
+    join(skips) {
+      const { live, take } = this.player;
+      if (this.player.isFinishing || this.held.length) { return true; }
       if (live.take !== null && live.take !== take) {
         this.leaves = true; // what is live now, a recording that stands in, is not of this lesson's store
-        return;
+        return true;
       }
-      const next = lead.last.has(lead.track) ? lead.last.get(lead.track) + 1 : 0;
-      const first = live.recent.find((item) => item.track === lead.track);
-      if (first && first.number > next) { return; }
+      if (!skips && !this.meetsLive()) { return false; }
       this.stop();
       this.joined = true;
       this.player.placeRecent();
+      return true;
+    }
+
+    // Whether what came live lately goes on, without a hole, where this one stands.
+    meetsLive() {
+      const { live, lead } = this.player;
+      let next = lead.last.has(lead.track) ? lead.last.get(lead.track) + 1 : 0;
+      return live.recent.every((item) => {
+        const follows = item.track === lead.track && item.number >= next;
+        if (follows && item.number > next) { return false; }
+        next += follows ? 1 : 0;
+        return true;
+      });
+    }
+
+    // Whether a lesson that has ended is not played on, whatever the reason: its class is not kept.
+    stands(lead) {
+      const now = performance.now();
+      if (!this.ends || lead.element.currentTime !== this.stoodS) {
+        this.stoodS = lead.element.currentTime;
+        this.movedAt = now;
+      }
+      return now - this.movedAt > STANDS_MS;
     }
 
     steer() {
       const lead = this.player.lead;
       lead.followBehind();
-      const isSpent = lead.newestS === -Infinity || lead.isSpent();
+      const stands = this.stands(lead);
+      const isSpent = stands || lead.newestS === -Infinity || lead.isSpent();
       if (this.held.length && isSpent) {
         const held = this.held;
         this.held = [];

@@ -35,7 +35,6 @@
       this.encodedAt = -Infinity;
       this.keyAt = -Infinity;
       this.size = "";
-      this.sent = 0;
       this.over = false;
       const url = new URL(words.stream, window.location.href);
       url.protocol = window.location.protocol === "https:" ? "wss:" : "ws:";
@@ -129,7 +128,6 @@
       head.setUint32(6, chunk.timestamp % 4294967296);
       chunk.copyTo(message.subarray(10));
       this.socket.send(message);
-      this.sent += 1;
     }
 
     stop(state, detail) {
@@ -173,5 +171,4 @@
   end.addEventListener("click", () => { if (current) { current.stop("idle"); } });
   const able = window.VideoEncoder && window.MediaStreamTrackProcessor && navigator.mediaDevices && navigator.mediaDevices.getDisplayMedia;
   if (!able) { begin.disabled = true; say("unable"); }
-  window.schoolnodeShare = { get sent() { return current ? current.sent : 0; } };
 })();

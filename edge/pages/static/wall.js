@@ -7,16 +7,13 @@
 
   const PICTURES_MAX = 16; // more at once than a teacher's computer decodes without heating
   const ASK_MS = 5000;
+  const { write, post } = window.schoolnode;
   const main = document.getElementById("main");
   const words = main.dataset;
   const tiles = new Map();
   let state = null;
   let asking = false;
   let again = false;
-
-  function write(element, text) {
-    if (element.textContent !== text) { element.textContent = text; }
-  }
 
   function fill(pattern, places) {
     return pattern.replace(/\{(\w+)\}/g, (whole, name) => (name in places ? String(places[name]) : whole));
@@ -177,12 +174,7 @@
 
   function send(what, wish) {
     wish.room = words.room;
-    fetch("/api/wall/" + what, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      credentials: "same-origin",
-      body: JSON.stringify(wish),
-    })
+    post("/api/wall/" + what, wish)
       .then((answer) => answer.json().then((told) => ({ ok: answer.ok, told: told })))
       .catch(() => ({ ok: false, told: {} }))
       .then((answer) => {

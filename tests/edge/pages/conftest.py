@@ -2,11 +2,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
+from playwright.async_api import Browser
 
 from edge.pages.app import build_pages
+from tests.chromium import SOUND_UNTOUCHED, running_chromium
 from tests.edge.pages.simulated_box import SETUP_CODE, SimulatedBox, as_view, furnish
 
 Client = TestClient[Request, Application]
@@ -35,3 +38,19 @@ async def staff(client: Client) -> Client:
     answer = await client.post("/setup/session", data={"code": SETUP_CODE}, allow_redirects=False)
     assert answer.status == 303
     return client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """Chromium for all tests of a module, whose loop is the module's."""
+    async with running_chromium(SOUND_UNTOUCHED) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(chromium: Browser, server: TestServer) -> AsyncIterator[Browser]:
+    """The same without another test's pages; its own are closed before the module's ``server``."""
+    assert server.started
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()

@@ -1,8 +1,8 @@
 """A simulated box with one recorded lesson: four seconds of silence, signed by both schools."""
 
 from drivers.codecs.aac import parse_config
+from edge.lesson.capture.capture_events import MediaFragment
 from edge.lesson.capture.fmp4 import Sample, audio_init, fragment
-from edge.lesson.capture.take import MediaFragment
 from edge.lesson.transfer.recording import TakeRecorder
 from sync.lessons.fragment_log import LessonId
 from sync.lessons.fragment_sealing import new_take

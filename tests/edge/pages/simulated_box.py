@@ -6,6 +6,7 @@ import hmac
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from ipaddress import IPv4Network
@@ -39,6 +40,7 @@ from edge.lesson.evidence.hop_quality import ScreenReport
 from edge.lesson.recordings.library import Library
 from edge.lesson.recordings.retention import Keeping
 from edge.lesson.status import Cause
+from edge.lesson.teaching.materials import Materials
 from edge.lesson.teaching.teacher_code import TeacherCodes
 from edge.lesson.teaching.teacher_desk import GivenLesson, SlidePicture, TeacherDesk
 from edge.lesson.way_back.class_desk import ClassDesk, GivesLesson, ReceivesLesson
@@ -76,6 +78,7 @@ from edge.sync_standing import (
     SyncStanding,
 )
 from firmware_profiles.catalog import load_catalog
+from firmware_profiles.doubts import doubtful
 from sync.clock_spans import Trust
 from sync.exchange.holdings import HeldLane, SealedOnly
 from sync.intake.set_aside import ParkedRows
@@ -84,7 +87,7 @@ from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.lesson_minutes import Minutes, SignedMinutes
 from sync.logs.oplog import Row
 from sync.schema import BY_NAME, TABLES
-from sync.schema.model import Group, Kind, Lane
+from sync.schema.model import Group, Kind, Lane, Owner, Table
 from sync.segments.sealing import DataKey, KeyId
 
 SCHOOL = 17
@@ -243,7 +246,7 @@ class SimulatedBox:
         self.shared_screens = SharedScreens()
         self.giving: dict[str, GivesLesson] = {}
         self.receiving: dict[str, ReceivesLesson] = {}
-        self.classes = ClassDesk(self.giving.get, self.receiving.get, self.teacher.codes)
+        self.classes = ClassDesk(self.giving.get, self.receiving.get)
         self.repairs = RepairDesk(
             path.parent / "repairs.json", self.condition, self.record, self.now_ms, self.tell
         )
@@ -287,10 +290,12 @@ class SimulatedBox:
         self.lesson_keys: dict[KeyId, DataKey] = {}
         self.screens: list[tuple[str, ScreenReport]] = []
         self.held: set[LessonId] = set()
+        self.materials = Materials(path.parent / "materials")
         self.recordings = Library(
             self.shelf,
             path.parent,
             SimulatedBooks(self),
+            materials=self.materials,
             keeping=Keeping(),
             is_held=self.held.__contains__,
             now_ms=self.now_ms,
@@ -350,7 +355,9 @@ class SimulatedBox:
             for row in rows:
                 if declared.dedupe and self._has(table, declared.dedupe, row[declared.dedupe]):
                     continue
-                self.insert(table, SCHOOL, **row)
+                merges = declared.owner is Owner.BOTH and declared.kind is Kind.STATE
+                whole = self._standing(declared, row) if merges else {}
+                self.insert(table, SCHOOL, **{**whole, **row})
 
     def insert(self, table: str, school: int = SCHOOL, **columns: object) -> None:
         self._rows += 1
@@ -378,6 +385,7 @@ class SimulatedBox:
                 sign=sign,
                 evidence_ms=None,
                 commands=self.fleet.commands_of(adopted.device),
+                unconfirmed=doubtful(self.fleet.profile_of(adopted.device)),
             )
         )
 
@@ -532,6 +540,16 @@ class SimulatedBox:
         found = connection.execute(query, (value,)).fetchone()
         connection.close()
         return found is not None
+
+    def _standing(self, table: Table, row: Row) -> Row:
+        """Return the columns that stand under a row's key: each merges on its own."""
+        names = ", ".join(column.name for column in table.columns)
+        where = " AND ".join(f"{name} = ?" for name in table.key)
+        query = f"SELECT {names} FROM {table.name} WHERE school = ? AND {where}"  # noqa: S608 — declared names
+        key = (row[name] for name in table.key)
+        with closing(self.connect()) as connection:
+            standing = connection.execute(query, (SCHOOL, *key)).fetchone()
+        return dict(standing) if standing is not None else {}
 
     def _write(self, statement: str, *values: object) -> None:
         connection = sqlite3.connect(self.path, isolation_level=None)

@@ -53,8 +53,8 @@ async def test_the_code_leads_back_to_the_boards(client: Client) -> None:
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", ("Tell all boards", "failed", "1 of 1 boards")),
-        ("zh-CN", ("黑板", "未成功", "1 块黑板")),
+        ("en", ("Tell all boards", "failed", "not reachable so far; done later", "1 of 1 boards")),
+        ("zh-CN", ("黑板", "未成功", "尚未联系上", "1 块黑板")),
     ],
 )
 async def test_what_came_of_an_order_stands_board_by_board(
@@ -106,6 +106,31 @@ async def test_a_lock_is_opened_for_a_while_and_a_day_has_its_order(
     assert "evening" in await read(staff)
     await staff.post("/boards/forget", data={"name": "evening"})
     assert not box.boards.plan.plan.dailies
+
+
+@pytest.mark.parametrize(
+    ("language", "rooms", "said", "count"),
+    [
+        ("en", "r3*", "Entered: the boards are told each day at this time.", "1 board"),
+        ("en", "r9*", "Entered. No board is adopted in these rooms", "no board in these rooms yet"),
+        ("zh-CN", "", "每天到时执行。", "1 块黑板"),
+        ("zh-CN", "r9*", "已登记。这些教室还没有纳管的黑板", "这些教室还没有黑板"),
+    ],
+)
+async def test_a_daily_order_is_answered_in_its_own_words_and_tells_whom_it_finds(
+    staff: Client, box: SimulatedBox, language: str, rooms: str, said: str, count: str
+) -> None:
+    hang_up_board(box, "board:1", "r301")
+    spoken = {"Accept-Language": language}
+    daily = {"name": "evening", "at": "18:00", "told": "power off", "rooms": rooms}
+    page = await (await staff.post("/boards/daily", data=daily, headers=spoken)).text()
+    assert said in page
+    assert count in page
+    assert "came of it stands at the device" not in page
+    assert "结果见该设备" not in page
+    answer = await staff.post("/boards/forget", data={"name": "evening"}, headers=spoken)
+    assert {"en": "told so no more", "zh-CN": "已删除"}[language] in await answer.text()
+    assert count not in await read(staff, language)
 
 
 async def test_a_volume_is_a_number_within_its_range_on_the_device(

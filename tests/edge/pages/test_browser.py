@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, expect
@@ -20,9 +21,10 @@ from edge.lesson.status import Cause, LessonStatus, Phase
 from edge.pages.app import build_pages
 from edge.pages.box_view import Change, LessonState, Light, Sign
 from sync.lessons.lesson_events import Answer, Hand, Help
-from tests.chromium import SOUND_UNTOUCHED, running_chromium
 from tests.edge.pages.simulated_box import NOW_MS, SCHOOL, SETUP_CODE, SimulatedBox, as_view
 from tests.hub.running_hub import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DAY_MS = 24 * 3_600 * 1_000
 
@@ -36,12 +38,12 @@ async def give_slide(_: web.Request) -> web.Response:
     return web.Response(body=SLIDE, content_type="image/png")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def fan_out() -> FanOut:
     return FanOut(lambda: NOW_MS)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def server(box: SimulatedBox, fan_out: FanOut) -> AsyncIterator[TestServer]:
     app: web.Application = build_pages(as_view(box))
     app.router.add_get("/classroom/stream", fan_out.serve)
@@ -50,12 +52,6 @@ async def server(box: SimulatedBox, fan_out: FanOut) -> AsyncIterator[TestServer
     await server.start_server()
     yield server
     await server.close()
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium(SOUND_UNTOUCHED) as browser:
-        yield browser
 
 
 async def open_page(browser: Browser, language: str) -> tuple[Page, list[str]]:

@@ -1,9 +1,9 @@
-"""The class card in Chromium: emergencies confirmed, taps kept offline, exams, a kiosk of old."""
+"""The class card in Chromium: emergencies confirmed, taps kept offline, exams."""
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, expect
@@ -11,11 +11,11 @@ from playwright.async_api import Browser, Page, expect
 from edge.attendance.rules import MINUTE_MS
 from edge.class_cards.messages import MessageKind
 from edge.pages.app import build_pages
-from edge.pages.assets import STATIC
-from tests.chromium import SOUND_UNTOUCHED, running_chromium
 from tests.drivers.serial_bench import until
 from tests.edge.pages.simulated_box import DAY_MS, NOW_MS, SimulatedBox, as_view
 from tests.edge.pages.test_browser import open_page, wait_until_kept
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Line:
@@ -42,7 +42,7 @@ def line() -> Line:
     return Line()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def server(box: SimulatedBox, line: Line) -> AsyncIterator[TestServer]:
     app: web.Application = build_pages(as_view(box))
     app.middlewares.insert(0, line.guard)
@@ -50,12 +50,6 @@ async def server(box: SimulatedBox, line: Line) -> AsyncIterator[TestServer]:
     await server.start_server()
     yield server
     await server.close()
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium(SOUND_UNTOUCHED) as browser:
-        yield browser
 
 
 async def open_screen(
@@ -238,33 +232,6 @@ async def test_a_revoked_screen_lets_go_of_its_room(
     (screen,) = box.cards.screens.all()
     await box.cards.screens.revoke(screen.screen, "t")
     await expect(page.get_by_text("Which room is this screen in?")).to_be_visible()
-
-
-NEWER_THAN_2020 = {
-    "optional chaining": r"\?\.[A-Za-z\[(]",
-    "nullish coalescing": r"\?\?",
-    "logical assignment": r"(\|\||&&)=",
-    "private fields": r"\bthis\.#",
-    "numeric separators": r"\b\d+_\d+",
-    "replaceAll": r"\.replaceAll\(",
-    "at()": r"\.at\(",
-    "static blocks": r"\bstatic\s*\{",
-    "structuredClone": r"\bstructuredClone\(",
-    "hasOwn": r"\bObject\.hasOwn\(",
-}
-
-
-@pytest.mark.parametrize("name", ["class_card.js", "card_taps.js", "live.js", "worker.js"])
-def test_the_cards_scripts_use_no_syntax_that_an_old_kiosk_does_not_know(name: str) -> None:
-    script = re.sub(r"//[^\n]*", "", (STATIC / name).read_text("utf-8"))
-    found = [what for what, pattern in NEWER_THAN_2020.items() if re.search(pattern, script)]
-    assert found == []
-
-
-def test_the_cards_style_uses_nothing_that_an_old_kiosk_does_not_know() -> None:
-    style = (STATIC / "class_card.css").read_text("utf-8")
-    newer = (":has(", "@container", "@layer", "aspect-ratio:", "inset:", "dvh", "color-mix", "gap:")
-    assert [each for each in newer if each in style] == []
 
 
 def _receipts(box: SimulatedBox) -> list[tuple[str, str]]:

@@ -17,7 +17,14 @@ from edge.pages.box_view import Light, Sign
 from edge.pages.farm_words import sentence_of
 from edge.pages.language import load_languages
 from tests.edge.pages.conftest import Client
-from tests.edge.pages.simulated_box import JPEG, MINUTE_MS, NOW_MS, ZONE, SimulatedBox
+from tests.edge.pages.simulated_box import (
+    JPEG,
+    MINUTE_MS,
+    NOW_MS,
+    ZONE,
+    SimulatedBox,
+    measured,
+)
 
 BOARD, PROBE = "modbus:relays", "modbus:soil"
 PUMP = f"{BOARD}|relay_1"
@@ -421,3 +428,24 @@ async def test_the_first_page_tells_nothing_where_there_is_nothing(client: Clien
     for words in ("No plot is entered yet.", "No relay board", "No rule", "Nothing was decided"):
         assert words in page
     assert "No plot is entered yet." in await read(client, "/rooftop/charts")
+
+
+async def test_a_value_that_no_document_confirms_is_marked_at_its_plot(
+    staff: Client, farm: SimulatedBox, tmp_path: Path
+) -> None:
+    probe = AdoptedDevice(
+        device=DeviceId("modbus:roof:20"),
+        kind=DeviceKind.FARM_SENSOR,
+        name="甲",
+        profile="soil-jxct-npk",
+        address=f"serial:{tmp_path / 'roof'}?baud=9600&unit=20",
+        room=None,
+    )
+    farm.hang_up(probe, Light.GOOD, Sign.ANSWERED)
+    farm.values += [
+        measured(probe.device, "soil_ph", 6.5, ""),
+        measured(probe.device, "soil_moisture", 31.0, "%"),
+    ]
+    await post(staff, "/rooftop/plot", name="西", devices=[probe.device])
+    page = await read(staff)
+    assert page.count("Confirmed by no document: compare before you rely on it.") == 1

@@ -1,4 +1,4 @@
-"""Kiosks are old: no page uses what a Chromium of 2021 does not know, and nothing is fetched."""
+"""Kiosks are old: no page uses what a Chromium of 2021 does not know, the class card of 2020."""
 
 import json
 import re
@@ -55,3 +55,30 @@ def test_nothing_is_loaded_from_outside(path: Path) -> None:
         r"""|(?:fetch|import|importScripts)\(\s*["'`](?:https?:)?//"""
     )
     assert loads.search(text) is None
+
+
+NEWER_THAN_2020 = {
+    "optional chaining": r"\?\.[A-Za-z\[(]",
+    "nullish coalescing": r"\?\?",
+    "logical assignment": r"(\|\||&&)=",
+    "private fields": r"\bthis\.#",
+    "numeric separators": r"\b\d+_\d+",
+    "replaceAll": r"\.replaceAll\(",
+    "at()": r"\.at\(",
+    "static blocks": r"\bstatic\s*\{",
+    "structuredClone": r"\bstructuredClone\(",
+    "hasOwn": r"\bObject\.hasOwn\(",
+}
+
+
+@pytest.mark.parametrize("name", ["class_card.js", "card_taps.js", "live.js", "worker.js"])
+def test_the_cards_scripts_use_no_syntax_that_an_old_kiosk_does_not_know(name: str) -> None:
+    script = re.sub(r"//[^\n]*", "", (STATIC / name).read_text("utf-8"))
+    found = [what for what, pattern in NEWER_THAN_2020.items() if re.search(pattern, script)]
+    assert found == []
+
+
+def test_the_cards_style_uses_nothing_that_an_old_kiosk_does_not_know() -> None:
+    style = (STATIC / "class_card.css").read_text("utf-8")
+    newer = (":has(", "@container", "@layer", "aspect-ratio:", "inset:", "dvh", "color-mix", "gap:")
+    assert [each for each in newer if each in style] == []

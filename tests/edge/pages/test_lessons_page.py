@@ -8,16 +8,22 @@ import pytest
 from aiohttp import FormData
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge.lesson.recordings.library import DISK_FREE_MIN
 from edge.lesson.recordings.retention import DAY_MS
+from sync.lessons.fragment_log import EVENTS, LessonId
+from sync.lessons.fragment_sealing import TakeSealer, digest, groups_of, new_take, sign_group
+from sync.lessons.lesson_events import Chapter, encode_event
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.recorded_lesson import (
+    BEGAN_MS,
+    KEY,
     LESSON,
     hold_lesson,
     minutes_of,
     record_lesson,
     sign,
 )
-from tests.edge.pages.simulated_box import FLAGSHIP, SCHOOL, SimulatedBox
+from tests.edge.pages.simulated_box import FLAGSHIP, SCHOOL, SIGNING, SimulatedBox
 
 
 @pytest.fixture
@@ -106,6 +112,27 @@ async def test_what_two_schools_signed_is_held_against_each_other(
     text = await (await staff.get("/lessons/a1")).text()
     assert "does not hold" in text
     assert "recordings are not the same" not in text  # nothing to hold it against
+
+
+async def test_a_hub_that_was_late_itself_is_said_at_the_box_in_both_languages(
+    staff: Client, lesson: SimulatedBox
+) -> None:
+    record_lesson(lesson)
+    for minute in range(20):
+        poor = "poor" if minute < 5 else "good"
+        for hop, state in (("wan", poor), ("hub_link", "good"), ("hub", poor)):
+            lesson.insert(
+                "lesson_quality",
+                at_ms=BEGAN_MS + minute * 60_000,
+                lesson=LESSON,
+                hop=hop,
+                state=state,
+            )
+    text = await (await staff.get("/lessons/a1")).text()
+    assert "The hub: it was too busy, or its disk took nothing." in text
+    assert "the same line, as the hub saw it" in text
+    chinese = await staff.get("/lessons/a1", headers={"Accept-Language": "zh-CN"})
+    assert "区域中心看到的同一条线路" in await chinese.text()
 
 
 async def test_gaps_are_listed_with_the_moment_at_which_they_begin(
@@ -208,3 +235,68 @@ async def test_a_full_disk_takes_a_recording_and_says_so(lesson: SimulatedBox) -
     (shelved,) = await lesson.recordings.lessons()
     assert not shelved.here
     assert shelved.told.takes[0].gone_why == "disk"
+
+
+async def test_what_the_flagship_did_not_sign_is_not_on_the_time_line(lesson: SimulatedBox) -> None:
+    record_lesson(lesson)
+    take = new_take()
+    sealer = TakeSealer(LESSON, take, KEY)
+    told = sealer.seal_event(encode_event(Chapter(title="Part one")), BEGAN_MS)
+    lesson.shelf.take(LESSON, take).append(told)
+    shelved = await lesson.recordings.find(LESSON)
+    assert (await lesson.recordings.time_line(shelved)).chapters == ()
+    for group in groups_of([(EVENTS, 0, digest(told))], final=True):
+        signature = sign_group(LESSON, take, 0, group, BEGAN_MS, SIGNING)
+        lesson.shelf.take(LESSON, take).append(signature)
+    assert len((await lesson.recordings.time_line(shelved)).chapters) == 1
+
+
+SLIDE = b"\xff\xd8\xff" + bytes(1000)
+
+
+async def test_slides_go_with_the_recording_of_their_lesson(lesson: SimulatedBox) -> None:
+    record_lesson(lesson)
+    lesson.materials.add(LESSON, 1, "one", SLIDE)
+    lesson.shelf.close()
+    await lesson.recordings.tidy(10**15)
+    assert len(lesson.materials.digests(LESSON)) == 1
+    await lesson.recordings.give_up(LESSON, "a person")
+    assert lesson.materials.sizes() == lesson.shelf.sizes() == {}
+
+
+async def test_slides_without_a_recording_go_on_the_last_day_it_would_have(
+    lesson: SimulatedBox,
+) -> None:
+    lesson.materials.add(LESSON, 1, "one", SLIDE)
+    ((_, told),) = [(each.here, each.told) for each in await lesson.recordings.lessons()]
+    lesson.held.add(LESSON)
+    lesson.clock_ms = told.ends_ms + 180 * DAY_MS
+    await lesson.recordings.tidy(10**15)
+    assert len(lesson.materials.digests(LESSON)) == 1, "the lesson is being held"
+    lesson.held.clear()
+    lesson.clock_ms -= 1
+    await lesson.recordings.tidy(10**15)
+    assert len(lesson.materials.digests(LESSON)) == 1
+    lesson.clock_ms += 1
+    await lesson.recordings.tidy(10**15)
+    assert lesson.materials.sizes() == {}
+
+
+async def test_a_full_disk_counts_slides_and_takes_those_of_lessons_to_come_last(
+    lesson: SimulatedBox,
+) -> None:
+    record_lesson(lesson)
+    lesson.materials.add(LESSON, 1, "one", SLIDE)
+    lesson.insert(
+        "lesson",
+        FLAGSHIP,
+        lesson="b2",
+        starts_ms=lesson.clock_ms + DAY_MS,
+        ends_ms=lesson.clock_ms + DAY_MS + 1,
+        cancelled=0,
+    )
+    lesson.materials.add(LessonId("b2"), 1, "one", SLIDE)
+    takes_bytes, _ = lesson.shelf.sizes()[LESSON]
+    await lesson.recordings.tidy(DISK_FREE_MIN - takes_bytes - len(SLIDE))
+    assert lesson.shelf.sizes() == {}
+    assert list(lesson.materials.sizes()) == ["b2"]

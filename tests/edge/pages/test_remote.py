@@ -8,7 +8,7 @@ from aiohttp import FormData
 
 from edge.lesson.classroom.board import LessonBoard
 from edge.lesson.preparing.checks import Check, Fixer, Item, Standing
-from edge.lesson.schedule import Party, ScheduledLesson
+from edge.lesson.schedule import ScheduledLesson
 from edge.lesson.status import LessonStatus, waiting
 from edge.pages.box_view import LessonRole
 from sync.lessons.fragment_log import LessonId, TakeId
@@ -21,9 +21,9 @@ from sync.lessons.lesson_events import (
     TimedEvent,
     Times,
 )
-from sync.lessons.lesson_times import LessonTimes
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.simulated_box import MINUTE_MS, NOW_MS, SimulatedBox
+from tests.edge.planned_lesson import party, planned_lesson
 
 CODE = "123456"
 TAKE = TakeId(bytes(8))
@@ -50,35 +50,11 @@ class Given:
 @pytest.fixture
 def given(box: SimulatedBox) -> Given:
     starts_ms, ends_ms = NOW_MS - 5 * MINUTE_MS, NOW_MS + 35 * MINUTE_MS
-    lesson = Given(
-        ScheduledLesson(
-            lesson=LessonId("a1"),
-            kind="delivery",
-            title_zh="圆的周长",
-            title_en="Circles",
-            teacher="王老师",
-            starts_ms=starts_ms,
-            ends_ms=ends_ms,
-            rehearsal=False,
-            done=False,
-            planned=LessonTimes(starts_ms=starts_ms, ends_ms=ends_ms),
-            mine=party(17, LessonRole.FLAGSHIP),
-            parties=(party(17, LessonRole.FLAGSHIP), party(18, LessonRole.RECEIVER)),
-        )
-    )
+    mine = party(17, LessonRole.FLAGSHIP, "r301", "301")
+    other = party(18, LessonRole.RECEIVER, "r301", "301")
+    lesson = Given(planned_lesson(LessonId("a1"), starts_ms, ends_ms, mine, other))
     box.given["r301"] = lesson
     return lesson
-
-
-def party(school: int, role: LessonRole) -> Party:
-    return Party(
-        school=school,
-        name=f"第{school}小学",
-        name_en=f"School {school}",
-        role=role,
-        room="r301",
-        class_group="301",
-    )
 
 
 async def open_remote(client: Client, code: str = CODE) -> int:

@@ -168,6 +168,31 @@ async def test_a_change_that_does_not_say_where_it_comes_from_is_refused(
         assert "Origin" in await answer.text()
 
 
+@pytest.mark.parametrize(
+    ("language", "heading", "sentence"),
+    [
+        ("en", "Confirmed by no document", "Confirmed by no document: compare before you rely"),
+        ("zh-CN", "尚无文档证实", "使用前请先比对。"),
+    ],
+)
+async def test_what_no_document_confirms_is_marked_before_adoption_and_at_the_value(
+    staff: Client, box: SimulatedBox, language: str, heading: str, sentence: str
+) -> None:
+    async def told() -> str:
+        answer = await staff.get("/", headers={"Accept-Language": language})
+        return await answer.text()
+
+    assert heading not in await told()
+    box.found = [replace(box.found[0], unconfirmed=("soil_ph", "soil_ec"))]
+    page = await told()
+    assert f"<dt>{heading}</dt>" in page
+    assert sentence not in page
+    box.lights[0] = replace(box.lights[0], unconfirmed=("soil_temperature",))
+    page = await told()
+    assert page.count(sentence) == 1
+    assert page.index("17.2") < page.index(sentence)
+
+
 async def test_adopting_tells_the_box_room_name_password_and_who(
     staff: Client, box: SimulatedBox
 ) -> None:

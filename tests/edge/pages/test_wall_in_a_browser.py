@@ -9,14 +9,13 @@ import pytest
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Page, expect
 
-from edge.lesson.way_back import followed_class, return_path, return_wall
 from edge.pages.app import build_pages
 from edge.pages.box_view import Change, LessonRole, LessonState
 from sync.lessons.lesson_events import Answer, Hand, Help
 from tests.chromium import SOUND_UNTOUCHED, running_chromium
 from tests.edge.lesson_bench import now_ms, until
 from tests.edge.pages.simulated_box import SETUP_CODE, SimulatedBox, as_view
-from tests.edge.return_bench import FAR, FLAGSHIP, NEAR, School, town
+from tests.edge.return_bench import FAR, FLAGSHIP, NEAR, School, quicken, town
 
 ROOM = "r301"
 FRAMES = """school => {
@@ -31,10 +30,7 @@ SOUND = """school => {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(return_path, "LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(return_path, "GRANTED_S_MAX", 0.5)
-    monkeypatch.setattr(return_wall, "LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(followed_class, "KEYS_EVERY_S", 0.05)
+    quicken(monkeypatch)
 
 
 @pytest.fixture

@@ -117,6 +117,25 @@ async def test_the_lessons_page_says_where_trouble_came_from_at_each_end(
     assert "到本校的线路" in chinese.text
 
 
+async def test_the_lessons_page_tells_of_a_hub_that_was_late_itself(
+    hub: PaperHub, browser: Browser
+) -> None:
+    hold(hub)
+    starts_ms = hub.wall_ms - 60 * MINUTE
+    for minute in range(40):
+        poor = "poor" if 10 <= minute < 20 else "good"
+        for school in (1, 2):
+            for hop, state in (("wan", poor), ("hub_link", "good"), ("hub", poor)):
+                hub.record("lesson_quality", [hop_row(school, hop, minute, state, starts_ms)])
+    page = await browser.get("/lessons/a1?lang=en")
+    assert page.text.count("The hub: it was too busy, or its disk took nothing.") == 2
+    assert "the same line, as the hub saw it" in page.text
+    assert "it carried too little" not in page.text
+    chinese = await browser.get("/lessons/a1?lang=zh-CN")
+    assert chinese.text.count("硬盘写不进") == 2
+    assert "区域中心看到的同一条线路" in chinese.text
+
+
 async def test_the_lessons_page_shows_both_words_and_where_they_disagree(
     hub: PaperHub, browser: Browser
 ) -> None:

@@ -1,11 +1,10 @@
-"""A posted form that may bring a photo: read part by part, each within its bound."""
+"""A posted form that may bring a file: read part by part, each within its bound."""
 
 from typing import TypeVar
 
 import msgspec
 from aiohttp import BodyPartReader, web
 
-from edge.farm.photos import PHOTO_BYTES_MAX
 from edge.pages.actions import ActionError
 from edge.pages.forms import FIELDS_MAX
 from provisioning.posted_form import STUMBLES
@@ -14,12 +13,12 @@ FIELD_BYTES_MAX = 4_096
 T = TypeVar("T")
 
 
-async def read_photo_form(
-    request: web.Request, shape: type[T], *, bytes_max: int = PHOTO_BYTES_MAX, name: str = "photo"
+async def read_file_form(
+    request: web.Request, shape: type[T], name: str, bytes_max: int
 ) -> tuple[T, bytes | None]:
     """Read a form that may bring a file in the field ``name``; raises ActionError."""
     fields: dict[str, str] = {}
-    photo = None
+    file = None
     try:
         reader = await request.multipart()
         for _ in range(FIELDS_MAX):
@@ -28,15 +27,15 @@ async def read_photo_form(
                 break
             if not isinstance(part, BodyPartReader) or part.name is None:
                 raise ActionError(400, "invalid", "the form cannot be read; reload the page")
-            is_photo = part.name == name
-            content = await _read_part(part, bytes_max if is_photo else FIELD_BYTES_MAX)
-            if is_photo:
-                photo = content or None
+            is_file = part.name == name
+            content = await _read_part(part, bytes_max if is_file else FIELD_BYTES_MAX)
+            if is_file:
+                file = content or None
             elif content:
                 fields[part.name] = content.decode()
         else:
             raise ActionError(413, "invalid", f"more than {FIELDS_MAX} fields")
-        return msgspec.convert(fields, shape, strict=False), photo
+        return msgspec.convert(fields, shape, strict=False), file
     except STUMBLES as error:  # msgspec's and codecs' errors are ValueErrors too
         raise ActionError(400, "invalid", str(error)) from error
 
