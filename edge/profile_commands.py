@@ -112,8 +112,10 @@ def profile_simulate(
                 model, listen=listen, calls=calls, tell=_print_line, clock=clock, held=shown
             )
             asyncio.run(service.run(lambda: _print_line({"waiting": service.place})))
-        if listen is None or calls is not None:
+        if listen is None:
             raise BoxSetupError(say("{model} waits to be asked; say --listen.", model=model.id))
+        if calls is not None:
+            raise BoxSetupError(say("{model} never calls; leave --calls out.", model=model.id))
         device = ProfileDevice(
             model, parse_listen(listen), _print_exchange, unit=unit, baud=baud, held=shown
         )

@@ -99,11 +99,12 @@ class OnvifSession:
                 f"camera {self._host}: shows serial {serial or 'none'}, adopted was "
                 f"{self._access.serial}; another camera has its address, adopt that one itself"
             )
-        mac = await self._mac()
-        if self._access.serial is None and self._access.mac not in {None, mac}:
+        macs = await self._macs()
+        kept = self._access.mac
+        if self._access.serial is None and kept is not None and macs and kept not in macs:
             raise RefusedError(
-                f"camera {self._host}: shows hardware address {mac or 'none'}, adopted was "
-                f"{self._access.mac}; another camera has its address, adopt that one itself"
+                f"camera {self._host}: shows hardware address {macs[0]}, adopted was "
+                f"{kept}; another camera has its address, adopt that one itself"
             )
         notes = await self._find_services()
         media, profiles = await ask_profiles(self._services, notes)
@@ -115,7 +116,7 @@ class OnvifSession:
             model=shown(told.model),
             firmware=shown(told.firmware_version),
             serial=serial,
-            mac=mac,
+            mac=kept if kept in macs else next(iter(macs), None),
             clock_offset_ms=offset_ms,
             main=await self._stream(media, main),
             sub=await self._stream(media, sub) if sub is not None else None,
@@ -220,21 +221,22 @@ class OnvifSession:
         self._services.xaddrs = xaddrs
         return notes
 
-    async def _mac(self) -> str | None:
-        """Return the first hardware address, or None: not every camera tells."""
+    async def _macs(self) -> list[str]:
+        """Return the hardware addresses, perhaps none: not every camera tells, or each time."""
         try:
             interfaces = await self._services.call(
                 "devicemgmt", "GetNetworkInterfaces", list[Interface]
             )
         except (RefusedError, ProtocolError) as error:
             _log.info("%s", error)
-            return None
+            return []
+        macs: list[str] = []
         for interface in interfaces:
             told = shown(interface.info.hw_address).lower() if interface.info is not None else ""
             mac = told.replace("-", ":")
             if _MAC.fullmatch(mac):
-                return mac
-        return None
+                macs.append(mac)
+        return macs
 
     async def _stream(self, media: Media, profile: MediaProfile) -> StreamProfile:
         uri = await media.stream_uri(profile.token)

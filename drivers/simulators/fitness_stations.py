@@ -9,6 +9,8 @@ from typing import Never
 from drivers.simulators.ledger import Ledger
 
 EVERY_S = 1.0
+UNREAD_BYTES_MAX = 16 * 1024
+"""Who leaves more unread is hung up on."""
 STATIONS = {
     "run_50m": (8.0, 12.0, "s"),
     "rope_skipping": (40.0, 160.0, "count"),
@@ -45,7 +47,10 @@ class FitnessStations:
         card, value = self._rng.choice(self._cards), round(self._rng.uniform(low, high), 1)
         line = {"type": "result", "station": station, "wearer": card, "value": value, "unit": unit}
         for listener in self._listeners:
-            listener.write(json.dumps(line).encode() + b"\n")
+            if listener.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
+                listener.transport.abort()  # its reader ends, and takes it off
+            else:
+                listener.write(json.dumps(line).encode() + b"\n")
         heard = len(self._listeners)
         self._ledger.write("result", station=station, card=card, value=value, heard=heard)
 

@@ -257,6 +257,7 @@ class SimulatedOnvifCamera:
             if name not in self.habits.left_out
         }
         silent = {
+            "GetNetworkInterfaces": not self.habits.tells_interfaces,
             "GetServices": not self.habits.tells_services,
             "GetCapabilities": not self.habits.tells_capabilities,
             "GetSnapshotUri": "no_snapshot" in self.habits.quirks,

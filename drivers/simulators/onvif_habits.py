@@ -22,6 +22,7 @@ class CameraHabits:
     has_media2: bool = True
     tells_services: bool = True  # answers GetServices, which came after GetCapabilities
     tells_capabilities: bool = True
+    tells_interfaces: bool = True  # and with them its hardware address
     plays_over_tcp: bool = True  # RTP within the RTSP connection, which is optional
     lifetime_s_max: int = LIFETIME_S_MAX
     dialect: Dialect = PLAIN

@@ -117,15 +117,19 @@ class ProfileService:
         )
         self.place = camera.address
         self._ledger.on("plugged_in", on_ready)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(camera.run())
-            moves = any(_MOVES[word] for word in self._held.values())
-            camera.events.set_motion(moves)
-            while True:
-                await asyncio.sleep(self._clock.event_s)
-                if not self._held:
-                    moves = not moves
-                    camera.events.set_motion(moves)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(camera.run())
+                moves = any(_MOVES[word] for word in self._held.values())
+                camera.events.set_motion(moves)
+                while True:
+                    await asyncio.sleep(self._clock.event_s)
+                    if not self._held:
+                        moves = not moves
+                        camera.events.set_motion(moves)
+        except ExceptionGroup as group:
+            # One task alone can fail; who called asked for its error.
+            raise group.exceptions[0] from None
 
     async def _run_adms(self, on_ready: Callable[[], None]) -> None:
         host, port = self._calls or ("", 0)

@@ -44,11 +44,21 @@ class _Closings:
         """Count from now on; returns what :meth:`count` and :meth:`forget` ask for."""
         if not self._counts:
             self._inotify = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+            if self._inotify < 0:
+                raise OSError(
+                    ctypes.get_errno(),
+                    "no closings can be watched; stop what watches files, or raise"
+                    " fs.inotify.max_user_instances",
+                    terminal,
+                )
         watch: int = self._libc.inotify_add_watch(
             self._inotify, os.fsencode(terminal), _OPEN | _CLOSE
         )
         if watch < 0:
-            raise OSError(ctypes.get_errno(), "its closings cannot be watched", terminal)
+            error = OSError(ctypes.get_errno(), "its closings cannot be watched", terminal)
+            if not self._counts:
+                os.close(self._inotify)
+            raise error
         self._counts[watch] = 0
         return watch
 

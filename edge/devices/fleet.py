@@ -149,7 +149,7 @@ class Fleet:
         try:
             await keep(device, told)
         except DriverError as error:
-            _log.warning("%s: what it is to be is not remembered: %s", device, error)
+            _log.warning("%s: what was told of it is not kept: %s", device, error)
 
     def _profile(self, name: str) -> Profile:
         try:

@@ -85,11 +85,15 @@ def read_checks(
     span_ms: tuple[int, int],
     zone: tzinfo,
 ) -> dict[str, ClassChecks]:
-    """Return the checks of the classes that have pupils, by class; ``span_ms`` is the day."""
+    """Return the checks of the classes that have pupils, by class; ``span_ms`` is the day.
+
+    Of more than ``CHECKS_MAX`` the latest count.
+    """
     checks: defaultdict[tuple[CheckRound, int], list[Check]] = defaultdict(list)
     for at_ms, person, temperature_c, symptoms in connection.execute(
-        "SELECT at_ms, person, temperature_c, symptoms FROM health_check WHERE school = ?"
-        " AND at_ms >= ? AND at_ms < ? AND person IS NOT NULL ORDER BY at_ms LIMIT ?",
+        "SELECT * FROM (SELECT at_ms, person, temperature_c, symptoms FROM health_check"
+        " WHERE school = ? AND at_ms >= ? AND at_ms < ? AND person IS NOT NULL"
+        " ORDER BY at_ms DESC LIMIT ?) ORDER BY at_ms",
         (school, *span_ms, CHECKS_MAX),
     ):
         check = Check(at_ms=at_ms, temperature_c=temperature_c, symptoms=symptoms or "")
@@ -98,7 +102,12 @@ def read_checks(
     return {
         group: ClassChecks(
             pupils=pupils,
-            checks={key: found for key, found in checks.items() if key[1] in frozenset(pupils)},
+            checks={
+                (which, person): checks[which, person]
+                for person in pupils
+                for which in CheckRound
+                if (which, person) in checks
+            },
         )
         for group, pupils in members.items()
         if pupils

@@ -9,6 +9,7 @@ import pytest
 
 from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceEvent, DeviceId, Outcome, Presence
+from drivers.simulators.onvif_habits import CameraHabits
 from edge.devices import fleet as fleet_module
 from edge.devices.adopted import AdoptedDevice
 from edge.devices.fleet import Fleet
@@ -86,6 +87,18 @@ async def test_a_camera_is_known_again_after_a_restart_and_another_at_its_addres
         assert noted_mac(tmp_path) == adopted.device.identity.mac
         await watch.fleet.remove(DEVICE)
         assert noted_mac(tmp_path) is None
+
+
+async def test_a_camera_that_does_not_tell_its_hardware_address_this_time_is_no_stranger(
+    tmp_path: Path,
+) -> None:
+    adopted = Camera(tmp_path)
+    silent = Camera(tmp_path, habits=CameraHabits(tells_interfaces=False))
+    async with adopted.plugged_in(), box(tmp_path, adopted) as watch:
+        await until(lambda: noted_mac(tmp_path) == adopted.device.identity.mac, WAIT_S)
+    async with silent.plugged_in(), box(tmp_path, adopted) as watch:
+        await until(watch.is_online, WAIT_S)
+        assert noted_mac(tmp_path) == adopted.device.identity.mac
 
 
 async def test_a_position_is_told_of_by_its_name(tmp_path: Path) -> None:

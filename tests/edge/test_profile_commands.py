@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -182,6 +183,10 @@ def test_what_is_recorded_lints_in_the_file_it_was_added_to(
         (("simulate", "soil-sen0601", "--listen", "serial"), "is no place; write serial:PATH"),
         (("simulate", "onvif-camera", "--listen", "tcp:127.0.0.1:0"), "write http:HOST:PORT"),
         (("simulate", "soil-sen0601"), "soil-sen0601 waits to be asked; say --listen"),
+        (
+            ("simulate", "soil-sen0601", "--listen", "tcp:127.0.0.1:0", "--calls", "127.0.0.1:9"),
+            "soil-sen0601 never calls; leave --calls out",
+        ),
         (("simulate", "zkteco-adms"), "say where, --calls HOST:PORT"),
         (("simulate", "soil-sen0601", "--listen", "tcp:203.0.113.1:502"), "choose another place"),
         (
@@ -202,3 +207,10 @@ def test_what_is_recorded_lints_in_the_file_it_was_added_to(
 def test_what_cannot_be_done_is_said_with_its_remedy(words: tuple[str, ...], says: str) -> None:
     with pytest.raises(BoxSetupError, match=says):
         profile(*words)
+
+
+def test_a_camera_whose_port_is_taken_is_told_so_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"http:127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(BoxSetupError, match="choose another place"):
+            profile("simulate", "onvif-camera", "--listen", place)

@@ -71,6 +71,7 @@ def main():
     given = options.parse_args(GIVEN)
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # where the connector's logs go
         storage = Storage(folder + "/")
         slaves = [slave(given, int(unit)) for unit in given.units.split(",")]
         config = {"name": "bus", "logLevel": "NONE", "master": {"slaves": slaves}, "id": "bus"}

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from edge.class_cards.office import SWAP
+from edge.pages import health_checks
 from edge.pages.health_checks import FEVER_C
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.simulated_box import DAY_MS, MINUTE_MS, NOW_MS, SimulatedBox
@@ -129,6 +130,16 @@ async def test_noon_is_another_round_and_another_day_has_neither(
     assert rows_of(page, "checks")["李明"] == ["not checked", "not checked"]
     page = await read(staff, "/office?group=g3c1&day=2026-11-25")
     assert rows_of(page, "checks")["李明"] == ["—", "—"]
+
+
+async def test_of_more_checks_than_are_read_the_latest_count(
+    staff: Client, pupils: SimulatedBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_checks, "CHECKS_MAX", 2)
+    for person in (901, 902, 903):
+        await post(staff, "health", person=person, temperature_c="36.4")
+        pupils.clock_ms += 60_000
+    assert sorted(ticks(await read(staff, OFFICE))) == [901, 904]
 
 
 async def test_every_class_with_pupils_is_counted(staff: Client, pupils: SimulatedBox) -> None:
