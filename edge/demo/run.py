@@ -32,6 +32,7 @@ from edge.demo.proof import device_figures, failures, lesson_figures
 from edge.demo.roof import try_roof
 from edge.demo.teaching import teach
 from edge.errors import BoxSetupError
+from sync.exchange.conversation import PATIENT_RECEIPT_MS
 
 START_S_MAX = 150.0
 LESSON_IN_S = 6.0
@@ -41,7 +42,8 @@ PLAYING_S_MAX = 40.0
 CUT_AFTER_S = 5.0
 AFTER_LESSON_S = 12.0
 CUT_S = 20.0
-DRAIN_S_MAX = 40.0
+DRAIN_S_MAX = PATIENT_RECEIPT_MS / 1000 + 30.0
+"""The receipt of a box's last rows: of devices that it found gone a while after they stopped."""
 LOOK_EVERY_S = 1.0
 _QUIET_S = 1.5
 """After the devices stop: their ledgers' last lines come half a second later."""
