@@ -48,8 +48,9 @@ def open_incarnation(
 
 def read_incarnation(cursor: sqlite3.Cursor) -> int | None:
     """Return the store's present incarnation, None if it was never opened; raises sqlite3.Error."""
-    found = cursor.execute("SELECT value FROM meta WHERE name = 'incarnation'").fetchone()
-    return int(found[0]) if found else None
+    # To its end: a statement under way would hold on to what the store was.
+    found = cursor.execute("SELECT value FROM meta WHERE name = 'incarnation'").fetchall()
+    return int(found[0][0]) if found else None
 
 
 def begin_incarnation(cursor: sqlite3.Cursor, random_bytes: RandomBytes) -> int:
