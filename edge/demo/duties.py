@@ -11,7 +11,7 @@ from edge.errors import BoxSetupError
 WHO = "值班老师"
 SIREN = "楼顶警报"
 ALARM_S_MAX = 90.0
-LESSON_S = 15.0
+LESSON_S = 8.0
 BANDS = 8
 _LOOK_EVERY_S = 0.5
 _PLACE = re.compile(r'<option value="((?:input_[12]|output_1) [^"]+)">')

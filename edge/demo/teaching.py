@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import aiohttp
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from edge.demo.browser import open_pages, post_form, send_form, sign_in
 from edge.demo.plan import SchoolPlan
 from edge.errors import BoxSetupError
 
-SEEN_S_MAX = 30.0
+SEEN_S_MAX = BACK_S_MAX = 30.0
 CHOICES = ("圆", "方")
 _LOOK_EVERY_S = 0.3
 _OK, _DONE = 200, 204
@@ -24,8 +25,23 @@ async def teach(
 ) -> dict[str, object]:
     """Open the remote by the lesson's code, show a slide, and have a class answer.
 
-    Returns how many classes had the slide, and whether hand and answer came to the wall.
+    Returns how many classes had the slide, and whether hand and answer came to the wall. Begins
+    again when a box falls over meanwhile, as people do; raises what it met last after 30 s of that.
     """
+    async for attempt in AsyncRetrying(
+        wait=wait_fixed(_LOOK_EVERY_S),
+        stop=stop_after_delay(BACK_S_MAX),
+        retry=retry_if_exception_type((aiohttp.ClientError, BoxSetupError)),
+        reraise=True,
+    ):
+        with attempt:
+            return await _teach(flagship, setup_code, classes)
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _teach(
+    flagship: SchoolPlan, setup_code: str, classes: list[SchoolPlan]
+) -> dict[str, object]:
     async with sign_in(flagship, setup_code) as staff:
         code = (await _lesson(staff, flagship.room))["teacher_code"]
     async with open_pages(flagship) as remote:
@@ -34,11 +50,10 @@ async def teach(
         await _upload(remote, flagship.room, slide)
         await send_form(remote, f"/lesson/remote/slide?room={flagship.room}", position="1")
         await send_form(remote, f"/lesson/remote/chapter?room={flagship.room}", title="导入")
-        async with asyncio.TaskGroup() as tasks:
-            asked = tasks.create_task(_ask(remote, flagship.room, classes[0]))
-            digest = hashlib.sha256(slide).hexdigest()
-            shown = [tasks.create_task(_has_slide(school, digest)) for school in classes]
-    return {"slide_at_classes": sum(each.result() for each in shown), **asked.result()}
+        asked = await _ask(remote, flagship.room, classes[0])
+        digest = hashlib.sha256(slide).hexdigest()
+        shown = [await _has_slide(school, digest) for school in classes]
+    return {"slide_at_classes": sum(shown), **asked}
 
 
 async def _ask(remote: aiohttp.ClientSession, room: str, school: SchoolPlan) -> dict[str, object]:
@@ -99,8 +114,10 @@ async def _post(remote: aiohttp.ClientSession, path: str, **wish: object) -> dic
 
 async def _lesson(pages: aiohttp.ClientSession, room: str) -> dict[str, Any]:
     async with pages.get("/api/lesson", params={"room": room}) as answer:
-        lesson: dict[str, Any] = (await answer.json())["lesson"]
-        return lesson
+        lesson: dict[str, Any] | None = (await answer.json()).get("lesson")
+    if lesson is None:
+        raise BoxSetupError("the flagship's box holds no lesson; look at its box's log")
+    return lesson
 
 
 async def _upload(remote: aiohttp.ClientSession, room: str, picture: bytes) -> None:

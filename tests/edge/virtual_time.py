@@ -10,6 +10,7 @@ import selectors
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TypeVar, TypeVarTuple, Unpack
@@ -54,6 +55,23 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return done
 
 
+class _InTurn(Executor):
+    """Stands for a writer's thread."""
+
+    def __init__(self, *, max_workers: int, thread_name_prefix: str) -> None:
+        """Take what a pool of threads would."""
+
+    def submit(
+        self, func: Callable[..., Result], /, *args: object, **kwargs: object
+    ) -> Future[Result]:
+        done: Future[Result] = Future()
+        try:
+            done.set_result(func(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - its caller is told
+            done.set_exception(error)
+        return done
+
+
 def run_in_virtual_time(work: Callable[[], Coroutine[None, None, Result]]) -> Result:
     """Run to the end; modules that took ``time.monotonic`` have the loop's time meanwhile."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner, _told_by(runner.get_loop()):
@@ -63,6 +81,7 @@ def run_in_virtual_time(work: Callable[[], Coroutine[None, None, Result]]) -> Re
 @contextmanager
 def _told_by(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sync.writer.ThreadPoolExecutor", _InTurn)
         for module in _ours(sys.modules):
             if vars(module).get("monotonic") is time.monotonic:
                 patch.setattr(module, "monotonic", loop.time)

@@ -18,7 +18,7 @@ from sync.writer import Writer
 
 _log = logging.getLogger(__name__)
 
-GRANT_EVERY_S = 3.0
+GRANT_EVERY_S = 2.0
 
 
 class LessonGrants:

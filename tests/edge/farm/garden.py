@@ -19,6 +19,7 @@ from edge.devices.fleet import Fleet
 from edge.farm.farm_memory import FarmClock
 from edge.farm.keeper import FarmKeeper
 from edge.farm.rule import Rule, write_rule
+from edge.farm.world import Seen
 from edge.notebook import Notebook
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import ProfileId
@@ -136,8 +137,11 @@ class Garden:
 
     @property
     def is_board_here(self) -> bool:
+        """Whether it is there and was read: what nobody has seen yet is not driven."""
         told = [e for e in self.events if isinstance(e, Presence) and e.device == PUMP.device]
-        return bool(told) and told[-1].online
+        is_online = bool(told) and told[-1].online
+        pump = self.keeper.outputs().get(PUMP)
+        return is_online and pump is not None and self.keeper.seen(pump) is not Seen.UNKNOWN
 
     def told(self) -> list[tuple[object, object, object]]:
         return [(row["command"], row["outcome"], row["reason"]) for row in self.rows]
