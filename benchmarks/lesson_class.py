@@ -117,23 +117,20 @@ def run_class(
     seconds: tuple[float, float, float],
 ) -> Outcome:
     """Hold a lesson over a link that is good, poor and good again for so many seconds each."""
-    good_shape_now = good_shape(poor.seed)
+    good = good_shape(poor.seed)
     before_s, poor_s, after_s = seconds
-    between = (
-        even(POOR_KBITS, POOR_MS, 0.0, poor.seed) if (poor.down.kbits or 0) < POOR_KBITS else None
-    )
-    with linked(good_shape_now) as link:
+    with linked(good) as link:
         running = Class(link, folder, setting, media)
         try:
             running.wait_until_it_plays()
             time.sleep(WARM_S + before_s)
-            if between is not None:
-                link.reshape(between)
+            if (poor.down.kbits or 0) < POOR_KBITS:
+                link.reshape(even(POOR_KBITS, POOR_MS, 0.0, poor.seed))
                 time.sleep(BETWEEN_S)
             link.reshape(poor)
             poor_ms = _now_ms()
             time.sleep(poor_s)
-            link.reshape(good_shape_now)
+            link.reshape(good)
             good_ms = _now_ms()
             time.sleep(after_s)
         finally:

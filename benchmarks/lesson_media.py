@@ -14,13 +14,13 @@ import msgspec
 import numpy as np
 
 from edge.lesson.capture.fmp4 import Sample
+from edge.lesson.capture.sound_track import is_gathered
 from sync.lessons.tracks import PICTURE, PICTURE_SMALL, SOUND
 
 SECONDS = 10
 FRAME_RATE = 25
 SAMPLE_RATE = 48_000
 FRAME_SAMPLES = 1024
-FRAMES_A_FRAGMENT = 5  # the appliance gathers about 100 ms
 PICTURE_TIMESCALE = 90_000
 LARGE, SMALL = (1280, 720, 1_700_000), (320, 180, 180_000)
 SOUND_BITS, LOW_SOUND_BITS = 64_000, 24_000
@@ -131,5 +131,11 @@ def encode_sound(bit_rate: int) -> Iterator[Sample]:
 
 
 def _grouped(samples: list[Sample]) -> list[list[Sample]]:
-    step = FRAMES_A_FRAGMENT
-    return [samples[at : at + step] for at in range(0, len(samples) - step + 1, step)]
+    """Return the fragments that a capture makes."""
+    fragments, pending = [], list[Sample]()
+    for sample in samples:
+        pending.append(sample)
+        if is_gathered(pending, SAMPLE_RATE):
+            fragments.append(pending)
+            pending = []
+    return fragments

@@ -13,7 +13,6 @@ from sync.lessons.tracks import PICTURE, PICTURE_SMALL, SOUND
 
 BEHIND_MS = 1000
 GAP_MS = 200
-FRAGMENT_MS = 107
 SPARE_MS = 300
 HURRY = 0.06
 NEVER_MS = 3_600_000
@@ -36,9 +35,13 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundFound:
-    """``delays_ms`` has one entry a fragment, ``NEVER_MS`` for one that did not come."""
+    """``delays_ms`` has one entry a fragment, ``NEVER_MS`` for one that did not come.
+
+    ``fragment_ms`` is how long a fragment lasts.
+    """
 
     delays_ms: list[int]
+    fragment_ms: float
 
     @property
     def lost(self) -> int:
@@ -54,7 +57,7 @@ class SoundFound:
         behind_ms, silences, lost_ms = float(BEHIND_MS), [], 0.0
         for delay in self.delays_ms:
             if delay == NEVER_MS:
-                lost_ms += FRAGMENT_MS
+                lost_ms += self.fragment_ms
                 continue
             waits_ms = max(0.0, delay - behind_ms) + lost_ms
             lost_ms = 0.0
@@ -63,7 +66,7 @@ class SoundFound:
             spare = behind_ms - delay > SPARE_MS
             behind_ms = max(behind_ms, float(delay))
             if spare:
-                behind_ms = max(BEHIND_MS, behind_ms - HURRY * FRAGMENT_MS)
+                behind_ms = max(BEHIND_MS, behind_ms - HURRY * self.fragment_ms)
         return silences + [lost_ms] * (lost_ms > GAP_MS)
 
     @property
@@ -93,12 +96,14 @@ def sound_of(came: Sequence[Came], stretch: Stretch) -> SoundFound:
     found = {each.number: each for each in came if each.track == SOUND}
     inside = [number for number, each in found.items() if stretch.holds(each.told_ms)]
     if not inside:
-        return SoundFound(delays_ms=[NEVER_MS])
+        return SoundFound(delays_ms=[NEVER_MS], fragment_ms=1000 * stretch.seconds)
+    first, last = min(inside), max(inside)
     delays = [
         found[number].came_ms - found[number].told_ms if number in found else NEVER_MS
-        for number in range(min(inside), max(inside) + 1)
+        for number in range(first, last + 1)
     ]
-    return SoundFound(delays_ms=delays)
+    told_ms = found[last].told_ms - found[first].told_ms
+    return SoundFound(delays_ms=delays, fragment_ms=told_ms / max(1, last - first))
 
 
 def large_again_s(came: Sequence[Came], good: Stretch) -> float:

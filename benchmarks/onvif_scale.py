@@ -130,7 +130,7 @@ async def _measure(count: int, seconds: float, step: Step) -> Run:
     loop = asyncio.get_running_loop()
     running = [loop.create_task(worker.run()), loop.create_task(cameras[0].run())]
     try:
-        await _until(lambda: bool(cameras[0].imaging))
+        await _until(lambda: bool(cameras[0].control.imaging))
         await asyncio.sleep(2)
         if worker.pid is None:
             raise AssertionError("a worker that answered runs")
@@ -138,7 +138,7 @@ async def _measure(count: int, seconds: float, step: Step) -> Run:
         step(f"{count} cameras are described")
         begun_s = time.monotonic()
         running += [loop.create_task(camera.run()) for camera in cameras[1:]]
-        await _until(lambda: all(camera.imaging for camera in cameras))
+        await _until(lambda: all(camera.control.imaging for camera in cameras))
         described_s = time.monotonic() - begun_s
         await asyncio.sleep(5)
         step(f"a window of {seconds:.0f} s")

@@ -26,6 +26,10 @@ class RefusedError(DriverError):
     """The device answered and said no (exception reply, ERR3, 401): tell a person."""
 
 
+class LoginRefusedError(RefusedError):
+    """It lets nobody in with this password: no other way is tried with it, as devices lock out."""
+
+
 class ProtocolError(DriverError):
     """The bytes do not follow the protocol: drop them, resynchronise, count them."""
 

@@ -19,9 +19,9 @@ import aiohttp
 from edge.line_progress import LineProgress
 from edge.line_room import SPARE_S, LineRoom
 from edge.supervision import apart
-from edge.tcp_info import read_tcp_info, read_unacked_bytes
 from sync.errors import MalformedError
 from sync.exchange.framing import FrameReader, frame
+from sync.lessons.tcp_connection import give_up_after, read_tcp_info, unacknowledged_bytes
 
 EXCHANGE_PATH = "/sync/exchange"
 CONNECT_S_MAX = 20.0
@@ -233,7 +233,8 @@ class HubStream:
             info = read_tcp_info(self._line)
             if info is None:
                 break
-            unacked_bytes, now_s = read_unacked_bytes(self._line), asyncio.get_running_loop().time()
+            unacked_bytes = unacknowledged_bytes(self._line)
+            now_s = asyncio.get_running_loop().time()
             size = self._room.part_bytes(len(self._waiting), info, unacked_bytes, now_s)
             if self._is_silent:
                 size = min(PROBE_BYTES, -(-len(self._waiting) // 2)) if self._probes else 0
@@ -249,8 +250,7 @@ class HubStream:
         self._called.set()
         family, kind, protocol, _, _ = address
         self._line = socket.socket(family, kind, protocol)
-        # tcp(7); Linux, where every box runs.
-        self._line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
+        give_up_after(self._line, STALLED_MS)
         return self._line
 
 

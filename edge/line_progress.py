@@ -1,6 +1,6 @@
 """Whether a line still carries what is sent, by what the far machine's TCP has acknowledged."""
 
-from edge.tcp_info import Line, read_tcp_info
+from sync.lessons.tcp_connection import Line, read_tcp_info
 
 SILENT_ROUND_TRIPS = 1.5
 """A line that is alive acknowledges after one round trip, the wait in its queues included, and then

@@ -5,7 +5,7 @@ passes in a round trip keeps the line busy (the bandwidth-delay product); more t
 and makes TCP slow to notice a loss.
 """
 
-from edge.tcp_info import TcpInfo
+from sync.lessons.tcp_connection import TcpInfo
 
 SPARE_S = 0.4
 """A line may be handed what it carries in its shortest round trip and so much more."""

@@ -7,7 +7,6 @@ read of it meanwhile. Short messages, an alarm or a receipt, do not wait for lon
 
 import asyncio
 import logging
-import socket
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -25,6 +24,7 @@ from sync.exchange.conversation import HEARTBEAT_MS, Conversation
 from sync.exchange.framing import FrameReader
 from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX
 from sync.exchange.pacing import Pace
+from sync.lessons.tcp_connection import give_up_after
 from sync.node import Imported, Node
 from sync.writer import Writer
 
@@ -272,8 +272,7 @@ def _alone(streams: dict[str, _Stream], stream: _Stream) -> Iterator[None]:
 def drop_when_stalled(request: web.Request) -> None:
     """Have the kernel give up a connection whose other end acknowledges nothing for STALLED_MS."""
     if request.transport is not None:
-        connection = request.transport.get_extra_info("socket")
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
+        give_up_after(request.transport.get_extra_info("socket"), STALLED_MS)
 
 
 def _now_ms() -> int:

@@ -13,12 +13,12 @@ import aiohttp
 
 from drivers.cameras.messages import CameraAccess
 from drivers.cameras.onvif_services import REQUEST_S, OnvifServices
-from drivers.cameras.pinned_http import fetch, pin, wrong_password
+from drivers.cameras.pinned_http import check_login, fetch, pin
 from drivers.codecs import pull_point
 from drivers.codecs.guarded_xml import Element, ForbiddenXmlError, parse_leniently, parse_strictly
 from drivers.codecs.pull_point import Pulled, Signature, Subscription
 from drivers.entities import NowMs
-from drivers.errors import DriverError, ProtocolError, RefusedError
+from drivers.errors import DriverError, LoginRefusedError, ProtocolError, RefusedError
 
 LIFETIME_S = 300
 """A subscription that nobody renews is over after this; cameras have room for a few only."""
@@ -29,7 +29,6 @@ PULL_SHORT_S = 8
 RENEW_S = 120.0
 RENEW_MIN_S = 1.0
 REPLY_BYTES_MAX = 256 * 1024
-_HTTP_UNAUTHORISED = 401
 _SOAP = "application/soap+xml; charset=utf-8"
 
 
@@ -56,7 +55,7 @@ class EventWatch:
         """Return what happened, after ``wait_s`` at the latest, and whether it subscribed anew.
 
         After any error the next call subscribes anew. Raises UnreachableError, RefusedError (no
-        event service, wrong password, fault), ProtocolError.
+        event service, fault), LoginRefusedError, ProtocolError.
         """
         async with self._busy:
             is_new = self._subscription is None
@@ -144,12 +143,13 @@ class EventWatch:
             timeout_s=timeout_s,
             middlewares=self._services.middlewares,
         )
-        if answer.status == _HTTP_UNAUTHORISED:
-            raise RefusedError(wrong_password(self._access, answer.challenge))
+        check_login(answer, self._access)
         envelope = _parsed(answer.body)
         fault = pull_point.fault_of(envelope)
         if fault is not None:
-            raise RefusedError(f"camera {host}: events refused ({fault})")
+            # Cameras have many words for it, as onvif.util.is_auth_error knows too.
+            family = LoginRefusedError if "auth" in fault.lower() else RefusedError
+            raise family(f"camera {host}: events refused ({fault})")
         return envelope
 
     def _signature(self) -> Signature | None:

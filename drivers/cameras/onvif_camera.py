@@ -1,4 +1,4 @@
-"""One adopted ONVIF camera: description, presence, clock, events, pictures and turning."""
+"""One adopted ONVIF camera: description, presence, clock, events and pictures."""
 
 import asyncio
 import random
@@ -9,16 +9,9 @@ from typing import Never
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
+from drivers.cameras.camera_control import CameraControl
 from drivers.cameras.event_states import EventStates
-from drivers.cameras.messages import (
-    CameraAccess,
-    CameraDescription,
-    EventsPulled,
-    ImagingField,
-    ImagingValue,
-    Motion,
-    Preset,
-)
+from drivers.cameras.messages import CameraAccess, CameraDescription, EventsPulled
 from drivers.cameras.outages import Loss, Outages
 from drivers.cameras.worker import CameraWorker
 from drivers.entities import (
@@ -31,7 +24,7 @@ from drivers.entities import (
 )
 from drivers.errors import (
     DriverError,
-    ProtocolError,
+    LoginRefusedError,
     RefusedError,
     UnreachableError,
     trouble_of,
@@ -45,10 +38,6 @@ PULL_S = 25
 PULL_PAUSE_S = 0.2
 EVENTS_AGAIN_S = 5.0
 EVENTS_AGAIN_MAX_S = 120.0
-MOVE_S = 2.0
-"""A camera ends a move by itself after this, unless told again."""
-NUDGE_S = 0.4
-STOP_TRIES = 3
 CLOCK_OFFSET_GOOD_MS = 5_000
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 30.0
@@ -63,7 +52,7 @@ class OnvifCamera:
     ``description`` is what the camera told last, kept while it is away. ``status_s`` is the period
     of the watch, spread by a tenth so that hundreds of cameras are not asked at once; a camera that
     answers pulls for ``events`` (of its profile) is not asked otherwise. ``outages`` is its
-    ledger; an older one may be put in its place.
+    ledger; an older one may be put in its place. ``control`` turns it and sets its picture.
     """
 
     def __init__(
@@ -79,8 +68,6 @@ class OnvifCamera:
         status_s: float = STATUS_S,
     ) -> None:
         self.description: CameraDescription | None = None
-        self.presets: tuple[Preset, ...] = ()
-        self.imaging: tuple[ImagingValue, ...] = ()
         self.outages = Outages()
         self._device = device
         self._access = access
@@ -93,7 +80,7 @@ class OnvifCamera:
         self._wants_events = any(event.format == "onvif" for event in events)
         self._status_s = status_s
         self._reports = Reports(device, source, now_ms, sink)
-        self._turn = asyncio.Lock()
+        self.control = CameraControl(worker, lambda: (self._access, self.known()), self._reports)
 
     async def run(self) -> Never:
         """Watch the camera until cancelled; a camera that comes back is described anew."""
@@ -126,108 +113,6 @@ class OnvifCamera:
     def mac(self) -> str | None:
         """The hardware address by which the camera is known, None before it told one."""
         return self._access.mac
-
-    async def go_to_preset(self, preset: str) -> CommandResult:
-        """Turn to a stored position; ONVIF acknowledges before the camera has arrived."""
-        told = f"preset {self._name_of(preset)}"
-        try:
-            profile = self._turning_profile()
-            await self._worker.go_to_preset(self._access, profile, preset)
-        except DriverError as error:
-            return self._reports.result(told, Outcome.FAILED, str(error))
-        return self._reports.result(told, Outcome.ACKNOWLEDGED)
-
-    async def go_home(self) -> CommandResult:
-        """Turn to the position the camera itself calls home."""
-        try:
-            await self._worker.go_home(self._access, self._turning_profile())
-        except DriverError as error:
-            return self._reports.result("home", Outcome.FAILED, str(error))
-        return self._reports.result("home", Outcome.ACKNOWLEDGED)
-
-    async def set_preset(self, name: str) -> CommandResult:
-        """Store where the camera looks now; verified by its list."""
-        try:
-            profile = self._turning_profile()
-            token = await self._worker.set_preset(self._access, profile, name)
-            self.presets = await self._worker.list_presets(self._access, profile)
-        except DriverError as error:
-            return self._reports.result(f"set preset {name}", Outcome.FAILED, str(error))
-        is_listed = any(preset.token == token for preset in self.presets)
-        outcome = Outcome.VERIFIED if is_listed else Outcome.ACKNOWLEDGED
-        return self._reports.result(f"set preset {name}", outcome)
-
-    async def remove_preset(self, preset: str) -> CommandResult:
-        """Forget a stored position; verified by the camera's list."""
-        told = f"remove preset {self._name_of(preset)}"
-        try:
-            profile = self._turning_profile()
-            await self._worker.remove_preset(self._access, profile, preset)
-            self.presets = await self._worker.list_presets(self._access, profile)
-        except DriverError as error:
-            return self._reports.result(told, Outcome.FAILED, str(error))
-        is_listed = any(known.token == preset for known in self.presets)
-        outcome = Outcome.ACKNOWLEDGED if is_listed else Outcome.VERIFIED
-        return self._reports.result(told, outcome)
-
-    async def move(self, motion: Motion) -> None:
-        """Turn until :meth:`stop`, or for ``MOVE_S`` when nobody repeats it; raises DriverError.
-
-        Who holds a key repeats it; what is repeated is not told again.
-        """
-        async with self._turn:
-            await self._worker.move(self._access, self._turning_profile(), motion, MOVE_S)
-
-    async def stop(self) -> None:
-        """Stop turning; tried again, as a camera that goes on turning is worse than a late answer.
-
-        Raises DriverError when it cannot be told; the camera then stops by itself.
-        """
-        async with self._turn:
-            profile = self._turning_profile()
-            for left in reversed(range(STOP_TRIES)):
-                try:
-                    await self._worker.move(self._access, profile, Motion(), MOVE_S)
-                except UnreachableError:
-                    if not left:
-                        raise
-                else:
-                    return
-
-    async def nudge(self, word: str, motion: Motion) -> CommandResult:
-        """Turn a little and stop."""
-        try:
-            await self.move(motion)
-            try:
-                await asyncio.sleep(NUDGE_S)
-            finally:
-                await self.stop()
-        except DriverError as error:
-            return self._reports.result(f"move {word}", Outcome.FAILED, str(error))
-        return self._reports.result(f"move {word}", Outcome.ACKNOWLEDGED)
-
-    def moved(self, motion: Motion, detail: str) -> None:
-        """Note that a person turned the camera by hand; ``detail`` is why it stopped."""
-        told = f"move {motion.pan:g} {motion.tilt:g} {motion.zoom:g}"
-        self._reports.result(told, Outcome.ACKNOWLEDGED, detail)
-
-    async def set_imaging(self, field: ImagingField, value: float) -> CommandResult:
-        """Set one value of the picture, and read it back."""
-        told = f"{field} {value:g}"
-        try:
-            source = self.known().video_source
-            if source is None:
-                raise RefusedError(f"camera {self._device}: has no imaging service")
-            await self._worker.set_imaging(self._access, source, field, value)
-            self.imaging = await self._worker.read_imaging(self._access, source)
-        except DriverError as error:
-            return self._reports.result(told, Outcome.FAILED, str(error))
-        found = next((each.value for each in self.imaging if each.field == field), None)
-        if found == value:
-            return self._reports.result(told, Outcome.VERIFIED)
-        return self._reports.result(
-            told, Outcome.FAILED, f"the camera keeps {found}; set it on the camera"
-        )
 
     async def use_h264(self) -> CommandResult:
         """Have the camera encode its pictures in H.264; verified by what it tells then."""
@@ -270,16 +155,6 @@ class OnvifCamera:
             lasted_s = (outage.until_ms - outage.since_ms) / _MS
             self._reports.reading(f"recovery_{loss}", lasted_s, unit="s", reason=outage.reason)
 
-    def _name_of(self, preset: str) -> str:
-        """Return what people call a stored position; its token where it has no name here."""
-        return next((known.name for known in self.presets if known.token == preset), preset)
-
-    def _turning_profile(self) -> str:
-        known = self.known()
-        if not known.has_ptz:
-            raise RefusedError(f"camera {self._device}: cannot be turned")
-        return known.main.token
-
     async def _watch(self) -> None:
         """Raise DriverError while the camera cannot be described; return when it went away."""
         is_described = False
@@ -294,7 +169,7 @@ class OnvifCamera:
             self._reports.presence.tell(online=True, reason="answers")
             self._tell_addresses(description)
             self._tell_clock(description.clock_offset_ms)
-            await self._read_control(description)
+            await self.control.read()
             await self._follow(description)
         except DriverError as error:
             if self._reports.presence.online:
@@ -303,20 +178,6 @@ class OnvifCamera:
             self._reports.reading("reachable", "no", reason=str(error))
             if not is_described:
                 raise
-
-    async def _read_control(self, description: CameraDescription) -> None:
-        """Learn what can be turned and set.
-
-        A camera that refuses that, or answers it wrongly as some do, is watched all the same.
-        """
-        with suppress(RefusedError, ProtocolError):
-            if description.has_ptz:
-                self.presets = await self._worker.list_presets(self._access, description.main.token)
-        with suppress(RefusedError, ProtocolError):
-            if description.video_source is not None:
-                self.imaging = await self._worker.read_imaging(
-                    self._access, description.video_source
-                )
 
     async def _follow(self, description: CameraDescription) -> None:
         """Pull events and read the clock until the camera is gone: then DriverError."""
@@ -334,6 +195,9 @@ class OnvifCamera:
                 except DriverError as error:
                     self.lost(Loss.EVENTS, str(error))
                     longest = min(EVENTS_AGAIN_MAX_S, EVENTS_AGAIN_S * 2 ** min(failures, 8))
+                    if failures and isinstance(error, LoginRefusedError):
+                        # Not for its clock, which was read since; as BACKOFF_REFUSED_S.
+                        longest = EVENTS_AGAIN_MAX_S
                     failures += 1
                     pull_at_s = loop.time() + self._rng.uniform(longest / 2, longest)
                 else:

@@ -5,6 +5,7 @@ Each media service has a configuration of its own; both are told back changed as
 
 from collections.abc import Sequence
 from datetime import timedelta
+from ipaddress import IPv4Address
 
 import msgspec
 
@@ -27,7 +28,7 @@ REMEDY = "set its video encoding to H.264 on its own page"
 WORDS_MAX = 64
 
 
-def encoder_of(profiles: Sequence[MediaProfile], profile: str, host: object) -> str:
+def encoder_of(profiles: Sequence[MediaProfile], profile: str, host: IPv4Address) -> str:
     """Return the token of a profile's encoder; RefusedError with the remedy when none is told."""
     token = next(
         (each.encoder.token for each in profiles if each.token == profile and each.encoder), ""
@@ -75,7 +76,7 @@ def in_h264_by_second(before: EncoderConfiguration, options: EncoderOptions2) ->
     rate = before.rate_control or EncoderRate()
     bits, quality = options.bitrate_range or Span(), options.quality_range or FloatSpan()
     frames = nearest_rate(rate.frame_rate_limit, numbers(options.frame_rates_supported))
-    groups = numbers(options.gov_length_range) or [1.0, 100_000.0]
+    groups = numbers(options.gov_length_range) or [Span().min, Span().max]
     offered = (options.profiles_supported or "").split()
     profile = next((each for each in H264_PROFILES if each in offered), None)
     told: dict[str, object] = {

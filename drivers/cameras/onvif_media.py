@@ -4,6 +4,9 @@ Profile S is ver10/media, whose words for encodings end with H.264; Profile T is
 also knows H.265. Sources: ONVIF Media Service and Media 2 Service Specifications.
 """
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 from drivers.cameras.onvif_answers import (
     EncoderConfiguration,
     EncoderOptions,
@@ -14,7 +17,7 @@ from drivers.cameras.onvif_answers import (
 )
 from drivers.cameras.onvif_encoder import REMEDY, encoder_of, in_h264, in_h264_by_second
 from drivers.cameras.onvif_services import OnvifServices
-from drivers.errors import ProtocolError, RefusedError
+from drivers.errors import LoginRefusedError, ProtocolError, RefusedError
 
 PROFILES_MAX = 32
 _TYPES = ("VideoSource", "VideoEncoder", "PTZ")
@@ -35,10 +38,7 @@ class FirstMedia:
 
     async def stream_uri(self, profile: str) -> str:
         """Return where a profile plays: over TCP, or else over UDP."""
-        try:
-            return await self._stream_uri(profile, _RTP_OVER_RTSP)
-        except RefusedError:
-            return await self._stream_uri(profile, "UDP")
+        return await _over_tcp_or(partial(self._stream_uri, profile), "UDP")
 
     async def _stream_uri(self, profile: str, protocol: str) -> str:
         transport = {"Stream": "RTP-Unicast", "Transport": {"Protocol": protocol}}
@@ -89,10 +89,7 @@ class SecondMedia:
         return [profile.told_as_first() for profile in told[:PROFILES_MAX]]
 
     async def stream_uri(self, profile: str) -> str:
-        try:
-            return await self._stream_uri(profile, _RTP_OVER_RTSP)
-        except RefusedError:
-            return await self._stream_uri(profile, "RtspUnicast")
+        return await _over_tcp_or(partial(self._stream_uri, profile), "RtspUnicast")
 
     async def _stream_uri(self, profile: str, protocol: str) -> str:
         wanted = {"Protocol": protocol, "ProfileToken": profile}
@@ -124,6 +121,19 @@ class SecondMedia:
         await self._services.call("media2", "SetVideoEncoderConfiguration", object, configuration)
 
 
+async def _over_tcp_or(stream_uri: Callable[[str], Awaitable[str]], udp: str) -> str:
+    """Return where it plays by ``_RTP_OVER_RTSP``, or where that is refused, by ``udp``.
+
+    A login that is refused is so by either.
+    """
+    try:
+        return await stream_uri(_RTP_OVER_RTSP)
+    except LoginRefusedError:
+        raise
+    except RefusedError:
+        return await stream_uri(udp)
+
+
 Media = FirstMedia | SecondMedia
 
 
@@ -138,7 +148,7 @@ async def ask_profiles(
     """Return the profiles and the service that told them.
 
     A second media service that refuses, or tells nothing of pictures, is not asked again; then the
-    first one counts, with a note.
+    first one counts, with a note. A login that one refuses is not tried at the other.
     """
     media = media_of(services)
     if "media" not in services.xaddrs or isinstance(media, FirstMedia):
@@ -148,6 +158,8 @@ async def ask_profiles(
         if any(profile.encoder is not None for profile in profiles):
             return media, profiles
         notes.append(f"camera {services.host}: its Media2 service tells no video profile")
+    except LoginRefusedError:
+        raise
     except (RefusedError, ProtocolError) as error:
         notes.append(str(error))
     services.xaddrs.pop("media2", None)

@@ -22,15 +22,14 @@ from zeep.wsdl.utils import etree_to_string
 
 from drivers.cameras.lean_wsdl import DEFINITIONS, LeanWsdl
 from drivers.cameras.messages import CameraAccess
-from drivers.cameras.pinned_http import fetch, host_of, pin, wrong_password
+from drivers.cameras.pinned_http import check_login, fetch, host_of, pin, wrong_password
 from drivers.codecs import device_text
 from drivers.codecs.guarded_xml import sanitise
-from drivers.errors import ProtocolError, RefusedError
+from drivers.errors import LoginRefusedError, ProtocolError, RefusedError
 
 REQUEST_S = 5.0
 REPLY_BYTES_MAX = 512 * 1024
 TEXT_CHARS_MAX = 128
-_HTTP_UNAUTHORISED = 401
 _UNSIGNED = "unsigned "  # services that carry no token at all
 
 # Second line behind ``sanitise``: zeep's own parser refuses the same.
@@ -81,8 +80,7 @@ class _PinnedTransport:
             timeout_s=REQUEST_S,
             middlewares=self._middlewares,
         )
-        if answer.status == _HTTP_UNAUTHORISED:
-            raise RefusedError(wrong_password(self._access, answer.challenge))
+        check_login(answer, self._access)
         return _SoapAnswer(answer.status, sanitise(answer.body, size_max=REPLY_BYTES_MAX))
 
     def load(self, url: str) -> bytes:
@@ -136,7 +134,8 @@ class OnvifServices:
     ) -> _Told:
         """Call an operation and return its answer as ``expected``.
 
-        Raises UnreachableError, RefusedError for a fault, ProtocolError for nonsense.
+        Raises UnreachableError, RefusedError for a fault, LoginRefusedError where that is for the
+        password, ProtocolError for nonsense.
         """
         what = f"camera {self.host}: {operation}"
         signed = signed and self._access.credentials is not None
@@ -146,7 +145,7 @@ class OnvifServices:
             answer = await call(parameters)
         except Fault as error:
             if is_auth_error(error):
-                raise RefusedError(wrong_password(self._access)) from error
+                raise LoginRefusedError(wrong_password(self._access)) from error
             raise RefusedError(f"{what} refused ({shown(error.message)})") from error
         except (ZeepError, ONVIFError, LookupError, TypeError, ValueError, AttributeError) as error:
             # zeep meets hostile answers with whatever breaks first.

@@ -28,12 +28,11 @@ from drivers.cameras.onvif_answers import (
 from drivers.cameras.onvif_control import OnvifControl
 from drivers.cameras.onvif_media import Media, ask_profiles, media_of
 from drivers.cameras.onvif_services import REQUEST_S, OnvifServices, shown
-from drivers.cameras.pinned_http import fetch, pin, wrong_password
+from drivers.cameras.pinned_http import check_login, fetch, pin
 from drivers.codecs.pull_point import Pulled
 from drivers.entities import NowMs
-from drivers.errors import ProtocolError, RefusedError
+from drivers.errors import LoginRefusedError, ProtocolError, RefusedError
 
-_HTTP_UNAUTHORISED = 401
 _HTTP_OK = 200
 _JPEG_START = b"\xff\xd8\xff"
 # The device service tells full seconds: on average the clock has run half a second further.
@@ -148,8 +147,7 @@ class OnvifSession:
             timeout_s=REQUEST_S,
             middlewares=self._services.middlewares,
         )
-        if answer.status == _HTTP_UNAUTHORISED:
-            raise RefusedError(wrong_password(self._access, answer.challenge))
+        check_login(answer, self._access)
         if answer.status != _HTTP_OK or not answer.body.startswith(_JPEG_START):
             raise ProtocolError(
                 f"camera {self._host}: its snapshot is no JPEG picture (HTTP {answer.status})"
@@ -186,40 +184,59 @@ class OnvifSession:
         """Merge GetServices with GetCapabilities; return notes on what was refused.
 
         Devices fill either, both or neither, and some answer nonsense to the one they lack;
-        GetServices wins where they differ.
+        GetServices wins where they differ. Raises LoginRefusedError, and ProtocolError where
+        nonsense is all there is.
         """
-        by_namespace = {DEFINITIONS[name].namespace: name for name in _WANTED}
         found: list[tuple[str, str]] = []
-        try:
-            capabilities = await self._services.call(
-                "devicemgmt", "GetCapabilities", dict[str, object], {"Category": "All"}
-            )
-            for name, capability in capabilities.items():
-                if name.lower() in _WANTED and isinstance(capability, dict):
-                    found.append((name.lower(), str(capability.get("XAddr"))))
-        except (RefusedError, ProtocolError) as error:
-            _log.info("%s", error)
-        try:
-            services = await self._services.call(
-                "devicemgmt", "GetServices", list[ServiceAnswer], {"IncludeCapability": False}
-            )
-            found += [
-                (by_namespace.get(service.namespace or "", ""), service.x_addr or "")
-                for service in services
-            ]
-        except (RefusedError, ProtocolError) as error:
-            _log.info("%s", error)
+        unread: ProtocolError | None = None
+        for ask in (self._capabilities, self._listed_services):
+            try:
+                found += await ask()
+            except LoginRefusedError:
+                raise
+            except RefusedError as error:
+                _log.info("%s", error)
+            except ProtocolError as error:
+                _log.info("%s", error)
+                unread = error
+        if unread is not None and not found:
+            raise ProtocolError(
+                f"camera {self._host}: what it tells of its services cannot be read;"
+                " update its software"
+            ) from unread
         notes: list[str] = []
         # What it offered before an update of its software counts no more.
         xaddrs = {"devicemgmt": self._services.xaddrs["devicemgmt"]}
         for name, xaddr in found:
-            if name in _WANTED:
-                try:
-                    xaddrs[name] = pin(xaddr, self._host, f"{name} service")
-                except (RefusedError, ProtocolError) as error:
-                    notes.append(str(error))
+            try:
+                xaddrs[name] = pin(xaddr, self._host, f"{name} service")
+            except (RefusedError, ProtocolError) as error:
+                notes.append(str(error))
         self._services.xaddrs = xaddrs
         return notes
+
+    async def _capabilities(self) -> list[tuple[str, str]]:
+        """Return name and address of each wanted service that GetCapabilities tells."""
+        told = await self._services.call(
+            "devicemgmt", "GetCapabilities", dict[str, object], {"Category": "All"}
+        )
+        return [
+            (name.lower(), str(capability.get("XAddr")))
+            for name, capability in told.items()
+            if name.lower() in _WANTED and isinstance(capability, dict)
+        ]
+
+    async def _listed_services(self) -> list[tuple[str, str]]:
+        """Return name and address of each wanted service that GetServices tells."""
+        told = await self._services.call(
+            "devicemgmt", "GetServices", list[ServiceAnswer], {"IncludeCapability": False}
+        )
+        names = {DEFINITIONS[name].namespace: name for name in _WANTED}
+        return [
+            (names[service.namespace], service.x_addr or "")
+            for service in told
+            if service.namespace in names
+        ]
 
     async def _macs(self) -> list[str]:
         """Return the hardware addresses, perhaps none: not every camera tells, or each time."""

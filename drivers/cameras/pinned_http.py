@@ -12,9 +12,10 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 
 from drivers.cameras.messages import CameraAccess
-from drivers.errors import ProtocolError, RefusedError, UnreachableError
+from drivers.errors import LoginRefusedError, ProtocolError, RefusedError, UnreachableError
 
 URL_CHARS_MAX = 512
+_UNAUTHORISED = 401
 _REDIRECTS = range(300, 400)
 _CHUNK_BYTES = 64 * 1024
 _UNSAFE = frozenset(' "<>\\^`{|}')
@@ -74,6 +75,12 @@ def wrong_password(access: CameraAccess, challenge: str = "") -> str:
             " where ONVIF may have to be switched on as well, and enter that one"
         )
     return f"camera {host}: user name or password refused; enter the camera's own"
+
+
+def check_login(answer: Answer, access: CameraAccess) -> None:
+    """Raise LoginRefusedError, with what to tell a person, for a camera that lets nobody in."""
+    if answer.status == _UNAUTHORISED:
+        raise LoginRefusedError(wrong_password(access, answer.challenge))
 
 
 async def fetch(

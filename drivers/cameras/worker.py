@@ -38,6 +38,7 @@ _ERRORS: dict[str, type[DriverError]] = {
     for error in (
         errors.UnreachableError,
         errors.RefusedError,
+        errors.LoginRefusedError,
         errors.ProtocolError,
         errors.SetupError,
     )
@@ -51,8 +52,8 @@ class CameraWorker:
     """One child process for all cameras of a box; none runs before the first question.
 
     ``command`` starts it, a folder for its files added; a frozen bundle names its own. All
-    questions raise UnreachableError (also when the worker dies meanwhile), RefusedError or
-    ProtocolError.
+    questions raise UnreachableError (also when the worker dies meanwhile), RefusedError, which is
+    LoginRefusedError for a wrong password, or ProtocolError.
     """
 
     def __init__(self, rng: random.Random, command: Sequence[str] = _COMMAND) -> None:

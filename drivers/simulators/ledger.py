@@ -34,15 +34,8 @@ class TellingLedger(Ledger):
     def __init__(self, tell: Callable[[Mapping[str, object]], None], now_ms: NowMs) -> None:
         self._tell = tell
         self._now_ms = now_ms
-        self._called: dict[str, Callable[[], None]] = {}
-
-    def on(self, kind: str, call: Callable[[], None]) -> None:
-        """Have ``call`` called at each line of a kind, before it is told."""
-        self._called[kind] = call
 
     def write(self, kind: str, **fields: object) -> None:
-        if kind in self._called:
-            self._called[kind]()
         self._tell({"t_ms": self._now_ms(), "kind": kind, **fields})
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ SNAPSHOT_PATH = "/onvif/snapshot.jpg"
 REQUEST_BYTES_MAX = 64 * 1024
 _ANSWER_DELAY_MAX_S = 0.1  # the standard allows 0.5; devices on a LAN are quicker
 # ONVIF Core §5.9.4.3, access class PRE_AUTH: these are answered before anyone signs in.
-_OPEN_OPERATIONS = frozenset({"GetSystemDateAndTime", "GetCapabilities", "GetServices"})
+OPEN_OPERATIONS = frozenset({"GetSystemDateAndTime", "GetCapabilities", "GetServices"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class SimulatedOnvifCamera:
     """One camera on its own address; ``run`` is plugging it in, cancelling it unplugs.
 
     It answers probes only from ``interface.network``: the border of the LAN it stands in. With
-    ``credentials`` all but ``_OPEN_OPERATIONS`` needs a token, and the snapshot HTTP Digest.
+    ``credentials`` all but ``OPEN_OPERATIONS`` needs a token, and the snapshot HTTP Digest.
     ``clock_offset_ms`` is how far its clock is ahead, ``delay_s`` how long it thinks about each
     question, ``habits`` what it does otherwise than others. The ledger gets one line a request.
     """
@@ -112,8 +112,11 @@ class SimulatedOnvifCamera:
             scheme="digest", realm="camera", nonce=rng.randbytes(16).hex(), qop="auth"
         )
 
-    async def run(self) -> Never:
-        """Serve until cancelled; SetupError or OSError when address or port is not free."""
+    async def run(self, on_ready: Callable[[], None] = lambda: None) -> Never:
+        """Serve until cancelled; SetupError or OSError when address or port is not free.
+
+        ``on_ready``: it waits now.
+        """
         application = web.Application(client_max_size=REQUEST_BYTES_MAX)
         application.router.add_post("/onvif/{service}", self._answer_request)
         application.router.add_get(SNAPSHOT_PATH, self._answer_snapshot)
@@ -121,6 +124,7 @@ class SimulatedOnvifCamera:
         await runner.setup()
         try:
             await web.TCPSite(runner, self.host, self.habits.port).start()
+            on_ready()
             self._ledger.write("plugged_in", endpoint=self.identity.endpoint)
             await self._discoverable()
         finally:
@@ -201,7 +205,7 @@ class SimulatedOnvifCamera:
             has_authorization="Authorization" in request.headers,
         )
         await asyncio.sleep(self.delay_s)
-        if self._tokens is not None and operation.local not in _OPEN_OPERATIONS:
+        if self._tokens is not None and operation.local not in OPEN_OPERATIONS:
             try:
                 self._tokens.check(envelope)
             except RefusedError as error:
@@ -256,13 +260,10 @@ class SimulatedOnvifCamera:
             for name, namespace in replies.SERVICES.items()
             if name not in self.habits.left_out
         }
-        silent = {
-            "GetNetworkInterfaces": not self.habits.tells_interfaces,
-            "GetServices": not self.habits.tells_services,
-            "GetCapabilities": not self.habits.tells_capabilities,
-            "GetSnapshotUri": "no_snapshot" in self.habits.quirks,
-        }
-        return operation.namespace in offered and not silent.get(operation.local, False)
+        refused = set(self.habits.refused)
+        if "no_snapshot" in self.habits.quirks:
+            refused.add("GetSnapshotUri")
+        return operation.namespace in offered and operation.local not in refused
 
     def _profile(self, token: str) -> str:
         self._settings.stream_of(token)

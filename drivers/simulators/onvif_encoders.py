@@ -10,7 +10,7 @@ from dataclasses import replace
 from drivers.codecs.guarded_xml import Element
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.onvif_faults import FaultError
-from drivers.simulators.onvif_replies import CameraStream, encoder_configuration
+from drivers.simulators.onvif_replies import CameraStream, encoder_configuration, sizes_offered
 
 ENCODER_SUFFIX = "-encoder"
 """What an encoder's token has after its profile's."""
@@ -76,16 +76,10 @@ class Encoders:
 
     def _tell_options(self, operation: Element) -> str:
         profile = self._settings.profile_of(operation.first_text("ConfigurationToken"))
-        stream = self._settings.streams[profile]
-        sizes = "".join(
-            f"<tt:ResolutionsAvailable><tt:Width>{width}</tt:Width>"
-            f"<tt:Height>{height}</tt:Height></tt:ResolutionsAvailable>"
-            for width, height in ((320, 180), (stream.width, stream.height))
-        )
         return (
             "<trt:GetVideoEncoderConfigurationOptionsResponse><trt:Options>"
             "<tt:QualityRange><tt:Min>1</tt:Min><tt:Max>6</tt:Max></tt:QualityRange>"
-            f"<tt:H264>{sizes}"
+            f"<tt:H264>{sizes_offered(self._settings.streams[profile])}"
             "<tt:GovLengthRange><tt:Min>1</tt:Min><tt:Max>250</tt:Max></tt:GovLengthRange>"
             "<tt:FrameRateRange><tt:Min>1</tt:Min><tt:Max>25</tt:Max></tt:FrameRateRange>"
             "<tt:EncodingIntervalRange><tt:Min>1</tt:Min><tt:Max>1</tt:Max>"

@@ -13,16 +13,13 @@ LIFETIME_S_MAX = 3_600
 class CameraHabits:
     """A camera of both media services that tells its services in both ways, unless said otherwise.
 
-    Without the first media service it is one of Profile T alone, without the second one of
-    Profile S. ``lifetime_s_max`` is the longest event subscription it grants, ``persona`` the make
-    of camera that it is.
+    ``left_out`` may have ``media``, then it is one of Profile T alone, or ``media2``, then it is
+    one of Profile S. ``refused`` are operations it does not know. ``lifetime_s_max`` is the longest
+    event subscription it grants, ``persona`` the make of camera that it is.
     """
 
-    has_media1: bool = True
-    has_media2: bool = True
-    tells_services: bool = True  # answers GetServices, which came after GetCapabilities
-    tells_capabilities: bool = True
-    tells_interfaces: bool = True  # and with them its hardware address
+    left_out: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
     plays_over_tcp: bool = True  # RTP within the RTSP connection, which is optional
     lifetime_s_max: int = LIFETIME_S_MAX
     dialect: Dialect = PLAIN
@@ -33,12 +30,6 @@ class CameraHabits:
     def quirks(self) -> frozenset[QuirkId]:
         """The oddities of its make."""
         return frozenset() if self.persona is None else self.persona.quirks
-
-    @property
-    def left_out(self) -> frozenset[str]:
-        """The services it does not have, by the names of ``onvif_replies.SERVICES``."""
-        has = {"media": self.has_media1, "media2": self.has_media2}
-        return frozenset(name for name, is_there in has.items() if not is_there)
 
 
 USUAL = CameraHabits()

@@ -12,6 +12,7 @@ from drivers.simulators.onvif_motor import CONFIGURATION, configuration
 from drivers.simulators.onvif_replies import (
     AUDIO_SOURCE_CONFIGURATION,
     NO_MULTICAST,
+    sizes_offered,
     video_source_configuration,
 )
 
@@ -19,7 +20,6 @@ ENCODINGS = ("H264", "H265")
 H264_PROFILES = ("Main", "High")
 GROUP_MAX = 250
 KBPS_MAX = 16_000
-_SMALLEST = (320, 180)
 
 
 class Media2Service:
@@ -132,17 +132,13 @@ class Media2Service:
     def _tell_options(self, operation: Element) -> str:
         profile = self._settings.profile_of(operation.first_text("ConfigurationToken"))
         stream = self._streams[profile]
-        sizes = "".join(
-            f"<tt:ResolutionsAvailable><tt:Width>{width}</tt:Width>"
-            f"<tt:Height>{height}</tt:Height></tt:ResolutionsAvailable>"
-            for width, height in (_SMALLEST, (stream.width, stream.height))
-        )
         rates = " ".join(str(rate) for rate in sorted({5, 10, 25, stream.fps}))
         listed = "".join(
             f'<tr2:Options GovLengthRange="1 {GROUP_MAX}" FrameRatesSupported="{rates}" '
             f'ProfilesSupported="{" ".join(H264_PROFILES)}" ConstantBitRateSupported="true">'
             f"<tt:Encoding>{encoding}</tt:Encoding>"
-            f"<tt:QualityRange><tt:Min>1</tt:Min><tt:Max>6</tt:Max></tt:QualityRange>{sizes}"
+            f"<tt:QualityRange><tt:Min>1</tt:Min><tt:Max>6</tt:Max></tt:QualityRange>"
+            f"{sizes_offered(stream)}"
             f"<tt:BitrateRange><tt:Min>32</tt:Min><tt:Max>{KBPS_MAX}</tt:Max></tt:BitrateRange>"
             "</tr2:Options>"
             for encoding in ENCODINGS

@@ -41,6 +41,7 @@ NAMESPACES = {
 """By the prefixes that ONVIF's documents use."""
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 _PREFIXES = " ".join(f'xmlns:{prefix}="{space}"' for prefix, space in NAMESPACES.items())
+_SMALLEST = (320, 180)
 SOURCE_TOKEN = "video-source"  # noqa: S105 — ONVIF calls its names tokens
 
 
@@ -243,7 +244,7 @@ NO_MULTICAST = (
     "<tt:IPv4Address>0.0.0.0</tt:IPv4Address></tt:Address><tt:Port>0</tt:Port>"
     "<tt:TTL>1</tt:TTL><tt:AutoStart>false</tt:AutoStart></tt:Multicast>"
 )
-_NO_MULTICAST = f"{NO_MULTICAST}<tt:SessionTimeout>PT60S</tt:SessionTimeout>"
+_SESSION_TIMEOUT = "<tt:SessionTimeout>PT60S</tt:SessionTimeout>"
 
 
 def _video_encoder(token: str, stream: CameraStream) -> str:
@@ -267,7 +268,16 @@ def encoder_configuration(token: str, stream: CameraStream) -> str:
         f"<tt:FrameRateLimit>{stream.fps}</tt:FrameRateLimit>"
         "<tt:EncodingInterval>1</tt:EncodingInterval>"
         f"<tt:BitrateLimit>{stream.kbps}</tt:BitrateLimit></tt:RateControl>"
-        f"{group if stream.encoding == 'H264' else ''}{_NO_MULTICAST}"
+        f"{group if stream.encoding == 'H264' else ''}{NO_MULTICAST}{_SESSION_TIMEOUT}"
+    )
+
+
+def sizes_offered(stream: CameraStream) -> str:
+    """Return what an encoder may be set to: its own size and a small one."""
+    return "".join(
+        f"<tt:ResolutionsAvailable><tt:Width>{width}</tt:Width>"
+        f"<tt:Height>{height}</tt:Height></tt:ResolutionsAvailable>"
+        for width, height in (_SMALLEST, (stream.width, stream.height))
     )
 
 
@@ -275,7 +285,8 @@ def _audio_encoder() -> str:
     return (
         '<tt:AudioEncoderConfiguration token="audio-encoder"><tt:Name>aac</tt:Name>'
         "<tt:UseCount>2</tt:UseCount><tt:Encoding>AAC</tt:Encoding><tt:Bitrate>64</tt:Bitrate>"
-        f"<tt:SampleRate>48</tt:SampleRate>{_NO_MULTICAST}</tt:AudioEncoderConfiguration>"
+        f"<tt:SampleRate>48</tt:SampleRate>{NO_MULTICAST}{_SESSION_TIMEOUT}"
+        "</tt:AudioEncoderConfiguration>"
     )
 
 

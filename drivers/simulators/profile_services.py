@@ -23,6 +23,7 @@ from drivers.simulators.adms_terminal import AdmsSimulator, Habits
 from drivers.simulators.isapi_terminal import IsapiSimulator
 from drivers.simulators.ledger import TellingLedger
 from drivers.simulators.onvif_camera import CameraMedia, SimulatedOnvifCamera
+from drivers.simulators.onvif_events import EventService
 from drivers.simulators.onvif_habits import CameraHabits
 from drivers.simulators.onvif_persona import persona_of
 from drivers.simulators.onvif_replies import CameraStream
@@ -116,20 +117,21 @@ class ProfileService:
             habits=CameraHabits(persona=persona_of(self._profile), port=port),
         )
         self.place = camera.address
-        self._ledger.on("plugged_in", on_ready)
+        # No TaskGroup: whoever plugs the camera in wants its OSError, not a group of it.
+        moving = asyncio.get_running_loop().create_task(self._move_before(camera.events))
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(camera.run())
-                moves = any(_MOVES[word] for word in self._held.values())
-                camera.events.set_motion(moves)
-                while True:
-                    await asyncio.sleep(self._clock.event_s)
-                    if not self._held:
-                        moves = not moves
-                        camera.events.set_motion(moves)
-        except ExceptionGroup as group:
-            # One task alone can fail; who called asked for its error.
-            raise group.exceptions[0] from None
+            await camera.run(on_ready)
+        finally:
+            moving.cancel()
+            await asyncio.wait([moving])
+
+    async def _move_before(self, seen: EventService) -> None:
+        moves = any(_MOVES[word] for word in self._held.values())
+        seen.set_motion(moves)
+        while not self._held:
+            await asyncio.sleep(self._clock.event_s)
+            moves = not moves
+            seen.set_motion(moves)
 
     async def _run_adms(self, on_ready: Callable[[], None]) -> None:
         host, port = self._calls or ("", 0)

@@ -9,7 +9,7 @@ import struct
 import termios
 import tty
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Never
 
@@ -96,20 +96,30 @@ class PtyLink:
         self.plug()
 
     def plug(self) -> None:
-        """Connect a new line under the same name; harmless when it is connected."""
+        """Connect a new line under the same name; harmless when it is connected.
+
+        OSError leaves it as it was.
+        """
         if self._master >= 0:
             return
-        self._master, slave = os.openpty()
-        tty.setraw(slave)
-        os.set_blocking(self._master, False)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_name(f".{self.path.name}.new")
-        fresh.unlink(missing_ok=True)
-        terminal = os.ttyname(slave)
-        os.close(slave)
-        self._watch = _closings.watch(terminal)  # before anybody can open it by its name
-        fresh.symlink_to(terminal)
-        fresh.replace(self.path)
+        with ExitStack() as undo:
+            master, slave = os.openpty()
+            undo.callback(os.close, master)
+            try:
+                tty.setraw(slave)
+                terminal = os.ttyname(slave)
+            finally:
+                os.close(slave)
+            os.set_blocking(master, False)
+            watch = _closings.watch(terminal)  # before anybody can open it by its name
+            undo.callback(_closings.forget, watch)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self.path.with_name(f".{self.path.name}.new")
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(terminal)
+            fresh.replace(self.path)
+            undo.pop_all()
+        self._master, self._watch = master, watch
         self._changed.set()
 
     def unplug(self) -> None:

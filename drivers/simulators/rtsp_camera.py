@@ -95,18 +95,17 @@ class RtspCamera:
 
     def media(self) -> CameraMedia:
         """Return what an ONVIF camera tells of ``main`` and ``sub``, once serving."""
-        main, sub = (
-            CameraStream(
+        told = {
+            path: CameraStream(
                 uri=self.url(path),
                 width=shape.width,
                 height=shape.height,
                 fps=shape.frame_rate,
                 kbps=shape.bit_rate // 1000,
             )
-            for path in ("main", "sub")
-            for shape in (self._streams[path],)
-        )
-        return CameraMedia(main=main, sub=sub, snapshot=self.snapshot_jpeg)
+            for path, shape in self._streams.items()
+        }
+        return CameraMedia(main=told["main"], sub=told["sub"], snapshot=self.snapshot_jpeg)
 
     @asynccontextmanager
     async def serving(self, host: str, port: int = 0) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ import random
 
 from aiohttp import web
 
+from drivers.cameras.camera_control import CameraControl
 from drivers.cameras.messages import Motion
 from drivers.cameras.onvif_camera import OnvifCamera
 from drivers.entities import DeviceId, NowMs
@@ -53,8 +54,8 @@ class CameraDesk:
 class Hand:
     """One person's hand on a camera's pad: what is held goes on, whatever ends, stops."""
 
-    def __init__(self, camera: OnvifCamera, who: str) -> None:
-        self._camera = camera
+    def __init__(self, control: CameraControl, who: str) -> None:
+        self._control = control
         self._who = who
         self._motion = Motion()
         self._told_s = 0.0
@@ -69,7 +70,7 @@ class Hand:
             await self.release("released")
         elif motion != self._motion or now_s - self._told_s >= REPEAT_S:
             self._motion, self._told_s = motion, now_s
-            await self._camera.move(motion)
+            await self._control.move(motion)
 
     async def release(self, why: str) -> None:
         """Stop what is held; harmless when nothing is. Raises DriverError."""
@@ -77,11 +78,11 @@ class Hand:
         if motion.is_rest:
             return
         try:
-            await self._camera.stop()
+            await self._control.stop()
         except DriverError as error:
-            self._camera.moved(motion, f"{self._who}: {why}; not told to stop: {error}")
+            self._control.moved(motion, f"{self._who}: {why}; not told to stop: {error}")
             raise
-        self._camera.moved(motion, f"{self._who}: {why}")
+        self._control.moved(motion, f"{self._who}: {why}")
 
 
 def _name(device: DeviceId) -> str:

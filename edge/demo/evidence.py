@@ -5,8 +5,8 @@ devices wrote, and from the rows of the hub's own database.
 """
 
 import hashlib
-import json
 import math
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
@@ -17,8 +17,7 @@ from pathlib import Path
 from drivers.codecs.card_numbers import canonical_card
 from drivers.planner import plan_blocks
 from drivers.simulators.ledger import read_ledger
-from edge.demo.hub_figures import ask_number
-from edge.demo.plan import DemoPlan, SchoolPlan, roster
+from edge.demo.plan import DemoPlan, SchoolPlan
 from edge.lesson.transfer.recording import recorded_takes
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import MODBUS, ProfileId
@@ -35,7 +34,6 @@ MOTION_MS = 1500
 CARD_LEDGERS = {"rdm6300": "cards.jsonl", "wiegand-converter": "wiegand.jsonl"}
 """What readers of a model write down."""
 TERMINAL_LEDGERS = ("terminal.jsonl", "door.jsonl")
-ENCODINGS = ("utf-8", "gb18030", "unicode-escape", "utf-16-le")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +72,7 @@ def account_for_taps(hub: Path, school: SchoolPlan, random_bytes: RandomBytes) -
         begun += _cards(line for line in lines if line["kind"] == "punch")
         heard += _cards(line for line in lines if line["kind"] == "punched")
     cards = _cards_by_person(school, random_bytes)
-    with closing(connect_readonly(hub)) as store:
-        rows = store.execute(
-            "SELECT person FROM card_tap WHERE school = ?", (school.number,)
-        ).fetchall()
+    rows = _ask(hub, "SELECT person FROM card_tap WHERE school = ?", school.number)
     stored = Counter(cards.get(row["person"], f"person {row['person']}") for row in rows)
     return Account(
         stored=stored.total(), lost=(heard - stored).total(), doubled=(stored - begun).total()
@@ -93,13 +88,13 @@ def account_for_readings(hub: Path, school: SchoolPlan) -> Account:
     point's deadband of the one before is no news, as after a restart of the unit.
     """
     lines = read_ledger(school.ledgers / "bus.jsonl")
-    with closing(connect_readonly(hub)) as store:
-        rows = store.execute(
-            "SELECT r.device, r.point, r.value FROM reading r"
-            " JOIN device d ON d.school = r.school AND d.device = r.device"
-            " WHERE r.school = ? AND d.kind = 'farm_sensor'",
-            (school.number,),
-        ).fetchall()
+    rows = _ask(
+        hub,
+        "SELECT r.device, r.point, r.value FROM reading r"
+        " JOIN device d ON d.school = r.school AND d.device = r.device"
+        " WHERE r.school = ? AND d.kind = 'farm_sensor'",
+        school.number,
+    )
     good = Counter(
         (row["device"], row["point"], row["value"]) for row in rows if row["value"] is not None
     )
@@ -137,50 +132,10 @@ def account_for_readings(hub: Path, school: SchoolPlan) -> Account:
     )
 
 
-def count_names_at_hub(plan: DemoPlan) -> int:
-    """Count pupils' names found in any file of the hub, in any of ENCODINGS, or as opened cells.
-
-    The same search must find a name that is planted in a copy: see :func:`search_finds_names`.
-    """
-    names = [name for school in plan.schools for name, _ in roster(school)]
-    hub_folder = plan.hub_config.parent
-    found = sum(count_names(path.read_bytes(), names) for path in _files(hub_folder))
-    return found + ask_number(
-        hub_folder / "hub.db",
-        "SELECT count(*) FROM person WHERE name IS NOT NULL OR card IS NOT NULL",
-    )
-
-
-def search_finds_names(plan: DemoPlan) -> bool:
-    """Tell whether the search finds what is there: the schools' own names, and planted ones.
-
-    A pupil's name is planted in every encoding between bytes of the hub's own database.
-    """
-    content = (plan.hub_config.parent / "hub.db").read_bytes()
-    name = roster(plan.schools[0])[0][0]
-    planted = [
-        content[:500] + _encoded(name, encoding) + content[500:1000] for encoding in ENCODINGS
-    ]
-    in_clear = b"".join(path.read_bytes() for path in _files(plan.hub_config.parent))
-    return all(count_names(each, [name]) for each in planted) and bool(
-        count_names(in_clear, [plan.schools[0].name])
-    )
-
-
-def count_names(content: bytes, names: Iterable[str]) -> int:
-    return sum(any(_encoded(name, encoding) in content for encoding in ENCODINGS) for name in names)
-
-
 def schools_with_notice(plan: DemoPlan, notice: str) -> int:
     """Return how many schools' boxes hold a notice of the district."""
-    count = 0
-    for school in plan.schools:
-        with closing(connect_readonly(school.folder / "data" / "box.db")) as store:
-            found = store.execute(
-                "SELECT 1 FROM notice WHERE notice = ? AND deleted = 0", (notice,)
-            ).fetchone()
-        count += found is not None
-    return count
+    held = "SELECT 1 FROM notice WHERE notice = ? AND deleted = 0"
+    return sum(bool(_ask(_box_store(school), held, notice)) for school in plan.schools)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,13 +204,13 @@ def motion_was_told(hub: Path, school: SchoolPlan) -> bool:
     noted = [
         (_ms(line, "t_ms"), line["moves"]) for line in read_ledger(school.ledgers / "motion.jsonl")
     ]
-    with closing(connect_readonly(hub)) as store:
-        rows = store.execute(
-            "SELECT s.value, s.observed_ms, d.adopted_ms FROM device_state s"
-            " JOIN device d ON d.school = s.school AND d.device = s.device"
-            " WHERE s.school = ? AND s.point = 'motion' AND d.kind = 'camera'",
-            (school.number,),
-        ).fetchall()
+    rows = _ask(
+        hub,
+        "SELECT s.value, s.observed_ms, d.adopted_ms FROM device_state s"
+        " JOIN device d ON d.school = s.school AND d.device = s.device"
+        " WHERE s.school = ? AND s.point = 'motion' AND d.kind = 'camera'",
+        school.number,
+    )
     return any(
         began_ms - MOTION_MS <= row["observed_ms"] <= ended_ms + MOTION_MS
         and (row["value"] == "yes") is moves
@@ -278,19 +233,12 @@ def _cards(lines: Iterable[dict[str, object]]) -> Counter[str]:
 
 def _cards_by_person(school: SchoolPlan, random_bytes: RandomBytes) -> dict[int, str]:
     """Open the school's sealed card numbers with the school's own vault."""
-    folder = school.folder / "data"
-    vault = PersonVault(folder / "vault.db", random_bytes)
-    try:
-        with closing(connect_readonly(folder / "box.db")) as store:
-            rows = store.execute(
-                "SELECT person, card FROM person WHERE school = ?", (school.number,)
-            ).fetchall()
+    sealed = "SELECT person, card FROM person WHERE school = ?"
+    with closing(PersonVault(school.folder / "data" / "vault.db", random_bytes)) as vault:
         return {
             row["person"]: canonical_card(vault.open(row["person"], "card", row["card"]))
-            for row in rows
+            for row in _ask(_box_store(school), sealed, school.number)
         }
-    finally:
-        vault.close()
 
 
 def _values(line: dict[str, object], device: str) -> list[tuple[str, str, float]]:
@@ -314,12 +262,13 @@ class _Device:
 
 
 def _devices(hub: Path, school: SchoolPlan, kind: str) -> list[_Device]:
-    with closing(connect_readonly(hub)) as store:
-        rows = store.execute(
-            "SELECT device, profile, adopted_ms FROM device"
-            " WHERE school = ? AND kind = ? AND deleted = 0",
-            (school.number, kind),
-        ).fetchall()
+    rows = _ask(
+        hub,
+        "SELECT device, profile, adopted_ms FROM device"
+        " WHERE school = ? AND kind = ? AND deleted = 0",
+        school.number,
+        kind,
+    )
     return [
         _Device(
             identity=row["device"],
@@ -328,6 +277,15 @@ def _devices(hub: Path, school: SchoolPlan, kind: str) -> list[_Device]:
         )
         for row in rows
     ]
+
+
+def _ask(store: Path, question: str, *values: object) -> list[sqlite3.Row]:
+    with closing(connect_readonly(store)) as connection:
+        return connection.execute(question, values).fetchall()
+
+
+def _box_store(school: SchoolPlan) -> Path:
+    return school.folder / "data" / "box.db"
 
 
 def _closed_ms(school: SchoolPlan, device: _Device) -> list[int]:
@@ -350,13 +308,3 @@ def _ms(line: dict[str, object], name: str) -> int:
     moment = line[name]
     assert isinstance(moment, int)
     return moment
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
-
-
-def _encoded(name: str, encoding: str) -> bytes:
-    if encoding == "unicode-escape":
-        return json.dumps(name)[1:-1].encode()
-    return name.encode(encoding)

@@ -91,18 +91,29 @@ async def adopt_what_is_found(school: SchoolPlan, expected: int) -> Counter[str]
     # Panels answer no search: the person names the subnet that they are in.
     wish = Discover(scan=str(school.network) if NETWORK in school.simulated else "")
     async with asyncio.timeout(DISCOVERY_S_MAX):
-        while len((await _ask(school, "GET", "/status"))["devices"]) < expected:
+        while await _adopted(school) < expected:
             await _ask(school, "POST", "/discover", msgspec.json.encode(wish))
             searching = True
             while searching:
                 await asyncio.sleep(_LOOK_EVERY_S)
                 found = await _ask(school, "GET", "/candidates")
                 searching = found["progress"]["running"]
-                for candidate in found["candidates"]:
-                    if candidate["needs"] == "nothing" or known_password(school, candidate):
-                        kinds[candidate["identity"]] = candidate["kind"]
-                        await _adopt(school, candidate)
+                wanted = [
+                    candidate
+                    for candidate in found["candidates"]
+                    if candidate["needs"] == "nothing" or known_password(school, candidate)
+                ]
+                for candidate in wanted:
+                    kinds[candidate["identity"]] = candidate["kind"]
+                    await _adopt(school, candidate)
+                # The rest of a bus is searched while what was found is at work.
+                if wanted and await _adopted(school) >= expected:
+                    break
     return Counter(kinds.values())
+
+
+async def _adopted(school: SchoolPlan) -> int:
+    return len((await _ask(school, "GET", "/status"))["devices"])
 
 
 async def try_relays(school: SchoolPlan) -> None:

@@ -138,6 +138,11 @@ def addresses(plan: DemoPlan, progress: DemoProgress) -> list[str]:
     return lines
 
 
+def percentile(sorted_values: list[int], share: float) -> int | None:
+    """Return the value below which a share of them lies; None of none."""
+    return sorted_values[int(share * (len(sorted_values) - 1))] if sorted_values else None
+
+
 def _watch_line(report: Path, now_ms: int) -> str:
     """Say what a classroom without a screen saw in its last second."""
     lines = read_ledger(report)[-1:]
@@ -150,8 +155,3 @@ def _watch_line(report: Path, now_ms: int) -> str:
     if now_ms - at_ms > 3000:  # noqa: PLR2004 - the report has a line a second
         return f"no picture for {(now_ms - at_ms) / 1000:.0f} s"
     return f"{frames} pictures/s, {percentile(sorted(latencies), 0.5) or 0} ms behind"
-
-
-def percentile(sorted_values: list[int], share: float) -> int | None:
-    """Return the value below which a share of them lies; None of none."""
-    return sorted_values[int(share * (len(sorted_values) - 1))] if sorted_values else None

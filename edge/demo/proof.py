@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from edge.demo import evidence, hub_figures
+from edge.demo import evidence, hub_figures, name_search
 from edge.demo.plan import NETWORK, SERIAL, DemoPlan, SchoolPlan
 from edge.demo.progress import percentile
 
@@ -44,8 +44,8 @@ def device_figures(plan: DemoPlan, discovered: Mapping[str, int]) -> dict[str, o
         "rows_lost": taps.lost + readings.lost,
         "rows_doubled": taps.doubled + readings.doubled,
         "wire_bytes_per_row": round(wire / max(rows, 1), 1),
-        "plaintext_names_at_hub": evidence.count_names_at_hub(plan),
-        "plaintext_names_control_found": evidence.search_finds_names(plan),
+        "plaintext_names_at_hub": name_search.count_names_at_hub(plan),
+        "plaintext_names_control_found": name_search.search_finds_names(plan),
     }
 
 

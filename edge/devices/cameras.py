@@ -107,14 +107,14 @@ class Cameras(Group):
         if known is not None and known.has_ptz:
             choices.append(CommandChoice(command="move", arguments=tuple(MOVES)))
             choices.append(CommandChoice(command="home"))
-            names = [preset.name for preset in camera.presets[:PRESETS_SHOWN]]
+            names = [preset.name for preset in camera.control.presets[:PRESETS_SHOWN]]
             if names:
                 choices.append(
                     CommandChoice(command="preset", arguments=tuple(dict.fromkeys(names)))
                 )
         choices += [
             CommandChoice(command=each.field, low=round(each.low), high=round(each.high))
-            for each in camera.imaging
+            for each in camera.control.imaging
             if 0 <= each.low < each.high
         ]
         if known is not None and known.main.encoding not in {"", "H264"}:
@@ -127,26 +127,26 @@ class Cameras(Group):
         """Carry out a command; presets go by their names, the first of a name counts."""
         camera = self.camera(device)
         if command == "move" and argument in MOVES:
-            return await camera.nudge(argument, MOVES[argument])
+            return await camera.control.nudge(argument, MOVES[argument])
         if command == "home":
-            return await camera.go_home()
+            return await camera.control.go_home()
         if command == "keep_preset" and argument:
-            return await camera.set_preset(argument)
+            return await camera.control.set_preset(argument)
         for field in IMAGING_FIELDS:
             if command == field and argument.isdecimal():
-                return await camera.set_imaging(field, float(argument))
+                return await camera.control.set_imaging(field, float(argument))
         if command in {"preset", "remove_preset"}:
             return await self._command_preset(device, command, argument)
         return await self._command_for_lessons(device, command, argument)
 
     async def _command_preset(self, device: DeviceId, command: str, argument: str) -> CommandResult:
         camera = self.camera(device)
-        tokens = {preset.name: preset.token for preset in reversed(camera.presets)}
+        tokens = {preset.name: preset.token for preset in reversed(camera.control.presets)}
         if argument not in tokens:
             raise SetupError(f"{device} has no position called {argument}; set it first")
         if command == "preset":
-            return await camera.go_to_preset(tokens[argument])
-        return await camera.remove_preset(tokens[argument])
+            return await camera.control.go_to_preset(tokens[argument])
+        return await camera.control.remove_preset(tokens[argument])
 
     async def _command_for_lessons(
         self, device: DeviceId, command: str, argument: str

@@ -15,10 +15,10 @@ from edge.lesson.status import LessonStatus, Phase, waiting
 from edge.lesson.transfer.recording import RecordedTake, recorded_takes
 from edge.pages.box_view import LessonState
 from edge.supervision import keep_running
-from edge.tcp_info import TcpInfo
 from sync.lessons.fragment_log import Kind
 from sync.lessons.lesson_events import TimedEvent, Times, event_order
 from sync.lessons.lesson_times import LessonOrder, LessonTimes
+from sync.lessons.tcp_connection import TcpInfo
 
 LOOK_AGAIN_S = 30.0
 """How often everything is looked at again before the bell."""

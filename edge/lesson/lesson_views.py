@@ -60,7 +60,7 @@ class LessonViews:
             flagship=flagship.name if flagship else "",
             receivers=tuple(party.name for party in lesson.receivers),
             rehearsal=lesson.rehearsal,
-            evidence_ms=None if run is None else _evidence_ms(run),
+            evidence_ms=None if run is None else run.status.evidence_ms,
             cause=Cause.NONE if run is None else run.status.cause,
             preflight=run.checks if run is not None and is_ahead else (),
             plan=self._plan(run) if isinstance(run, ReceiverRun) and not is_ended else None,
@@ -90,9 +90,3 @@ class LessonViews:
             del self._plans[next(iter(self._plans))]
         self._plans[lesson.lesson] = monotonic(), basis, plan
         return plan
-
-
-def _evidence_ms(run: LessonRun) -> int | None:
-    """Return when media last passed, Unix ms; None before the first."""
-    status = run.status
-    return None if status.age_ms is None else status.at_ms - status.age_ms

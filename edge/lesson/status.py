@@ -66,6 +66,11 @@ class LessonStatus:
         ages = (self.sound_age_ms, self.picture_age_ms)
         return min((age for age in ages if age is not None), default=None)
 
+    @property
+    def evidence_ms(self) -> int | None:
+        """When anything came last, Unix ms of this box; None before the first."""
+        return None if self.age_ms is None else self.at_ms - self.age_ms
+
 
 def waiting(at_ms: int) -> LessonStatus:
     """Return the state before anything has come."""

@@ -115,6 +115,7 @@ class Api:
         return json_answer({"now_ms": view.now_ms(), "lesson": told, "starts": starts})
 
     def _may_show_code(self, request: web.Request, room: str) -> bool:
+        """Tell whether who asks is shown the teacher's code; a screen that asks is there."""
         screens = self._view.cards.screens
         screen = screens.find(screen_token(request))
         if screen is not None:

@@ -94,7 +94,7 @@ class CamerasPage:
     async def pad(self, request: web.Request) -> web.StreamResponse:
         """Turn a camera while a page says so; its silence, or its end, lets go."""
         camera = self._camera(request)
-        hand = Hand(camera, who_asks(request))
+        hand = Hand(camera.control, who_asks(request))
         socket = web.WebSocketResponse(
             compress=False, heartbeat=2.0, max_msg_size=MESSAGE_BYTES_MAX, timeout=1.0
         )
@@ -153,8 +153,8 @@ class CamerasPage:
                 Tile(
                     light=light,
                     turns=known is not None and known.has_ptz,
-                    presets=tuple(dict.fromkeys(preset.name for preset in camera.presets)),
-                    imaging=camera.imaging,
+                    presets=tuple(dict.fromkeys(preset.name for preset in camera.control.presets)),
+                    imaging=camera.control.imaging,
                     outages=tuple(reversed(camera.outages.ledger()[-OUTAGES_SHOWN:])),
                     motion=motion.get(light.device),
                 )

@@ -18,6 +18,8 @@ Act = Callable[[web.Request, str], Awaitable[str | web.Response]]
 """Does what a form asks, for whom; returns where to go on, or the page that tells."""
 Refuse = Callable[[web.Request, Refusal, int], Awaitable[web.Response]]
 """Shows the page again with a refusal and a status."""
+SHUT = "enter the lesson's code first, or the setup code"
+"""What is said where :meth:`FormDesk.may_teach` is false."""
 
 
 class OfLesson(Protocol):

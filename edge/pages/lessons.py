@@ -5,7 +5,6 @@ Only with the setup code: children are seen and heard in them.
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Annotated
 from urllib.parse import quote
 
 import msgspec
@@ -25,6 +24,7 @@ from edge.pages.recording_words import recording_words
 from provisioning.errors import SetupError
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import LessonId
+from sync.lessons.lesson_events import Language
 from sync.lessons.tracks import BLACKBOARD, CALLED_PICTURE, DOCUMENT, PICTURE
 
 LESSON = "{lesson:[0-9A-Za-z][0-9A-Za-z._-]{0,47}}"
@@ -42,11 +42,9 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AddedCaptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Captions in one language (BCP 47) for a recording; the file comes beside."""
+    """Captions in one language for a recording; the file comes beside."""
 
-    language: Annotated[
-        str, msgspec.Meta(pattern=r"\A[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*\Z", max_length=35)
-    ]
+    language: Language
 
 
 class LessonsPage:

@@ -1,6 +1,6 @@
 """The teacher's remote: one phone-sized page for the lesson that a room gives.
 
-Opened by the lesson's short code, which the room's page shows, or by the setup code.
+Opened by the lesson's short code, which the room's paired screen shows, or by the setup code.
 """
 
 from collections.abc import Awaitable, Callable

@@ -13,9 +13,8 @@ from aiohttp import WSMsgType, web
 from drivers.errors import ProtocolError
 from edge.errors import NotNowError
 from edge.lesson.capture.shared_screen import MESSAGE_BYTES_MAX
-from edge.pages.form_desk import FormDesk
+from edge.pages.form_desk import SHUT, FormDesk
 from edge.pages.rooms import Rooms, choose_room
-from edge.pages.wall import SHUT
 
 PATH = "/blackboard/share"
 _HEARTBEAT_S = 5.0

@@ -12,14 +12,13 @@ from aiohttp import web
 from edge.errors import NotNowError
 from edge.lesson.way_back.return_wall import ReturnWall
 from edge.pages.actions import PRINTABLE, Word
-from edge.pages.form_desk import FormDesk
+from edge.pages.form_desk import SHUT, FormDesk
 from edge.pages.json_wishes import json_answer, read_wish
 from edge.pages.rooms import Rooms, asked_room, choose_room
 from sync.lessons.lesson_events import CHOICES_MAX
 
 QUESTION_CHARS_MAX = 200
 SCHOOL_DIGITS_MAX = 9
-SHUT = "enter the lesson's code first, or the setup code"
 
 School = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
 Choice = Annotated[str, msgspec.Meta(min_length=1, max_length=16, pattern=PRINTABLE)]

@@ -40,11 +40,12 @@ from sync.lessons.fragment_log import (
     parse_take_id,
 )
 from sync.lessons.fragment_objects import parse_number
-from sync.lessons.fragment_outlet import Outlet, prefer_bbr
+from sync.lessons.fragment_outlet import Outlet
 from sync.lessons.fragment_parts import PartJoiner
 from sync.lessons.fragment_rungs import Rung
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError
+from sync.lessons.tcp_connection import prefer_bbr
 
 _log = logging.getLogger(__name__)
 

@@ -7,11 +7,8 @@ picture is dropped. Frames are made once and written to each viewer's transport.
 
 import asyncio
 import contextlib
-import fcntl
 import socket
 import struct
-import termios
-from array import array
 from collections.abc import Callable
 
 from sync.lessons.fragment_dispatch import Backlog, Dispatch
@@ -19,11 +16,11 @@ from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_queue import Parcel
 from sync.lessons.fragment_rungs import Ladder, Rung, Supply
 from sync.lessons.link_gauge import Reading, read_link
+from sync.lessons.tcp_connection import unacknowledged_bytes, unsent_bytes
 
 STALL_S_MAX = 15.0
 """A viewer that takes nothing for this long is cut off; it comes back when it can."""
 
-_SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes in the send queue that were not sent yet
 _POLL_S_MIN, _POLL_S_MAX = 0.002, 0.02
 _BINARY, _TEXT = 0x82, 0x81  # RFC 6455 §5.2: final frame, opcode 2 and 1
 _LENGTH_7_MAX, _LENGTH_16_MAX = 125, 0xFFFF
@@ -41,39 +38,6 @@ def text_frame(payload: bytes) -> bytes:
 def message(payload: bytes) -> Parcel:
     """Return a text message that goes before all media."""
     return Parcel(kind=Kind.EVENT, track=0, keyframe=False, data=text_frame(payload))
-
-
-def unsent_bytes(connection: socket.socket | None) -> int:
-    """Return what the kernel has taken and not yet sent; 0 for a socket that is gone."""
-    return _queued(connection, _SIOCOUTQNSD)
-
-
-def unacknowledged_bytes(connection: socket.socket | None) -> int:
-    """Return what the kernel has taken and the other end has not yet; 0 for one that is gone."""
-    return _queued(connection, termios.TIOCOUTQ)
-
-
-def give_up_after(connection: socket.socket | None, dead_ms: int) -> None:
-    """End a connection whose other end acknowledges nothing for so long (RFC 5482 §3)."""
-    if connection is not None:
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, dead_ms)
-
-
-def prefer_bbr(connection: socket.socket | None) -> str:
-    """Ask for BBR on this connection and return the congestion control it then has.
-
-    BBR keeps the queue in the network short where cubic fills it for seconds; a kernel without it
-    keeps what it has.
-    """
-    if connection is None:
-        return ""
-    with contextlib.suppress(OSError):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr")
-    with contextlib.suppress(OSError):
-        name = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
-        return name.rstrip(b"\x00").decode("ascii", "replace")
-    return ""
 
 
 class Outlet:
@@ -211,17 +175,6 @@ class Outlet:
     def _has_room(self) -> bool:
         buffered = self._transport.get_write_buffer_size()
         return buffered == 0 and unsent_bytes(self._socket) < self._dispatch.gauge.unsent_bytes_max
-
-
-def _queued(connection: socket.socket | None, request: int) -> int:
-    if connection is None or connection.fileno() < 0:
-        return 0
-    count = array("i", (0,))  # what can be written to: bytes cost ioctl() seven times as much
-    try:
-        fcntl.ioctl(connection.fileno(), request, count)
-    except OSError:
-        return 0
-    return count[0]
 
 
 def _frame(first: int, payload: bytes) -> bytes:

@@ -120,13 +120,12 @@ class Ladder:
         beside = track == PICTURE_SMALL and self._rung is Rung.MAIN and not self._supply.lacks_large
         return sends(self._rung, track) and (self._both or not beside)
 
-    def is_whole(self, track: int) -> bool:
-        """Tell whether nothing is given up and the track is none that would be beside another."""
-        return self._rung is Rung.MAIN and track != PICTURE_SMALL
-
     def passes(self, track: int, count: int, now_s: float) -> bool:
-        """Tell whether a track is sent without a thought: nothing of this link is given up."""
-        if not self.is_whole(track):
+        """Tell whether a track is sent without a thought: nothing of this link is given up.
+
+        Of the small picture that is never so: it may be beside the large one.
+        """
+        if self._rung is not Rung.MAIN or track == PICTURE_SMALL:
             return False
         if self._is_noting:
             self._supply.note(track, count, now_s, keyframe=False)

@@ -42,7 +42,7 @@ class LessonShelf:
         """Return a lesson's takes with at least one record, in order of capture."""
         stores = [self.take(lesson, take) for take, _ in _takes(self._root / lesson)]
         begun = [store for store in stores if store.started_ms is not None]
-        return sorted(begun, key=lambda store: (store.started_ms, store.take))
+        return sorted(begun, key=_began)
 
     def open_lessons(self) -> set[LessonId]:
         """Return the lessons of which takes are open."""

@@ -16,6 +16,8 @@ from sync.lessons.fragment_log import TIME_MAX, TakeId
 
 EVENT_BYTES_MAX = 8 * 1024
 CHOICES_MAX = 8
+Language = Annotated[str, Meta(pattern=r"\A[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*\Z", max_length=35)]
+"""A BCP 47 tag."""
 
 _Ms = Annotated[int, Meta(ge=0, le=TIME_MAX)]
 _School = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -25,7 +27,6 @@ _Line = Annotated[str, Meta(max_length=500)]
 _Choice = Annotated[str, Meta(min_length=1, max_length=100)]
 _Question = Annotated[str, Meta(min_length=1, max_length=64)]
 _Digest = Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
-_Language = Annotated[str, Meta(pattern=r"\A[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*\Z", max_length=35)]
 
 
 class Times(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="times"):
@@ -75,7 +76,7 @@ class Results(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag
 class Caption(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="caption"):
     """A line of text for a stretch of the lesson, Unix milliseconds of the flagship."""
 
-    language: _Language
+    language: Language
     from_ms: _Ms
     until_ms: _Ms
     text: _Line

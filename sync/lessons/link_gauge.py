@@ -1,8 +1,9 @@
 """What a connection's link carries and how long it lets bytes wait, from what the kernel counts."""
 
 import socket
-import struct
 from dataclasses import dataclass
+
+from sync.lessons.tcp_connection import find_tcp_info
 
 UNSENT_BYTES_MAX = 6 * 1024
 PIECE_S = 0.05
@@ -24,11 +25,6 @@ FULL_SHARE = 0.5
 BASE_S_MAX = 0.6  # by satellite
 STRETCH_S = 2.5
 
-# linux/tcp.h, struct tcp_info: segments under way, ms since the last acknowledgement, smoothed
-# round trip in microseconds, bytes acknowledged.
-_INFO = struct.Struct("24xI28xI8xI48xQ")
-_INFO_BYTES = 128
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -45,16 +41,12 @@ class Reading:
 
 def read_link(connection: socket.socket | None) -> Reading | None:
     """Ask the kernel; None for a connection that is gone or is not TCP."""
-    if connection is None or connection.fileno() < 0:
+    info = find_tcp_info(connection)
+    if info is None:
         return None
-    try:
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
-    except OSError:
-        return None
-    if len(info) < _INFO_BYTES:
-        return None
-    under_way, silent_ms, rtt_us, acked = _INFO.unpack_from(info)
-    return Reading(acked, rtt_us / 1_000_000, silent_ms / 1000 if under_way else 0.0)
+    return Reading(
+        info.acked_bytes, info.round_trip_s, info.quiet_s if info.unacked_packets else 0.0
+    )
 
 
 class LinkGauge:

@@ -5,7 +5,6 @@ import pytest
 from benchmarks.lesson_box_end import Came
 from benchmarks.lesson_play import (
     BEHIND_MS,
-    FRAGMENT_MS,
     NEVER_MS,
     SoundFound,
     Stretch,
@@ -18,6 +17,7 @@ from benchmarks.lesson_play import (
 from sync.lessons.tracks import PICTURE, PICTURE_SMALL, SOUND
 
 STRETCH = Stretch(10_000, 20_000)
+FRAGMENT_MS = 107
 
 
 def came(track: int, told_ms: int, late_ms: int, number: int = 0) -> Came:
@@ -40,12 +40,12 @@ def came(track: int, told_ms: int, late_ms: int, number: int = 0) -> Came:
 def test_a_silence_is_what_a_page_has_to_wait_for(
     delays_ms: list[int], gaps_ms: list[float]
 ) -> None:
-    assert SoundFound(delays_ms=delays_ms).gaps_ms == gaps_ms
+    assert SoundFound(delays_ms=delays_ms, fragment_ms=FRAGMENT_MS).gaps_ms == gaps_ms
 
 
 def test_a_page_that_waited_hurries_and_can_fall_silent_again() -> None:
     again = [BEHIND_MS + 500] + [300] * 400 + [BEHIND_MS + 500]
-    assert SoundFound(delays_ms=again).gaps == 2
+    assert SoundFound(delays_ms=again, fragment_ms=FRAGMENT_MS).gaps == 2
 
 
 def test_sound_that_never_came_is_counted_between_what_came() -> None:
@@ -53,6 +53,7 @@ def test_sound_that_never_came_is_counted_between_what_came() -> None:
     sound = sound_of(found, STRETCH)
     assert sound.lost == 2
     assert sound.share(0.5) == 200
+    assert sound.fragment_ms == 100
     assert sound_of([], STRETCH).lost == 1
 
 

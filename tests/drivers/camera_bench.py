@@ -1,6 +1,7 @@
 """A simulated ONVIF camera on loopback with its ledger, and a worker, for tests."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -82,6 +83,26 @@ class Camera:
 
     def lines(self, kind: str) -> list[dict[str, object]]:
         return [line for line in read_ledger(self.path) if line["kind"] == kind]
+
+
+async def ask_with(camera: Camera, *program: str | Path) -> object:
+    """Run a client that is not ours at a camera; return the JSON that it printed.
+
+    It is given host, port and user as arguments and the password on its standard input.
+    """
+    async with camera.plugged_in():
+        client = await asyncio.create_subprocess_exec(
+            *program,
+            HOST,
+            "8000",
+            ADOPTED.user,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        printed, _ = await client.communicate(ADOPTED.password.encode())
+    assert client.returncode == 0
+    answer: object = json.loads(printed)
+    return answer
 
 
 def wall_ms() -> int:

@@ -1,6 +1,5 @@
 """A camera that a box has adopted, and all that it told, for tests."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from drivers.cameras.worker import CameraWorker
 from drivers.entities import DeviceEvent, DeviceId, InputEdge, Measurement, Presence
 from firmware_profiles.model import Event
 from tests.drivers.camera_bench import Camera, wall_ms
+from tests.drivers.serial_bench import running
 
 MOTION = Event(
     id="motion",
@@ -50,9 +50,5 @@ async def watched(
     camera: Camera, worker: CameraWorker, events: Sequence[Event] = (MOTION,)
 ) -> AsyncIterator[Watched]:
     watch = Watched(camera, worker, events)
-    task = asyncio.get_running_loop().create_task(watch.camera.run())
-    try:
+    async with running(watch.camera.run()):
         yield watch
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

@@ -9,11 +9,13 @@ from drivers.cameras import onvif_camera
 from drivers.cameras.messages import Motion
 from drivers.cameras.outages import Loss, Outages
 from drivers.cameras.worker import CameraWorker
+from drivers.codecs.digest import Credentials
 from drivers.entities import Outcome
 from drivers.errors import RefusedError
 from drivers.simulators.onvif_habits import CameraHabits
 from drivers.simulators.onvif_motor import PRESETS
-from tests.drivers.camera_bench import Camera, running_worker, until, wall_ms
+from drivers.simulators.onvif_security import UsernameTokens
+from tests.drivers.camera_bench import ADOPTED, Camera, running_worker, until, wall_ms
 from tests.drivers.camera_watch import watched
 
 
@@ -27,7 +29,7 @@ async def worker() -> AsyncIterator[CameraWorker]:
 async def test_a_camera_set_to_h265_is_switched_to_h264_and_read_back(
     tmp_path: Path, worker: CameraWorker, service: str
 ) -> None:
-    habits = CameraHabits(has_media1=service == "media", has_media2=service == "media2")
+    habits = CameraHabits(left_out=frozenset({"media", "media2"} - {service}))
     camera = Camera(tmp_path, encoding="H265", habits=habits)
     async with camera.plugged_in(), watched(camera, worker) as watch:
         await until(lambda: watch.camera.description is not None)
@@ -67,12 +69,14 @@ async def test_a_camera_turns_until_it_is_told_to_stop_and_ends_a_move_nobody_re
 ) -> None:
     camera = Camera(tmp_path)
     async with camera.plugged_in(), watched(camera, worker) as watch:
-        await until(lambda: bool(watch.camera.imaging))
-        await watch.camera.move(Motion(pan=-0.5, tilt=0.25))
-        await watch.camera.stop()
-        await watch.camera.move(Motion(zoom=1.0))
+        await until(lambda: bool(watch.camera.control.imaging))
+        await watch.camera.control.move(Motion(pan=-0.5, tilt=0.25))
+        await watch.camera.control.stop()
+        await watch.camera.control.move(Motion(zoom=1.0))
         await until(lambda: bool(camera.lines("move_timed_out")))
-        assert (await watch.camera.nudge("left", Motion(pan=-1))).outcome is Outcome.ACKNOWLEDGED
+        assert (
+            await watch.camera.control.nudge("left", Motion(pan=-1))
+        ).outcome is Outcome.ACKNOWLEDGED
     moves = [(line["pan"], line["tilt"], line["zoom"]) for line in camera.lines("move")]
     assert moves == [(-0.5, 0.25, 0.0), (0.0, 0.0, 1.0), (-1.0, 0.0, 0.0)]
     assert [line["timeout_s"] for line in camera.lines("move")] == [2.0] * 3
@@ -85,16 +89,20 @@ async def test_presets_are_kept_found_and_removed_and_home_is_reached(
     camera = Camera(tmp_path)
     async with camera.plugged_in(), watched(camera, worker) as watch:
         device = watch.camera
-        await until(lambda: bool(device.imaging))
-        assert tuple(preset.name for preset in device.presets) == PRESETS
-        assert (await device.set_preset("窗户")).outcome is Outcome.VERIFIED
-        assert device.presets[-1].name == "窗户"
-        assert (await device.go_to_preset(device.presets[-1].token)).outcome is Outcome.ACKNOWLEDGED
-        assert (await device.remove_preset(device.presets[-1].token)).outcome is Outcome.VERIFIED
-        assert tuple(preset.name for preset in device.presets) == PRESETS
-        gone = await device.remove_preset("preset-99")
+        await until(lambda: bool(device.control.imaging))
+        assert tuple(preset.name for preset in device.control.presets) == PRESETS
+        assert (await device.control.set_preset("窗户")).outcome is Outcome.VERIFIED
+        assert device.control.presets[-1].name == "窗户"
+        assert (
+            await device.control.go_to_preset(device.control.presets[-1].token)
+        ).outcome is Outcome.ACKNOWLEDGED
+        assert (
+            await device.control.remove_preset(device.control.presets[-1].token)
+        ).outcome is Outcome.VERIFIED
+        assert tuple(preset.name for preset in device.control.presets) == PRESETS
+        gone = await device.control.remove_preset("preset-99")
         assert (gone.outcome, "no such preset" in gone.detail) == (Outcome.FAILED, True)
-        assert (await device.go_home()).outcome is Outcome.ACKNOWLEDGED
+        assert (await device.control.go_home()).outcome is Outcome.ACKNOWLEDGED
     assert [line["name"] for line in camera.lines("preset_set")] == ["窗户"]
     assert len(camera.lines("home")) == 1
 
@@ -104,17 +112,21 @@ async def test_a_picture_is_set_within_its_range_and_read_back(
 ) -> None:
     camera = Camera(tmp_path)
     async with camera.plugged_in(), watched(camera, worker) as watch:
-        await until(lambda: bool(watch.camera.imaging))
-        assert [(value.field, value.value, value.high) for value in watch.camera.imaging] == [
+        await until(lambda: bool(watch.camera.control.imaging))
+        assert [
+            (value.field, value.value, value.high) for value in watch.camera.control.imaging
+        ] == [
             ("brightness", 50.0, 100.0),
             ("contrast", 50.0, 100.0),
             ("saturation", 50.0, 100.0),
             ("sharpness", 50.0, 100.0),
         ]
-        assert (await watch.camera.set_imaging("saturation", 70)).outcome is Outcome.VERIFIED
-        refused = await watch.camera.set_imaging("contrast", 700)
+        assert (
+            await watch.camera.control.set_imaging("saturation", 70)
+        ).outcome is Outcome.VERIFIED
+        refused = await watch.camera.control.set_imaging("contrast", 700)
         assert refused.outcome is Outcome.FAILED
-        values = {value.field: value.value for value in watch.camera.imaging}
+        values = {value.field: value.value for value in watch.camera.control.imaging}
     assert (values["saturation"], values["contrast"]) == (70, 50)
 
 
@@ -192,15 +204,39 @@ async def test_a_subscription_that_the_camera_forgot_is_made_anew(
     assert watch.presences() == [True]
 
 
+async def test_a_password_that_was_changed_is_not_tried_over_and_over_for_events(
+    tmp_path: Path, worker: CameraWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onvif_camera, "EVENTS_AGAIN_S", 0.01)
+    camera = Camera(tmp_path)
+
+    def clock_readings() -> int:
+        told = camera.lines("request")
+        return sum(line["operation"] == "GetSystemDateAndTime" for line in told)
+
+    async with camera.plugged_in(), watched(camera, worker) as watch:
+        await until(lambda: watch.measured("motion") == ["no"])
+        changed = Credentials(user=ADOPTED.user, password="changed-0815")
+        camera.device._tokens = UsernameTokens(changed, wall_ms)
+        camera.device.events.set_motion(True)  # ends the pull that is under way
+        await until(lambda: len(camera.lines("token_refused")) == 2)
+        until_then = clock_readings()
+        await until(lambda: clock_readings() >= until_then + 5)
+        (lost,) = watch.camera.outages.ledger()
+        assert "not authorized" in lost.reason
+        # Once more, as its clock might have been the reason.
+        assert len(camera.lines("token_refused")) == 2
+
+
 async def test_a_camera_that_cannot_be_turned_is_not_told_to(
     tmp_path: Path, worker: CameraWorker
 ) -> None:
     camera = Camera(tmp_path, has_ptz=False)
     async with camera.plugged_in(), watched(camera, worker) as watch:
-        await until(lambda: bool(watch.camera.imaging))
+        await until(lambda: bool(watch.camera.control.imaging))
         with pytest.raises(RefusedError, match="cannot be turned"):
-            await watch.camera.move(Motion(pan=1))
-        assert (await watch.camera.go_home()).outcome is Outcome.FAILED
+            await watch.camera.control.move(Motion(pan=1))
+        assert (await watch.camera.control.go_home()).outcome is Outcome.FAILED
     assert not camera.lines("move")
 
 

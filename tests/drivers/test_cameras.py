@@ -460,9 +460,9 @@ async def test_a_camera_that_comes_and_goes_is_told_with_its_evidence(
     async with camera.plugged_in():
         await until(lambda: len(measured("clock_offset")) >= 2)
         assert await watched.snapshot() == JPEG
-        reached = await watched.go_to_preset(watched.presets[0].token)
+        reached = await watched.control.go_to_preset(watched.control.presets[0].token)
         assert reached.outcome is Outcome.ACKNOWLEDGED
-        assert (await watched.go_to_preset("nowhere")).outcome is Outcome.FAILED
+        assert (await watched.control.go_to_preset("nowhere")).outcome is Outcome.FAILED
     await until(lambda: presences()[-1:] == [False])
     async with camera.plugged_in():
         await until(lambda: presences()[-1:] == [True])

@@ -1,7 +1,6 @@
 """An ONVIF client that is not ours, on the simulated camera."""
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from benchmarks.peer_environment import peer_node
 from drivers.simulators.onvif_events import MOTION_TOPIC
 from drivers.simulators.onvif_motor import PRESETS
-from tests.drivers.camera_bench import ADOPTED, HOST, Camera
+from tests.drivers.camera_bench import HOST, Camera, ask_with
 from tests.system_needs import need, need_peer
 
 
@@ -21,19 +20,7 @@ async def test_another_client_signs_in_turns_the_simulated_camera_and_hears_its_
     need("npm", "npm")
     home = await asyncio.to_thread(need_peer, peer_node, "npm_onvif")
     camera = Camera(tmp_path)
-    async with camera.plugged_in():
-        client = await asyncio.create_subprocess_exec(
-            node,
-            str(home / "client.js"),
-            HOST,
-            "8000",
-            ADOPTED.user,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        output, _ = await client.communicate(ADOPTED.password.encode())
-    assert client.returncode == 0
-    assert json.loads(output) == {
+    assert await ask_with(camera, node, home / "client.js") == {
         "serial": camera.device.identity.serial,
         "stream": f"rtsp://{HOST}:8554/main",
         "presets": list(PRESETS),

@@ -191,7 +191,8 @@ async def every_question(
 
     monkeypatch.setattr(onvif_camera, "parse_strictly", hear)
     async with running_worker() as worker:
-        for habits in (CameraHabits(has_media1=False), CameraHabits(has_media2=False)):
+        for left_out in ("media", "media2"):
+            habits = CameraHabits(left_out=frozenset({left_out}))
             camera = Camera(folder, habits=habits, encoding="H265")
             async with camera.plugged_in():
                 described = await worker.describe(camera.access)

@@ -1,6 +1,7 @@
 """A camera's pictures by both media services, by whichever way it tells them, however written."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,24 @@ import pytest_asyncio
 
 from drivers.cameras.messages import CameraDescription
 from drivers.cameras.worker import CameraWorker
-from drivers.errors import RefusedError
-from drivers.simulators import onvif_replies
+from drivers.codecs.digest import Credentials
+from drivers.errors import LoginRefusedError, ProtocolError, RefusedError
+from drivers.simulators import onvif_camera, onvif_replies
 from drivers.simulators.onvif_dialects import Dialect
 from drivers.simulators.onvif_faults import FaultError
 from drivers.simulators.onvif_habits import CameraHabits
 from tests.drivers.camera_bench import DIALECTS, HOST, JPEG, Camera, running_worker
 
-PROFILE_S = CameraHabits(has_media2=False)
-PROFILE_T = CameraHabits(has_media1=False)
+PROFILE_S = CameraHabits(left_out=frozenset({"media2"}))
+PROFILE_T = CameraHabits(left_out=frozenset({"media"}))
+WAYS = frozenset({"GetServices", "GetCapabilities"})
+"""To tell of services."""
+UNGUARDED = onvif_camera.OPEN_OPERATIONS | {
+    "GetDeviceInformation",
+    "GetNetworkInterfaces",
+    "GetProfiles",
+}
+"""What a careless camera tells anybody: only its addresses are for those with a password."""
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -74,19 +84,17 @@ async def test_the_second_media_service_is_asked_where_there_is_one_and_both_tel
 async def test_a_camera_that_plays_over_udp_alone_tells_its_addresses_all_the_same(
     tmp_path: Path, worker: CameraWorker, service: str
 ) -> None:
-    habits = CameraHabits(has_media2=service == "media2", plays_over_tcp=False)
+    habits = replace(PROFILE_S if service == "media" else CameraHabits(), plays_over_tcp=False)
     camera = Camera(tmp_path, habits=habits)
     async with camera.plugged_in():
         assert shown(await worker.describe(camera.access)) == expected()
 
 
-@pytest.mark.parametrize("way", ["GetServices", "GetCapabilities"])
+@pytest.mark.parametrize("way", sorted(WAYS))
 async def test_a_camera_that_tells_its_services_in_one_way_alone_is_understood(
     tmp_path: Path, worker: CameraWorker, way: str
 ) -> None:
-    habits = CameraHabits(
-        tells_services=way == "GetServices", tells_capabilities=way == "GetCapabilities"
-    )
+    habits = CameraHabits(refused=WAYS - {way})
     camera = Camera(tmp_path, habits=habits)
     async with camera.plugged_in():
         described = await worker.describe(camera.access)
@@ -113,10 +121,59 @@ async def test_get_services_counts_where_the_two_ways_differ(
 async def test_a_camera_that_tells_no_services_at_all_is_refused_with_what_is_missing(
     tmp_path: Path, worker: CameraWorker
 ) -> None:
-    camera = Camera(tmp_path, habits=CameraHabits(tells_services=False, tells_capabilities=False))
+    camera = Camera(tmp_path, habits=CameraHabits(refused=WAYS))
     async with camera.plugged_in():
         with pytest.raises(RefusedError, match="offers no media service"):
             await worker.describe(camera.access)
+
+
+async def test_services_that_cannot_be_read_are_not_taken_for_missing_ones(
+    tmp_path: Path, worker: CameraWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nonsense = "<tds:Other/>"
+    monkeypatch.setattr(onvif_replies, "services", lambda *_, **__: nonsense)
+    monkeypatch.setattr(onvif_replies, "capabilities", lambda *_, **__: nonsense)
+    camera = Camera(tmp_path)
+    async with camera.plugged_in():
+        with pytest.raises(ProtocolError, match="services cannot be read; update its software"):
+            await worker.describe(camera.access)
+        with pytest.raises(ProtocolError, match="services cannot be read; update its software"):
+            await worker.list_presets(camera.access, "main")
+
+
+@pytest.mark.parametrize("operation", ["GetCapabilities", "GetProfiles", "GetStreamUri"])
+@pytest.mark.parametrize(
+    "habits", [CameraHabits(), PROFILE_S, PROFILE_T], ids=["both", "S alone", "T alone"]
+)
+async def test_a_login_that_was_refused_is_not_tried_again_in_another_way(
+    tmp_path: Path,
+    worker: CameraWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    habits: CameraHabits,
+    operation: str,
+) -> None:
+    monkeypatch.setattr(onvif_camera, "OPEN_OPERATIONS", UNGUARDED - {operation})
+    camera = Camera(tmp_path, habits=habits)
+    wrong = Credentials(user="admin", password="wrong-secret-0815")
+    async with camera.plugged_in():
+        with pytest.raises(LoginRefusedError, match="user name or password refused"):
+            await worker.describe(replace(camera.access, credentials=wrong))
+    assert [line["operation"] for line in camera.lines("token_refused")] == [operation]
+
+
+@pytest.mark.parametrize("operation", ["GetNetworkInterfaces", "GetSnapshotUri"])
+async def test_what_an_account_alone_may_not_ask_costs_only_itself(
+    tmp_path: Path, worker: CameraWorker, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    answered = UNGUARDED | {"GetStreamUri", "GetSnapshotUri"}
+    monkeypatch.setattr(onvif_camera, "OPEN_OPERATIONS", answered - {operation})
+    camera = Camera(tmp_path)
+    small = Credentials(user="viewer", password="few-rights-0815")
+    async with camera.plugged_in():
+        described = await worker.describe(replace(camera.access, credentials=small))
+    assert (described.mac is None) is (operation == "GetNetworkInterfaces")
+    assert (described.snapshot_uri is None) is (operation == "GetSnapshotUri")
+    assert [line["operation"] for line in camera.lines("token_refused")] == [operation]
 
 
 @pytest.mark.parametrize("answer", ["fault", "nonsense", "empty", "no encoder"])
@@ -152,10 +209,7 @@ async def test_a_second_media_service_that_does_not_work_leaves_the_first_with_a
 async def test_an_answer_means_the_same_however_it_is_written(
     tmp_path: Path, worker: CameraWorker, habits: CameraHabits, dialect: Dialect
 ) -> None:
-    habits = CameraHabits(
-        has_media1=habits.has_media1, has_media2=habits.has_media2, dialect=dialect
-    )
-    camera = Camera(tmp_path, habits=habits, encoding="H265")
+    camera = Camera(tmp_path, habits=replace(habits, dialect=dialect), encoding="H265")
     async with camera.plugged_in():
         described = await worker.describe(camera.access)
         presets = await worker.list_presets(camera.access, "main")
@@ -179,12 +233,8 @@ async def test_an_answer_means_the_same_however_it_is_written(
 async def test_a_camera_without_profiles_says_what_a_person_does(
     tmp_path: Path, worker: CameraWorker, habits: CameraHabits
 ) -> None:
-    habits = CameraHabits(
-        has_media1=habits.has_media1,
-        has_media2=habits.has_media2,
-        dialect=Dialect(empty=frozenset({"GetProfiles"})),
-    )
-    camera = Camera(tmp_path, habits=habits)
+    nothing = Dialect(empty=frozenset({"GetProfiles"}))
+    camera = Camera(tmp_path, habits=replace(habits, dialect=nothing))
     async with camera.plugged_in():
         with pytest.raises(RefusedError, match="no video profile; set one up on it"):
             await worker.describe(camera.access)

@@ -43,7 +43,6 @@ class Persona(Camera):
 
     def __init__(self, folder: Path, profile: Profile, *, knows_it: bool = True) -> None:
         super().__init__(folder, habits=CameraHabits(persona=persona_of(profile)))
-        self.profile = profile
         if knows_it:
             self.access = replace(self.access, quirks=profile.quirk_ids)
 

@@ -1,14 +1,13 @@
 """An ONVIF client that is not ours, with ONVIF's own WSDL, on the second media service."""
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.peer_environment import PEERS, peer_python
 from drivers.simulators.onvif_motor import CONFIGURATION
-from tests.drivers.camera_bench import ADOPTED, HOST, Camera
+from tests.drivers.camera_bench import HOST, Camera, ask_with
 from tests.system_needs import need_peer
 
 
@@ -18,20 +17,9 @@ async def test_another_client_reads_and_sets_pictures_by_the_second_media_servic
 ) -> None:
     python = await asyncio.to_thread(need_peer, peer_python, "onvif_python")
     camera = Camera(tmp_path)
-    async with camera.plugged_in():
-        client = await asyncio.create_subprocess_exec(
-            python,
-            PEERS / "onvif_python" / "client.py",
-            HOST,
-            "8000",
-            ADOPTED.user,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        output, _ = await client.communicate(ADOPTED.password.encode())
-    assert client.returncode == 0
+    answer = await ask_with(camera, python, PEERS / "onvif_python" / "client.py")
     stream = f"rtsp://{HOST}:8554/main"
-    assert json.loads(output) == {
+    assert answer == {
         "profiles": {"main": "H264", "sub": "H264"},
         "bare": [None, None],
         "ptz": CONFIGURATION,

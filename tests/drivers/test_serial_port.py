@@ -38,6 +38,10 @@ def run(request: pytest.FixtureRequest) -> Runner:
     return on_loop
 
 
+def open_descriptors() -> set[str]:
+    return {each.name for each in Path("/proc/self/fd").iterdir()}
+
+
 def test_bytes_pass_both_ways(tmp_path: Path, run: Runner) -> None:
     async def story() -> None:
         link = PtyLink(tmp_path / "bus0")
@@ -190,6 +194,32 @@ async def test_a_port_that_comes_back_is_served_again_within_three_seconds(tmp_p
         await until(lambda: len(served) == 2, within_s=3)
         for descriptor in keeper:
             os.close(descriptor)
+
+
+@pytest.mark.parametrize("trouble", ["no such terminal", "the name is a folder"])
+async def test_a_simulated_line_that_cannot_be_plugged_in_leaves_nothing_open_and_can_be_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    link = PtyLink(tmp_path / "bus0")
+    link.unplug()
+    open_before = open_descriptors()
+    with monkeypatch.context() as patch:
+        if trouble == "no such terminal":  # the kernel has none to watch
+            patch.setattr(os, "ttyname", lambda _: str(tmp_path / "none"))
+        else:
+            link.path.mkdir()
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"none|bus0"):
+                link.plug()
+    assert open_descriptors() == open_before
+    if trouble == "the name is a folder":
+        link.path.rmdir()
+    link.plug()
+    assert not link.is_open
+    port = SerialPort(link.path, SETTINGS)
+    assert link.is_open
+    port.close()
+    link.unplug()
 
 
 @pytest.mark.parametrize(("dtr", "rts"), [(False, False), (True, False), (False, True)])

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,22 +16,11 @@ from sync.lessons.fragment_sealing import FragmentOpener
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.segments.sealing import key_id
 from tests.edge.lesson_bench import KEY, LESSON
-from tests.edge.storm_line import Line
-from tests.edge.storm_machines import (
-    Book,
-    Flagship,
-    Hub,
-    Machine,
-    School,
-    fill_disks,
-)
+from tests.edge.lesson_machines import LessonMachines
+from tests.edge.storm_machines import Book, Flagship, Machine, School, fill_disks
 from tests.edge.virtual_time import run_in_virtual_time
-from tests.loopback import own_address
 
 MINUTES = 45
-SETTLED_S_MAX = 180.0
-"""After the lesson, and once every trouble is over, all is whole by then."""
-HUB_PORT, LINE_PORT = 7443, 7444
 
 Work = Callable[[], Awaitable[None]]
 
@@ -100,7 +89,7 @@ def ride_out(seed: int, folder: Path, minutes: int = MINUTES) -> Outcome:
     found = {name: _read(machine.folder) for name, machine in storm.machines.items()}
     return Outcome(
         storm.troubles,
-        storm.book,
+        storm.lesson.book,
         {name: records for name, (records, _) in found.items()},
         {name: payloads for name, (_, payloads) in found.items()},
         {
@@ -114,62 +103,29 @@ def ride_out(seed: int, folder: Path, minutes: int = MINUTES) -> Outcome:
 class _Storm:
     def __init__(self, seed: int, folder: Path, minutes: int) -> None:
         self.troubles = draw_troubles(seed, minutes)
-        self.book = Book()
         self._ends_s = minutes * 60
-        self._is_over = False
         self._camera_is_on = True
-        hub = (own_address("47.1"), HUB_PORT)
-
-        def line(number: int) -> Line:
-            return Line((own_address(f"47.{10 + number}"), LINE_PORT), hub)
-
-        def chance(name: str) -> random.Random:
-            return random.Random(f"{seed}/{name}")
-
-        def over() -> bool:
-            return self._is_over
-
-        self.hub = Hub(folder / "hub", chance("hub"), line(0), hub)
-        self.flagship = Flagship(folder / "flagship", chance("flagship"), line(1), self.book, over)
-        self.schools = [
-            School(
-                folder / f"school-{number}", chance(f"school-{number}"), line(number), number, over
-            )
-            for number in (2, 3)
-        ]
-        every: list[Machine] = [self.hub, self.flagship, *self.schools]
-        self.machines = {each.name: each for each in every}
+        self.lesson = LessonMachines(folder, seed, 47)
+        self.machines = {each.name: each for each in self.lesson.all}
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
-            for machine in self.machines.values():
-                await machine.line.open()
-                machine.start(tasks)
+            await self.lesson.start(tasks)
             filming = tasks.create_task(self._film())
             befalling = [tasks.create_task(self._befall(each, tasks)) for each in self.troubles]
             await asyncio.sleep(self._ends_s - loop.time())
             filming.cancel()
-            self._is_over = True
-            self.flagship.finish()
-            for school in self.schools:
-                school.finish()
+            self.lesson.finish()
             await asyncio.gather(*befalling)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SETTLED_S_MAX):
-                    for machine in (self.flagship, *self.schools):
-                        await machine.over()
-            for machine in self.machines.values():
-                await machine.stop()
-                machine.line.close()
-            await asyncio.sleep(0)  # closing goes on in the loop's next turn
+            await self.lesson.settle()
 
     async def _film(self) -> None:
         loop = asyncio.get_running_loop()
         for second in range(self._ends_s):
             await asyncio.sleep(second - loop.time())
             if self._camera_is_on:
-                self.flagship.film(second)
+                self.lesson.flagship.film(second)
 
     async def _befall(self, trouble: Trouble, tasks: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
@@ -180,7 +136,7 @@ class _Storm:
         await begin()
         await asyncio.sleep(trouble.lasts_s)
         await end()
-        self.book.note(f"{trouble.kind} {trouble.victim}", begun_s, loop.time())
+        self.lesson.book.note(f"{trouble.kind} {trouble.victim}", begun_s, loop.time())
 
     def _means(
         self, trouble: Trouble, machine: Machine, tasks: asyncio.TaskGroup
@@ -191,7 +147,7 @@ class _Storm:
         async def turn(*, on: bool) -> None:
             self._camera_is_on = on
             if not on:
-                self.flagship.lose_camera()
+                self.lesson.flagship.lose_camera()
 
         async def fill(*, full: bool) -> None:
             machine.disk_is_full = full

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceEvent, DeviceId, Outcome, Presence
 from drivers.simulators.onvif_habits import CameraHabits
 from edge.devices import fleet as fleet_module
-from edge.devices.adopted import AdoptedDevice
 from edge.devices.fleet import Fleet
 from edge.notebook import Notebook
 from firmware_profiles.catalog import load_catalog
 from tests.drivers.camera_bench import ADOPTED, Camera
 from tests.drivers.serial_bench import now_ms, running, until
+from tests.edge.adopted_devices import adopted_camera
 
 DEVICE = DeviceId("onvif:urn:uuid:4c4c4544")
 """A camera that told no serial number when it was found."""
@@ -47,16 +46,7 @@ async def box(folder: Path, camera: Camera) -> AsyncIterator[Watch]:
     await notebook.keep_password(DEVICE, PASSWORD)
     events: list[DeviceEvent] = []
     fleet = Fleet(load_catalog(), notebook, now_ms, events.append, random.Random(1))
-    fleet.add(
-        AdoptedDevice(
-            device=DEVICE,
-            kind=DeviceKind.CAMERA,
-            name="camera",
-            profile="onvif-camera",
-            address=camera.access.address,
-            room="101",
-        )
-    )
+    fleet.add(adopted_camera(DEVICE, camera.access.address))
     async with running(fleet.run()):
         yield Watch(fleet, events)
 
@@ -93,7 +83,7 @@ async def test_a_camera_that_does_not_tell_its_hardware_address_this_time_is_no_
     tmp_path: Path,
 ) -> None:
     adopted = Camera(tmp_path)
-    silent = Camera(tmp_path, habits=CameraHabits(tells_interfaces=False))
+    silent = Camera(tmp_path, habits=CameraHabits(refused=frozenset({"GetNetworkInterfaces"})))
     async with adopted.plugged_in(), box(tmp_path, adopted) as watch:
         await until(lambda: noted_mac(tmp_path) == adopted.device.identity.mac, WAIT_S)
     async with silent.plugged_in(), box(tmp_path, adopted) as watch:
@@ -108,7 +98,9 @@ async def test_a_position_is_told_of_by_its_name(tmp_path: Path) -> None:
         kept = await watch.fleet.command(DEVICE, "keep_preset", "讲台")
         assert kept.outcome is Outcome.VERIFIED
         token = next(
-            each.token for each in watch.fleet.cameras.camera(DEVICE).presets if each.name == "讲台"
+            each.token
+            for each in watch.fleet.cameras.camera(DEVICE).control.presets
+            if each.name == "讲台"
         )
         assert token != "讲台"
         for command, told in (("preset", "preset 讲台"), ("remove_preset", "remove preset 讲台")):

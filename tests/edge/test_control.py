@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from drivers.discovery.candidate import Candidate, DeviceKind
 from drivers.simulators.pty_link import PtyLink
@@ -28,6 +28,15 @@ async def a_box(folder: Path, *ports: Path) -> AsyncIterator[RunningBox]:
     config = daemon_config(folder / "box", ports=ports, network="127.122.5.1/24")
     async with running_box(config, Clock()) as box:
         yield box
+
+
+async def search(folder: Path, locale: str) -> Result:
+    """Search for card readers from a terminal in that language."""
+    config = folder / "box.toml"
+    config.write_text('folder = "box"\nnetwork.interface = "127.122.5.1/24"\n')
+    words = ["discover", "--kind=card_reader", f"--config={config}"]
+    terminal = CliRunner(env={"LC_ALL": locale})
+    return await asyncio.to_thread(lambda: terminal.invoke(app, words))
 
 
 async def test_the_socket_is_for_the_folders_owner_alone(tmp_path: Path) -> None:
@@ -58,16 +67,12 @@ async def test_what_the_daemon_refuses_comes_as_its_sentence(tmp_path: Path) -> 
     [("C.UTF-8", "Not everything could be searched"), ("zh_CN", "以下端口或网络未能搜索")],
 )
 async def test_a_search_tells_the_terminal_which_port_another_program_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str, head: str
+    tmp_path: Path, locale: str, head: str
 ) -> None:
-    monkeypatch.setenv("LC_ALL", locale)
     link = PtyLink(tmp_path / "gate")
     other = SerialPort(link.path, LineSettings(baud=9600))
-    config = tmp_path / "box.toml"
-    config.write_text('folder = "box"\nnetwork.interface = "127.122.5.1/24"\n')
-    words = ["discover", "--kind=card_reader", f"--config={config}"]
     async with a_box(tmp_path, link.path):
-        told = await asyncio.to_thread(CliRunner().invoke, app, words)
+        told = await search(tmp_path, locale)
     other.close()
     assert told.exit_code == 0
     _, _, sentences = told.output.partition(head)
@@ -79,9 +84,8 @@ async def test_a_search_tells_the_terminal_which_port_another_program_holds(
     [("C.UTF-8", "  confirmed by no document: input 1, input 2,"), ("zh_CN", "  尚无文档证实")],
 )
 async def test_a_search_tells_the_terminal_what_no_document_confirms_of_a_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str, told: str
+    tmp_path: Path, locale: str, told: str
 ) -> None:
-    monkeypatch.setenv("LC_ALL", locale)
     inputs = Candidate(
         identity="modbus:gate",
         kind=DeviceKind.SAFETY_INPUT,
@@ -91,12 +95,9 @@ async def test_a_search_tells_the_terminal_what_no_document_confirms_of_a_model(
         evidence=(),
         confidence=0.5,
     )
-    config = tmp_path / "box.toml"
-    config.write_text('folder = "box"\nnetwork.interface = "127.122.5.1/24"\n')
-    words = ["discover", "--kind=card_reader", f"--config={config}"]
     async with a_box(tmp_path) as box:
         box.box._finder.note(inputs)
-        shown = await asyncio.to_thread(CliRunner().invoke, app, words)
+        shown = await search(tmp_path, locale)
     assert any(line.startswith(told) for line in shown.output.splitlines()), shown.output
 
 

@@ -24,7 +24,6 @@ from sync.lessons.fragment_sealing import FragmentOpener
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.tracks import BLACKBOARD, PICTURE, PICTURE_SMALL, SOUND
 from sync.segments.sealing import key_id
-from tests.chromium import SOUND_UNTOUCHED, running_chromium
 from tests.edge.encoded_tracks import FPS, GROUP, Track, encode_picture, encode_sound
 from tests.edge.lesson_bench import KEY, LESSON, SIGNING
 
@@ -98,11 +97,16 @@ class Feed:
         self._room = room
         self._tracks = tracks
         self.sends = set(sends)
-        self.recorder: TakeRecorder | None = None
+        self._recorder: TakeRecorder | None = None
         self._announced = sorted({*sends, PICTURE, SOUND})
 
+    def end(self) -> None:
+        """Close the take that ran."""
+        assert self._recorder is not None
+        self._recorder.close()
+
     async def run(self, take: TakeId) -> None:
-        recorder = self.recorder = self._room.open_take(take)
+        recorder = self._recorder = self._room.open_take(take)
         for number in self._announced:
             track = self._tracks[number]
             recorder.add_init(number, track.mime, track.init, now_ms())
@@ -243,19 +247,13 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
 OpenPage = Callable[..., Awaitable[Page]]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium(SOUND_UNTOUCHED) as running:
-        yield running
-
-
 @pytest_asyncio.fixture(loop_scope="module")
-async def open_page(browser: Browser, room: Room) -> AsyncIterator[OpenPage]:
+async def open_page(chromium: Browser, room: Room) -> AsyncIterator[OpenPage]:
     """Give what opens the page of a live room, with a query and with a script that runs first."""
     opened: list[BrowserContext] = []
 
     async def open_one(query: str = "", script: str = "") -> Page:
-        opened.append(await browser.new_context())
+        opened.append(await chromium.new_context())
         page = await opened[-1].new_page()
         await page.add_init_script(script)
         await page.goto(room.address + query)
@@ -308,6 +306,50 @@ async def until(page: Page, true: Callable[[Seen], bool]) -> Seen:
     pytest.fail(f"never seen; last was {seen}")
 
 
+async def until_played(page: Page, seconds: float) -> None:
+    await until(page, lambda seen: seen.picture_s > seconds and seen.sound_s > seconds)
+
+
+async def cut_off(page: Page, room: Room, seconds: float = 1.8) -> Seen:
+    """Let nothing come for so long, and observe; the cut stays until ``is_cut`` is put back."""
+    room.is_cut = True
+    await asyncio.sleep(seconds)
+    return await observe(page)
+
+
+async def stand_unsigned(page: Page, room: Room) -> Seen:
+    """Let the class stand where a cut began: what it missed came, but no signature of it."""
+    await until_played(page, 2)
+    room.lacks_signatures = True
+    await cut_off(page, room)
+    room.is_cut = False
+    room.fill()
+    before, asked = await observe(page), room.asked
+    for _ in range(100):
+        await asyncio.sleep(0.2)
+        seen = await observe(page)
+        if seen.sound_s != before.sound_s:
+            before, asked = seen, room.asked
+        elif room.asked >= asked + 2:
+            return seen
+    pytest.fail(f"it goes on: {before}")
+
+
+async def until_caught_up(page: Page, stood: Seen) -> Seen:
+    """Wait until the class is with the live lesson again, of whose sound it heard everything."""
+    seen = await until(page, lambda seen: seen.behind_ms == 0 and seen.frames > stood.frames + 50)
+    assert seen.state == "live"
+    assert await page.evaluate("window.told.slice(-3)") == ["live", "catching_up", "live"]
+    assert await stretches_heard(page) == 1, "nothing of the lesson's sound was left out"
+    return seen
+
+
+async def stretches_heard(page: Page) -> int:
+    """Return in how many pieces the sound was played: each further one is a jump."""
+    count: int = await page.evaluate("document.querySelector('audio').played.length")
+    return count
+
+
 @asynccontextmanager
 async def feeding(feed: Feed, take: bytes) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as tasks:
@@ -344,7 +386,7 @@ async def test_sound_goes_on_while_picture_is_missing_and_a_new_take_is_followed
     page = await open_page()
     feed = Feed(room, tracks)
     async with feeding(feed, b"take-one"):
-        await until(page, lambda seen: seen.picture_s > 1 and seen.sound_s > 1)
+        await until_played(page, 1)
         feed.sends.discard(PICTURE)
         frozen = await until(page, lambda seen: seen.sound_s > seen.picture_s + 1.2)
         feed.sends.add(PICTURE)
@@ -399,36 +441,15 @@ async def test_after_a_cut_the_class_goes_on_where_it_stood_and_catches_up_with_
 ) -> None:
     page = await open_page("?replay")
     async with feeding(Feed(room, tracks), b"take-one"):
-        await until(page, lambda seen: seen.picture_s > 2 and seen.sound_s > 2)
-        room.is_cut = True
-        await asyncio.sleep(1.8)
-        frozen = await observe(page)
+        await until_played(page, 2)
+        frozen = await cut_off(page, room)
         room.is_cut = False
         await until(page, lambda seen: seen.state == "catching_up")
         room.fill()
         await until(page, lambda seen: seen.sound_s > frozen.sound_s + 1)
-        caught_up = await until(
-            page, lambda seen: seen.behind_ms == 0 and seen.frames > frozen.frames + 50
-        )
-        assert caught_up.state == "live"
-    assert await page.evaluate("window.told.slice(-3)") == ["live", "catching_up", "live"]
+        caught_up = await until_caught_up(page, frozen)
     assert await page.evaluate("window.fastest") == 1.25
-    heard = await page.evaluate("document.querySelector('audio').played.length")
-    assert heard == 1, "nothing of the lesson's sound was left out"
     assert abs(caught_up.picture_s - caught_up.sound_s) < 0.5
-
-
-async def stand_still(page: Page, room: Room) -> Seen:
-    """Wait until the page has played what it had, and then asked for more in vain."""
-    before, asked = await observe(page), room.asked
-    for _ in range(100):
-        await asyncio.sleep(0.2)
-        seen = await observe(page)
-        if seen.sound_s != before.sound_s:
-            before, asked = seen, room.asked
-        elif room.asked >= asked + 2:
-            return seen
-    pytest.fail(f"it goes on: {before}")
 
 
 async def test_what_came_after_a_cut_is_heard_once_it_is_signed_and_nothing_is_left_out(
@@ -436,22 +457,11 @@ async def test_what_came_after_a_cut_is_heard_once_it_is_signed_and_nothing_is_l
 ) -> None:
     page = await open_page("?replay")
     async with feeding(Feed(room, tracks), b"take-one"):
-        await until(page, lambda seen: seen.picture_s > 2 and seen.sound_s > 2)
-        room.is_cut = room.lacks_signatures = True
-        await asyncio.sleep(1.8)
-        room.is_cut = False
-        room.fill()
-        stood = await stand_still(page, room)
+        stood = await stand_unsigned(page, room)
         assert stood.state == "catching_up"
         room.lacks_signatures = False
         room.fill()
-        caught_up = await until(
-            page, lambda seen: seen.behind_ms == 0 and seen.frames > stood.frames + 50
-        )
-        assert caught_up.state == "live"
-    assert await page.evaluate("window.told.slice(-3)") == ["live", "catching_up", "live"]
-    heard = await page.evaluate("document.querySelector('audio').played.length")
-    assert heard == 1, "nothing of the lesson's sound was left out"
+        await until_caught_up(page, stood)
 
 
 async def test_a_class_does_not_wait_for_ever_for_signatures_and_goes_on_live(
@@ -459,30 +469,28 @@ async def test_a_class_does_not_wait_for_ever_for_signatures_and_goes_on_live(
 ) -> None:
     page = await open_page("?replay")
     async with feeding(Feed(room, tracks), b"take-one"):
-        await until(page, lambda seen: seen.picture_s > 2 and seen.sound_s > 2)
-        room.is_cut = room.lacks_signatures = True
-        await asyncio.sleep(1.8)
-        room.is_cut = False
-        room.fill()
-        stood = await stand_still(page, room)
+        stood = await stand_unsigned(page, room)
         await until(
             page, lambda seen: seen.sound_s > stood.sound_s + 2 and seen.frames > stood.frames + 25
         )
+
+
+async def hold_to_an_end_in_a_cut(page: Page, room: Room, tracks: dict[int, Track]) -> Seen:
+    """Hold a lesson that is over while nothing comes; return what was seen last."""
+    feed = Feed(room, tracks)
+    async with feeding(feed, b"take-one"):
+        await until_played(page, 1)
+        frozen = await cut_off(page, room, 1.5)
+    feed.end()
+    room.is_over = True
+    return frozen
 
 
 async def test_a_lesson_that_ended_in_a_cut_is_finished_from_what_came_afterwards(
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
     page = await open_page("?replay")
-    feed = Feed(room, tracks)
-    async with feeding(feed, b"take-one"):
-        await until(page, lambda seen: seen.picture_s > 1 and seen.sound_s > 1)
-        room.is_cut = True
-        await asyncio.sleep(1.5)
-        frozen = await observe(page)
-    assert feed.recorder is not None
-    feed.recorder.close()
-    room.is_over = True
+    frozen = await hold_to_an_end_in_a_cut(page, room, tracks)
     assert await page.evaluate("player.finish()"), "what is missing may still come"
     room.is_cut = False
     room.fill()
@@ -495,14 +503,8 @@ async def test_a_lesson_that_ended_is_done_though_its_sound_will_not_play_on(
     room: Room, open_page: OpenPage, tracks: dict[int, Track]
 ) -> None:
     page = await open_page("?replay")
-    feed = Feed(room, tracks)
-    async with feeding(feed, b"take-one"):
-        await until(page, lambda seen: seen.picture_s > 1 and seen.sound_s > 1)
-        room.is_cut = True
-        await asyncio.sleep(1.5)
-    assert feed.recorder is not None
-    feed.recorder.close()
-    room.is_cut, room.is_over = False, True
+    await hold_to_an_end_in_a_cut(page, room, tracks)
+    room.is_cut = False
     room.fill()
     await page.evaluate(SOUND_STANDS)
     assert await page.evaluate("player.finish()"), "it has not heard all of it"
@@ -514,7 +516,7 @@ async def test_a_recording_that_stands_in_is_followed_though_it_is_another_lesso
 ) -> None:
     page = await open_page("?replay")
     async with feeding(Feed(room, tracks), b"take-one"):
-        await until(page, lambda seen: seen.picture_s > 3 and seen.sound_s > 3)
+        await until_played(page, 3)
     await asyncio.sleep(1)
     room.keeps = False
     async with feeding(Feed(room, tracks), b"TAKE-two"):
@@ -527,9 +529,8 @@ async def test_live_is_one_touch_away_for_a_class_that_is_behind(
 ) -> None:
     page = await open_page("?replay")
     async with feeding(Feed(room, tracks), b"take-one"):
-        await until(page, lambda seen: seen.picture_s > 2 and seen.sound_s > 2)
-        room.is_cut = True
-        await asyncio.sleep(1.8)
+        await until_played(page, 2)
+        await cut_off(page, room)
         room.is_cut = False
         behind = await until(page, lambda seen: seen.state == "catching_up")
         await page.evaluate("schoolnodePlayer.jumpToLive()")
@@ -555,7 +556,7 @@ async def test_the_small_picture_takes_over_and_gives_back_while_the_sound_goes_
     feed = Feed(room, tracks, (PICTURE, SOUND, PICTURE_SMALL))
     async with feeding(feed, b"take-one"):
         feed.sends.discard(PICTURE_SMALL)
-        await until(page, lambda seen: seen.picture_s > 1 and seen.sound_s > 1)
+        await until_played(page, 1)
         await until_wide(320)
         feed.sends = {SOUND, PICTURE_SMALL}
         small = await until_wide(160)
@@ -563,8 +564,7 @@ async def test_the_small_picture_takes_over_and_gives_back_while_the_sound_goes_
         feed.sends = {SOUND, PICTURE}
         large = await until_wide(320)
         seen = await until(page, lambda seen: seen.frames > large.frames + 25)
-    heard = await page.evaluate("document.querySelector('audio').played.length")
-    assert heard == 1, "the sound never jumped"
+    assert await stretches_heard(page) == 1, "the sound never jumped"
     assert seen.sound_s > small.sound_s + 1
 
 

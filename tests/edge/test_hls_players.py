@@ -233,23 +233,22 @@ def test_an_init_that_nobody_signed_is_not_played(tmp_path: Path) -> None:
     shelf = LessonShelf(tmp_path)
     store = shelf.take(LESSON, TAKE)
     recorder = TakeRecorder(store, KEY, SIGNING, lambda _: None, lambda _: None)
-    for begun in range(2):
-        recorder.add_init(PICTURE, 'video/mp4; codecs="x"', b"init", NOW_MS + begun)
-        if begun:
-            break
-        for number in range(2):
-            recorder.add(
-                MediaFragment(
-                    track=PICTURE,
-                    number=number,
-                    keyframe=True,
-                    decode_time=number,
-                    duration=1,
-                    timescale=1,
-                    capture_ms=NOW_MS + 1000 * number,
-                    data=b"x",
-                )
+    mime = 'video/mp4; codecs="x"'
+    recorder.add_init(PICTURE, mime, b"init", NOW_MS)
+    for number in range(2):
+        recorder.add(
+            MediaFragment(
+                track=PICTURE,
+                number=number,
+                keyframe=True,
+                decode_time=number,
+                duration=1,
+                timescale=1,
+                capture_ms=NOW_MS + 1000 * number,
+                data=b"x",
             )
+        )
+    recorder.add_init(PICTURE, mime, b"init", NOW_MS + 1)
     recorded = RecordedHls([store], FragmentOpener(LESSON, {key_id(KEY): KEY}))
     playlist = recorded.playlist(PICTURE) or ""
     assert f"{TAKE.hex()}/{PICTURE}/init-0.mp4" in playlist

@@ -14,9 +14,9 @@ from edge.lesson.evidence.hop_quality import (
     ScreenReport,
 )
 from edge.lesson.status import Cause, LessonStatus, Phase
-from edge.tcp_info import TcpInfo
 from sync.lessons.fragment_exchange import HubMinute
 from sync.lessons.fragment_rungs import Rung
+from sync.lessons.tcp_connection import TcpInfo
 
 LIVE = LessonStatus(
     phase=Phase.LIVE,

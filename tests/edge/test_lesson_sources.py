@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 
 from drivers.cameras.messages import CameraDescription, StreamProfile
-from drivers.discovery.candidate import DeviceKind
 from drivers.entities import CommandResult, DeviceEvent, DeviceId, Outcome
 from drivers.errors import SetupError, UnreachableError
-from edge.devices.adopted import AdoptedDevice
 from edge.devices.fleet import Fleet
 from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.preparing.former_boards import FormerBoards
@@ -19,6 +17,7 @@ from edge.pages.box_view import LessonRole
 from firmware_profiles.catalog import load_catalog
 from sync.lessons.fragment_log import LessonId
 from sync.lessons.tracks import BLACKBOARD, DOCUMENT, PICTURE, PICTURE_SMALL
+from tests.edge.adopted_devices import adopted_camera
 from tests.edge.planned_lesson import party, planned_lesson
 
 ROOM = "101"
@@ -68,13 +67,8 @@ class School:
         for name, room in (("front", ROOM), ("lid", ROOM), ("desk", ROOM), ("gate", None)):
             device = DeviceId(f"onvif:serial:{name}")
             self.fleet.add(
-                AdoptedDevice(
-                    device=device,
-                    kind=DeviceKind.CAMERA,
-                    name=name,
-                    profile="onvif-camera",
-                    address="http://192.0.2.8/onvif/device_service",
-                    room=room,
+                adopted_camera(
+                    device, "http://192.0.2.8/onvif/device_service", name=name, room=room
                 )
             )
             self.fleet.cameras.camera(device).description = described(name)

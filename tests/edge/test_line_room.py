@@ -1,12 +1,11 @@
 """What a line is handed, on made lines of one rate and round trip."""
 
-import socket
 from collections import deque
 
 import pytest
 
 from edge.line_room import OVERHEAD_BYTES, LineRoom
-from edge.tcp_info import TcpInfo, read_tcp_info, read_unacked_bytes
+from sync.lessons.tcp_connection import TcpInfo
 
 PACKET_BYTES = 1448
 PART_BYTES = PACKET_BYTES - OVERHEAD_BYTES
@@ -132,19 +131,3 @@ def test_after_a_cut_the_line_is_soon_as_busy_as_before() -> None:
     line.carry(1_000_000, 48.0)
     assert line.acked_bytes - before_bytes > 0.9 * 3_750 * 20
     assert line.most_unacked_bytes <= 4 * PACKET_BYTES
-
-
-def test_a_real_kernel_tells_what_it_was_given_and_what_was_acknowledged() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        near = socket.create_connection(listener.getsockname())
-        far, _ = listener.accept()
-    with near, far:
-        near.setblocking(False)
-        assert read_unacked_bytes(near) == 0
-        given = near.send(bytes(4_000_000))
-        info = read_tcp_info(near)
-        assert info is not None
-        assert 0 < read_unacked_bytes(near) <= given
-        assert info.packet_bytes > 0
-        assert 0 < info.round_trip_s_min < 1

@@ -18,9 +18,8 @@ from edge.lesson.classroom.ll_hls import (
     Rendition,
 )
 from sync.lessons.fragment_log import Kind, TakeId
-from sync.lessons.tracks import SOUND
+from sync.lessons.tracks import PICTURE, SOUND
 
-PICTURE = 1
 FIRST = 1000
 TAKE = TakeId(b"take-one")
 MIMES = {PICTURE: b'video/mp4; codecs="avc1.42E01F"', SOUND: b'audio/mp4; codecs="mp4a.40.2"'}

@@ -254,8 +254,7 @@ async def test_a_disk_that_cannot_begin_a_take_does_not_stop_the_class(
         with monkeypatch.context() as full:
             full.setattr(fragment_store, "_open_files", refuse)
             recorder = publisher.open_take()
-            full.undo()
-            filming = tasks.create_task(Camera(random.Random(1)).film(recorder, 30))
+        filming = tasks.create_task(Camera(random.Random(1)).film(recorder, 30))
         await until(lambda: len(picture_numbers(rural.items)) > 25)
         assert publisher.status.cause is Cause.DISK
         assert not list((tmp_path / "flagship").glob("*/*"))  # a half of a take opens nowhere

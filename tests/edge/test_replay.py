@@ -2,44 +2,36 @@
 
 import json
 import struct
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.lesson.capture.capture_events import MediaFragment
-from edge.lesson.classroom.replay import (
-    WAIT_AFTER_MS,
-    Place,
-    ReplayDesk,
-    Skip,
-    parse_place,
-    replay,
-)
-from edge.lesson.schedule import PAST, ROOM_AFTER_MS, ScheduledLesson
+from edge.lesson.classroom.replay import Place, Skip, parse_place, replay
 from edge.lesson.transfer.recording import TakeRecorder
-from edge.pages.box_view import LessonRole
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import Kind, Record, Stream, TakeId, is_sound
 from sync.lessons.fragment_sealing import FragmentOpener
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.tracks import BLACKBOARD, PICTURE, PICTURE_SMALL, SOUND
-from sync.segments.sealing import DataKey, KeyId, key_id
+from sync.segments.sealing import key_id
 from tests.edge.lesson_bench import KEY, LESSON, SIGNING
-from tests.edge.planned_lesson import party, planned_lesson
 
 FIRST, SECOND = TakeId(b"take-one"), TakeId(b"TAKE-two")
 BEGAN_MS = 1_000_000
-ROOM = "三年级"
 
 
 def records_of(
-    folder: Path, take: TakeId, *, seconds: int, tracks: tuple[int, ...], began_ms: int = BEGAN_MS
+    folder: Path,
+    take: TakeId,
+    *,
+    seconds: int,
+    tracks: tuple[int, ...] = (PICTURE, SOUND),
+    began_ms: int = BEGAN_MS,
 ) -> list[Record]:
     """Film a take: 10 pictures and 10 sounds a second, a keyframe each second."""
     made: list[Record] = []
@@ -142,7 +134,7 @@ def follow(shelf: LessonShelf, take: TakeId, after: Mapping[int, int]) -> dict[i
 def test_a_page_gets_what_follows_without_a_gap_until_it_has_all(
     shelf: LessonShelf, tmp_path: Path
 ) -> None:
-    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    records = records_of(tmp_path / "there", FIRST, seconds=9)
     keep(shelf, records, {})
     first = ask(shelf, FIRST, {PICTURE: 22, SOUND: 23})
     assert first.inits == []
@@ -155,9 +147,8 @@ def test_a_page_gets_what_follows_without_a_gap_until_it_has_all(
 
 
 def test_after_one_take_comes_the_next_with_its_inits(shelf: LessonShelf, tmp_path: Path) -> None:
-    tracks = (PICTURE, SOUND)
-    keep(shelf, records_of(tmp_path / "a", FIRST, seconds=3, tracks=tracks), {})
-    later = records_of(tmp_path / "b", SECOND, seconds=2, tracks=tracks, began_ms=BEGAN_MS + 60_000)
+    keep(shelf, records_of(tmp_path / "a", FIRST, seconds=3), {})
+    later = records_of(tmp_path / "b", SECOND, seconds=2, began_ms=BEGAN_MS + 60_000)
     keep(shelf, later, {})
     given_now = ask(shelf, FIRST, {PICTURE: 19, SOUND: 19})
     assert given_now.takes == [FIRST[:4], SECOND[:4]]
@@ -169,7 +160,7 @@ def test_after_one_take_comes_the_next_with_its_inits(shelf: LessonShelf, tmp_pa
 def test_sound_that_is_known_to_exist_is_waited_for_and_then_passed_over(
     shelf: LessonShelf, tmp_path: Path
 ) -> None:
-    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    records = records_of(tmp_path / "there", FIRST, seconds=9)
     lost = range(30, 60)
     keep(shelf, records, {PICTURE: lost, SOUND: lost})
     waiting = ask(shelf, FIRST, {PICTURE: 29, SOUND: 29})
@@ -184,7 +175,7 @@ def test_sound_that_is_known_to_exist_is_waited_for_and_then_passed_over(
 def test_sound_does_not_wait_for_long_for_its_picture_which_comes_back_at_a_keyframe(
     shelf: LessonShelf, tmp_path: Path
 ) -> None:
-    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    records = records_of(tmp_path / "there", FIRST, seconds=9)
     keep(shelf, records, {PICTURE: range(30, 45)})
     waiting = ask(shelf, FIRST, {PICTURE: 29, SOUND: 29})
     assert (waiting.head["hole"], waiting.media) == ("picture", {})
@@ -230,7 +221,7 @@ def signatures(records: list[Record]) -> list[int]:
 def test_what_is_not_signed_yet_is_not_shown_again_for_it_comes_live(
     shelf: LessonShelf, tmp_path: Path
 ) -> None:
-    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    records = records_of(tmp_path / "there", FIRST, seconds=9)
     keep(shelf, records[: signatures(records)[5]], {})  # the fifth group's signature is on its way
     seen = follow(shelf, FIRST, {PICTURE: 22, SOUND: 23})
     assert seen == {PICTURE: list(range(23, 40)), SOUND: list(range(24, 40))}
@@ -243,7 +234,7 @@ def test_what_is_not_signed_yet_is_not_shown_again_for_it_comes_live(
 def test_a_hole_behind_the_signed_end_is_waited_for_and_is_not_live(
     shelf: LessonShelf, tmp_path: Path
 ) -> None:
-    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    records = records_of(tmp_path / "there", FIRST, seconds=9)
     lost = range(43, 45)
     keep(shelf, records[: signatures(records)[5]], {PICTURE: lost, SOUND: lost})
     waiting = ask(shelf, FIRST, {PICTURE: 39, SOUND: 39})
@@ -255,7 +246,7 @@ def test_a_hole_behind_the_signed_end_is_waited_for_and_is_not_live(
 def test_a_signature_that_was_lost_is_waited_for_like_what_it_covers(
     shelf: LessonShelf, tmp_path: Path
 ) -> None:
-    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    records = records_of(tmp_path / "there", FIRST, seconds=9)
     lost = signatures(records)[5]
     keep(shelf, records[:lost] + records[lost + 1 :], {})
     waiting = ask(shelf, FIRST, {PICTURE: 39, SOUND: 39})
@@ -268,10 +259,9 @@ def test_a_signature_that_was_lost_is_waited_for_like_what_it_covers(
 def test_the_end_of_a_take_before_the_last_is_waited_for_until_it_is_signed(
     shelf: LessonShelf, tmp_path: Path
 ) -> None:
-    tracks = (PICTURE, SOUND)
-    records = records_of(tmp_path / "a", FIRST, seconds=3, tracks=tracks)
+    records = records_of(tmp_path / "a", FIRST, seconds=3)
     keep(shelf, records[: signatures(records)[-1]], {})
-    later = records_of(tmp_path / "b", SECOND, seconds=2, tracks=tracks, began_ms=BEGAN_MS + 60_000)
+    later = records_of(tmp_path / "b", SECOND, seconds=2, began_ms=BEGAN_MS + 60_000)
     keep(shelf, later, {})
     waiting = ask(shelf, FIRST, {PICTURE: 19, SOUND: 19})
     assert (waiting.head["hole"], waiting.media) == ("sound", {})
@@ -282,7 +272,7 @@ def test_the_end_of_a_take_before_the_last_is_waited_for_until_it_is_signed(
 
 
 def test_a_take_that_nobody_signed_is_not_shown_again(shelf: LessonShelf, tmp_path: Path) -> None:
-    records = records_of(tmp_path / "there", FIRST, seconds=9, tracks=(PICTURE, SOUND))
+    records = records_of(tmp_path / "there", FIRST, seconds=9)
     keep(shelf, [one for one in records if one.header.kind is not Kind.SIGNATURE], {})
     given_now = ask(shelf, FIRST, {})
     assert (given_now.inits, given_now.media) == ([], {})
@@ -301,133 +291,3 @@ def test_a_query_is_read_or_refused(take: str, after: str, skip: str) -> None:
         return
     assert len(place.take) == 4
     assert all(0 <= track <= 15 for track in place.after)
-
-
-class Desk:
-    """The route over a shelf, with keys that can be held back."""
-
-    def __init__(self, shelf: LessonShelf) -> None:
-        self.keys: dict[KeyId, DataKey] = {key_id(KEY): KEY}
-        self.clock_ms = BEGAN_MS
-        mine = party(2, LessonRole.RECEIVER, ROOM)
-        self.lesson = planned_lesson(LESSON, BEGAN_MS, BEGAN_MS + 60_000, mine)
-        self.desk = ReplayDesk(
-            shelf, lambda: {LESSON: self.lesson}, self._keys_of, lambda: self.clock_ms
-        )
-
-    async def _keys_of(self, _: ScheduledLesson) -> Mapping[KeyId, DataKey]:
-        return dict(self.keys)
-
-
-@pytest.fixture
-def desk(shelf: LessonShelf) -> Desk:
-    return Desk(shelf)
-
-
-@pytest.fixture
-async def client(desk: Desk) -> AsyncIterator[TestClient[web.Request, web.Application]]:
-    app = web.Application()
-    app.router.add_get("/classroom/replay", desk.desk.serve)
-    async with TestClient(TestServer(app)) as client:
-        yield client
-
-
-QUERY = {
-    "room": ROOM,
-    "lesson": LESSON,
-    "take": FIRST[:4].hex(),
-    "after": f"{PICTURE}:9,{SOUND}:9",
-    "skip": "",
-}
-
-
-async def test_a_rooms_page_is_answered_and_another_rooms_is_not(
-    client: TestClient[web.Request, web.Application], shelf: LessonShelf, tmp_path: Path
-) -> None:
-    keep(shelf, records_of(tmp_path / "there", FIRST, seconds=3, tracks=(PICTURE, SOUND)), {})
-    answer = await client.get("/classroom/replay", params=QUERY)
-    assert answer.status == 200
-    assert read(await answer.read()).media[SOUND] == list(range(10, 30))
-    for wrong, status in (
-        ({"room": "四年级"}, 404),
-        ({"lesson": "another"}, 404),
-        ({"take": "ffffffff"}, 404),
-        ({"take": "no take"}, 400),
-        ({"after": "1"}, 400),
-        ({"skip": "everything"}, 400),
-    ):
-        refused = await client.get("/classroom/replay", params=QUERY | wrong)
-        assert refused.status == status, wrong
-
-
-async def test_a_lesson_long_past_is_for_who_has_the_code_and_not_for_the_network(
-    client: TestClient[web.Request, web.Application],
-    desk: Desk,
-    shelf: LessonShelf,
-    tmp_path: Path,
-) -> None:
-    keep(shelf, records_of(tmp_path / "there", FIRST, seconds=1, tracks=(PICTURE, SOUND)), {})
-    desk.clock_ms = desk.lesson.ends_ms + ROOM_AFTER_MS - 1
-    assert (await client.get("/classroom/replay", params=QUERY)).status == 200
-    desk.clock_ms += 1
-    refused = await client.get("/classroom/replay", params=QUERY)
-    assert (refused.status, await refused.text()) == (404, PAST)
-
-
-async def test_a_key_that_comes_late_opens_the_recording(
-    client: TestClient[web.Request, web.Application],
-    desk: Desk,
-    shelf: LessonShelf,
-    tmp_path: Path,
-) -> None:
-    keep(shelf, records_of(tmp_path / "there", FIRST, seconds=3, tracks=(PICTURE, SOUND)), {})
-    desk.keys.clear()
-    assert (await client.get("/classroom/replay", params=QUERY)).status == 404
-    desk.keys[key_id(KEY)] = KEY
-    assert (await client.get("/classroom/replay", params=QUERY)).status == 200
-
-
-async def test_a_lesson_is_over_when_its_last_take_is_whole_or_nothing_came_for_long(
-    client: TestClient[web.Request, web.Application],
-    desk: Desk,
-    shelf: LessonShelf,
-    tmp_path: Path,
-) -> None:
-    records = records_of(tmp_path / "there", FIRST, seconds=1, tracks=(PICTURE, SOUND))
-    last = max(n for n, record in enumerate(records) if record.header.kind is Kind.SIGNATURE)
-    keep(shelf, records[:last], {})
-
-    async def over() -> object:
-        answer = await client.get("/classroom/replay", params=QUERY)
-        return read(await answer.read()).head["over"]
-
-    assert not await over()
-    desk.clock_ms = desk.lesson.ends_ms
-    assert not await over(), "its last signature may be held up by a cut"
-    desk.clock_ms += WAIT_AFTER_MS
-    assert await over()
-    desk.clock_ms = desk.lesson.ends_ms
-    keep(shelf, records[last:], {})
-    assert await over()
-    assert shelf.take(LESSON, FIRST).index(Stream(Kind.MEDIA, SOUND)).head == 9
-
-
-async def test_a_lesson_that_is_written_down_is_over_whatever_is_missing_of_it(
-    client: TestClient[web.Request, web.Application],
-    desk: Desk,
-    shelf: LessonShelf,
-    tmp_path: Path,
-) -> None:
-    records = records_of(tmp_path / "there", FIRST, seconds=3, tracks=(PICTURE, SOUND))
-    last = max(n for n, record in enumerate(records) if record.header.kind is Kind.SIGNATURE)
-    keep(shelf, records[:last], {PICTURE: range(10, 13), SOUND: range(10, 13)})
-
-    async def asked() -> Given:
-        return read(await (await client.get("/classroom/replay", params=QUERY)).read())
-
-    waiting = await asked()
-    assert (waiting.head["hole"], waiting.head["over"]) == ("sound", False)
-    desk.lesson = replace(desk.lesson, done=True)  # its order to end may come later than its end
-    given_now = await asked()
-    assert given_now.media[SOUND][0] == 13
-    assert (given_now.head["hole"], given_now.head["over"]) == ("", True)

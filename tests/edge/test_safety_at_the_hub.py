@@ -3,32 +3,18 @@
 from contextlib import closing
 from pathlib import Path
 
-from drivers.discovery.candidate import DeviceKind
-from drivers.entities import DeviceId, Measurement, Quality
-from edge.devices.adopted import AdoptedDevice
 from edge.safety.circuits import Circuit, CircuitKind
 from hub.queries import read_district
 from sync.store import connect_readonly
 from tests.drivers.serial_bench import until
+from tests.edge.adopted_devices import CONTACTS, contact_board, contact_reading
 from tests.edge.running_box import RunningBox, daemon_config, running_box
 from tests.hub.running_hub import running_hub
 from tests.loopback import own_address
 
-BOARD = DeviceId("modbus:gate:1")
-
 
 def read(box: RunningBox, word: str) -> None:
-    box.box._take(
-        Measurement(
-            device=BOARD,
-            point="input_1",
-            value=word,
-            unit="",
-            quality=Quality.GOOD,
-            observed_ms=box.box.now_ms(),
-            source="test",
-        )
-    )
+    box.box._take(contact_reading(word, box.box.now_ms()))
 
 
 async def test_an_alarm_reaches_the_district_and_its_answer_the_school(tmp_path: Path) -> None:
@@ -37,22 +23,13 @@ async def test_an_alarm_reaches_the_district_and_its_answer_the_school(tmp_path:
         hub.record("school", {"school": 17, "name": "湖泗教学点"})
         config = daemon_config(tmp_path / "box", network=f"{own_address('125.1')}/24")
         async with running_box(config, hub.now_ms) as box:
-            box.box._fleet.add(
-                AdoptedDevice(
-                    device=BOARD,
-                    kind=DeviceKind.SAFETY_INPUT,
-                    name="门卫室",
-                    profile="input-waveshare-io-8",
-                    address=f"serial:{tmp_path / 'nobody'}?baud=9600&unit=1",
-                    room=None,
-                )
-            )
+            box.box._fleet.add(contact_board(tmp_path / "nobody"))
             button = Circuit(
                 circuit="gate",
                 kind=CircuitKind.PANIC,
                 name="门卫室按钮",
                 room=None,
-                device=BOARD,
+                device=CONTACTS,
                 point="input_1",
                 active="closed",
             )

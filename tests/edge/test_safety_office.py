@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceEvent, DeviceId, Presence
 from drivers.errors import SetupError
 from drivers.simulators.ledger import Ledger
@@ -22,7 +21,6 @@ from drivers.simulators.profile_unit import ProfileUnit
 from edge.books import Books
 from edge.box_store import BoxStore
 from edge.class_cards.office import CardOffice
-from edge.devices.adopted import AdoptedDevice
 from edge.devices.fleet import Fleet
 from edge.errors import NotNowError
 from edge.metering import parse_night
@@ -39,17 +37,16 @@ from sync.logs.oplog import Row
 from sync.store import connect_readonly
 from sync.writer import Writer
 from tests.drivers.serial_bench import now_ms, patient_catalog, running, until
+from tests.edge.adopted_devices import CONTACTS, contact_board
 from tests.edge.school import Box, new_box
 
-DEVICE = DeviceId("modbus:board:1")
-UNIT = 1
 BAUD = 19_200
 PANIC = Circuit(
     circuit="gate",
     kind=CircuitKind.PANIC,
     name="门卫室",
     room=None,
-    device=DEVICE,
+    device=CONTACTS,
     point="input_1",
     active="closed",
     effects=frozenset({Effect.SIREN, Effect.CARDS}),
@@ -93,7 +90,7 @@ class School:
     def __post_init__(self) -> None:
         self.disk.set()
         self.is_writing = False
-        self.unit = ProfileUnit(UNIT, load_catalog().profiles[ProfileId("input-waveshare-io-8")])
+        self.unit = ProfileUnit(1, load_catalog().profiles[ProfileId("input-waveshare-io-8")])
         for number in range(1, 9):
             self.set(f"input_{number}", "open")
         self.simulator = ModbusRtuSimulator(
@@ -115,16 +112,7 @@ class School:
             self.hear,
             random.Random(1),
         )
-        self.fleet.add(
-            AdoptedDevice(
-                device=DEVICE,
-                kind=DeviceKind.SAFETY_INPUT,
-                name="board",
-                profile="input-waveshare-io-8",
-                address=f"serial:{self.folder / 'board'}?baud={BAUD}&unit={UNIT}",
-                room=None,
-            )
-        )
+        self.fleet.add(contact_board(self.folder / "board", BAUD))
         numbers = count()
         self.cards = CardOffice(
             self.folder,
@@ -233,7 +221,7 @@ async def test_a_pressed_button_is_on_the_disk_shown_and_sounds_until_a_person_c
         await until(lambda: bool(school.standing))
         (alarm,) = school.standing
         assert school.rows("SELECT alarm, place, drill, incident, device FROM alarm") == [
-            ("panic", "门卫室", 0, alarm.incident, DEVICE)
+            ("panic", "门卫室", 0, alarm.incident, CONTACTS)
         ]
         await until(lambda: school.reads("output_1") == "on")
         await until(lambda: school.rows("SELECT kind FROM card_message") == [("emergency",)])

@@ -1,8 +1,10 @@
 """Cameras and terminals made of nothing but a profile, met by the drivers over real sockets."""
 
 import asyncio
+import errno
 import json
 import random
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -86,6 +88,17 @@ async def test_a_camera_that_is_held_does_not_stop_moving() -> None:
         await asyncio.sleep(4 * CLOCK.event_s)
         assert [event.state for event in pulled.events] == [True]
     assert camera.kinds().count("pulled") == 1
+
+
+async def test_a_port_that_is_taken_is_the_plain_error_and_nothing_goes_on() -> None:
+    told: list[Mapping[str, object]] = []
+    with socket.create_server((CAMERA, 0)) as taken:
+        listen = f"http:{CAMERA}:{taken.getsockname()[1]}"
+        service = ProfileService(TAPO, listen=listen, calls=None, tell=told.append, clock=CLOCK)
+        with pytest.raises(OSError, match="in use") as refused:
+            await service.run()
+    assert refused.value.errno == errno.EADDRINUSE
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_terminal_that_pushes_is_met_adopted_and_heard(tmp_path: Path) -> None:

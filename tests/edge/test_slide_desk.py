@@ -9,10 +9,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from edge.lesson.classroom.slide_desk import SlideDesk
 from edge.lesson.teaching.materials import Materials
-from sync.lessons.fragment_shelf import LessonShelf
+from edge.pages.box_view import LessonRole
 from tests.edge.lesson_bench import LESSON
-from tests.edge.test_replay import ROOM, Desk
+from tests.edge.planned_lesson import party, planned_lesson
 
+ROOM = "三年级"
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
 Client = TestClient[web.Request, web.Application]
 
@@ -23,8 +24,8 @@ def materials(tmp_path: Path) -> Materials:
 
 
 @pytest.fixture
-async def client(materials: Materials, tmp_path: Path) -> AsyncIterator[Client]:
-    lesson = Desk(LessonShelf(tmp_path / "shelf")).lesson
+async def client(materials: Materials) -> AsyncIterator[Client]:
+    lesson = planned_lesson(LESSON, 0, 60_000, party(2, LessonRole.RECEIVER, ROOM))
     desk = SlideDesk(
         materials, lambda: {LESSON: lesson}, lambda room: lesson if room == ROOM else None
     )

@@ -8,7 +8,7 @@ from tests.scenarios.running_demo import RunningDemo, running_demo
 
 HERE = Path(__file__).parent
 NETWORK = 81
-FOR_S = 130.0
+FOR_S = 105.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

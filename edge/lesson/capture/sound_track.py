@@ -1,4 +1,6 @@
-"""A sound's packets to fragments of up to 60 ms; what browsers do not play becomes Opus."""
+"""A sound's packets to fragments of 60 or 100 ms; what browsers do not play becomes Opus."""
+
+from collections.abc import Sequence
 
 from drivers.codecs.aac import AudioDepacketiser, AudioFormat, audio_format
 from drivers.codecs.g711 import ENCODINGS
@@ -13,7 +15,11 @@ from edge.lesson.capture.fmp4 import Sample, audio_init
 from edge.lesson.capture.timeline import ArrivalLine, TakeTimeline, TrackClock
 from edge.lesson.capture.track_output import TrackOutput
 
-AUDIO_FRAGMENT_MS = 60
+GATHER_MS, LIGHT_GATHER_MS = 60, 100
+LIGHT_BITS_A_SECOND = 32_000
+"""Sound of less is gathered for longer. Some 270 bytes go beside each fragment on a line: at 43 ms
+that is 50 kb/s, with which a lesson that was made for a line of 64 kb/s does not fit it.
+"""
 JUMP_S = 10
 """A step of the camera's clock by more ends the take."""
 PREFERENCE = ("MPEG4-GENERIC", "OPUS", "PCMA", "PCMU")
@@ -40,6 +46,15 @@ def sound_reader(media: Media) -> tuple[SoundReader, AudioFormat | OpusFormat]:
     return AudioDepacketiser(aac), aac
 
 
+def is_gathered(frames: Sequence[Sample], rate: int) -> bool:
+    """Tell whether a fragment of sound goes; frames are alike, their durations at ``rate`` Hz."""
+    samples = sum(frame.duration for frame in frames)
+    bits = 8 * sum(len(frame.data) for frame in frames)
+    is_light = bits * rate < LIGHT_BITS_A_SECOND * samples
+    longer = samples + frames[-1].duration
+    return longer * 1000 > (LIGHT_GATHER_MS if is_light else GATHER_MS) * rate
+
+
 class SoundTrack:
     """One source's sound on one track."""
 
@@ -53,7 +68,6 @@ class SoundTrack:
         self._next = 0
         self._lost = 0
         self._scale = self._format.sample_rate // media.clock_rate
-        self._fragment_samples = AUDIO_FRAGMENT_MS * self._format.sample_rate // 1000
         self.clock = TrackClock(media.clock_rate)
         self.arrivals = ArrivalLine()
 
@@ -93,7 +107,7 @@ class SoundTrack:
             self._pending_since_ms = arrived_ms
         self._pending.append(Sample(frame.data, length, keyframe=True))
         self._next += length
-        if sum(sample.duration for sample in self._pending) + length > self._fragment_samples:
+        if is_gathered(self._pending, self._format.sample_rate):
             self._flush()
 
     def _flush(self) -> None:

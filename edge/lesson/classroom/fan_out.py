@@ -25,8 +25,9 @@ from edge.lesson.classroom.ll_hls import LiveHls
 from edge.lesson.status import LessonStatus, waiting
 from sync.lessons.fragment_exchange import Turn
 from sync.lessons.fragment_log import Kind, TakeId, is_sound
-from sync.lessons.fragment_outlet import Outlet, binary_frame, give_up_after, message
+from sync.lessons.fragment_outlet import Outlet, binary_frame, message
 from sync.lessons.fragment_queue import Parcel
+from sync.lessons.tcp_connection import give_up_after
 
 VIEWERS_MAX = 1024
 GROUP_PARCELS_MAX = 512

@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Meta
 
 from edge.lesson.status import LessonStatus
-from edge.tcp_info import TcpInfo
 from sync.lessons.fragment_exchange import HubMinute
 from sync.lessons.fragment_log import is_sound
 from sync.lessons.fragment_rungs import Rung
 from sync.lessons.root_cause import GOOD, POOR, Hop
+from sync.lessons.tcp_connection import TcpInfo
 from sync.logs.oplog import Row
 
 MINUTE_S = 60

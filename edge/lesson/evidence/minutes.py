@@ -17,8 +17,8 @@ from edge.lesson.schedule import ScheduledLesson
 from edge.lesson.status import Cause, LessonStatus, Phase
 from edge.lesson.transfer.recording import RecordedTake
 from edge.pages.box_view import LessonRole
-from edge.tcp_info import TcpInfo
 from sync.lessons.lesson_minutes import Minutes, recording_digest
+from sync.lessons.tcp_connection import TcpInfo
 from sync.logs.oplog import Row
 
 QUALITY_ROWS_MAX = 1000

@@ -272,10 +272,13 @@ class Library:
         """Return what is kept of lessons that are not being held."""
         told = {each.lesson: each for each in await asyncio.to_thread(self._read)}
         slides = await asyncio.to_thread(self._materials.sizes)
-        takes = self._shelf.sizes()
+        sizes = self._shelf.sizes()
+        for lesson, (slide_bytes, added_ms) in slides.items():
+            take_bytes, touched_ms = sizes.get(lesson, (0, 0))
+            sizes[lesson] = take_bytes + slide_bytes, max(touched_ms, added_ms)
         return [
-            self._stored_as(lesson, _both(takes.get(lesson), slides.get(lesson)), told.get(lesson))
-            for lesson in {**takes, **slides}
+            self._stored_as(lesson, size, told.get(lesson))
+            for lesson, size in sizes.items()
             if not self._is_held(lesson)
         ]
 
@@ -332,11 +335,6 @@ class Library:
         """Close what was opened to look at, unless the lesson is being held."""
         if not self._is_held(lesson) and all(name[0] != lesson for name in self._files):
             self._shelf.close_lesson(lesson)
-
-
-def _both(takes: tuple[int, int] | None, slides: tuple[int, int] | None) -> tuple[int, int]:
-    found = [each for each in (takes, slides) if each is not None]
-    return sum(size for size, _ in found), max(touched_ms for _, touched_ms in found)
 
 
 def _nature(lesson: LessonId, told: RecordedLesson | None) -> Nature:

@@ -1,10 +1,10 @@
 """Which recordings go, and why: by age, and when the disk needs room. Pure.
 
-The slides of a lesson go with its recording, or when that would go where there is none. A recording
-is kept for some days after its lesson, one of a rehearsal for hours, and what a class
-sent back to the teacher (its return log) for hours too: it is no recording of children. What a
-person protected stays, whatever its age. When the disk is nearly full the same are asked first,
-then what the other parties have signed to hold whole, and only then an only copy.
+A recording is kept for some days after its lesson, one of a rehearsal for hours, and what a class
+sent back to the teacher (its return log) for hours too: it is no recording of children. The slides
+of a lesson go with its recording, or when that would go where there is none. What a person
+protected stays, whatever its age. When the disk is nearly full the same are asked first, then what
+the other parties have signed to hold whole, and only then an only copy.
 """
 
 from collections.abc import Sequence
@@ -49,9 +49,8 @@ class Why(StrEnum):
 class Stored:
     """What this box keeps of one lesson, its takes and its slides.
 
-    ``ended_ms`` is when the lesson, or its last touch, was.
-
-    ``elsewhere``: another party signed that it holds the whole lesson.
+    ``ended_ms`` is when the lesson, or its last touch, was. ``elsewhere``: another
+    party signed that it holds the whole lesson.
     """
 
     lesson: LessonId

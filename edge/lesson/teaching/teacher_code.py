@@ -3,8 +3,8 @@
 Six digits of chance for each lesson, shown on the flagship room's paired screen until they were
 used once. They open that lesson's pages and nothing else of the box. Tried codes are counted per
 address and together (``provisioning.code_sessions``), and never together against an address from
-which the lesson is open already: who tries as fast as he is let, on every
-address of a LAN, for a whole lesson of an hour, finds one with a chance of 1 in 1,600.
+which the lesson is open already: who tries as fast as he is let, on every address of a LAN, for a
+whole lesson of an hour, finds one with a chance of 1 in 1,600.
 """
 
 import hmac
@@ -47,7 +47,7 @@ class TeacherCodes:
         self._lessons: OrderedDict[str, _Opened] = OrderedDict()
 
     def shown(self, lesson: str) -> str:
-        """Return the code that the room's page shows; nothing once somebody opened the lesson."""
+        """Return the code that the room's screen shows; nothing once somebody opened the lesson."""
         opened = self._of(lesson)
         return "" if opened.was_used else opened.code
 

@@ -69,7 +69,7 @@ class Healing:
             try:
                 if await self._take_back(store, holdings):
                     close_take(store, self._signing)
-            except (FragmentStoreError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (FragmentStoreError, aiohttp.ClientError, OSError) as error:  # and TimeoutError
                 # What is lost has time: a line too poor for it still carries the lesson.
                 _log.warning("lesson %s is not healed: %s", self._lesson, error)
                 return

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -79,7 +78,7 @@ async def keep_connected(
             refused = error.status in _REFUSED
             note(Cause.HUB_REFUSES if refused else Cause.HUB_UNREACHABLE)
             _log.info("the hub answers %d to %s", error.status, error.request_info.url.path)
-        except (aiohttp.ClientError, HubSilentError, TimeoutError, ssl.SSLError, OSError) as error:
+        except (aiohttp.ClientError, HubSilentError, OSError) as error:  # and TimeoutError
             note(Cause.HUB_UNREACHABLE)
             _log.info("no link to the hub: %s", error)
         else:

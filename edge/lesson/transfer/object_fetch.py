@@ -7,7 +7,6 @@ is asked of the hub as before.
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Never
@@ -68,13 +67,7 @@ class ObjectFetch:
                     url = self._url + object_path(self._lesson, take, stream, span)
                     body = await fetch_object(self._route.session, url, BATCH_BYTES_MAX)
                 records = parse_batch(body)
-            except (
-                aiohttp.ClientError,
-                MalformedError,
-                TimeoutError,
-                ssl.SSLError,
-                OSError,
-            ) as error:
+            except (aiohttp.ClientError, MalformedError, OSError) as error:  # and TimeoutError
                 _log.warning("the lessons' cache %s: %s; the hub is asked", self._url, error)
                 self._rest_until_s = monotonic() + REST_S
                 continue

@@ -14,7 +14,6 @@ from edge.lesson.transfer.healing import Healing
 from edge.lesson.transfer.hub_link import HubRoute, HubSilentError, keep_connected, receive_from_hub
 from edge.lesson.transfer.recording import TakeRecorder, UnwrittenTake, keep_durable
 from edge.lesson.transfer.uplink import Uplink
-from edge.tcp_info import TcpInfo
 from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_exchange import Holdings, HubMinute, overlap, spans_of
 from sync.lessons.fragment_log import FILES, Kind, LessonId, Record, TakeId
@@ -24,6 +23,7 @@ from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError, TakeStore
 from sync.lessons.lesson_events import LessonEvent, TimedEvent
 from sync.lessons.materials import chunk_count, decode_chunk
+from sync.lessons.tcp_connection import TcpInfo
 from sync.segments.sealing import DataKey, key_id
 
 _log = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ class LessonPublisher:
                 sending = tasks.create_task(link.send())
                 await self._listen(socket, link)
                 sending.cancel()
-        except* (aiohttp.ClientError, HubSilentError, TimeoutError, OSError) as errors:
+        except* (aiohttp.ClientError, HubSilentError, OSError) as errors:  # and TimeoutError
             lost = errors
         finally:
             self._link = None

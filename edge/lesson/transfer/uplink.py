@@ -9,7 +9,6 @@ from time import monotonic
 import aiohttp
 
 from edge.lesson.transfer.recording import UnwrittenTake
-from edge.tcp_info import TcpInfo, read_tcp_info
 from sync.lessons.fragment_dispatch import Dispatch, Piece
 from sync.lessons.fragment_exchange import (
     Current,
@@ -20,12 +19,18 @@ from sync.lessons.fragment_exchange import (
 )
 from sync.lessons.fragment_index import NumberSet
 from sync.lessons.fragment_log import Kind, LessonId, Record, Stream, TakeId, parse_header
-from sync.lessons.fragment_outlet import prefer_bbr, unacknowledged_bytes, unsent_bytes
 from sync.lessons.fragment_queue import parcel_of
 from sync.lessons.fragment_rungs import Ladder, Rung
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import TakeStore
 from sync.lessons.link_gauge import Reading, read_link
+from sync.lessons.tcp_connection import (
+    TcpInfo,
+    find_tcp_info,
+    prefer_bbr,
+    unacknowledged_bytes,
+    unsent_bytes,
+)
 
 _POLL_S = 0.005
 _SEND_S_MAX = 10.0
@@ -150,12 +155,7 @@ class Uplink:
 
     def line(self) -> TcpInfo | None:
         """Return how the connection is, None for one that is gone."""
-        if self._connection is None:
-            return None
-        try:
-            return read_tcp_info(self._connection)
-        except OSError:
-            return None
+        return find_tcp_info(self._connection)
 
     def _read(self) -> Reading | None:
         return read_link(self._connection)

@@ -90,9 +90,8 @@ class FollowedClass:
     @property
     def evidence_ms(self) -> int | None:
         """When something last came from it, Unix ms of this box."""
-        status = self._status
-        media_ms = None if status.age_ms is None else status.at_ms - status.age_ms
-        return max((each for each in (self._said_ms, media_ms) if each is not None), default=None)
+        known = (self._said_ms, self._status.evidence_ms)
+        return max((each for each in known if each is not None), default=None)
 
     def answer(self, question: str) -> Answer | None:
         return self._board.answer(question)

@@ -9,7 +9,6 @@ from aiohttp.web import Application, Request
 from playwright.async_api import Browser
 
 from edge.pages.app import build_pages
-from tests.chromium import SOUND_UNTOUCHED, running_chromium
 from tests.edge.pages.simulated_box import SETUP_CODE, SimulatedBox, as_view, furnish
 
 Client = TestClient[Request, Application]
@@ -40,16 +39,9 @@ async def staff(client: Client) -> Client:
     return client
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    """Chromium for all tests of a module, whose loop is the module's."""
-    async with running_chromium(SOUND_UNTOUCHED) as running:
-        yield running
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def browser(chromium: Browser, server: TestServer) -> AsyncIterator[Browser]:
-    """The same without another test's pages; its own are closed before the module's ``server``."""
+    """``chromium`` without another test's pages; a test's own close before ``server`` does."""
     assert server.started
     yield chromium
     for context in chromium.contexts:

@@ -374,20 +374,9 @@ class SimulatedBox:
     def hang_up(self, adopted: AdoptedDevice, state: Light, sign: Sign) -> None:
         """Adopt a device that nobody plugged in."""
         self.fleet.add(adopted)
-        self.lights.append(
-            DeviceLight(
-                device=adopted.device,
-                kind=adopted.kind,
-                name=adopted.name,
-                room=adopted.room,
-                address=adopted.address,
-                state=state,
-                sign=sign,
-                evidence_ms=None,
-                commands=self.fleet.commands_of(adopted.device),
-                unconfirmed=doubtful(self.fleet.profile_of(adopted.device)),
-            )
-        )
+        unconfirmed = doubtful(self.fleet.profile_of(adopted.device))
+        light = light_of(adopted, state, sign, self.fleet.commands_of(adopted.device))
+        self.lights.append(replace(light, unconfirmed=unconfirmed))
 
     def clear(self, table: str) -> None:
         self._write(f"DELETE FROM {table}")  # noqa: S608 — the test's own names
@@ -561,6 +550,23 @@ class SimulatedBox:
         self.told.append(words)
         if self.refusal is not None:
             raise self.refusal
+
+
+def light_of(
+    adopted: AdoptedDevice, state: Light, sign: Sign, commands: tuple[CommandChoice, ...]
+) -> DeviceLight:
+    """Return what is shown of an adopted device that never told anything."""
+    return DeviceLight(
+        device=adopted.device,
+        kind=adopted.kind,
+        name=adopted.name,
+        room=adopted.room,
+        address=adopted.address,
+        state=state,
+        sign=sign,
+        evidence_ms=None,
+        commands=commands,
+    )
 
 
 def make_root() -> bytes:

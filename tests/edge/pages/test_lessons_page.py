@@ -207,20 +207,26 @@ async def test_old_recordings_go_and_it_is_written_down(lesson: SimulatedBox) ->
     assert shelved.told.gone_ms == lesson.clock_ms
 
 
+def schedule_tomorrow(box: SimulatedBox, substitute: LessonId | None = None) -> None:
+    """Let the hub have scheduled the lesson ``b2`` for the same time of the next day."""
+    begins_ms = box.clock_ms + DAY_MS
+    box.insert(
+        "lesson",
+        FLAGSHIP,
+        lesson="b2",
+        starts_ms=begins_ms,
+        ends_ms=begins_ms + 1,
+        cancelled=0,
+        substitute=substitute,
+    )
+
+
 async def test_what_stands_in_for_a_lesson_to_come_is_kept_until_that_is_over(
     lesson: SimulatedBox,
 ) -> None:
     record_lesson(lesson)
     lesson.clock_ms += 181 * DAY_MS
-    lesson.insert(
-        "lesson",
-        FLAGSHIP,
-        lesson="b2",
-        starts_ms=lesson.clock_ms + DAY_MS,
-        ends_ms=lesson.clock_ms + DAY_MS + 1,
-        cancelled=0,
-        substitute=LESSON,
-    )
+    schedule_tomorrow(lesson, substitute=LESSON)
     await lesson.recordings.tidy(10**15)
     assert LESSON in lesson.shelf.sizes()
     lesson.clock_ms += 2 * DAY_MS
@@ -268,9 +274,9 @@ async def test_slides_without_a_recording_go_on_the_last_day_it_would_have(
     lesson: SimulatedBox,
 ) -> None:
     lesson.materials.add(LESSON, 1, "one", SLIDE)
-    ((_, told),) = [(each.here, each.told) for each in await lesson.recordings.lessons()]
+    (shelved,) = await lesson.recordings.lessons()
     lesson.held.add(LESSON)
-    lesson.clock_ms = told.ends_ms + 180 * DAY_MS
+    lesson.clock_ms = shelved.told.ends_ms + 180 * DAY_MS
     await lesson.recordings.tidy(10**15)
     assert len(lesson.materials.digests(LESSON)) == 1, "the lesson is being held"
     lesson.held.clear()
@@ -287,14 +293,7 @@ async def test_a_full_disk_counts_slides_and_takes_those_of_lessons_to_come_last
 ) -> None:
     record_lesson(lesson)
     lesson.materials.add(LESSON, 1, "one", SLIDE)
-    lesson.insert(
-        "lesson",
-        FLAGSHIP,
-        lesson="b2",
-        starts_ms=lesson.clock_ms + DAY_MS,
-        ends_ms=lesson.clock_ms + DAY_MS + 1,
-        cancelled=0,
-    )
+    schedule_tomorrow(lesson)
     lesson.materials.add(LessonId("b2"), 1, "one", SLIDE)
     takes_bytes, _ = lesson.shelf.sizes()[LESSON]
     await lesson.recordings.tidy(DISK_FREE_MIN - takes_bytes - len(SLIDE))

@@ -4,20 +4,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from drivers.discovery.candidate import DeviceKind
-from drivers.entities import DeviceId, Measurement, Quality
-from edge.devices.adopted import AdoptedDevice
 from edge.pages.box_view import Light, Sign
 from edge.safety.circuits import CircuitState
 from tests.drivers.serial_bench import running, until
+from tests.edge.adopted_devices import CONTACTS, contact_board, contact_reading
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.simulated_box import SETUP_CODE, SimulatedBox
 
-BOARD = DeviceId("modbus:gate:1")
 PANIC = {
     "kind": "panic",
     "name": "门卫室按钮",
-    "place": f"input_1 {BOARD}",
+    "place": f"input_1 {CONTACTS}",
     "active": "closed",
     "siren": "1",
     "test_days": "30",
@@ -29,35 +26,14 @@ PANIC = {
 @pytest.fixture
 async def guarded(box: SimulatedBox) -> AsyncIterator[SimulatedBox]:
     """A box with a contact board that nobody plugged in, and its safety office at work."""
-    box.hang_up(
-        AdoptedDevice(
-            device=BOARD,
-            kind=DeviceKind.SAFETY_INPUT,
-            name="门卫室模块",
-            profile="input-waveshare-io-8",
-            address=f"serial:{box.path.parent / 'nobody'}?baud=9600&unit=1",
-            room=None,
-        ),
-        Light.GOOD,
-        Sign.ANSWERED,
-    )
+    box.hang_up(contact_board(box.path.parent / "nobody"), Light.GOOD, Sign.ANSWERED)
     await box.safety.load()
     async with running(box.safety.run()):
         yield box
 
 
 def read(box: SimulatedBox, word: str, point: str = "input_1") -> None:
-    box.safety.take(
-        Measurement(
-            device=BOARD,
-            point=point,
-            value=word,
-            unit="",
-            quality=Quality.GOOD,
-            observed_ms=box.now_ms(),
-            source="test",
-        )
-    )
+    box.safety.take(contact_reading(word, box.now_ms(), point))
 
 
 async def shown(client: Client, language: str = "en") -> str:
@@ -118,7 +94,7 @@ async def test_without_the_code_nothing_is_changed(client: Client, guarded: Simu
 async def test_an_alarm_reads_well_from_raised_to_all_clear(
     staff: Client, guarded: SimulatedBox, language: str, words: tuple[str, ...]
 ) -> None:
-    siren = {**PANIC, "kind": "siren", "place": f"output_1 {BOARD}", "active": "on", "siren": ""}
+    siren = {**PANIC, "kind": "siren", "place": f"output_1 {CONTACTS}", "active": "on", "siren": ""}
     assert (await staff.post("/safety/circuit", data=siren)).status == 200
     name = await press(staff, guarded)
     await until(lambda: len(guarded.safety.incidents()[0].steps) > 1)  # nobody plugged it in
@@ -127,7 +103,9 @@ async def test_an_alarm_reads_well_from_raised_to_all_clear(
     for word in words:
         assert word in page
     read(guarded, "open")
-    await until(lambda: guarded.safety.board.state(f"{BOARD}/input_1") is not CircuitState.ACTIVE)
+    await until(
+        lambda: guarded.safety.board.state(f"{CONTACTS}/input_1") is not CircuitState.ACTIVE
+    )
     answer = await staff.post("/safety/close", data={"incident": name, "who": "李老师"})
     assert answer.status == 200
     assert guarded.safety.incidents() == []
@@ -178,11 +156,13 @@ async def test_trying_a_button_is_shown_as_tried(staff: Client, guarded: Simulat
     await staff.post("/safety/circuit", data=PANIC)
     read(guarded, "open")
     assert "due" in await shown(staff)
-    fields = {"who": "李老师", "minutes": "5", "circuit": f"{BOARD}/input_1"}
+    fields = {"who": "李老师", "minutes": "5", "circuit": f"{CONTACTS}/input_1"}
     assert (await staff.post("/safety/test", data=fields)).status == 200
     assert "it raises no alarm" in await shown(staff)
     read(guarded, "closed")
     await until(lambda: guarded.safety.circuits()[0].tested is not None)
     assert guarded.safety.incidents() == []
-    assert (await staff.post("/safety/remove", data={"circuit": f"{BOARD}/input_1"})).status == 200
+    assert (
+        await staff.post("/safety/remove", data={"circuit": f"{CONTACTS}/input_1"})
+    ).status == 200
     assert guarded.safety.circuits() == []

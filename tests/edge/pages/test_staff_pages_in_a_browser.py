@@ -15,20 +15,18 @@ import pytest
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Locator, Page, Route, expect
 
-from drivers.discovery.candidate import DeviceKind
-from drivers.entities import BandReading, DeviceId, Measurement, Quality
-from edge.devices.adopted import AdoptedDevice
+from drivers.entities import BandReading, DeviceId
 from edge.pages.app import build_pages
 from edge.pages.box_view import Light, Sign
 from edge.safety.circuits import CircuitState
 from edge.sports.fitness import STATIONS
 from tests.chromium import running_chromium
 from tests.drivers.serial_bench import running, until
+from tests.edge.adopted_devices import CONTACTS, contact_board, contact_reading
 from tests.edge.pages.simulated_box import SETUP_CODE, SimulatedBox, as_view
 from tests.edge.pages.test_boards import hang_up_board
 from tests.edge.pages.test_browser import open_page
 
-CONTACTS = DeviceId("modbus:gate:1")
 WIDTHS = (390, 1280)
 PICTURES = os.environ.get("SCHOOLNODE_PICTURES")
 """A folder to leave pictures of the pages in, for people to look at."""
@@ -241,17 +239,7 @@ class Visit:
 
 def contact(box: SimulatedBox, word: str) -> None:
     box.clock_ms += 1_000
-    box.safety.take(
-        Measurement(
-            device=CONTACTS,
-            point="input_1",
-            value=word,
-            unit="",
-            quality=Quality.GOOD,
-            observed_ms=box.now_ms(),
-            source="test",
-        )
-    )
+    box.safety.take(contact_reading(word, box.now_ms()))
 
 
 def beat(box: SimulatedBox, band: str, bpm: int) -> None:
@@ -275,18 +263,7 @@ async def school(box: SimulatedBox) -> AsyncIterator[SimulatedBox]:
         box.insert("enrolment", person=person, class_group="g3c1", since_ms=0)
     box.cards_of["1001"] = 901
     hang_up_board(box, "board:1", "r301")
-    box.hang_up(
-        AdoptedDevice(
-            device=CONTACTS,
-            kind=DeviceKind.SAFETY_INPUT,
-            name="门卫室模块",
-            profile="input-waveshare-io-8",
-            address=f"serial:{box.path.parent / 'nobody'}?baud=9600&unit=1",
-            room=None,
-        ),
-        Light.GOOD,
-        Sign.ANSWERED,
-    )
+    box.hang_up(contact_board(box.path.parent / "nobody"), Light.GOOD, Sign.ANSWERED)
     await box.safety.load()
     async with running(box.safety.run()), running(box.sports.run()), running(box.boards.run()):
         yield box
