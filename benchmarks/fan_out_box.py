@@ -19,8 +19,8 @@ from edge.lesson.classroom.fan_out import FanOut
 from sync.lessons.fragment_log import Kind, TakeId
 
 PICTURE, SOUND = 1, 2
-PICTURE_MS, SOUND_MS = 40, 100
-PICTURE_BYTES, SOUND_BYTES = 9_360, 1_600
+PICTURE_MS, SOUND_MS = 40, 43
+PICTURE_BYTES, SOUND_BYTES = 9_360, 688
 """With which a second has 250,000 bytes: 2 Mb/s."""
 GROUP = 50
 HEADER_BYTES = 28

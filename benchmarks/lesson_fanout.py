@@ -147,7 +147,7 @@ def _running(argv: Sequence[str]) -> Iterator[int]:
 def _notes(given: argparse.Namespace) -> list[str]:
     return [
         f"Each run {given.seconds:g} s after {_WARM_S:g} s of warming up. A second has 25 pictures",
-        f"of {PICTURE_BYTES} bytes and 10 sounds of {SOUND_BYTES}, {HEADER_BYTES} of them a head.",
+        f"of {PICTURE_BYTES} bytes and 23 sounds of {SOUND_BYTES}, {HEADER_BYTES} of them a head.",
         "Viewers a core: viewers over the core's share that the sender used, in a straight line;",
         "who got half of the lesson counts half.",
         "ours, plain and c without TLS, which is what they have in common; ours_tls: TLS 1.3, as",

@@ -222,7 +222,7 @@ def openssl_mbit() -> float:
 def _notes(given: argparse.Namespace) -> list[str]:
     return [
         f"{given.schools} schools, {RECEIVERS_A_LESSON} a lesson; {given.seconds:g} s each after",
-        f"{_WARM_S:g} s of warming up; 25 pictures and 10 sounds a second; mutual TLS 1.3.",
+        f"{_WARM_S:g} s of warming up; 25 pictures and 23 sounds a second; mutual TLS 1.3.",
         "schools_a_core: schools over the core's share that the hub used, drawn out in a straight",
         "line (who got half counts half); reading, checking, storing and syncing is in it.",
         "copies_a_school: bytes on a school's link, without TLS's own, over bytes sealed.",

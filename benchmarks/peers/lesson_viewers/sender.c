@@ -2,7 +2,7 @@
  *
  *   sender ADDRESS PORT PICTURE_BYTES SOUND_BYTES
  *
- * A picture each 40 ms, a sound each 100 ms: one send() a viewer, of a message framed once. Eight
+ * A picture each 40 ms, a sound each 43 ms: one send() a viewer, of a message framed once. Eight
  * bytes of CLOCK_MONOTONIC microseconds stand at byte 20 of it. No TLS, no queue: a viewer that
  * does not take a whole message is cut off. Prints "ready".
  */
@@ -81,7 +81,7 @@ int main(int argc, char **argv) {
     int poller = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = listening};
     epoll_ctl(poller, EPOLL_CTL_ADD, listening, &event);
-    int picture = every(poller, 40), sound = every(poller, 100);
+    int picture = every(poller, 40), sound = every(poller, 43);
     printf("ready\n");
     fflush(stdout);
     for (;;) {
