@@ -78,7 +78,7 @@ def build_pages(view: BoxView) -> web.Application:
         RemotePage(desk, rooms),
         ScreenSharePage(desk, rooms),
         CamerasPage(desk, actions),
-        LessonsPage(desk),
+        LessonsPage(desk, rooms),
         ScreenReports(view),
         TrustPage(view, renderer),
         api,

@@ -229,6 +229,7 @@ class LessonView:
     starts_ms: int
     ends_ms: int
     flagship: str
+    flagship_en: str
     receivers: tuple[str, ...]
     rehearsal: bool
     evidence_ms: int | None

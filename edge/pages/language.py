@@ -59,6 +59,10 @@ class Language:
         return "\uff1b" if self.locale.language == "zh" else "; "
 
     @property
+    def full_stop(self) -> str:
+        return "。" if self.locale.language == "zh" else ". "
+
+    @property
     def comma(self) -> str:
         """What parts the items of a list."""
         return "、" if self.locale.language == "zh" else ", "

@@ -12,6 +12,7 @@ from edge.pages.language import Language
 def told_lesson(lesson: LessonView, language: Language) -> dict[str, object]:
     """Return a lesson as JSON shows it, every sentence in the reader's language."""
     told: dict[str, object] = msgspec.to_builtins(lesson)
+    told["flagship"] = language.either(lesson.flagship, lesson.flagship_en)
     told["preflight"] = [told_check(check, language) for check in lesson.preflight]
     told["plan"] = None if lesson.plan is None else told_plan(lesson.plan, language)
     return told

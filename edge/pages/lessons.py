@@ -21,6 +21,7 @@ from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
 from edge.pages.json_wishes import json_answer
 from edge.pages.recording_words import recording_words
+from edge.pages.rooms import Rooms
 from provisioning.errors import SetupError
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import LessonId
@@ -48,8 +49,9 @@ class AddedCaptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LessonsPage:
-    def __init__(self, desk: FormDesk) -> None:
+    def __init__(self, desk: FormDesk, rooms: Rooms) -> None:
         self._desk = desk
+        self._rooms = rooms
         self._view = desk.view
         self._sending = 0
 
@@ -81,6 +83,7 @@ class LessonsPage:
             "lessons": await library.lessons() if signed_in else [],
             "school": self._view.school,
             "words_of": recording_words(self._gettext(request)),
+            "room_names": await self._room_names(),
         }
         return self._desk.renderer.page(request, "lessons.html", context)
 
@@ -204,6 +207,7 @@ class LessonsPage:
                 "parties": await library.minutes(shelved.told),
                 "line": line,
                 "words_of": recording_words(self._gettext(request)),
+                "room_names": await self._room_names(),
             }
         return self._desk.renderer.page(request, "lesson.html", context, status=status)
 
@@ -223,6 +227,9 @@ class LessonsPage:
             return shelved, await self._view.recordings.file(shelved, picture)
         except RecordingError as error:
             raise web.HTTPConflict(text=str(error)) from error
+
+    async def _room_names(self) -> dict[str, str]:
+        return {room.room: room.name for room in await self._rooms.all()}
 
     def _gettext(self, request: web.Request) -> Callable[[str], str]:
         return self._desk.renderer.language(request).translations.gettext

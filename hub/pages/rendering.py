@@ -13,7 +13,7 @@ from hub.lesson.pairing import pick
 from hub.locale.catalogue import LANGUAGES, Reader
 from hub.locale.sentence import Sentence
 from hub.pages.lesson_evidence import hop_word, rung_word
-from hub.pages.lesson_lights import school_word
+from hub.pages.lesson_lights import CAUSES, school_word
 from hub.pages.words import (
     ALARMS,
     DEVICE_KINDS,
@@ -24,6 +24,7 @@ from hub.pages.words import (
     QUALITIES,
     READERS,
     ROLES,
+    TELLERS,
     reason_of,
     who_of,
     word_of,
@@ -33,6 +34,8 @@ WORDS: Final = {
     "alarm_word": ALARMS,
     "lesson_kind": LESSON_KINDS,
     "role_word": ROLES,
+    "teller_word": TELLERS,
+    "cause_word": CAUSES,
     "device_kind": DEVICE_KINDS,
     "point_word": POINTS,
     "quality_word": QUALITIES,

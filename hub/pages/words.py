@@ -18,6 +18,7 @@ ROLES: Final[Words] = {
     "flagship": Sentence("flagship school"),
     "receiver": Sentence("receiving school"),
 }
+TELLERS: Final[Words] = {**ROLES, "preflight": Sentence("check before the lesson")}
 DEVICE_KINDS: Final[Words] = {
     "farm_sensor": Sentence("farm sensor"),
     "farm_actuator": Sentence("farm relay"),

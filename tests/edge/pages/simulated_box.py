@@ -654,6 +654,7 @@ def furnish(box: SimulatedBox) -> SimulatedBox:
         starts_ms=lesson_ms,
         ends_ms=lesson_ms + 40 * MINUTE_MS,
         flagship="纸坊中心小学",
+        flagship_en="Zhifang Central Primary School",
         receivers=("湖泗小学", "舒安小学"),
         rehearsal=False,
         evidence_ms=None,

@@ -59,6 +59,7 @@ async def test_the_list_tells_state_gaps_and_how_long_each_is_kept(
     text = await (await staff.get("/lessons")).text()
     assert "Circumference" in text
     assert "7 s missing" in text
+    assert "r301" not in text
     assert "1 gap" in text
     await staff.post("/lessons/a1/keep", data={})
     assert "protected" in await (await staff.get("/lessons")).text()

@@ -411,6 +411,16 @@ async def test_a_device_that_needs_a_look_comes_with_its_remedy(
     )
 
 
+async def test_a_device_that_was_never_heard_is_not_gone_for_a_time_that_nobody_knows(
+    box: SimulatedBox, client: Client
+) -> None:
+    light = replace(box.lights[0], sign=Sign.LINK_LOST, state=Light.BAD, evidence_ms=None)
+    box.lights = [light]
+    told = re.sub(r"<[^>]*>", "", await read(client))
+    assert f"{light.name}: nothing heard from it yet. Check its power" in told
+    assert "gone for" not in told
+
+
 async def test_a_moment_is_told_as_past_and_a_span_as_lasting(
     box: SimulatedBox, client: Client
 ) -> None:

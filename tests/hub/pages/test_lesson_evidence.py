@@ -112,8 +112,12 @@ async def test_the_lessons_page_says_where_trouble_came_from_at_each_end(
         "state": "live",
         "cause": None,
     }
-    hub.record("lesson_quality", [said])
+    found = said | {"hop": "preflight", "cause": "class_card"}
+    hub.record("lesson_quality", [said, found])
     page = await browser.get("/lessons/a1?lang=en")
+    assert "<td>receiving school</td>" in page.text
+    assert "<td>check before the lesson</td>" in page.text
+    assert "class card: it is not heard from; the lesson does not need it" in page.text
     assert "Nothing was in the way" in page.text
     assert "The line to this school: it carried too little" in page.text
     assert "10 of 40 minutes poor" in page.text
@@ -121,6 +125,7 @@ async def test_the_lessons_page_says_where_trouble_came_from_at_each_end(
     assert "poor</td>" not in page.text
     chinese = await browser.get("/lessons/a1?lang=zh-CN")
     assert "到本校的线路" in chinese.text
+    assert "<td>课前检查</td>" in chinese.text
 
 
 async def test_the_lessons_page_tells_of_a_hub_that_was_late_itself(
