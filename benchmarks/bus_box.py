@@ -58,6 +58,9 @@ class NobodyElse:
     def may_speak(self, _origin: int, _signer: SignerId) -> bool:
         return False
 
+    def sealing_key(self, _origin: int, _signer: SignerId) -> X25519PublicKey | None:
+        return None
+
     def sealing_keys(self, _school: int) -> Sequence[X25519PublicKey]:
         return []
 

@@ -87,6 +87,10 @@ class TwoNodes(AbstractContextManager["TwoNodes"]):
     def may_speak(self, origin: int, signer: SignerId) -> bool:
         return self.signing_key(origin, signer) is not None
 
+    def sealing_key(self, origin: int, signer: SignerId) -> X25519PublicKey | None:
+        is_known = self.signing_key(origin, signer) is not None
+        return self._keys[origin].sealing.public_key() if is_known else None
+
     def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
         return [self._keys[school].sealing.public_key()] if school in self._keys else []
 

@@ -41,14 +41,15 @@ class Acquaintances:
             own.school: _box(own.keys, own.not_before_ms, own.box),
         }
         self._certified: dict[bytes, tuple[int, _Box] | None] = {}
-        self._signers: dict[tuple[int, SignerId], Ed25519PublicKey] = {}
+        self._signers: dict[tuple[int, SignerId], _Box] = {}
 
     def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
-        if (origin, signer) not in self._signers:
-            # What a box wrote before it was revoked stays what it is.
-            for box in self._boxes(origin):
-                self._signers[origin, signer_id(box.signing)] = box.signing
-        return self._signers.get((origin, signer))
+        box = self._signing_box(origin, signer)
+        return box.signing if box is not None else None
+
+    def sealing_key(self, origin: int, signer: SignerId) -> X25519PublicKey | None:
+        box = self._signing_box(origin, signer)
+        return box.sealing if box is not None else None
 
     def may_speak(self, origin: int, signer: SignerId) -> bool:
         return any(
@@ -82,6 +83,13 @@ class Acquaintances:
             ).fetchall()
             return frozenset(row["school"] for row in rows)
         return frozenset({self._identity.school})
+
+    def _signing_box(self, origin: int, signer: SignerId) -> _Box | None:
+        if (origin, signer) not in self._signers:
+            # What a box wrote before it was revoked stays what it is.
+            for box in self._boxes(origin):
+                self._signers[origin, signer_id(box.signing)] = box
+        return self._signers.get((origin, signer))
 
     def _boxes(self, school: int) -> list[_Box]:
         """Return a school's boxes, certified first to last; read anew, as one may join or go."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from provisioning.certificates import Binding, read_certificate
+from provisioning.certificates import Binding, BoundKeys, read_certificate
 from provisioning.identity import HubIdentity
 from provisioning.invitations import InvitationStore
 from sync.lessons.fragment_log import LessonId
@@ -83,9 +83,9 @@ class Registry:
         self._lessons = LessonParties(reader)
         self._boxes: dict[str, EnrolledBox] = {}
         self._by_school: dict[int, list[EnrolledBox]] = {}
-        self._signers: dict[tuple[int, SignerId], Ed25519PublicKey] = {}
+        self._signers: dict[tuple[int, SignerId], BoundKeys] = {}
         self._hub_sealing = X25519PublicKey.from_public_bytes(hub.binding.keys.sealing)
-        self._add_signer(HUB, hub.binding.keys.signing)
+        self._add_signer(HUB, hub.binding.keys)
         self.revoked: set[str] = set()
 
     def read_boxes(self) -> None:
@@ -96,7 +96,7 @@ class Registry:
             certificate = read_certificate(invitation.certificate)
             binding = self._hub.trust.box_binding(certificate)
             box = EnrolledBox(binding, invitation.certificate, invitation.school_name)
-            self._add_signer(binding.school, binding.keys.signing)
+            self._add_signer(binding.school, binding.keys)
             self._by_school.setdefault(binding.school, []).append(box)
             self._boxes[invitation.box] = box
         self.read_revoked()
@@ -119,7 +119,12 @@ class Registry:
 
     def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
         # What a box wrote before it was revoked stays what it is.
-        return self._signers.get((origin, signer))
+        bound = self._signers.get((origin, signer))
+        return Ed25519PublicKey.from_public_bytes(bound.signing) if bound is not None else None
+
+    def sealing_key(self, origin: int, signer: SignerId) -> X25519PublicKey | None:
+        bound = self._signers.get((origin, signer))
+        return X25519PublicKey.from_public_bytes(bound.sealing) if bound is not None else None
 
     def signing_keys(self, school: int) -> Sequence[Ed25519PublicKey]:
         """Return the signing keys of all boxes a school has or had: what they signed stays so."""
@@ -165,9 +170,9 @@ class Registry:
         ).fetchall()
         return frozenset[int]().union(*(self.members(row["audience"]) for row in rows))
 
-    def _add_signer(self, origin: int, signing: bytes) -> None:
-        public = Ed25519PublicKey.from_public_bytes(signing)
-        self._signers[origin, signer_id(public)] = public
+    def _add_signer(self, origin: int, bound: BoundKeys) -> None:
+        public = Ed25519PublicKey.from_public_bytes(bound.signing)
+        self._signers[origin, signer_id(public)] = bound
 
 
 def box_row(box: EnrolledBox, *, revoked: bool) -> Row:

@@ -21,6 +21,9 @@ class Directory(Protocol):
         What it signed before stays signed; :meth:`signing_key` names it still.
         """
 
+    def sealing_key(self, origin: int, signer: SignerId) -> X25519PublicKey | None:
+        """Return the sealing key that is certified beside that signing key, revoked or not."""
+
     def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
         """Return the certified sealing keys of a school's boxes, or of the hub (0)."""
 

@@ -15,7 +15,7 @@ from sync.errors import ForgedError, ForkError, KeyMissingError
 from sync.folding.clamps import clamp_moment, clamped_stamp, read_clamps
 from sync.history.horizon import ended, evicted
 from sync.history.snapshot_part import may_be_hollow
-from sync.intake.granting import Grants
+from sync.intake.granting import Grants, SealingKeys
 from sync.intake.own_rows import make_room
 from sync.keys.keyring import Keyring
 from sync.logs.log_state import LogState, find_log, log_id_of, read_logs
@@ -29,8 +29,8 @@ from sync.segments.signing import SignerId
 LOGS_OF_ONE_ORIGIN_MAX = 4096
 
 
-class SigningKeys(Protocol):
-    """The part of the directory that judges signatures."""
+class Signers(SealingKeys, Protocol):
+    """The part of the directory that judges signatures, and knows their boxes."""
 
     def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None: ...
 
@@ -50,7 +50,7 @@ class Admission:
         self,
         cursor: sqlite3.Cursor,
         own: tuple[int, int],
-        directory: SigningKeys,
+        directory: Signers,
         keyring: Keyring,
         clock: HybridClock,
         record_clamp: RecordClamp | None,
@@ -61,7 +61,7 @@ class Admission:
         self._keyring = keyring
         self._clock = clock
         self._record_clamp = record_clamp
-        self._grants = Grants(cursor)
+        self._grants = Grants(cursor, directory)
         self._evicted = evicted(cursor) if own[0] == HUB else frozenset()
         self._ended = ended(cursor) if own[0] == HUB else frozenset()
         self.diverged: dict[int, tuple[LogState, int]] = {}

@@ -14,7 +14,7 @@ from sync.errors import MalformedError, SyncError, reason_of
 from sync.history.adoption import Adoption
 from sync.history.checkpoint import adopted_seq
 from sync.history.snapshot_part import holds_states, unpack_part
-from sync.intake.admission import Admission, MayCarry, RecordClamp, SigningKeys
+from sync.intake.admission import Admission, MayCarry, RecordClamp, Signers
 from sync.intake.bodies import Bodies
 from sync.intake.repetitions import let_stand
 from sync.intake.set_aside import forget_due, quarantine, read_due
@@ -55,7 +55,7 @@ class Intake:
         self,
         cursor: sqlite3.Cursor,
         own: tuple[int, int],
-        directory: SigningKeys,
+        directory: Signers,
         keyring: Keyring,
         clock: HybridClock,
         record_clamp: RecordClamp | None = None,

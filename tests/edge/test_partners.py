@@ -62,6 +62,8 @@ def test_a_revoked_box_may_not_speak_though_its_signatures_stay_good(
         box.plant("box_certificate", certificate_row(first, revoked=True))
         assert not known.may_speak(18, one)
         assert known.signing_key(18, one) is not None
+        assert known.sealing_key(18, one) == first.sealing.public_key()
+        assert known.sealing_key(17, one) is None
         assert known.may_speak(18, other)
         assert not known.may_speak(17, other)
         assert known.may_speak(17, store.node.signer)

@@ -51,6 +51,10 @@ class OwnHub:
     def may_speak(self, origin: int, signer: SignerId) -> bool:
         return self.signing_key(origin, signer) is not None
 
+    def sealing_key(self, origin: int, signer: SignerId) -> X25519PublicKey | None:
+        public = X25519PublicKey.from_public_bytes(self._identity.hub.keys.sealing)
+        return public if self.signing_key(origin, signer) is not None else None
+
     def sealing_keys(self, school: int) -> list[X25519PublicKey]:
         if school != HUB:
             return [self._identity.sealing.public_key()]

@@ -81,6 +81,10 @@ def test_a_revoked_box_is_granted_nothing_more_and_what_it_signed_stays(parts: H
     assert lost.binding.box in registry.revoked
     signers = [signer for (origin, signer) in registry._signers if origin == 18]
     assert all(registry.signing_key(18, signer) for signer in signers)
+    sealing = [
+        key.public_bytes_raw() for key in (registry.sealing_key(18, one) for one in signers) if key
+    ]
+    assert sealing == [lost.binding.keys.sealing, kept.binding.keys.sealing]
     assert len(signers) == 2
     standing = [signer for signer in signers if registry.may_speak(18, signer)]
     assert standing == [kept.signer]

@@ -101,6 +101,10 @@ class District:
     def may_speak(self, origin: int, signer: SignerId) -> bool:
         return self.signing_key(origin, signer) is not None and signer not in self.silenced
 
+    def sealing_key(self, origin: int, signer: SignerId) -> X25519PublicKey | None:
+        is_known = self.signing_key(origin, signer) is not None
+        return self.keys[origin].sealing.public_key() if is_known else None
+
     def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
         keys = self.keys.get(school)
         return [keys.sealing.public_key()] if keys else []

@@ -12,9 +12,11 @@ from sync.courier.trip import Inbound, Outbound
 from sync.exchange.message import parse_message
 from sync.exchange.session import Session
 from sync.keys.recipients import RecipientKind
+from sync.logs.log_state import holding_of
 from sync.node import Node
 from sync.schema import BY_NAME
 from sync.schema.model import Group, Lane
+from sync.segments.sealing import recipient_id
 from sync.segments.segment import Segment, parse_segment
 from tests.sync.district import District
 
@@ -100,6 +102,33 @@ def test_cells_that_were_acknowledged_open_again_when_their_box_lost_its_disk(
     lose_the_disk(district, 17)
     district.exchange(17)
     assert district.rows(17, CARDS) == ([(1, "04:1")] if held else [])
+
+
+def test_a_grant_to_a_recovery_key_alone_lets_nothing_be_acknowledged(district: District) -> None:
+    """The box's own grants may wait in a log that forked, and be lost with its disk."""
+    backup = district.back_up(17)
+    district.nodes[17].record("alarm", [{"at_ms": 1, "alarm": "fire"}])
+    district.exchange(17)
+    school = district.restore(17, backup, b"first")
+    tap(school, 2)
+    district.seal(17)
+    taps = by_lane(district, Lane.ATTENDANCE)
+    held = [holding_of(log) for log in district.nodes[0].logs()]
+    school.peers.note_holdings(0, held, complete=True)
+    public = X25519PrivateKey.from_private_bytes(district.chance.randbytes(32)).public_key()
+    school.keys.confirm(RecipientKind.RECOVERY, public.public_bytes_raw(), "code", "head")
+    district.seal(17)
+    (card,) = {body.key_id for body in parse_segment(taps[0]).header.bodies if body.group == 2}
+    control = by_lane(district, Lane.CONTROL)
+    bring(district, control)
+    assert district.rows(0, f"SELECT recipient FROM key_grant WHERE key_id = x'{card.hex()}'") == [  # noqa: S608 - a key's name
+        (recipient_id(public),)
+    ]
+    assert bring(district, taps) == 0
+    district.exchange(17)
+    lose_the_disk(district, 17)
+    district.exchange(17)
+    assert district.rows(17, CARDS) == [(2, "04:2")]
 
 
 @pytest.mark.parametrize("audience", ["d", "s17"])

@@ -79,27 +79,27 @@ class Mallory:
 
     @cached_property
     def grant(self) -> bytes:
-        """The segment by which the hub gets KEY."""
+        """The segment by which KEY stays with its maker and comes to the hub."""
         return self.grant_in(CONTROL)
 
     def grant_in(self, log: LogName) -> bytes:
-        hub = self.district.keys[0].sealing.public_key()
-        columns: dict[int, Value] = {
-            1: key_id(KEY),
-            2: PURPOSE,
-            3: 1,
-            4: recipient_id(hub),
-            5: SUITE_X25519_SHA256_CHACHA20,
-            6: wrap(KEY, hub, PURPOSE.encode()),
+        readers = [self.district.keys[origin].sealing.public_key() for origin in (18, 0)]
+        columns: dict[int, Sequence[Value]] = {
+            1: [key_id(KEY)] * 2,
+            2: [PURPOSE] * 2,
+            3: [1] * 2,
+            4: [recipient_id(each) for each in readers],
+            5: [SUITE_X25519_SHA256_CHACHA20] * 2,
+            6: [wrap(KEY, each, PURPOSE.encode()) for each in readers],
         }
         table = TableColumns(
             72,
             1,
-            1,
-            encode_column([1]),
-            [(number, encode_column([value])) for number, value in columns.items()],
+            2,
+            encode_column([1, 2]),
+            [(number, encode_column(values)) for number, values in columns.items()],
         )
-        return self.segment([grants([table])], log=log, tables=[(72, 1)])
+        return self.segment([grants([table])], log=log, tables=[(72, 2)])
 
     def send(self, *wires: bytes) -> Imported:
         hub = self.district.nodes[0]
@@ -130,7 +130,7 @@ def mallory(district: District) -> Mallory:
 
 def test_honest_rows_of_its_own_are_taken(mallory: Mallory) -> None:
     wire = mallory.segment([sealed(pack_tables([taps({1: [5, 6], 3: [7, None]})]))])
-    assert mallory.send(wire).rows == 3
+    assert mallory.send(wire).rows == 4  # two grants, two taps
     assert mallory.district.rows(0, "SELECT school, at_ms, person FROM card_tap") == [
         (18, 5, 7),
         (18, 6, None),
@@ -179,7 +179,7 @@ def test_a_body_that_cannot_be_applied_is_parked_with_a_reason(
     tables = [(13, 2), (20, 2), (24, 2), (37, 2), (72, 2), (900, 2)]
     done = mallory.send(mallory.segment([sealed(body)], tables=tables, rows=(1, 12)))
     assert mallory.parked()
-    assert done.rows == 1  # the grant
+    assert done.rows == 2  # the grants
     assert mallory.district.rows(0, "SELECT stored = applied FROM log") == [(1,), (1,)]
 
 
@@ -273,7 +273,7 @@ def test_columns_of_the_future_are_parked_and_the_known_ones_applied(mallory: Ma
     wire = mallory.segment(
         [sealed(pack_tables([taps({SCHOOL_FIELD: [17, 17], 1: [5, 6], 40: ["a", "b"]})]))]
     )
-    assert mallory.send(wire).rows == 3
+    assert mallory.send(wire).rows == 4  # two grants, two taps
     (reason,) = mallory.parked()
     assert f"[{SCHOOL_FIELD}, 40]" in reason
     assert mallory.district.rows(0, "SELECT at_ms FROM card_tap") == [(5,), (6,)]
@@ -387,11 +387,11 @@ def test_rows_in_the_clear_are_parked_unless_they_are_grants(mallory: Mallory) -
 
 
 def test_grants_of_any_shape_are_passed_over(mallory: Mallory) -> None:
-    hub = recipient_id(mallory.district.keys[0].sealing.public_key())
-    shapes: list[list[tuple[int, list[Value]]]] = [
-        [(1, [key_id(KEY)] * 2), (4, [hub] * 2)],
-        [(1, [key_id(KEY)] * 2), (2, ["18/s18"] * 2), (4, [hub] * 2), (6, [b""] * 2)],
-        [(1, [key_id(KEY)] * 2), (2, [PURPOSE] * 2), (4, [hub] * 2), (6, [b"x" * 80] * 2)],
+    both = [recipient_id(mallory.district.keys[each].sealing.public_key()) for each in (18, 0)]
+    shapes: list[list[tuple[int, Sequence[Value]]]] = [
+        [(1, [key_id(KEY)] * 2), (4, both)],
+        [(1, [key_id(KEY)] * 2), (2, ["18/s18"] * 2), (4, both), (6, [b""] * 2)],
+        [(1, [key_id(KEY)] * 2), (2, [PURPOSE] * 2), (4, both), (6, [b"x" * 80] * 2)],
         [(1, [b""] * 2), (4, [b""] * 2), (5, [-1] * 2)],
     ]
     prev, wires = FIRST_PREV, []

@@ -41,6 +41,12 @@ class Certifying(District):
                 return public
         return super().signing_key(origin, signer)
 
+    def sealing_key(self, origin: int, signer: SignerId) -> X25519PublicKey | None:
+        for keys in self.further.get(origin, []):
+            if signer_id(keys.signing.public_key()) == signer:
+                return keys.sealing.public_key()
+        return super().sealing_key(origin, signer)
+
     def sealing_keys(self, school: int) -> Sequence[X25519PublicKey]:
         further = [keys.sealing.public_key() for keys in self.further.get(school, [])]
         certified = [*super().sealing_keys(school), *further]
