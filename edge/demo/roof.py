@@ -12,7 +12,8 @@ from edge.demo.browser import post_form, read_page, send_form, sign_in
 from edge.demo.plan import SERIAL, SchoolPlan
 from edge.errors import BoxSetupError
 
-ROOF_S_MAX = 60.0
+ROOF_S_MAX = 90.0
+"""Of a box that falls over while it waters, the rule waters again a minute later."""
 PUMP = "relay_2"
 PLOTS = ("屋顶一区", "屋顶二区")
 TERM = ("2026-09-01", "2027-01-20")
@@ -25,11 +26,13 @@ _PUMP = re.compile(rf'<option value="([^"|]+\|{PUMP})"')
 _PLOT = re.compile(r'name="plot" value="([^"]+)"')
 _PLOT_A = re.compile(r'name="plot_a" required>(.*?)</select>', re.DOTALL)
 _CHOICE = re.compile(r'<option value="([^"]+)"[^>]*>([^<]+)</option>')
-_WATERED = re.compile(r'继电器 2\W+开</th><td><span class="light good">')
+_WATERED = [
+    re.compile(rf'继电器 2\W+{word}</th><td><span class="light good">') for word in ("开", "关")
+]
 
 
 async def try_roof(school: SchoolPlan, setup_code: str) -> None:
-    """Have a rule water a plot and see it on the page, and begin an experiment with another plot.
+    """Have a rule water a plot and see it end on the page; begin an experiment with another plot.
 
     BoxSetupError when the pump does not run, or a page does not take what is entered.
     """
@@ -45,12 +48,17 @@ async def try_roof(school: SchoolPlan, setup_code: str) -> None:
             if RULE not in await read_page(pages, "/rooftop"):
                 await _enter(pages, soil[1], pump[1])
                 await _begin_experiment(pages)
-            while _WATERED.search(await read_page(pages, "/rooftop")) is None:  # noqa: ASYNC110 - another process's page
+            while not await _is_watered(pages):  # noqa: ASYNC110 - another process's page
                 await asyncio.sleep(_LOOK_EVERY_S)
     except TimeoutError as error:
         raise BoxSetupError("the roof's rule watered nothing; look at the farm's page") from error
     except aiohttp.ClientError as error:
         raise BoxSetupError(f"the farm's page does not answer: {error}") from error
+
+
+async def _is_watered(pages: aiohttp.ClientSession) -> bool:
+    page = await read_page(pages, "/rooftop")
+    return all(told.search(page) for told in _WATERED)
 
 
 async def _enter(pages: aiohttp.ClientSession, soil: str, pump: str) -> None:

@@ -5,6 +5,7 @@ Nobody touches the class's pages; the teacher holds the lesson with the remote o
 """
 
 from collections.abc import AsyncIterator, Callable
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,7 @@ def advanced(before: Seen) -> Callable[[Seen], bool]:
 def check_what_was_told(seen: Seen, language: str) -> None:
     live, cut, waits = LIVE[language], INTERRUPTED[language], WAITING[language]
     states = seen.states[seen.states.index(live) :]
-    said = [each for each in states if each != waits]
+    said = [each for each, _ in groupby(each for each in states if each != waits)]
     assert said == [live, cut, CATCHING_UP[language], live]
     causes = {cause for state, cause, _ in seen.told if state == cut}
     assert causes == {NO_LINE[language]}
