@@ -63,18 +63,23 @@ class Line:
         except OSError:
             self._drop(writer)
             return
+        except asyncio.CancelledError:
+            self._drop(writer)
+            raise
         self._writers.add(far_writer)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._pump(reader, far_writer))
             tasks.create_task(self._pump(far_reader, writer))
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                if not self._is_silent:
-                    writer.write(data)
-                    await writer.drain()
-        self._drop(writer)
+        try:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(65536):
+                    if not self._is_silent:
+                        writer.write(data)
+                        await writer.drain()
+        finally:
+            self._drop(writer)  # also when the loop ends before anybody broke it
 
     def _drop(self, writer: asyncio.StreamWriter) -> None:
         self._writers.discard(writer)
