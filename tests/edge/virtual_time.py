@@ -56,7 +56,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 class _InTurn(Executor):
-    """Stands for a writer's thread."""
+    """Stands for a writer's thread; what fails raises where it is asked for."""
 
     def __init__(self, *, max_workers: int, thread_name_prefix: str) -> None:
         """Take what a pool of threads would."""
@@ -65,10 +65,7 @@ class _InTurn(Executor):
         self, func: Callable[..., Result], /, *args: object, **kwargs: object
     ) -> Future[Result]:
         done: Future[Result] = Future()
-        try:
-            done.set_result(func(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - its caller is told
-            done.set_exception(error)
+        done.set_result(func(*args, **kwargs))
         return done
 
 
