@@ -1,18 +1,26 @@
 """Tells readers that something changed; a slow one loses repetitions, never the last change."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from edge.pages.box_view import Change
 
 
 class Changes:
-    """Call on the event loop's thread."""
+    """Call on the event loop's thread. ``told``: how many there were."""
 
     def __init__(self) -> None:
         self._readers: set[_Reader] = set()
+        self._last: dict[Change, int] = {}
+        self.told = 0
+
+    def since(self, told: int) -> Sequence[Change]:
+        """Return what changed after so many; everything, if there never were so many."""
+        return [change for change, last in self._last.items() if last > told or told > self.told]
 
     def tell(self, change: Change) -> None:
+        self.told += 1
+        self._last[change] = self.told
         for reader in self._readers:
             reader.note(change)
 

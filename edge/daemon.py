@@ -643,6 +643,12 @@ class Box:
     def events(self) -> AsyncIterator[Change]:
         return self._changes.follow()
 
+    def changes_told(self) -> int:
+        return self._changes.told
+
+    def changes_since(self, told: int) -> Sequence[Change]:
+        return self._changes.since(told)
+
     async def import_roster(self, content: bytes) -> Difference:
         """Take a roster in; raises BoxSetupError that names the line."""
         return await self.rosters.take(content, "program", even_older=False)

@@ -1,6 +1,7 @@
 """The same facts and actions as JSON, for the command line and for the pages' own scripts."""
 
 import asyncio
+import re
 import sqlite3
 from dataclasses import replace
 from typing import Annotated
@@ -25,6 +26,7 @@ SNAPSHOTS_AT_ONCE = 4
 SNAPSHOT_S_MAX = 8
 SNAPSHOT_BYTES_MAX = 8 * 1024 * 1024
 JPEG_START = b"\xff\xd8\xff"
+NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 class SetupCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -200,8 +202,10 @@ class Api:
         return json_answer(await self._actions.command(wish, who_asks(request)))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Stream change notifications."""
-        return await self._streams.serve(request, self._view.events(), tell_names)
+        """Stream change notifications; of a page's own number also those since it was made."""
+        page = request.query.get("since", "")
+        first = self._view.changes_since(int(page)) if NUMBER.fullmatch(page) else ()
+        return await self._streams.serve(request, self._view.events(), tell_names, first)
 
     def _read_store(self) -> None:
         connection = self._view.connect()

@@ -430,3 +430,11 @@ class BoxView(Protocol):
     def events(self) -> AsyncIterator[Change]:
         """Notify until closed; a slow reader loses repetitions, never the last change."""
         ...
+
+    def changes_told(self) -> int:
+        """Return how many changes there were."""
+        ...
+
+    def changes_since(self, told: int) -> Sequence[Change]:
+        """Return what changed after so many; everything, if there never were so many."""
+        ...

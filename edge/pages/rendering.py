@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edge.pages.assets import Assets
@@ -19,6 +20,18 @@ from edge.pages.language import (
 
 TEMPLATES = Path(__file__).parent / "templates"
 YEAR_S = 365 * 24 * 3_600
+_CHANGES_TOLD = web.RequestKey("changes_told", int)
+
+
+def number_pages(view: BoxView) -> Middleware:
+    """Make the middleware that notes how many changes there were before a page reads anything."""
+
+    @web.middleware
+    async def number(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[_CHANGES_TOLD] = view.changes_told()
+        return await handler(request)
+
+    return number
 
 
 class Renderer:
@@ -47,6 +60,7 @@ class Renderer:
                 {
                     "request_path": request.path,
                     "now_ms": now_ms,
+                    "changes_told": request[_CHANGES_TOLD],
                     "school_name": view.school_name,
                     "asset": self._assets.url,
                     "age_of": lambda then_ms: language.age(then_ms, now_ms),

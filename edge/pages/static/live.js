@@ -177,13 +177,12 @@
   }
 
   function listen() {
-    var source = new EventSource(root.dataset.events || "/api/events");
+    // What changed between the page and its stream is told first.
+    var source = new EventSource(root.dataset.events || "/api/events?since=" + root.dataset.changes);
     var opened = false;
     source.onopen = function () {
       linkUp();
       if (opened) { tell("*"); } // what changed during a cut was told to nobody
-      // Nor was an alarm between the page and its stream; a stream of a page's own tells it itself.
-      if (!opened && !root.dataset.events) { ["safety", "emergency"].forEach(markAbout); }
       opened = true;
     };
     source.onmessage = function (event) { tell(event.data); };

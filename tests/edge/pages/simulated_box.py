@@ -26,6 +26,7 @@ from drivers.discovery.candidate import Candidate, DeviceKind, Evidence, Need
 from drivers.entities import CommandResult, DeviceEvent, DeviceId, Measurement, Outcome, Quality
 from drivers.errors import DriverError, Trouble
 from edge.cameras.camera_desk import CameraDesk
+from edge.changes import Changes
 from edge.class_cards.office import CardOffice
 from edge.clock_watch import ClockLight
 from edge.devices.adopted import AdoptedDevice
@@ -253,7 +254,7 @@ class SimulatedBox:
         self.refusal: DriverError | None = None
         self.told: list[tuple[str, ...]] = []
         self.picture = JPEG
-        self.listeners: set[asyncio.Queue[Change]] = set()
+        self.changes = Changes()
         self.listening = asyncio.Event()
         self._rows = 0
         self.judged: list[int] = []
@@ -402,8 +403,7 @@ class SimulatedBox:
             self.values.append(event)
 
     def tell(self, change: Change) -> None:
-        for listener in self.listeners:
-            listener.put_nowait(change)
+        self.changes.tell(change)
 
     def now_ms(self) -> int:
         return self.clock_ms
@@ -514,14 +514,15 @@ class SimulatedBox:
         return self.lesson_troubles
 
     async def events(self) -> AsyncIterator[Change]:
-        listener: asyncio.Queue[Change] = asyncio.Queue(64)
-        self.listeners.add(listener)
         self.listening.set()
-        try:
-            while True:
-                yield await listener.get()
-        finally:
-            self.listeners.discard(listener)
+        async for change in self.changes.follow():
+            yield change
+
+    def changes_told(self) -> int:
+        return self.changes.told
+
+    def changes_since(self, told: int) -> Sequence[Change]:
+        return self.changes.since(told)
 
     def _has(self, table: str, column: str, value: object) -> bool:
         connection = self.connect()

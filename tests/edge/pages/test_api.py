@@ -1,6 +1,7 @@
 """The JSON interface: the same facts and the same doors as the pages."""
 
 import asyncio
+import re
 
 import pytest
 from aiohttp import CookieJar
@@ -146,6 +147,33 @@ async def test_changes_reach_an_open_page(client: Client, box: SimulatedBox) -> 
     await box.listening.wait()
     box.tell(Change.TAPS)
     assert await answer.content.readuntil(b"\n\n") == b"data: taps\n\n"
+    answer.close()
+
+
+async def test_what_changed_between_a_page_and_its_stream_is_told_first(
+    client: Client, box: SimulatedBox
+) -> None:
+    box.tell(Change.SAFETY)
+    page = await (await client.get("/")).text()
+    made = re.search(r'data-changes="([0-9]+)"', page)
+    assert made is not None
+    box.tell(Change.DEVICES)
+    answer = await client.get(f"/api/events?since={made[1]}")
+    await answer.content.readuntil(b"\n\n")
+    assert await answer.content.readuntil(b"\n\n") == b"data: devices\n\n"
+    answer.close()
+
+
+@pytest.mark.parametrize(("since", "first"), [("900", b"safety"), ("", b"taps"), ("x", b"taps")])
+async def test_a_page_of_the_box_before_its_restart_is_told_everything(
+    client: Client, box: SimulatedBox, since: str, first: bytes
+) -> None:
+    box.tell(Change.SAFETY)
+    answer = await client.get(f"/api/events?since={since}")
+    await answer.content.readuntil(b"\n\n")
+    await box.listening.wait()
+    box.tell(Change.TAPS)
+    assert await answer.content.readuntil(b"\n\n") == b"data: " + first + b"\n\n"
     answer.close()
 
 
