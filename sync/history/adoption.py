@@ -15,6 +15,7 @@ from sync.history.checkpoint import (
     parts_are_here,
     read_checkpoints,
 )
+from sync.history.coverage import covering_more, is_of_one_branch, last_rows, reached_by
 from sync.history.snapshot_part import StoredRow, unpack_part
 from sync.history.stored_rows import StoredRows
 from sync.keys.keyring import Keyring
@@ -59,25 +60,15 @@ class Adoption:
         checkpoint did the hub let bodies go.
         """
         for checkpoint in read_checkpoints(self._cursor, name.origin, name.audience):
-            covers = {checkpoint.source(each): each.seq for each in checkpoint.record.covers}
             if name.origin == self._own_origin and not is_countersigned(self._cursor, checkpoint):
                 continue
-            if covers.get(name, 0) >= seq and self._is_of_one_branch(checkpoint):
+            is_covered = reached_by([checkpoint]).get(name, 0) >= seq
+            if is_covered and is_of_one_branch(self._cursor, checkpoint):
                 if not parts_are_here(self._cursor, checkpoint):
                     return False
                 self._take_over(checkpoint)
                 return True
         return False
-
-    def _is_of_one_branch(self, checkpoint: Checkpoint) -> bool:
-        """Tell whether a checkpoint is of the logs held here, not of a clone's, as far as known."""
-        for cover in checkpoint.record.covers:
-            log = find_log(self._cursor, checkpoint.source(cover))
-            if log is not None and log.stored >= cover.seq:
-                segment = self._rows.segment(log.id, cover.seq)
-                if segment is None or segment.header_digest != cover.head:
-                    return False
-        return True
 
     def _take_over(self, checkpoint: Checkpoint) -> None:
         self._cursor.execute(
@@ -150,8 +141,8 @@ class Adoption:
             )
 
     def _later_writes(self, checkpoint: Checkpoint) -> Iterator[tuple[object, ...]]:
-        """Yield the origin's writes to tables with two writers that no checkpoint covers yet."""
-        covers = {checkpoint.source(each): each.seq for each in checkpoint.record.covers}
+        """Yield the origin's writes to tables with two writers that this one does not cover."""
+        covers = reached_by([checkpoint])
         logs = read_logs(
             self._cursor,
             "WHERE origin = ? AND audience = ?",
@@ -169,6 +160,18 @@ class Adoption:
             for table in filter(waits_apart, TABLES):
                 for batch in unsealed_writes(self._cursor, log.id, table, log.sealed_row):
                     yield from _writes_of(_stored_rows(batch))
+        yield from self._writes_beside(checkpoint)
+
+    def _writes_beside(self, checkpoint: Checkpoint) -> Iterator[tuple[object, ...]]:
+        """Yield those of logs, or ends of logs, that are here only by another checkpoint."""
+        known = read_checkpoints(self._cursor, checkpoint.origin, checkpoint.audience)
+        covered = last_rows([checkpoint])
+        for other in covering_more(known, checkpoint):
+            if is_of_one_branch(self._cursor, other) and parts_are_here(self._cursor, other):
+                for log_id, segment in self._parts(other, other.record.states):
+                    opened = self._rows.open(log_id, segment)
+                    after = covered.get(opened.log, 0)
+                    yield from _writes_of(row for row in opened.rows if row.number > after)
 
     def _sweep_writes(
         self, table: Table, checkpoint: Checkpoint, writes: set[tuple[object, ...]]

@@ -22,6 +22,7 @@ from sync.history.checkpoint import (
     read_passed_over,
 )
 from sync.history.compaction import Compaction
+from sync.history.coverage import covering_more
 from sync.history.horizon import DAY_MS, SILENT_MS, Horizon, Members, pack_stable, stable_at_hub
 from sync.history.membership import evict_silent
 from sync.history.pruning import Pruning
@@ -332,8 +333,13 @@ def _mark(cursor: sqlite3.Cursor, checkpoint: Checkpoint, change: str, *values: 
 
 
 def _forget_before(cursor: sqlite3.Cursor, checkpoint: Checkpoint) -> None:
-    """Forget checkpoints before one by which bodies went: their parts are gone."""
-    cursor.execute(
-        "DELETE FROM checkpoint WHERE origin = ? AND audience = ? AND number < ?",
+    """Forget checkpoints before one by which bodies went, where their parts are gone."""
+    known = read_checkpoints(cursor, checkpoint.origin, checkpoint.audience)
+    kept = {each.digest for each in covering_more(known, checkpoint)}
+    former = cursor.execute(
+        "SELECT log, seq, digest FROM checkpoint WHERE origin = ? AND audience = ? AND number < ?",
         (checkpoint.origin, checkpoint.audience, checkpoint.record.number),
-    )
+    ).fetchall()
+    for log_id, seq, digest in former:
+        if digest not in kept:
+            cursor.execute("DELETE FROM checkpoint WHERE log = ? AND seq = ?", (log_id, seq))

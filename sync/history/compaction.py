@@ -19,18 +19,22 @@ from sync.history.checkpoint import (
     Cover,
     Record,
     Seen,
+    Span,
     mark_settled,
     note_record,
     pack_digests,
     pack_record,
     read_checkpoints,
 )
+from sync.history.coverage import bases, last_rows, reached_by
 from sync.history.horizon import Horizon
 from sync.history.part_writer import PartWriter
 from sync.history.snapshot_part import (
     RECORD_TABLE,
     RowSums,
+    StoredRow,
     holds_states,
+    may_be_hollow,
 )
 from sync.history.standing import Purged, Standing, standing_of
 from sync.history.stored_rows import StoredRows, stated_sums
@@ -75,11 +79,11 @@ class Compaction:
 
         The first are bytes of segments with states since the last, the second of its states.
         """
-        last = self._last(cursor, audience)
-        since = {(c.incarnation, c.lane): c.seq for c in last.record.covers} if last else {}
+        former = bases(cursor, self._store.origin, audience)
+        since = reached_by(former)
         written = 0
         for log, cut in self._cuts(cursor, audience):
-            before = since.get((log.name.incarnation, log.name.lane), 0)
+            before = since.get(log.name, 0)
             for (wire,) in cursor.execute(
                 "SELECT wire FROM segment WHERE log = ? AND seq > ? AND seq <= ?",
                 (log.id, before, cut),
@@ -88,8 +92,7 @@ class Compaction:
                 if holds_states(segment.header) and not segment.is_hollow:
                     written += len(wire)
         held = 0
-        for span in last.record.states if last else []:
-            assert last is not None
+        for span in [span for each in former for span in each.record.states]:
             (size,) = cursor.execute(
                 "SELECT coalesce(sum(length(s.wire)), 0) FROM segment s JOIN log l ON l.id = s.log"
                 " WHERE l.origin = ? AND l.incarnation = ? AND l.audience = ? AND l.lane = ?"
@@ -109,7 +112,8 @@ class Compaction:
     def make(self, audience: str) -> Iterator[None]:
         """Make a checkpoint; yield after each transaction. Raises CheckpointError if it cannot."""
         with self._store.transaction() as cursor:
-            last = self._last(cursor, audience)
+            former = bases(cursor, self._store.origin, audience)
+            last = former[0] if former else None
             newest = read_checkpoints(cursor, self._store.origin, audience)[:1]
             cuts = self._cuts(cursor, audience)
             self._refuse_gaps(cursor, cuts, last)
@@ -126,16 +130,16 @@ class Compaction:
             events = PartWriter(self._sealer, name, RowSums(self._event_sums(cursor, last)))
             # Taken last: whatever is written from now on has a greater stamp.
             moment = self._clock.tick()
-        since = {(c.incarnation, c.lane): c.seq for c in last.record.covers} if last else {}
+        since = reached_by(former)
         fresh = [
-            (log, seq)
-            for log, cut in cuts
-            for seq in range(since.get((log.name.incarnation, log.name.lane), 0) + 1, cut + 1)
+            (log, seq) for log, cut in cuts for seq in range(since.get(log.name, 0) + 1, cut + 1)
         ]
         yield from self._copy_all(fresh, events, Kind.EVENT, purged)
+        yield from self._copy_beside(former, events, Kind.EVENT, purged)
         states = PartWriter(self._sealer, name, RowSums())
-        former = self._part_places(last)
-        yield from self._copy_all([*former, *fresh], states, Kind.STATE, purged)
+        places = self._part_places(last, last.record.states) if last else []
+        yield from self._copy_all([*places, *fresh], states, Kind.STATE, purged)
+        yield from self._copy_beside(former, states, Kind.STATE, purged)
         record = Record(
             version=VERSION,
             number=newest[0].record.number + 1 if newest else 1,
@@ -156,11 +160,6 @@ class Compaction:
         }
         self._append_record(name, record, sums)
         yield
-
-    def _last(self, cursor: sqlite3.Cursor, audience: str) -> Checkpoint | None:
-        """Return the newest checkpoint to go on from: one that would lose rows is none."""
-        found = read_checkpoints(cursor, self._store.origin, audience)
-        return next((each for each in found if each.refused is None), None)
 
     def _cuts(self, cursor: sqlite3.Cursor, audience: str) -> list[tuple[LogState, int]]:
         """Return own logs with the segment up to which the hub holds them, or the hub itself."""
@@ -251,13 +250,13 @@ class Compaction:
             if BY_NUMBER[key[0]].kind is Kind.EVENT
         }
 
-    def _part_places(self, last: Checkpoint | None) -> list[tuple[LogState, int]]:
-        if last is None:
-            return []
+    def _part_places(
+        self, checkpoint: Checkpoint, spans: Sequence[Span]
+    ) -> list[tuple[LogState, int]]:
         places = []
         with self._store.transaction() as cursor:
-            for span in last.record.states:
-                log = find_log(cursor, last.part_log(span))
+            for span in spans:
+                log = find_log(cursor, checkpoint.part_log(span))
                 if log is None:
                     raise CheckpointError(
                         "the last snapshot is not here whole; it comes back first"
@@ -271,29 +270,41 @@ class Compaction:
         parts: PartWriter,
         kind: Kind,
         purged: Purged,
+        after: Mapping[LogName, int] | None = None,
     ) -> Iterator[None]:
+        """Copy what still counts of a kind, of each log behind row ``after``."""
         for start in range(0, len(places), SEGMENTS_A_STEP):
             with self._store.transaction() as cursor:
                 rows = StoredRows(cursor, self._keyring)
                 for log, seq in places[start : start + SEGMENTS_A_STEP]:
                     segment = rows.segment(log.id, seq)
                     assert segment is not None
-                    if holds_states(segment.header):
-                        self._copy(cursor, rows, (log, segment), parts, kind, purged)
+                    if may_be_hollow(segment.header):
+                        source, kept = self._counting(cursor, rows, (log, segment), kind, purged)
+                        first = (after or {}).get(source, 0) + 1
+                        parts.add(cursor, source, [row for row in kept if row.number >= first])
             yield
         with self._store.transaction() as cursor:
             parts.finish(cursor)
 
-    def _copy(
+    def _copy_beside(
+        self, former: Sequence[Checkpoint], parts: PartWriter, kind: Kind, purged: Purged
+    ) -> Iterator[None]:
+        """Copy, of each but the first, what those before it do not cover."""
+        for count, each in enumerate(former[1:], start=1):
+            spans = each.record.events if kind is Kind.EVENT else each.record.states
+            places = self._part_places(each, spans)
+            yield from self._copy_all(places, parts, kind, purged, last_rows(former[:count]))
+
+    def _counting(
         self,
         cursor: sqlite3.Cursor,
         rows: StoredRows,
         place: tuple[LogState, Segment],
-        parts: PartWriter,
         kind: Kind,
         purged: Purged,
-    ) -> None:
-        """Copy what still counts of one segment's rows of a kind."""
+    ) -> tuple[LogName, list[StoredRow]]:
+        """Return what still counts of one segment's rows of a kind, and the log they stand in."""
         log, segment = place
         if segment.is_hollow:
             raise CheckpointError(
@@ -319,7 +330,7 @@ class Compaction:
                 if standing_of(cursor, origin, source.id, row, purged) is Standing.SUPERSEDED:
                     continue
             kept.append(row)
-        parts.add(cursor, opened.log, kept)
+        return opened.log, kept
 
     def _append_record(
         self,

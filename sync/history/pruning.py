@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from sync.history.checkpoint import Checkpoint
+from sync.history.checkpoint import Checkpoint, read_checkpoints
+from sync.history.coverage import covering_more
 from sync.history.snapshot_part import may_be_hollow
 from sync.logs.log_state import find_log, read_logs
 from sync.schema.model import Lane
@@ -52,8 +53,11 @@ def _covered(cursor: sqlite3.Cursor, checkpoint: Checkpoint) -> Iterator[_Range]
 def _former_parts(cursor: sqlite3.Cursor, checkpoint: Checkpoint) -> Iterator[_Range]:
     """Yield what is no part of this checkpoint in its snapshot log, and in former ones.
 
-    Whatever stands behind the record, or in a log with a later one, belongs to the next.
+    Whatever stands behind the record, or in a log with a later one, belongs to the next; parts of
+    checkpoints that cover what this one does not stay.
     """
+    known = read_checkpoints(cursor, checkpoint.origin, checkpoint.audience)
+    standing = [checkpoint, *covering_more(known, checkpoint)]
     logs = read_logs(
         cursor,
         "WHERE origin = ?1 AND audience = ?2 AND lane = ?3 AND (id = ?4 OR ?5 >"
@@ -66,16 +70,18 @@ def _former_parts(cursor: sqlite3.Cursor, checkpoint: Checkpoint) -> Iterator[_R
     )
     for log in logs:
         last = checkpoint.seq - 1 if log.id == checkpoint.snapshot.id else log.stored
-        spans = sorted(
+        kept = [
             (span.first, span.last)
-            for span in checkpoint.record.spans
+            for each in standing
+            for span in each.record.spans
             if span.incarnation == log.name.incarnation
-        )
+        ]
+        kept += [(each.seq, each.seq) for each in standing if each.snapshot.id == log.id]
         after = 0
-        for first, end in [*spans, (last + 1, last + 1)]:
-            if first > after + 1:
+        for first, end in sorted([*kept, (last + 1, last + 1)]):
+            if after < last and first > after + 1:
                 yield log.id, after + 1, first - 1
-            after = end
+            after = max(after, end)
 
 
 def _empty(cursor: sqlite3.Cursor, log_id: int, first: int, last: int) -> None:

@@ -7,13 +7,14 @@ back what it wrote, the hub for what it can open.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from sync.errors import CheckpointError, NotYetError
 from sync.history.checkpoint import Checkpoint, Span, parts_are_here, read_checkpoints
-from sync.history.snapshot_part import RowSums, StoredRow, cells_digest, holds_states
+from sync.history.coverage import covering_more, last_rows, reached_by
+from sync.history.snapshot_part import RowSums, StoredRow, cells_digest, may_be_hollow
 from sync.history.standing import Purged, Standing, standing_of
 from sync.history.stored_rows import StoredRows, stated_sums
 from sync.keys.keyring import Keyring
@@ -54,6 +55,7 @@ class Verification:
         with self._store.transaction() as cursor:
             self._check_heads(cursor, checkpoint)
             before = self._verified_before(cursor, checkpoint)
+            beside = self._replaced_beside(cursor, checkpoint, before)
             cursor.execute(PART_ROWS_DDL)
             cursor.execute("DELETE FROM part_row")
             sums = RowSums(self._sums_taken_over(cursor, before))
@@ -74,10 +76,34 @@ class Verification:
         # out of the parts.
         is_own = checkpoint.origin == self._store.origin
         groups = set(Group) if is_own else opened | {Group.DISTRICT, Group.GRANT}
+        replaced = [before, *beside] if before else []
+        covered, known = last_rows([checkpoint]), last_rows(replaced)
+
+        def goes(log: LogName, row: int) -> bool:
+            """Tell whether a row is of those that former parts lose, or covered segments."""
+            return not covered.get(log, 0) < row <= known.get(log, 0)
+
         yield from self._walk(
-            self._going(checkpoint, before),
+            self._going(checkpoint, replaced),
             lambda cursor, rows, log, segment: self._look_up(
-                cursor, rows, (log, segment), checkpoint, groups
+                cursor, rows, (log, segment), checkpoint, groups, goes
+            ),
+        )
+        taken_over = last_rows(replaced[:1])  # whose events are not gone through again
+        yield from self._walk(
+            [
+                (each.part_log(span), seq)
+                for each in beside
+                for span in each.record.events
+                for seq in _seqs(span)
+            ],
+            lambda cursor, rows, log, segment: self._look_up(
+                cursor,
+                rows,
+                (log, segment),
+                checkpoint,
+                groups,
+                lambda source, row: goes(source, row) and row > taken_over.get(source, 0),
             ),
         )
 
@@ -106,6 +132,20 @@ class Verification:
                 goes_on = checkpoint.record.events[: len(events)] == events
                 return each if goes_on else None
         return None
+
+    def _replaced_beside(
+        self, cursor: sqlite3.Cursor, checkpoint: Checkpoint, before: Checkpoint | None
+    ) -> list[Checkpoint]:
+        """Return what counted beside the last one that was verified, and goes by this one."""
+        if before is None:
+            return []
+        known = read_checkpoints(cursor, checkpoint.origin, checkpoint.audience)
+        former = [each for each in known if each.record.number < checkpoint.record.number]
+        return [
+            each
+            for each in covering_more(former, before)
+            if parts_are_here(cursor, each) and not covering_more([each], checkpoint)
+        ]
 
     def _sums_taken_over(
         self, cursor: sqlite3.Cursor, before: Checkpoint | None
@@ -176,22 +216,20 @@ class Verification:
                 )
 
     def _going(
-        self, checkpoint: Checkpoint, before: Checkpoint | None
+        self, checkpoint: Checkpoint, replaced: Sequence[Checkpoint]
     ) -> list[tuple[LogName, int]]:
-        """Return the segments whose bodies would go by this checkpoint, not by the one before."""
-        since = (
-            {before.source(cover): cover.seq for cover in before.record.covers} if before else {}
-        )
+        """Return the segments whose bodies would go by this checkpoint, not by those before."""
+        since = reached_by(replaced)
         covered = [
             (checkpoint.source(cover), seq)
             for cover in checkpoint.record.covers
             for seq in range(since.get(checkpoint.source(cover), 0) + 1, cover.seq + 1)
         ]
         former = [
-            (before.part_log(span), seq)
-            for span in (before.record.states if before else [])
+            (each.part_log(span), seq)
+            for each in replaced
+            for span in each.record.states
             for seq in _seqs(span)
-            if before is not None
         ]
         return [*covered, *former]
 
@@ -202,11 +240,12 @@ class Verification:
         place: tuple[LogState, Segment],
         checkpoint: Checkpoint,
         groups: set[Group],
+        goes: Callable[[LogName, int], bool],
     ) -> None:
         """Find each row of a segment that would go; raises CheckpointError for one that is lost."""
         log, segment = place
-        goes = holds_states(segment.header) and not segment.is_hollow
-        if not goes or rows.parked(log.id, segment.header.seq):
+        may_go = may_be_hollow(segment.header) and not segment.is_hollow
+        if not may_go or rows.parked(log.id, segment.header.seq):
             return
         opened = rows.open(log.id, segment)
         source = find_log(cursor, opened.log)
@@ -218,7 +257,9 @@ class Verification:
             carried_from=record.purged_both,
         )
         for row in opened.rows:
-            if _is_in_part(cursor, opened.log, source.id, row, groups):
+            if not goes(opened.log, row.number) or _is_in_part(
+                cursor, opened.log, source.id, row, groups
+            ):
                 continue
             table = BY_NUMBER.get(row.table)
             if (

@@ -1097,3 +1097,68 @@ def test_a_disk_set_back_before_its_checkpoint_doubles_nothing_it_held_unsealed(
     for origin in (0, 17):
         found = district.rows(origin, "SELECT at_ms FROM card_tap ORDER BY at_ms")
         assert found == [(at_ms,) for at_ms in range(5)]
+
+
+@pytest.mark.parametrize(("checkpoints", "heard"), [(1, 1), (4, 4), (4, 1)])
+def test_a_hubs_writes_before_its_store_was_lost_stand_beside_its_later_checkpoints(
+    district: District, checkpoints: int, heard: int
+) -> None:
+    """The school hears of the hub's last ``heard``, before the hub hears of what it holds."""
+    write_slot(district, "before", "maths")
+    district.nodes[0].record("notice", [{"school": 0, "notice": "n", "title_zh": "before"}])
+    district.settle()
+    bound_all(district)
+    write_slot(district, "since", "music")
+    district.settle()
+    bound_all(district)
+    assert hollow(district, 17) > 0
+    lose(district, 0)
+    for each in range(checkpoints):
+        district.now += DAY
+        for version in range(3):
+            write_slot(district, "after", f"{each} {version}")
+        bound(district, 0)
+        if each >= checkpoints - heard:
+            hear_hub(district, 17)
+            bound(district, 17)
+            bound(district, 17)
+    assert newest_number(district) == checkpoints
+    left = [("after", f"{checkpoints - 1} 2"), ("before", "maths"), ("since", "music")]
+    refused = "SELECT refused FROM checkpoint WHERE refused IS NOT NULL"
+    assert district.rows(17, SLOTS) == left
+    assert district.rows(17, refused) == []
+    district.exchange(17)
+    assert district.rows(17, SLOTS) == left
+    for _ in range(2):
+        bound(district, 17, 0)
+        district.settle()
+        assert district.rows(17, SLOTS) == district.rows(0, SLOTS) == left
+    for subject in ("old", "new", "anew"):
+        write_slot(district, "before", subject)
+    before = newest_number(district)
+    bound_all(district)
+    assert newest_number(district) > before, "its next checkpoint covers all of them"
+    known = "SELECT count(*) FROM checkpoint WHERE origin = 0 AND audience = 's17'"
+    assert district.rows(0, known) == district.rows(17, known) == [(1,)]
+    left[1] = ("before", "anew")
+    lose(district, 17)
+    district.settle()
+    assert district.rows(17, SLOTS) == district.rows(0, SLOTS) == left
+    assert_alike(district, 0, 17, "timetable_slot", "notice")
+    assert district.rows(0, refused) == []
+
+
+SLOTS = "SELECT slot, subject FROM timetable_slot ORDER BY slot"
+
+
+def write_slot(district: District, slot: str, subject: str) -> None:
+    row: Row = {"school": 17, "slot": slot, "subject": subject}
+    district.nodes[0].record("timetable_slot", [row])
+    district.nodes[0].seal_all()
+
+
+def newest_number(district: District) -> int:
+    numbers = "SELECT max(number) FROM checkpoint WHERE origin = 0 AND audience = 's17'"
+    number = district.rows(0, numbers)[0][0]
+    assert isinstance(number, int)
+    return number
