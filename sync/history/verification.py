@@ -80,7 +80,7 @@ class Verification:
         covered, known = last_rows([checkpoint]), last_rows(replaced)
 
         def goes(log: LogName, row: int) -> bool:
-            """Tell whether a row is of those that former parts lose, or covered segments."""
+            """Tell whether a row goes by this one: what former ones cover beyond it stays."""
             return not covered.get(log, 0) < row <= known.get(log, 0)
 
         yield from self._walk(
