@@ -8,7 +8,7 @@ covers all.
 import sqlite3
 from collections.abc import Sequence
 
-from sync.history.checkpoint import Checkpoint, parts_are_here, read_checkpoints
+from sync.history.checkpoint import Checkpoint, Cover, parts_are_here, read_checkpoints
 from sync.logs.log_state import find_log
 from sync.logs.stored_segments import read_segment
 from sync.segments.segment import LogName
@@ -31,20 +31,12 @@ def covering_more(known: Sequence[Checkpoint], than: Checkpoint) -> list[Checkpo
 
 def reached_by(checkpoints: Sequence[Checkpoint]) -> dict[LogName, int]:
     """Return up to which segment each log is covered by any of them."""
-    reached: dict[LogName, int] = {}
-    for each in checkpoints:
-        for cover in each.record.covers:
-            reached[each.source(cover)] = max(reached.get(each.source(cover), 0), cover.seq)
-    return reached
+    return {log: cover.seq for log, cover in _furthest(checkpoints).items()}
 
 
 def last_rows(checkpoints: Sequence[Checkpoint]) -> dict[LogName, int]:
     """Return the last row of each log that any of them covers."""
-    rows: dict[LogName, int] = {}
-    for each in checkpoints:
-        for cover in each.record.covers:
-            rows[each.source(cover)] = max(rows.get(each.source(cover), 0), cover.last_row)
-    return rows
+    return {log: cover.last_row for log, cover in _furthest(checkpoints).items()}
 
 
 def is_of_one_branch(cursor: sqlite3.Cursor, checkpoint: Checkpoint) -> bool:
@@ -78,3 +70,9 @@ def _is_here(cursor: sqlite3.Cursor, checkpoint: Checkpoint) -> bool:
         and is_of_one_branch(cursor, checkpoint)
         and parts_are_here(cursor, checkpoint)
     )
+
+
+def _furthest(checkpoints: Sequence[Checkpoint]) -> dict[LogName, Cover]:
+    """Return the cover of each log that goes furthest."""
+    covers = [(each.source(cover), cover) for each in checkpoints for cover in each.record.covers]
+    return dict(sorted(covers, key=lambda each: each[1].seq))
