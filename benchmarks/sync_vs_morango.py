@@ -234,6 +234,8 @@ def _bytes(measurement: Measurement, wire: WireCost) -> Iterator[Figure]:
     peer = [run.sent_bytes / run.rows for run in taps.peer[TUNED.name]]
     with_logs, without_logs = measurement.disk
     yield measured("wire_bytes_per_row_connected", connected, "B a row", "lower", 14)
+    whole = [(each.passed_bytes + each.question_bytes) / each.rows for each in wire.connected_day]
+    yield measured("wire_bytes_per_row_connected_with_heartbeats", whole, "B a row", "lower")
     yield measured("wire_bytes_per_row_backlog", backlog, "B a row", "lower", 8)
     yield measured("wire_handshake", wire.handshake_bytes, "B", "lower")
     questions = [float(each.question_bytes) for each in wire.connected_day]

@@ -19,7 +19,7 @@ from sync.persons.vault_backup import VaultShare, open_backup, seal_backup
 from sync.schema.model import GROUPS, Group, Lane
 from sync.segments.columnar import Value
 from sync.segments.sealing import DataKey, KeyId, unwrap
-from sync.segments.segment import parse_segment
+from sync.segments.segment import LogName, parse_segment
 from sync.tables.row_check import Row
 from tests.sync.district import District, one_round, segments_held
 
@@ -127,6 +127,38 @@ def test_the_canaries_are_found_once_their_groups_are_released(district: Distric
     assert district.rows(0, "SELECT * FROM unopened") == []
 
 
+def test_a_group_is_released_by_its_keys_alone_and_nothing_sealed_travels_again(
+    district: District,
+) -> None:
+    school = district.nodes[17]
+    plant(district)
+    district.exchange(17)
+    before = stored_logs(district)
+    for group in (Group.IDENTITY, Group.HEALTH):
+        school.keys.release(group, "head")
+    edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+    sent = 0
+    for _ in range(4):
+        district.seal(17, 0)
+        (message, _), _, _ = one_round(edge, hub)
+        sent += len(message)
+    grown = {name for name, stored in stored_logs(district).items() if before.get(name) != stored}
+    assert {name.lane for name in grown if name.origin == 17} == {Lane.CONTROL}
+    assert district.rows(0, "SELECT symptoms FROM health_check") == [(NAME,)]
+    carried = sum(len(wire) for wire in sealed_wires(district))
+    assert sent < carried, "all that opened now weighs more than what went over the line for it"
+
+
+def stored_logs(district: District) -> dict[LogName, int]:
+    return {log.name: log.stored for log in district.nodes[0].logs()}
+
+
+def sealed_wires(district: District) -> list[bytes]:
+    hub = district.nodes[0]
+    logs = [log for log in hub.logs() if log.name.origin == 17 and log.name.lane != Lane.CONTROL]
+    return [wire for log in logs for _, wire in segments_held(hub, log.id)]
+
+
 def test_one_group_released_opens_no_other(district: District) -> None:
     plant(district)
     district.nodes[17].keys.release(Group.HEALTH, "head")
@@ -211,6 +243,33 @@ def test_a_stick_tells_its_finder_no_name_in_either_direction(district: District
     for canary in CANARIES:
         assert canary in b"".join(opened(district, brought))
         assert canary in files_of(district, 0)
+
+
+def test_a_stick_from_before_an_erasure_opens_nobody_that_was_forgotten(
+    district: District, tmp_path: Path
+) -> None:
+    chance = Random(5)
+    vault = PersonVault(tmp_path / "vault.db", chance.randbytes)
+    gone, here = vault.new_persons(2)
+    cells = {person: vault.seal(person, "name", NAME) for person in (gone, here)}
+    rows: list[Row] = [
+        {"person": person, "kind": "pupil", "name": cell} for person, cell in cells.items()
+    ]
+    district.nodes[17].record("person", rows)
+    brought = [wire for part in carry(district, 17, 0) for wire in parse_part(part).segments]
+    # Whoever has every key of the school, the box itself, reads of the stick no more than cells.
+    district.nodes[17].keys.release(Group.IDENTITY, "head")
+    carry(district, 17, 0)
+    readable = b"".join(opened(district, brought))
+    assert all(cell in readable for cell in cells.values())
+    assert vault.open(gone, "name", cells[gone]) == NAME
+    key = vault.contents().keys[gone]
+    vault.forget(gone, 1, "head")
+    with pytest.raises(KeyError):
+        vault.open(gone, "name", cells[gone])
+    assert vault.open(here, "name", cells[here]) == NAME
+    vault.close()
+    assert key not in b"".join([readable, *brought, (tmp_path / "vault.db").read_bytes()])
 
 
 def carry(district: District, origin: int, recipient: int) -> list[bytes]:
