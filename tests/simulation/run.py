@@ -106,6 +106,7 @@ def _live(world: World, storm: Storm, size: Size) -> None:
         storm.begin(every_ms=max(500, 40_000 // size.schools))
         world.run(world.district.now + size.storm_ms, lambda: check_step(world))
         calm(world)
+        storm.excuse_doubtful()
         storm.readers.let_write()
         settle(world)
         check_quiet(world, storm.cloned)

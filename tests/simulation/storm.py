@@ -40,6 +40,7 @@ class Storm:
     courier: Courier = field(init=False)
     readers: Readers = field(init=False)
     pupils: Pupils = field(init=False)
+    _doubtful: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.courier, self.readers = Courier(self.world), Readers(self.world)
@@ -241,6 +242,12 @@ class Storm:
         else:
             self._excuse(before - set(held_serials(machine)))
 
+    def excuse_doubtful(self) -> None:
+        """Judge, now that all run, the rows that a machine which was down may have held."""
+        doubtful, self._doubtful = self._doubtful, set()
+        self._excuse(doubtful)
+        assert not self._doubtful, "every machine runs in a calm"
+
     def _excuse(self, gone: set[int]) -> None:
         """Note rows of which no copy is left: losing these is the disk's fault."""
         standing = [each for each in self.world.machines.values() if each.node is not None]
@@ -249,9 +256,13 @@ class Storm:
             entry = self.world.ledger.entries[serial]
             # Who else holds a row is not asked for it: only its origin, its school and the hub.
             parties = {HUB, entry.origin, entry.school}
-            entry.may_be_lost |= not any(
-                serial in held[machine.name] for machine in standing if machine.origin in parties
-            )
+            asked = [each for each in self.world.machines.values() if each.origin in parties]
+            if any(serial in held.get(machine.name, ()) for machine in asked):
+                continue
+            if all(machine.node is not None for machine in asked):
+                entry.may_be_lost = True
+            else:
+                self._doubtful.add(serial)
 
     def _clone(self, machine: Machine) -> None:
         """Start a second box from a copy of the first one's disk, the generation file included."""
