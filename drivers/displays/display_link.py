@@ -10,6 +10,7 @@ class Refusal(StrEnum):
     """Why an answer brings nothing."""
 
     LACKING = "lacking"  # the display knows no such thing: not asked again on this link
+    UNSPOKEN = "unspoken"  # nor does the way it speaks: it was not asked
     BUSY = "busy"  # not now: off, warming up, or it does not say why
     FAULTY = "faulty"  # the display has failed, or says what makes no sense
 

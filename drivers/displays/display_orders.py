@@ -81,7 +81,7 @@ class Conversation:
                     value = read_point(point, answer.text)
                 except ProtocolError as error:
                     reason = str(error)
-            case Refusal.LACKING:
+            case Refusal.LACKING | Refusal.UNSPOKEN:
                 self.lacking.add(point.id)
                 reason = f"the display has no {point.id} ({answer.reason})"
             case Refusal.BUSY | Refusal.FAULTY:
@@ -142,6 +142,8 @@ class Conversation:
             if asyncio.get_running_loop().time() >= deadline:
                 return f"the display stays busy ({answer.reason}); try later"
             await asyncio.sleep(self._settle_step_s)
+        if answer.refusal is Refusal.UNSPOKEN:
+            return f"the display has no {command.id} ({answer.reason})"
         if answer.refusal is not None or not is_accepted(command, answer.text):
             return f"the display answers {answer.reason or answer.text[:40]}"
         return ""

@@ -11,6 +11,7 @@ from drivers.errors import ProtocolError, RefusedError, UnreachableError
 CONNECT_S = 3.0
 ANSWER_S = 5.0
 READ_BYTES = 1024
+_WHICH_CLASS = pjlink.Command(pjlink_class=1, name="CLSS", parameter="?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ class PjlinkLink:
         self._lines = pjlink.Lines()
         self._waiting: list[str] = []
         self._prefix = ""
+        self._class: pjlink.PjlinkClass | None = None
+        """What CLSS told on this connection; None until something of class 2 is asked."""
         self.asks_for_password = False
 
     @classmethod
@@ -88,24 +91,21 @@ class PjlinkLink:
         return f"pjlink {self._name}"
 
     async def ask(self, question: str) -> Answer:
-        """Return the answer to one line, e.g. ``%1POWR ?``, as a driver needs it."""
-        reply = await self.exchange(pjlink.parse_command(question))
-        text = pjlink.build_reply(reply)
-        match reply.error:
-            case None:
-                pass
-            case pjlink.ErrorReply.UNDEFINED | pjlink.ErrorReply.OUT_OF_PARAMETER as error:
-                return Answer(text=text, refusal=Refusal.LACKING, reason=error)
-            case pjlink.ErrorReply.UNAVAILABLE as error:
-                return Answer(text=text, refusal=Refusal.BUSY, reason=error)
-            case pjlink.ErrorReply.FAILURE as error:
-                return Answer(text=text, refusal=Refusal.FAULTY, reason=error)
-        if question.endswith("?"):
-            try:
-                pjlink.check_value(reply)
-            except ProtocolError as error:
-                return Answer(text=text, refusal=Refusal.FAULTY, reason=str(error))
-        return Answer(text=text)
+        """Return the answer to one line, e.g. ``%1POWR ?``, as a driver needs it.
+
+        A display of class 1 hears nothing of class 2: by §6 of its standard it may keep silent,
+        which cannot be told from a display that is gone.
+        """
+        command = pjlink.parse_command(question)
+        if command.pjlink_class > 1 and self._class is None:
+            told = await self.exchange(_WHICH_CLASS)
+            if told.error in {pjlink.ErrorReply.UNAVAILABLE, pjlink.ErrorReply.FAILURE}:
+                return _answer(told, question)  # it may tell later, as when it has warmed up
+            self._class = 1 if told.error else pjlink.parse_class(told.parameter)
+        if self._class is not None and command.pjlink_class > self._class:
+            reason = "it speaks PJLink class 1 only"
+            return Answer(text="", refusal=Refusal.UNSPOKEN, reason=reason)
+        return _answer(await self.exchange(command), question)
 
     async def exchange(self, command: pjlink.Command) -> pjlink.Reply:
         """Return the reply to one command, error replies included.
@@ -149,3 +149,23 @@ class PjlinkLink:
                 f"display {self._name}: no answer for {timeout_s:g} s; check its power and cable"
             ) from error
         return self._waiting.pop(0)
+
+
+def _answer(reply: pjlink.Reply, question: str) -> Answer:
+    """Return a reply as a driver needs it."""
+    text = pjlink.build_reply(reply)
+    match reply.error:
+        case None:
+            pass
+        case pjlink.ErrorReply.UNDEFINED | pjlink.ErrorReply.OUT_OF_PARAMETER as error:
+            return Answer(text=text, refusal=Refusal.LACKING, reason=error)
+        case pjlink.ErrorReply.UNAVAILABLE as error:
+            return Answer(text=text, refusal=Refusal.BUSY, reason=error)
+        case pjlink.ErrorReply.FAILURE as error:
+            return Answer(text=text, refusal=Refusal.FAULTY, reason=error)
+    if question.endswith("?"):
+        try:
+            pjlink.check_value(reply)
+        except ProtocolError as error:
+            return Answer(text=text, refusal=Refusal.FAULTY, reason=str(error))
+    return Answer(text=text)

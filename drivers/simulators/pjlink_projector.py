@@ -1,9 +1,10 @@
-"""A PJLink class 2 projector on real TCP and UDP sockets, with lamp times and a remote control."""
+"""A PJLink projector on real TCP and UDP sockets, with lamp times and a remote control."""
 
 import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from enum import Enum, auto
 from ipaddress import IPv4Interface
 from types import MappingProxyType
 from typing import Never
@@ -19,15 +20,28 @@ SOURCES: Mapping[str, str] = MappingProxyType(
 IDLE_S = 30.0  # §2.3: a display may hang up then
 LINKS_MAX = 8
 _MUTES = frozenset({"10", "11", "20", "21", "30", "31"})
+_CLASS_2_ONLY = frozenset({"INNM", "SNUM", "SVER", "FREZ"})
+
+
+class Dialect(Enum):
+    """Which class a projector speaks, and what it does with a command of a class it lacks.
+
+    In class 1 a line that does not begin with ``%1`` has no valid format, and such a line gets no
+    answer (version 1.04, §6). Others take it for a command that they do not know.
+    """
+
+    CLASS_2 = auto()
+    CLASS_1_SILENT = auto()
+    CLASS_1_ERR1 = auto()
 
 
 class PjlinkProjector:
     """One projector; ``run`` is plugging it in, cancelling ``run`` is pulling the plug.
 
     It starts in standby on its first source, as after a loss of power. It answers searches only
-    from ``interface.network``: the border of the LAN it stands in. The ledger gets one line a
-    greeting, command, refused password and answered search. ``garbage`` is the chance, 0 to 1,
-    that random bytes come where an answer belongs.
+    from ``interface.network``: the border of the LAN it stands in; of class 1 it knows no search.
+    The ledger gets one line a greeting, command, refused password and answered search.
+    ``garbage`` is the chance, 0 to 1, that random bytes come where an answer belongs.
     """
 
     def __init__(
@@ -40,6 +54,7 @@ class PjlinkProjector:
         password: str | None = None,
         sources: Mapping[str, str] = SOURCES,
         lamp_times_s: tuple[float, float] = (1.0, 1.0),
+        dialect: Dialect = Dialect.CLASS_2,
     ) -> None:
         self.host = str(interface.ip)
         self.name = name
@@ -52,6 +67,7 @@ class PjlinkProjector:
         self._password = password
         self._sources = sources
         self._warm_up_s, self._cool_down_s = lamp_times_s
+        self._dialect = dialect
         self._writers: set[asyncio.StreamWriter] = set()
         self._lose_power()
 
@@ -91,6 +107,19 @@ class PjlinkProjector:
     def source(self) -> str:
         return self._source
 
+    @property
+    def shows_nothing(self) -> bool:
+        """Tell whether the picture is muted."""
+        return self._mutes["1"]
+
+    @property
+    def is_silent(self) -> bool:
+        return self._mutes["2"]
+
+    @property
+    def is_frozen(self) -> bool:
+        return self._frozen
+
     def press_remote(self, *, on: bool | None = None, source: str | None = None) -> None:
         """Do what a person with the remote control does."""
         if on is not None:
@@ -121,6 +150,8 @@ class PjlinkProjector:
         while True:
             search = await heard.receive()
             line = search.data.removesuffix(b"\r").decode("ascii", errors="replace")
+            if self._dialect is not Dialect.CLASS_2:
+                continue
             if pjlink.is_search(line) and search.source in self._interface.network:
                 answer = pjlink.encode(pjlink.build_acknowledgement(self.mac))
                 ours.send(answer, str(search.source), search.port)
@@ -163,8 +194,14 @@ class PjlinkProjector:
                 command = pjlink.parse_command(text)
                 answer = self.answer(command)
                 self._ledger.write(
-                    "command", name=command.name, parameter=command.parameter, reply=answer
+                    "command",
+                    pjlink_class=command.pjlink_class,
+                    name=command.name,
+                    parameter=command.parameter,
+                    reply=answer,
                 )
+                if answer is None:
+                    continue
                 reply = pjlink.Reply(
                     pjlink_class=command.pjlink_class, name=command.name, parameter=answer
                 )
@@ -173,8 +210,13 @@ class PjlinkProjector:
                     said = self._rng.randbytes(len(said))
                 writer.write(said)
 
-    def answer(self, command: pjlink.Command) -> str:
-        """Return the parameter by which the projector answers."""
+    def answer(self, command: pjlink.Command) -> str | None:
+        """Return the parameter by which the projector answers, None when it keeps silent."""
+        if self._dialect is not Dialect.CLASS_2:
+            if command.pjlink_class > 1 and self._dialect is Dialect.CLASS_1_SILENT:
+                return None
+            if command.pjlink_class > 1 or command.name in _CLASS_2_ONLY:
+                return pjlink.ErrorReply.UNDEFINED
         table = self._questions() if command.parameter.startswith("?") else self._orders()
         answer = table.get(command.name)
         if answer is None:
@@ -197,7 +239,7 @@ class PjlinkProjector:
             "INF1": lambda _: "SchoolNode",
             "INF2": lambda _: "Simulated projector",
             "INFO": lambda _: "simulated",
-            "CLSS": lambda _: "2",
+            "CLSS": lambda _: "2" if self._dialect is Dialect.CLASS_2 else "1",
             "SNUM": lambda _: self.serial,
             "SVER": lambda _: "1.0",
             "FREZ": lambda _: self._when_on(str(int(self._frozen))),

@@ -235,10 +235,11 @@ class _PjlinkSpeaker:
         exchanges = []
         for line in self._lines.receive(data):
             command = pjlink.parse_command(line)
+            answer = self._projector.answer(command)
+            if answer is None:
+                continue
             reply = pjlink.Reply(
-                pjlink_class=command.pjlink_class,
-                name=command.name,
-                parameter=self._projector.answer(command),
+                pjlink_class=command.pjlink_class, name=command.name, parameter=answer
             )
             said = pjlink.encode(pjlink.build_reply(reply))
             exchanges.append(Exchange(pjlink.encode(line), said, {}))

@@ -8,12 +8,13 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 import pytest
-from aiopjlink import PJLink, PJLinkERR3, PJLinkPassword, Power, Sources
+from aiopjlink import PJLink, PJLinkERR1, PJLinkERR3, PJLinkPassword, Power, Sources
 
 from drivers.discovery.candidate import DeviceKind, Need
 from drivers.discovery.pjlink import discover_displays
 from drivers.displays.desired_state import DesiredState
 from drivers.displays.display import Display, Pace
+from drivers.displays.display_link import Refusal
 from drivers.displays.pjlink_link import DisplayAccess, PjlinkLink
 from drivers.entities import (
     CommandResult,
@@ -26,7 +27,7 @@ from drivers.entities import (
 )
 from drivers.errors import ProtocolError, SetupError
 from drivers.simulators.ledger import Ledger, read_ledger
-from drivers.simulators.pjlink_projector import PjlinkProjector
+from drivers.simulators.pjlink_projector import Dialect, PjlinkProjector
 from drivers.transports.udp import broadcast_socket, open_udp, sending_socket
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import ProfileId
@@ -36,6 +37,7 @@ SITE = IPv4Interface("127.0.61.1/24")
 PASSWORD = "JBMIAProjectorLink"
 PACE = Pace(poll_s={"fast": 0.05, "normal": 0.2, "slow": 0.4}, settle_step_s=0.02)
 LAMP_S = (0.2, 0.2)
+CLASS_1 = [Dialect.CLASS_1_SILENT, Dialect.CLASS_1_ERR1]
 
 
 class Clock:
@@ -50,7 +52,13 @@ class Clock:
 class Site:
     """A projector that can be unplugged, and what a display driver said."""
 
-    def __init__(self, folder: Path, password: str | None = None, host: str = HOST) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        password: str | None = None,
+        host: str = HOST,
+        dialect: Dialect = Dialect.CLASS_2,
+    ) -> None:
         self.ledger_path = folder / "ledger.jsonl"
         self.projector = PjlinkProjector(
             IPv4Interface(f"{host}/24"),
@@ -58,6 +66,7 @@ class Site:
             random.Random(1),
             password=password,
             lamp_times_s=LAMP_S,
+            dialect=dialect,
         )
         self.events: list[DeviceEvent] = []
         self.access = DisplayAccess(host=host, password=password)
@@ -106,6 +115,22 @@ class Site:
             for line in read_ledger(self.ledger_path)
             if line["kind"] == "command" and line["name"] == name and line["parameter"] != "?"
         ]
+
+    def asked(self, pjlink_class: int, name: str) -> int:
+        """Return how often the projector was asked a question of a class."""
+        wanted = (pjlink_class, name, "?")
+        return [
+            (line["pjlink_class"], line["name"], line["parameter"])
+            for line in read_ledger(self.ledger_path)
+            if line["kind"] == "command"
+        ].count(wanted)
+
+    def was_asked(self, pjlink_class: int, name: str, times: int) -> bool:
+        return self.asked(pjlink_class, name) >= times
+
+    def heard_classes(self) -> set[object]:
+        lines = read_ledger(self.ledger_path)
+        return {line["pjlink_class"] for line in lines if line["kind"] == "command"}
 
     def presences(self) -> list[bool]:
         return [event.online for event in self.events if isinstance(event, Presence)]
@@ -167,6 +192,19 @@ async def test_an_independent_client_with_a_wrong_password_is_refused(tmp_path: 
     assert "command" not in site.kinds()
 
 
+async def test_an_independent_client_meets_a_projector_of_class_1(tmp_path: Path) -> None:
+    site = Site(tmp_path, dialect=Dialect.CLASS_1_ERR1)
+    async with site.plugged_in():
+        link = PJLink(HOST)
+        assert (await link.info.pjlink_class()).value == "1"
+        with pytest.raises(PJLinkERR1):
+            await link.freeze.get()
+        await link.power.turn_on()
+        await until(lambda: site.projector.power == "1")
+        await link.mute.video(muted=True)
+        assert await link.mute.status() == (True, False)
+
+
 async def test_a_command_is_sent_then_acknowledged_then_verified(tmp_path: Path) -> None:
     site = Site(tmp_path, PASSWORD)
     async with site.plugged_in() as projector, site.driven() as display:
@@ -214,6 +252,111 @@ async def test_a_source_is_not_selected_on_a_display_that_is_off(tmp_path: Path)
         result = await display.command("source", "31")
     assert result.outcome is Outcome.FAILED
     assert "switch it on first" in result.detail
+
+
+async def test_a_picture_is_blanked_and_frozen_and_read_back(tmp_path: Path) -> None:
+    site = Site(tmp_path, PASSWORD)
+    async with site.plugged_in() as projector, site.driven() as display:
+        await display.command("power", "on")
+        for command, on in (("blank", "both"), ("freeze", "on")):
+            assert (await display.command(command, on)).outcome is Outcome.VERIFIED
+        assert (projector.shows_nothing, projector.is_silent, projector.is_frozen) == (True,) * 3
+        assert (site.values("blank")[-1], site.values("freeze")[-1]) == ("both", "on")
+        for command in ("blank", "freeze"):
+            assert (await display.command(command, "off")).outcome is Outcome.VERIFIED
+        assert (projector.shows_nothing, projector.is_silent, projector.is_frozen) == (False,) * 3
+        assert (site.values("blank")[-1], site.values("freeze")[-1]) == ("off", "off")
+    assert site.told("AVMT") == ["31", "30"]
+    assert site.told("FREZ") == ["1", "0"]
+
+
+@pytest.mark.parametrize("dialect", CLASS_1)
+async def test_a_projector_of_class_1_stays_online_and_is_switched(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    site = Site(tmp_path, PASSWORD, dialect=dialect)
+    async with site.plugged_in() as projector, site.driven() as display:
+        for command, value in (("power", "on"), ("source", "31"), ("blank", "both")):
+            assert (await display.command(command, value)).outcome is Outcome.VERIFIED
+        assert (projector.power, projector.source, projector.shows_nothing) == ("1", "31", True)
+        polls = len(site.values("blank"))
+        await until(lambda: len(site.values("blank")) > polls + 4)
+        assert (await display.command("power", "off")).outcome is Outcome.VERIFIED
+    assert site.presences() == [True]
+    assert site.heard_classes() == {1}, "class 2 is not for its ears"
+    assert site.asked(1, "CLSS") == 1
+    (freeze,) = [e for e in site.events if isinstance(e, Measurement) and e.point == "freeze"]
+    assert freeze.quality is Quality.BAD
+    assert freeze.reason == "the display has no freeze (it speaks PJLink class 1 only)"
+
+
+@pytest.mark.parametrize("dialect", CLASS_1)
+async def test_a_projector_of_class_1_is_not_frozen_and_it_is_said_why(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    site = Site(tmp_path, dialect=dialect)
+    async with site.plugged_in(), site.driven() as display:
+        await display.command("power", "on")
+        result = await display.command("freeze", "on")
+        assert display.online
+    assert result.outcome is Outcome.FAILED
+    assert result.detail == "the display has no freeze (it speaks PJLink class 1 only)"
+    assert Outcome.ACKNOWLEDGED not in site.outcomes("freeze on")
+    assert site.heard_classes() == {1}
+
+
+async def test_the_class_is_asked_once_a_connection(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    desired = DesiredState()
+    desired.wish("power", "on")
+    async with site.driven(desired=desired):
+        for times in (1, 2):
+            async with site.plugged_in():
+                await until(partial(site.was_asked, 2, "FREZ", 4 * times))
+                assert site.asked(1, "CLSS") == times
+            await until(lambda: not site.presences()[-1])
+
+
+@pytest.mark.parametrize(
+    ("says", "refusals", "asked"),
+    [
+        (
+            [b"%1CLSS=ERR3", b"%1CLSS=2", b"%2FREZ=0"],
+            [Refusal.BUSY, None],
+            ["CLSS", "CLSS", "FREZ"],
+        ),
+        ([b"%1CLSS=ERR4", b"%1CLSS=1"], [Refusal.FAULTY, Refusal.UNSPOKEN], ["CLSS", "CLSS"]),
+        ([b"%1CLSS=ERR1"], [Refusal.UNSPOKEN, Refusal.UNSPOKEN], ["CLSS"]),
+        ([b"%1CLSS=Class 1"], [Refusal.UNSPOKEN, Refusal.UNSPOKEN], ["CLSS"]),
+        (
+            [b"%1CLSS=2", b"%2FREZ=ERR1", b"%2FREZ=0"],
+            [Refusal.LACKING, None],
+            ["CLSS"] + ["FREZ"] * 2,
+        ),
+    ],
+)
+async def test_a_class_that_cannot_be_told_now_is_asked_again(
+    says: list[bytes], refusals: list[Refusal | None], asked: list[str]
+) -> None:
+    heard: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"PJLINK 0\r")
+        for answer in says:
+            heard.append((await reader.readuntil(b"\r"))[2:6].decode())
+            writer.write(answer + b"\r")
+        await reader.read()
+        writer.close()
+
+    host = "127.0.61.28"
+    async with await asyncio.start_server(serve, host, 4352):
+        link = await PjlinkLink.open(DisplayAccess(host=host), answer_s=2.0)
+        try:
+            answers = [await link.ask("%2FREZ ?") for _ in refusals]
+        finally:
+            await link.close()
+    assert [answer.refusal for answer in answers] == refusals
+    assert heard == asked
 
 
 async def test_a_source_the_display_lacks_fails_with_its_own_words(tmp_path: Path) -> None:
@@ -341,8 +484,9 @@ async def test_an_order_given_while_the_display_hangs_is_reported_as_sent_only(
 async def test_displays_are_found_in_their_own_network_only(tmp_path: Path) -> None:
     locked = Site(tmp_path / "locked", PASSWORD, host="127.0.61.22")
     other = Site(tmp_path / "other", host="127.0.62.21")
+    older = Site(tmp_path / "older", host="127.0.61.23", dialect=Dialect.CLASS_1_SILENT)
     ours = Site(tmp_path / "ours")
-    async with ours.plugged_in(), locked.plugged_in(), other.plugged_in():
+    async with ours.plugged_in(), locked.plugged_in(), other.plugged_in(), older.plugged_in():
         found = await discover_displays(SITE, Clock(), gather_s=0.8)
     first, second = found
     assert first.address == f"pjlink://{HOST}:4352"
@@ -354,6 +498,7 @@ async def test_displays_are_found_in_their_own_network_only(tmp_path: Path) -> N
     assert second.identity == f"pjlink:{locked.projector.mac}"
     assert second.needs is Need.PASSWORD
     assert other.kinds() == ["plugged_in", "unplugged"]
+    assert older.kinds() == ["plugged_in", "unplugged"], "class 1 knows no search"
 
 
 async def test_a_display_that_answers_from_outside_the_network_is_refused(

@@ -66,6 +66,24 @@ def test_values_are_read_as_the_specification_says() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("1", 1),
+        ("2", 2),
+        ("3", 2),
+        ("Class 1", 1),  # Optoma's, by an issue of pypjlink
+        ("Version1", 1),  # BenQ's, by the source of OpenLP
+        ("Class 2", 2),
+        ("Version 1.04", 1),
+        ("", 1),
+        ("none", 1),
+    ],
+)
+def test_a_class_is_read_however_a_display_writes_it(told: str, meant: pjlink.PjlinkClass) -> None:
+    assert pjlink.parse_class(told) == meant
+
+
+@pytest.mark.parametrize(
     ("parse", "parameter"),
     [
         (pjlink.parse_power, "4"),
@@ -131,6 +149,7 @@ def test_arbitrary_bytes_raise_nothing_but_protocol_errors(data: bytes) -> None:
             pjlink.parse_errors,
             pjlink.parse_lamps,
             pjlink.parse_sources,
+            pjlink.parse_class,
         ):
             try:
                 parse(line)
