@@ -5,11 +5,12 @@ import logging
 import random
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Never
 
 import uvloop
 
+from drivers.allocator import keep_giving_back, share_one_arena
 from drivers.entities import NowMs
-from edge.allocator import share_one_arena
 from edge.config import load_config
 from edge.control import serve_control
 from edge.daemon import Box, run_box
@@ -32,9 +33,14 @@ def run_daemon(path: Path, now_ms: NowMs, *, verbose: bool) -> None:
     async def control(stack: AsyncExitStack, box: Box) -> None:
         await serve_control(stack, box, config.folder)
 
+    async def run() -> Never:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(keep_giving_back())
+            await run_box(config, now_ms, random.Random(), control)  # noqa: S311 - jitter
+
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run_box(config, now_ms, random.Random(), control))  # noqa: S311 - jitter
+            runner.run(run())
     except KeyboardInterrupt:
         logging.getLogger(__name__).info("stopped")
     except BaseExceptionGroup as group:

@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from drivers.cameras import lean_httpx  # noqa: F401 — first, see there
+from drivers.allocator import keep_giving_back, share_one_arena
+from drivers.cameras import lean_imports  # noqa: F401 — first, see there
 from drivers.cameras.lean_wsdl import write_lean
 from drivers.cameras.messages import Request, read_request
 from drivers.cameras.worker_tasks import answer_requests
@@ -33,15 +34,19 @@ async def _main(folder: Path) -> None:
     async def read() -> Request | None:
         return await read_request(requests)
 
-    await answer_requests(
-        read,
-        writer,
-        now_ms=lambda: time.time_ns() // 1_000_000,
-        wsdl=write_lean(folder),
-    )
+    async with asyncio.TaskGroup() as tasks:
+        giving_back = tasks.create_task(keep_giving_back())
+        await answer_requests(
+            read,
+            writer,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            wsdl=write_lean(folder),
+        )
+        giving_back.cancel()
 
 
 def main() -> None:
+    share_one_arena()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
     asyncio.run(_main(Path(sys.argv[1])))
 
