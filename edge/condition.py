@@ -69,6 +69,7 @@ class ConditionReader:
             disk_free_bytes=self._disk_free_bytes(),
             disk_fails=self._recorder.disk_fails,
             lesson_checks=view.lesson_checks(),
+            source_troubles=view.source_troubles(),
         )
 
     def _profile_faults(self) -> Sequence[str]:

@@ -83,6 +83,7 @@ from edge.pages.box_view import (
     Light,
     LogLine,
     RoomCheck,
+    RoomTrouble,
     Sign,
     SyncLights,
 )
@@ -631,6 +632,9 @@ class Box:
 
     def lesson_checks(self) -> Sequence[RoomCheck]:
         return self._lessons.lesson_checks()
+
+    def source_troubles(self) -> Sequence[RoomTrouble]:
+        return self._lessons.source_troubles()
 
     @property
     def classes(self) -> ClassDesk:

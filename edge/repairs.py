@@ -10,7 +10,7 @@ from drivers.entities import DeviceId, Measurement, Quality
 from drivers.errors import Trouble
 from edge.class_cards.screens import Screen
 from edge.clock_watch import ClockLight
-from edge.pages.box_view import DeviceLight, Light, LinkState, RoomCheck
+from edge.pages.box_view import DeviceLight, Light, LinkState, RoomCheck, RoomTrouble
 from edge.sync_standing import SyncStanding
 from firmware_profiles.model import Firmware
 from sync.clock_spans import Trust
@@ -55,6 +55,7 @@ class RepairKind(StrEnum):
     NO_DEVICES = "no_devices"
     NO_ROOMS = "no_rooms"
     LESSON = "lesson"  # something that a lesson needs, before its bell
+    LESSON_SOURCE = "lesson_source"  # a picture or the sound of one that runs
 
 
 FIRMWARE_KINDS: Mapping[str, RepairKind] = {
@@ -124,6 +125,7 @@ class Condition:
     disk_free_bytes: int | None = None
     disk_fails: bool = False
     lesson_checks: Sequence[RoomCheck] = ()
+    source_troubles: Sequence[RoomTrouble] = ()
 
 
 def find_repairs(now: Condition) -> list[Repair]:
@@ -142,6 +144,20 @@ def _of_lessons(now: Condition) -> Iterator[Repair]:
             state=Light(check.state.value),
             subject=f"{found.room} {check.item}",
             facts={"room": found.room, "reason": check.fact, "how": check.remedy},
+            target="#devices",
+        )
+    for silent in now.source_troubles:
+        trouble = silent.trouble
+        yield Repair(
+            kind=RepairKind.LESSON_SOURCE,
+            state=Light(trouble.state.value),
+            subject=f"{silent.room} {trouble.track}",
+            facts={
+                "room": silent.room,
+                "track": trouble.track,
+                "reason": trouble.fact,
+                "how": trouble.remedy,
+            },
             target="#devices",
         )
 

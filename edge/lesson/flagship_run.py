@@ -4,10 +4,12 @@ import asyncio
 
 from edge.errors import NotNowError
 from edge.lesson.capture.flagship_capture import FlagshipCapture
+from edge.lesson.capture.source_troubles import source_troubles
 from edge.lesson.classroom.board import BoardView
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.keys import key_ring
 from edge.lesson.lesson_run import LessonRun
+from edge.lesson.preparing.checks import SourceTrouble
 from edge.lesson.transfer.material_sender import keep_sending
 from edge.lesson.transfer.publish import LessonPublisher
 from edge.lesson.transfer.stored_records import told_events
@@ -20,8 +22,13 @@ class FlagshipRun(LessonRun):
     """Captures the room's camera, keeps the recording and supplies the hub."""
 
     _publisher: LessonPublisher | None = None
+    _capture: FlagshipCapture | None = None
     wall: ReturnWall | None = None
     """The classes of the lesson, while it is held."""
+
+    @property
+    def troubles(self) -> tuple[SourceTrouble, ...]:
+        return () if self._capture is None else source_troubles(self._capture.troubles)
 
     def tell(self, event: LessonEvent) -> None:
         """Have something happen in the lesson; raises NotNowError when it is not being held."""
@@ -78,12 +85,16 @@ class FlagshipRun(LessonRun):
                     now_ms=means.now_ms,
                     rng=means.rng,
                     screen=self._room.screen,
+                    changed=self._changed,
                 )
+                self._capture = capture
                 self._lost_packets = lambda: capture.lost_packets
                 capturing = tasks.create_task(self._beside("capture", capture.run))
                 await self._until_end()
                 capturing.cancel()
                 await asyncio.wait([capturing])
+                self._capture = None
+                self._changed()
             following.cancel()
             walling.cancel()
             sending.cancel()

@@ -9,7 +9,7 @@ from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.evidence.hop_quality import ScreenReport
 from edge.lesson.evidence.minutes import MinutesBook
 from edge.lesson.lesson_means import Classroom, LessonMeans
-from edge.lesson.preparing.checks import Check
+from edge.lesson.preparing.checks import Check, SourceTrouble
 from edge.lesson.schedule import ScheduledLesson
 from edge.lesson.status import LessonStatus, Phase, waiting
 from edge.lesson.transfer.recording import RecordedTake, recorded_takes
@@ -72,6 +72,11 @@ class LessonRun:
             Phase.DEGRADED: LessonState.DEGRADED,
             Phase.CATCHING_UP: LessonState.CATCHING_UP,
         }[self.status.phase]
+
+    @property
+    def troubles(self) -> tuple[SourceTrouble, ...]:
+        """What of the room's pictures and sound does not come now that it should."""
+        return ()
 
     def recorded(self) -> list[RecordedTake]:
         return recorded_takes(self._means.shelf, self.lesson.lesson)

@@ -39,7 +39,7 @@ from edge.lesson.teaching.teacher_code import TeacherCodes
 from edge.lesson.teaching.teacher_desk import TeacherDesk
 from edge.lesson.transfer.hub_link import HubRoute
 from edge.lesson.way_back.class_desk import ClassDesk
-from edge.pages.box_view import LessonRole, LessonView, RoomCheck
+from edge.pages.box_view import LessonRole, LessonView, RoomCheck, RoomTrouble
 from edge.supervision import keep_running
 from sync.lessons.fragment_log import LessonId
 from sync.lessons.fragment_shelf import LessonShelf
@@ -192,6 +192,15 @@ class Lessons:
             if now_ms < run.lesson.starts_ms
             for check in run.checks
             if check.is_failing
+        ]
+
+    def source_troubles(self) -> list[RoomTrouble]:
+        """Return what does not come of the pictures and sounds of the lessons given here."""
+        return [
+            RoomTrouble(room=held.run.lesson.mine.room, trouble=trouble)
+            for held in self._held.values()
+            if not held.leaving
+            for trouble in held.run.troubles
         ]
 
     def _run_of(self, lesson: LessonId) -> LessonRun | None:

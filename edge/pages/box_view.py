@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from drivers.discovery.candidate import Candidate, DeviceKind
 from drivers.entities import CommandResult, DeviceId, Measurement
 from edge.clock_watch import ClockLight
-from edge.lesson.preparing.checks import Check, LessonPlan
+from edge.lesson.preparing.checks import Check, LessonPlan, SourceTrouble
 from edge.lesson.status import Cause
 from edge.metering import Hold
 from edge.sync_standing import SyncStanding
@@ -248,6 +248,14 @@ class RoomCheck:
     check: Check
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomTrouble:
+    """What does not come of a room's lesson while it runs."""
+
+    room: str
+    trouble: SourceTrouble
+
+
 ADDRESS_POINTS = frozenset({"stream_main", "stream_sub", "snapshot"})
 """Points whose value is an address, shown only to who has entered the set-up code."""
 
@@ -416,6 +424,10 @@ class BoxView(Protocol):
 
     def lesson_checks(self) -> Sequence[RoomCheck]:
         """Return what fails of the lessons whose bell is near."""
+        ...
+
+    def source_troubles(self) -> Sequence[RoomTrouble]:
+        """Return what does not come of the pictures and sounds of the lessons given here."""
         ...
 
     @property

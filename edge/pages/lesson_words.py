@@ -1,12 +1,13 @@
-"""What is found before a lesson's bell, and a class's plan, in the reader's language."""
+"""What a lesson needs and what of it fails, and a class's plan, in the reader's language."""
 
 from collections.abc import Mapping
 
 import msgspec
 
-from edge.lesson.preparing.checks import Check, Fixer, Item, LessonPlan
+from edge.lesson.preparing.checks import Check, Fixer, Item, LessonPlan, SourceTrouble
 from edge.pages.box_view import LessonView
 from edge.pages.language import Language
+from sync.lessons.tracks import BLACKBOARD, DOCUMENT, PICTURE, PICTURE_SMALL, SOUND
 
 
 def told_lesson(lesson: LessonView, language: Language) -> dict[str, object]:
@@ -29,6 +30,17 @@ def told_check(check: Check, language: Language) -> dict[str, str]:
     }
 
 
+def told_trouble(trouble: SourceTrouble, language: Language) -> dict[str, str]:
+    """Return a trouble's source, light, fact, remedy and who can apply it."""
+    return {
+        "item": source_words(language)[trouble.track],
+        "state": trouble.state.value,
+        "fact": language.retold(trouble.fact),
+        "remedy": language.retold(trouble.remedy) if trouble.remedy else "",
+        "who": fixer_words(language)[trouble.who],
+    }
+
+
 def told_plan(plan: LessonPlan, language: Language) -> dict[str, list[str]]:
     return {
         "has": [language.retold(text) for text in plan.has],
@@ -48,6 +60,18 @@ def item_words(language: Language) -> Mapping[Item, str]:
         Item.KEY: _("lesson's key"),
         Item.DISK: _("room on the disk"),
         Item.CLOCK: _("clock"),
+    }
+
+
+def source_words(language: Language) -> Mapping[int, str]:
+    """Return what each track comes from that a room's cameras and microphone give."""
+    _ = language.translations.gettext
+    return {
+        PICTURE: _("camera"),
+        SOUND: _("sound"),
+        PICTURE_SMALL: _("camera's small picture"),
+        BLACKBOARD: _("blackboard's picture"),
+        DOCUMENT: _("document camera"),
     }
 
 

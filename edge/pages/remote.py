@@ -17,7 +17,7 @@ from edge.pages.actions import ActionError
 from edge.pages.file_form import read_file_form
 from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
-from edge.pages.lesson_words import told_check
+from edge.pages.lesson_words import told_check, told_trouble
 from edge.pages.rooms import Rooms, asked_room, choose_room
 from provisioning.code_sessions import TooManyAttemptsError, WrongCodeError
 from sync.lessons.materials import FILE_BYTES_MAX
@@ -188,6 +188,9 @@ class RemotePage:
                 "lesson": self._view.lesson_now(room),
                 "remote": shown,
                 "checks": [told_check(check, language) for check in shown.checks] if shown else [],
+                "troubles": [told_trouble(each, language) for each in shown.troubles]
+                if shown
+                else [],
                 "now_ms": self._view.now_ms(),
             },
             status=status,

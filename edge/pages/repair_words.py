@@ -6,6 +6,7 @@ import msgspec
 
 from edge.pages.box_view import Light
 from edge.pages.language import Language
+from edge.pages.lesson_words import source_words
 from edge.repairs import Repair, RepairKind
 
 _SAID = frozenset({"reason", "how"})
@@ -22,6 +23,8 @@ def wrong_and_remedy(repair: Repair, language: Language) -> tuple[str, str]:
         name: language.number(value) if isinstance(value, int) else value
         for name, value in repair.facts.items()
     } | {name: language.retold(str(repair.facts[name])) for name in _SAID & repair.facts.keys()}
+    if "track" in repair.facts:
+        facts["source"] = source_words(language)[int(repair.facts["track"])]
     return _filled(wrong, facts), _filled(remedy, facts)
 
 
@@ -155,6 +158,10 @@ def _sentences(language: Language, count: str | int | None) -> Mapping[RepairKin
         RepairKind.NO_DEVICES: ("", _("No device is adopted yet: search for devices.")),
         RepairKind.LESSON: (
             _("The lesson in room {room} is near: {reason}"),
+            "{how}",
+        ),
+        RepairKind.LESSON_SOURCE: (
+            _("Of the lesson that room {room} gives, this does not come: {source}. {reason}"),
             "{how}",
         ),
         RepairKind.NO_ROOMS: (

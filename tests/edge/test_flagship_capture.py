@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -72,12 +72,22 @@ def source(track: int, camera: DeviceId, url: Callable[[], str]) -> LessonSource
 
 @asynccontextmanager
 async def capturing(
-    folder: Path, *sources: LessonSource, screen: SharedScreen | None = None
+    folder: Path,
+    *sources: LessonSource,
+    screen: SharedScreen | None = None,
+    find: Callable[[], Sequence[LessonSource]] | None = None,
+    changed: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[tuple[FlagshipCapture, Takes]]:
     shelf = LessonShelf(folder / "lessons")
     takes = Takes(shelf)
     capture = FlagshipCapture(
-        LESSON, takes, lambda: sources, now_ms=now_ms, rng=random.Random(1), screen=screen
+        LESSON,
+        takes,
+        find or (lambda: sources),
+        now_ms=now_ms,
+        rng=random.Random(1),
+        screen=screen,
+        changed=changed,
     )
     task = asyncio.get_running_loop().create_task(capture.run())
     try:
@@ -120,7 +130,7 @@ async def test_a_document_camera_comes_and_goes_within_the_take_of_the_main_one(
         async with capturing(tmp_path, *sources) as (capture, takes):
             await until(lambda: bool(takes.of(PICTURE_SMALL) and takes.of(SOUND)))
             await until(lambda: DOCUMENT in capture.troubles)
-            assert "has not answered yet" in capture.troubles[DOCUMENT]
+            assert "has not answered yet" in str(capture.troubles[DOCUMENT])
             async with AsyncExitStack() as power:
                 camera = await power.enter_async_context(simulated_camera(tmp_path / "table"))
                 where = camera.url("sub")
@@ -145,6 +155,36 @@ async def test_a_document_camera_comes_and_goes_within_the_take_of_the_main_one(
             near = min(main_at, key=lambda at_ms: abs(at_ms - item.capture_ms))
             apart_ms = (item.decode_us - main_at[near]) / 1000 - (item.capture_ms - near)
             assert abs(apart_ms) < 500
+
+
+async def test_a_trouble_is_told_when_it_comes_and_goes_and_ends_with_what_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    tries = 0
+
+    def away() -> str:
+        nonlocal tries
+        tries += 1
+        raise UnreachableError("the document camera has not answered yet")
+
+    told = list[set[int]]()
+    async with AsyncExitStack() as power:
+        main = await power.enter_async_context(simulated_camera(tmp_path))
+        where = main.url("sub")
+        sources = [source(PICTURE, TEACHER, lambda: where), source(DOCUMENT, TABLE, away)]
+        async with capturing(
+            tmp_path, find=lambda: sources, changed=lambda: told.append(set(capture.troubles))
+        ) as (capture, takes):
+            await until(lambda: bool(takes.of(PICTURE)) and tries > 2)
+            assert told == [{DOCUMENT}], "it is tried again and again, and said once"
+            await power.aclose()
+            await until(lambda: PICTURE in capture.troubles)
+            sources.pop()  # a person has released the document camera
+            async with simulated_camera(tmp_path) as again:
+                where = again.url("sub")
+                await until(lambda: not capture.troubles)
+                assert told[-1] == set()
+                assert told[-2] == {PICTURE}, "nobody waits for the document camera any more"
 
 
 async def test_a_main_camera_that_restarts_begins_a_take_with_all_that_stands_beside_it(

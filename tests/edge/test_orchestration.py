@@ -376,6 +376,26 @@ async def test_what_fails_before_the_bell_is_a_repair_of_the_box_until_the_bell(
         assert desk.lessons.lesson_checks() == []
 
 
+async def test_a_camera_that_does_not_come_is_told_while_the_lesson_runs(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now + MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: bool(desk.lessons.lesson_checks()))
+        assert desk.lessons.source_troubles() == [], "before the bell it is one of the checks"
+        box.district.clock.ms += 2 * MINUTE
+        await until(lambda: bool(desk.lessons.source_troubles()))
+        (found,) = desk.lessons.source_troubles()
+        assert (found.room, found.trouble.track) == ("101", PICTURE)
+        assert "no adopted camera" in found.trouble.fact
+        remote = await desk.lessons.teacher.remote("101")
+        assert remote is not None
+        assert remote.troubles == (found.trouble,)
+        box.district.clock.ms += 40 * MINUTE
+        await until(lambda: not desk.lessons.source_troubles())
+
+
 async def test_a_class_without_its_hub_has_a_plan(box: Box, tmp_path: Path) -> None:
     now = box.now_ms
     box.plant("box_certificate", certificate_row(enrol(box.district, tmp_path / "18", 18)))

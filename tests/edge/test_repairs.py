@@ -23,14 +23,24 @@ from drivers.errors import (
 )
 from edge.class_cards.screens import Screen
 from edge.clock_watch import ClockLight
+from edge.lesson.capture.source_troubles import source_troubles
 from edge.lesson.preparing.checks import Check, Fixer, Item, Standing
-from edge.pages.box_view import Change, DeviceLight, Light, LinkState, RoomCheck, Sign
+from edge.pages.box_view import (
+    Change,
+    DeviceLight,
+    Light,
+    LinkState,
+    RoomCheck,
+    RoomTrouble,
+    Sign,
+)
 from edge.pages.language import LANGUAGES, load_language
 from edge.pages.repair_words import told, wrong_and_remedy
 from edge.repair_desk import DAY_MS, RepairDesk
 from edge.repairs import DISK_FREE_MIN, Condition, Repair, RepairKind, Undriven, find_repairs
 from firmware_profiles.model import Firmware
 from sync.clock_spans import Trust
+from sync.lessons.tracks import DOCUMENT
 from sync.logs.oplog import Row
 
 NOW_MS = 1_795_000_000_000
@@ -332,3 +342,20 @@ def test_what_a_lesson_needs_before_its_bell_is_said_with_its_remedy() -> None:
     assert wrong.startswith("101 教室")
     assert "没有声音" in wrong
     assert "麦克风" in remedy
+
+
+def test_a_camera_that_does_not_come_while_a_lesson_runs_is_said_with_its_remedy() -> None:
+    away = UnreachableError("camera 192.0.2.7 does not answer; check its power and network")
+    (trouble,) = source_troubles({DOCUMENT: away})
+    now = condition(source_troubles=[RoomTrouble(room="101", trouble=trouble)])
+    (found,) = find_repairs(now)
+    assert found.key == f"lesson_source:101 {DOCUMENT}"
+    assert found.state is Light.WARN
+    wrong, remedy = wrong_and_remedy(found, load_language("en"))
+    assert "room 101 gives" in wrong
+    assert f"document camera. {away}" in wrong
+    assert remedy == "Check the camera's power and its network cable."
+    wrong, remedy = wrong_and_remedy(found, load_language("zh-CN"))
+    assert "实物展台" in wrong
+    assert "does not answer" not in wrong
+    assert "请检查摄像机的电源和网线" in remedy

@@ -21,7 +21,7 @@ from tenacity import (
 
 from drivers.codecs.digest import Credentials
 from drivers.entities import DeviceId, NowMs
-from drivers.errors import DriverError
+from drivers.errors import DriverError, RefusedError
 from edge.lesson.capture.camera_capture import capture, choose_picture
 from edge.lesson.capture.capture_events import (
     CaptureEvent,
@@ -66,8 +66,8 @@ class FlagshipCapture:
     """Captures until cancelled; :meth:`run` is its task.
 
     ``sources`` names the streams, the main camera's first, and raises DriverError while there is
-    none; it is asked again for each take. ``troubles`` tells of each track that does not come why,
-    and what to do.
+    none; it is asked again for each take. ``troubles`` tells of each track that does not come why;
+    ``changed`` is called when they did.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class FlagshipCapture:
         now_ms: NowMs,
         rng: Random,
         screen: SharedScreen | None = None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         """``screen`` is what a browser shares, where no source shows the blackboard."""
         self._screen = screen
@@ -88,7 +89,8 @@ class FlagshipCapture:
         self._now_ms = now_ms
         self._rng = rng
         self._recorder: TakeRecorder | None = None
-        self.troubles: dict[int, str] = {}
+        self._changed = changed
+        self.troubles: dict[int, DriverError] = {}
         self.lost_packets = 0
         """What the cameras left out or sent broken, so far."""
 
@@ -105,6 +107,8 @@ class FlagshipCapture:
 
     async def _capture_take(self) -> None:
         main, *others = self._sources()
+        for track in self.troubles.keys() - {PICTURE, SOUND, *(each.track for each in others)}:
+            self._note_well(track)  # nobody waits for it any more
         timeline = TakeTimeline()
         ended: DriverError | None = None
         shared = None if BLACKBOARD in {each.track for each in others} else self._screen
@@ -161,11 +165,11 @@ class FlagshipCapture:
                 # Opened by the first picture, not by each attempt: takes are counted.
                 self._recorder = self._recorder or self._takes.open_take()
                 self._recorder.add_init(event.track, event.mime, event.data, self._now_ms())
-                self.troubles.pop(event.track, None)
+                self._note_well(event.track)
             case MediaFragment():
                 assert self._recorder is not None
                 self._recorder.add(event)
-                self.troubles.pop(event.track, None)
+                self._note_well(event.track)
             case MediaGap():
                 self.lost_packets += event.packets
                 _log.warning(
@@ -176,16 +180,25 @@ class FlagshipCapture:
                 )
 
     def _note_silence(self, reason: str) -> None:
-        self._note(SOUND, reason)
+        self._note(SOUND, RefusedError(reason))
 
-    def _note(self, track: int, trouble: str) -> None:
-        if self.troubles.get(track) != trouble:  # tried every few seconds: said once
-            _log.warning("lesson %s, track %d: %s", self._lesson, track, trouble)
+    def _note(self, track: int, trouble: DriverError) -> None:
+        known = self.troubles.get(track)
         self.troubles[track] = trouble
+        if known is None or str(known) != str(trouble):  # tried every few seconds: said once
+            _log.warning("lesson %s, track %d: %s", self._lesson, track, trouble)
+            self._changed()
+
+    def _note_well(self, track: int) -> None:
+        if self.troubles.pop(track, None) is not None:
+            self._changed()
 
     def _tries(self, track: int, longest_s: float) -> AsyncRetrying:
         def note(attempt: RetryCallState) -> None:
-            self._note(track, str(attempt.outcome.exception()) if attempt.outcome else "")
+            assert attempt.outcome is not None
+            error = attempt.outcome.exception()
+            assert isinstance(error, DriverError)  # nothing else is tried again
+            self._note(track, error)
 
         return AsyncRetrying(
             wait=wait_random_exponential(multiplier=0.2, max=longest_s),

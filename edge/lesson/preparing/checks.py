@@ -1,4 +1,4 @@
-"""What is looked at before a lesson's bell and what a class has without the hub, as pages show it.
+"""What a lesson needs and what of it fails, and what a class has without the hub, as pages show it.
 
 Facts and remedies are English sentences; whoever shows them retells them in the reader's language.
 """
@@ -52,6 +52,17 @@ class Check:
     @property
     def is_failing(self) -> bool:
         return self.state in {Standing.WARN, Standing.BAD}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTrouble:
+    """A picture or the sound that does not come while the lesson runs, by its track."""
+
+    track: int
+    state: Standing
+    fact: str
+    remedy: str
+    who: Fixer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

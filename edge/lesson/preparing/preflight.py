@@ -3,10 +3,11 @@
 Pure: :class:`Facts` go in, :class:`edge.lesson.preparing.checks.Check` come out, worst first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from drivers.errors import DriverError, RefusedError, SetupError
 from edge.lesson.preparing.checks import Check, Fixer, Item, Standing
 from edge.pages.box_view import LessonRole
 
@@ -24,6 +25,19 @@ class Fault(StrEnum):
     SETUP = "setup"
     REFUSED = "refused"
     SILENT = "silent"
+
+
+CAMERA_REMEDIES: Mapping[Fault, str] = {
+    Fault.SETUP: "Put it right on the set-up page.",
+    Fault.REFUSED: "Set it on the camera's own page.",
+    Fault.SILENT: "Check the camera's power and its network cable.",
+}
+
+
+def fault_of(error: DriverError) -> Fault:
+    """Return by what can be done about it why a camera gives nothing."""
+    kinds = {SetupError: Fault.SETUP, RefusedError: Fault.REFUSED}
+    return next((kinds[each] for each in kinds if isinstance(error, each)), Fault.SILENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +141,7 @@ def _camera(facts: Facts) -> Iterator[Check]:
             item=Item.CAMERA,
             state=Standing.BAD if facts.role is LessonRole.FLAGSHIP else Standing.WARN,
             fact=camera.words,
-            remedy={
-                Fault.SETUP: "Put it right on the set-up page.",
-                Fault.REFUSED: "Set it on the camera's own page.",
-                Fault.SILENT: "Check the camera's power and its network cable.",
-            }[camera.fault],
+            remedy=CAMERA_REMEDIES[camera.fault],
             who=Fixer.IT,
         )
         return

@@ -9,7 +9,7 @@ from time import monotonic
 
 from drivers.codecs.digest import Credentials
 from drivers.discovery.candidate import DeviceKind
-from drivers.errors import DriverError, RefusedError, SetupError
+from drivers.errors import DriverError
 from edge.box_store import BoxStore
 from edge.class_cards.screens import Screen
 from edge.lesson.capture.camera_capture import capture
@@ -18,7 +18,15 @@ from edge.lesson.keys.lesson_keys import read_keys
 from edge.lesson.keys.partners import Partners
 from edge.lesson.preparing.checks import Check
 from edge.lesson.preparing.line_trial import TRIAL_BYTES, try_line
-from edge.lesson.preparing.preflight import CameraFacts, CardFacts, Facts, Fault, LineFacts, judge
+from edge.lesson.preparing.preflight import (
+    CameraFacts,
+    CardFacts,
+    Facts,
+    Fault,
+    LineFacts,
+    fault_of,
+    judge,
+)
 from edge.lesson.recordings.retention import Keeping
 from edge.lesson.room import Room
 from edge.lesson.schedule import ScheduledLesson
@@ -173,6 +181,4 @@ async def look_at_camera(
 
 
 def _fault(error: DriverError) -> CameraFacts:
-    kinds = {SetupError: Fault.SETUP, RefusedError: Fault.REFUSED}
-    kind = next((kinds[each] for each in kinds if isinstance(error, each)), Fault.SILENT)
-    return CameraFacts(fault=kind, words=str(error))
+    return CameraFacts(fault=fault_of(error), words=str(error))

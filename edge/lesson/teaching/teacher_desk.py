@@ -7,7 +7,7 @@ from typing import Protocol
 from drivers.errors import SetupError
 from edge.errors import NotNowError
 from edge.lesson.classroom.board import BoardView, LessonBoard
-from edge.lesson.preparing.checks import Check
+from edge.lesson.preparing.checks import Check, SourceTrouble
 from edge.lesson.schedule import ScheduledLesson
 from edge.lesson.status import LessonStatus
 from edge.lesson.teaching.lesson_order import STEP_MIN_MAX, extend, order_row, put_off, stop
@@ -39,6 +39,8 @@ class GivenLesson(Protocol):
     def status(self) -> LessonStatus: ...
     @property
     def checks(self) -> tuple[Check, ...]: ...
+    @property
+    def troubles(self) -> tuple[SourceTrouble, ...]: ...
     def tell(self, event: LessonEvent) -> None: ...
 
 
@@ -60,6 +62,7 @@ class RemoteView:
     board: BoardView
     status: LessonStatus
     checks: tuple[Check, ...]
+    troubles: tuple[SourceTrouble, ...]
     classes: tuple[tuple[int, str], ...]
     slides: tuple[SlidePicture, ...]
 
@@ -124,6 +127,7 @@ class TeacherDesk:
             board=run.board.view,
             status=run.status,
             checks=run.checks,
+            troubles=run.troubles,
             classes=tuple((party.school, party.name) for party in run.lesson.receivers),
             slides=tuple(await self._slides.pictures(run.lesson.lesson)),
         )

@@ -61,6 +61,7 @@ from edge.pages.box_view import (
     LinkState,
     LogLine,
     RoomCheck,
+    RoomTrouble,
     Sign,
     SyncLights,
 )
@@ -344,6 +345,7 @@ class SimulatedBox:
             screens=self.cards.screens.all(),
             troubles=self.troubles,
             lesson_checks=self.lesson_troubles,
+            source_troubles=self.source_troubles(),
         )
 
     async def record_order(self, row: Row) -> None:
@@ -512,6 +514,13 @@ class SimulatedBox:
 
     def lesson_checks(self) -> list[RoomCheck]:
         return self.lesson_troubles
+
+    def source_troubles(self) -> list[RoomTrouble]:
+        return [
+            RoomTrouble(room=room, trouble=trouble)
+            for room, given in self.given.items()
+            for trouble in given.troubles
+        ]
 
     async def events(self) -> AsyncIterator[Change]:
         self.listening.set()

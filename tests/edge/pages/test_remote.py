@@ -6,8 +6,10 @@ from io import BytesIO
 import pytest
 from aiohttp import FormData
 
+from drivers.errors import UnreachableError
+from edge.lesson.capture.source_troubles import source_troubles
 from edge.lesson.classroom.board import LessonBoard
-from edge.lesson.preparing.checks import Check, Fixer, Item, Standing
+from edge.lesson.preparing.checks import Check, Fixer, Item, SourceTrouble, Standing
 from edge.lesson.schedule import ScheduledLesson
 from edge.lesson.status import LessonStatus, waiting
 from edge.pages.box_view import LessonRole
@@ -21,6 +23,7 @@ from sync.lessons.lesson_events import (
     TimedEvent,
     Times,
 )
+from sync.lessons.tracks import DOCUMENT
 from tests.edge.pages.conftest import Client
 from tests.edge.pages.simulated_box import MINUTE_MS, NOW_MS, SimulatedBox
 from tests.edge.planned_lesson import party, planned_lesson
@@ -36,6 +39,7 @@ class Given:
     lesson: ScheduledLesson
     status: LessonStatus = field(default_factory=lambda: waiting(NOW_MS))
     checks: tuple[Check, ...] = ()
+    troubles: tuple[SourceTrouble, ...] = ()
     board: LessonBoard = field(default_factory=LessonBoard)
     told: list[LessonEvent] = field(default_factory=list)
 
@@ -223,6 +227,27 @@ async def test_what_fails_before_the_bell_is_said_with_its_remedy_and_who_applie
     chinese = await (await client.get("/lesson/remote?room=r301&lang=zh-CN")).text()
     assert "The camera sends no sound." not in chinese
     assert "本校信息技术人员" in chinese
+
+
+async def test_a_source_that_does_not_come_is_said_to_teacher_and_staff_while_the_lesson_runs(
+    client: Client, given: Given
+) -> None:
+    away = UnreachableError("camera 192.0.2.7 does not answer; check its power and network")
+    given.troubles = source_troubles({DOCUMENT: away})
+    assert "192.0.2.7 does not" not in await (await client.get("/lesson/remote?room=r301")).text()
+    await open_remote(client)
+    for page in ("/lesson/remote?room=r301&", "/?"):
+        english = await (await client.get(f"{page}lang=en")).text()
+        assert "document camera" in english
+        assert str(away) in english
+        assert "Check the camera&#39;s power and its network cable." in english
+        chinese = await (await client.get(f"{page}lang=zh-CN")).text()
+        assert "实物展台" in chinese
+        assert "192.0.2.7 does not answer" not in chinese
+        assert "请检查摄像机的电源和网线" in chinese
+        given.troubles = ()
+        assert "192.0.2.7" not in await (await client.get(f"{page}lang=en")).text()
+        given.troubles = source_troubles({DOCUMENT: away})
 
 
 async def test_a_room_that_gives_no_lesson_says_when_the_remote_opens(client: Client) -> None:
