@@ -187,13 +187,17 @@ class Room:
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/", self._page)
-        app.router.add_get("/classroom/stream", self.fan_out.serve)
-        app.router.add_get("/classroom/replay", self._replay)
+        self.serve_on(app)
         app.router.add_static("/static", STATIC)
         self._runner = web.AppRunner(app, shutdown_timeout=0.2)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         self._port = self._runner.addresses[0][1]
+
+    def serve_on(self, app: web.Application) -> None:
+        """Add what a page plays from."""
+        app.router.add_get("/classroom/stream", self.fan_out.serve)
+        app.router.add_get("/classroom/replay", self._replay)
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -497,6 +501,23 @@ async def test_a_lesson_that_ended_in_a_cut_is_finished_from_what_came_afterward
     ended = await until(page, lambda seen: seen.state == "done")
     assert ended.sound_s > frozen.sound_s + 1
     assert not await page.evaluate("player.finish()")
+
+
+async def test_a_lesson_that_is_made_longer_when_it_seemed_over_is_live_again(
+    room: Room, open_page: OpenPage, tracks: dict[int, Track]
+) -> None:
+    page = await open_page("?replay")
+    feed = Feed(room, tracks)
+    async with feeding(feed, b"take-one"):
+        await until_played(page, 2)
+        assert await page.evaluate("player.finish()")
+        ended = await until(page, lambda seen: seen.state == "catching_up")
+        await page.evaluate("player.goOn()")
+        await until_caught_up(page, ended)
+    feed.end()
+    room.is_over = True
+    assert await page.evaluate("player.finish()"), "its last second may still be fetched"
+    await until(page, lambda seen: seen.state == "done")
 
 
 async def test_a_lesson_that_ended_is_done_though_its_sound_will_not_play_on(

@@ -28,11 +28,13 @@
   }
 
   // A class that is behind has its lesson to the end, unless the next one is due.
+  function isNextDue(nowMs) {
+    return Boolean(shown && lesson) && lesson.lesson !== shown.lesson && hasBegun(lesson, nowMs) && !isOver(lesson, nowMs);
+  }
+
   function phase(nowMs) {
-    if (shown && told.state !== "done") {
-      const next = lesson && lesson.lesson !== shown.lesson && hasBegun(lesson, nowMs) && !isOver(lesson, nowMs);
-      if (!next && (!isOver(shown, nowMs) || player.finish())) { return "playing"; }
-    }
+    if (shown && !isOver(shown, nowMs)) { player.goOn(); }
+    if (shown && told.state !== "done" && (!isOver(shown, nowMs) || player.finish())) { return "playing"; }
     if (!lesson) { return "none"; }
     if (isOver(lesson, nowMs)) { return "done"; }
     if (!hasBegun(lesson, nowMs)) { return "waiting"; }
@@ -41,6 +43,7 @@
 
   function step() {
     const nowMs = window.schoolnode.now();
+    if (isNextDue(nowMs)) { stop(); }
     const current = phase(nowMs);
     main.dataset.phase = current;
     if (current === "playing") { play(); } else if (player) { stop(); }

@@ -221,6 +221,13 @@
       return this.behind !== null && !this.behind.isOver;
     }
 
+    // The lesson goes on though it seemed over: word that it is longer comes late over a poor line.
+    goOn() {
+      if (!this.isFinishing) { return; }
+      this.isFinishing = false;
+      if (this.behind) { this.behind.goOn(); }
+    }
+
     steer() {
       this.link.look();
       if (this.playsHls) { this.judge(); return; }

@@ -236,6 +236,9 @@
       if (this.replay) { this.replay.step(); }
     }
 
+    // Its lesson is not over: what comes live is joined as after any cut.
+    goOn() { this.ends = this.isOver = false; }
+
     stop() {
       if (this.replay) { this.replay.stop(); }
       this.replay = null;
