@@ -164,7 +164,7 @@ class Room:
         self.asked = 0
         self.keeps = True
         self._flagship = LessonShelf(folder / "flagship")
-        self._here = LessonShelf(folder / "here")
+        self._here = self.shelf = LessonShelf(folder / "here")
         self._missed: list[Record] = []
         self._awaits_keyframe = False
         self._port = 0

@@ -1,7 +1,7 @@
-"""The classroom's page in Chromium through a lesson's end: made longer, and the next lesson."""
+"""The classroom's page in Chromium: a lesson's end, and a lesson without MediaSource."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,16 +11,19 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, expect
 
+from edge.lesson.classroom.hls_desk import HlsDesk
+from edge.lesson.schedule import ScheduledLesson
 from edge.pages.app import build_pages
 from edge.pages.box_view import Change, LessonState
 from sync.lessons.tracks import PICTURE, SOUND
+from sync.segments.sealing import DataKey, KeyId
 from tests.edge.encoded_tracks import Track, encode_picture, encode_sound
 from tests.edge.pages.simulated_box import MINUTE_MS, SimulatedBox, as_view
 from tests.edge.test_fan_out_in_a_browser import Feed, Room, cut_off, feeding, live, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SECONDS = 20
+SECONDS = 40
 ROOM = "r301"
 
 
@@ -41,11 +44,13 @@ class Class:
     room: Room
     server: TestServer
 
-    async def watch(self, browser: Browser) -> Page:
+    async def watch(self, browser: Browser, script: str = "") -> Page:
+        """Open the page of the lesson that runs; ``script`` runs before its own."""
         lesson = self.box.lessons[ROOM]
         self.box.clock_ms = lesson.starts_ms + MINUTE_MS
         self.box.set_lesson(ROOM, state=LessonState.LIVE, evidence_ms=self.box.clock_ms)
         page = await (await browser.new_context(locale="en")).new_page()
+        await page.add_init_script(script)
         await page.goto(str(self.server.make_url("/classroom").with_query(room=ROOM)))
         await page.locator("#player video").first.wait_for(state="attached")
         self.room.fan_out.show(live())
@@ -71,11 +76,17 @@ class Class:
         self.box.tell(Change.LESSON)
 
 
+async def keys_of_none(_: ScheduledLesson) -> Mapping[KeyId, DataKey]:
+    return {}
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def held(box: SimulatedBox, tmp_path: Path) -> AsyncIterator[Class]:
     room = Room(tmp_path)
     app: web.Application = build_pages(as_view(box))
     room.serve_on(app)
+    desk = HlsDesk({ROOM: room.fan_out}.get, room.shelf, dict, keys_of_none, lambda: box.clock_ms)
+    app.add_routes(desk.routes())
     server = TestServer(app)
     await server.start_server()
     async with asyncio.TaskGroup() as tasks:
@@ -133,3 +144,55 @@ async def test_a_class_that_is_behind_leaves_its_lesson_for_the_next_one(
         begun = await until(page, lambda seen: seen.state == "live" and seen.picture_s > 0.5)
         await until(page, lambda seen: seen.frames > begun.frames + 25 and seen.sound_s > 1)
     assert any("lesson=art-1" in each for each in asked)
+
+
+@dataclass(frozen=True)
+class Native:
+    """What an element that plays by itself has decoded."""
+
+    frames: int
+    sound_bytes: int
+    at_s: float
+
+
+async def until_native(page: Page, true: Callable[[Native], bool]) -> Native:
+    """Observe the page's picture until something is seen; fails after 30 s."""
+    seen = None
+    for _ in range(150):
+        seen = Native(
+            **await page.locator("#player video").first.evaluate(
+                """video => ({
+                  frames: video.getVideoPlaybackQuality().totalVideoFrames,
+                  sound_bytes: video.webkitAudioDecodedByteCount, at_s: video.currentTime,
+                })"""
+            )
+        )
+        if true(seen):
+            return seen
+        await asyncio.sleep(0.2)
+    pytest.fail(f"never seen; last was {seen}")
+
+
+async def test_without_media_source_a_class_sees_and_hears_its_lesson_over_hls(
+    browser: Browser, held: Class, tracks: dict[int, Track]
+) -> None:
+    page = await held.watch(browser, "delete window.MediaSource;")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    async with feeding(Feed(held.room, tracks), b"take-one"):
+        # Before the first segment is whole the element gives up, and the page begins it again.
+        first = await until_native(
+            page, lambda seen: seen.frames > 25 and seen.sound_bytes > 5000 and seen.at_s > 1
+        )
+        await until_native(
+            page,
+            lambda seen: (
+                seen.frames > first.frames + 50
+                and seen.sound_bytes > first.sound_bytes + 10_000
+                and seen.at_s > first.at_s + 2
+            ),
+        )
+    assert await page.evaluate("schoolnodePlayer.state") == "live"
+    assert not await page.evaluate("schoolnodePlayer.needsTap")
+    for track in (PICTURE, SOUND):
+        assert any(f"/classroom/hls/{ROOM}/{track}/" in each for each in asked)
