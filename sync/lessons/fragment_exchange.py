@@ -21,6 +21,7 @@ from sync.errors import MalformedError
 from sync.lessons.fragment_index import Span
 from sync.lessons.fragment_log import (
     NUMBER_MAX,
+    STREAMS_MAX,
     TIME_MAX,
     TRACK_MAX,
     Kind,
@@ -62,7 +63,7 @@ class TakeHoldings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     take: _Take
     started_ms: _Ms
     final: bool
-    streams: Annotated[list[StreamHoldings], Meta(max_length=2 * TRACK_MAX + 1)]
+    streams: Annotated[list[StreamHoldings], Meta(max_length=STREAMS_MAX)]
 
     @property
     def id(self) -> TakeId:

@@ -103,6 +103,8 @@ class Stream:
 SIGNATURES = Stream(Kind.SIGNATURE, 0)
 EVENTS = Stream(Kind.EVENT, 1)
 FILES = Stream(Kind.FILE, 1)
+STREAMS_MAX = 2 * TRACK_MAX + 3
+"""Of a take: media and inits of each track, and one each of signatures, events and files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
