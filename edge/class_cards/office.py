@@ -20,8 +20,10 @@ from sync.logs.oplog import Row
 NOTE_EVERY_S = 60.0
 SWAP = "swap"
 """What the audit calls a swap; its subject is the slot."""
-KEPT_DAYS = 31
-"""Taps of an offline screen are taken this many days back."""
+TAP_DAYS = 38
+"""Taps are taken this many days back: a card goes on for 31 without the box, and what it kept on
+the first has a week more to arrive."""
+JUDGED_DAYS = 31
 AHEAD_MS = 60_000
 _DAY_MS = 24 * 3_600_000
 
@@ -104,13 +106,14 @@ class CardOffice:
         """Return a number that rises whenever a room's taps or attendance change."""
         return self._turns[room]
 
-    async def deliver(self, screen: Screen, taps: Sequence[DeliveredTap]) -> None:
+    async def deliver(self, screen: Screen, taps: Sequence[DeliveredTap]) -> list[str]:
         """Write a screen's taps; the same tap delivered again adds nothing.
 
-        A tap from the future is one of now: it cannot be; one older than KEPT_DAYS is dropped.
+        A tap from the future is one of now: it cannot be. One older than TAP_DAYS is not written;
+        the keys of those are returned.
         """
         now_ms = self._now_ms()
-        oldest_ms = now_ms - KEPT_DAYS * _DAY_MS
+        oldest_ms = now_ms - TAP_DAYS * _DAY_MS
         taken = [tap for tap in taps if tap.at_ms >= oldest_ms]
         rows: list[Row] = []
         for tap in taken:
@@ -130,6 +133,7 @@ class CardOffice:
             await self._record({"card_tap": rows})
             self.note_rooms({screen.room})
             self._judge(*(tap.at_ms for tap in taken))
+        return [tap.key for tap in taps if tap.at_ms < oldest_ms]
 
     async def enter_leave(
         self, person: int, from_ms: int, until_ms: int, reason: str, who: str
@@ -210,7 +214,7 @@ class CardOffice:
     def _judge_span(self, from_ms: int, until_ms: int) -> None:
         """Let the days of a span be judged that have come; of a longer one the latest."""
         until_ms = min(until_ms, self._now_ms() + 1)
-        self._judge(*range(max(from_ms, until_ms - KEPT_DAYS * _DAY_MS), until_ms, _DAY_MS))
+        self._judge(*range(max(from_ms, until_ms - JUDGED_DAYS * _DAY_MS), until_ms, _DAY_MS))
 
     async def _enter(
         self, table: str, rows: Sequence[Row], action: str, subject: str, who: str

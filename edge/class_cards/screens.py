@@ -31,6 +31,17 @@ class PairingError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LostTaps:
+    """Cards read at a screen that count for nobody, in all since its browser is in use.
+
+    ``full``: it could not keep them; ``too_old``: the box refused them.
+    """
+
+    full: int = 0
+    too_old: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
     """One paired screen; ``seen_ms`` is when it last spoke, None before that."""
 
@@ -41,6 +52,7 @@ class Screen:
     seen_ms: int | None = None
     version: str = ""
     is_open: bool = False
+    lost: LostTaps = LostTaps()
 
 
 class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,6 +95,7 @@ class Screens:
         self._pairings: OrderedDict[str, _Pairing] = OrderedDict()
         self._seen: dict[str, tuple[int, str]] = {}
         self._noted: dict[str, tuple[int, str]] = {}
+        self._lost: dict[str, LostTaps] = {}
         self._open: Counter[str] = Counter()
 
     def begin(self, address: str) -> str:
@@ -146,6 +159,7 @@ class Screens:
         self._keep({name: kept for name, kept in self._kept.items() if name != screen})
         self._seen.pop(screen, None)
         self._noted.pop(screen, None)
+        self._lost.pop(screen, None)
         await self._record(
             {
                 "card_screen": [{"screen": screen, "deleted": 1}],
@@ -166,6 +180,16 @@ class Screens:
     def note_seen(self, screen: str, version: str) -> None:
         if screen in self._kept:
             self._seen[screen] = (self._now_ms(), version[:VERSION_CHARS_MAX])
+
+    async def note_lost(self, screen: str, lost: LostTaps) -> None:
+        """Note what a screen says of its lost taps; it says so again with every delivery."""
+        if screen not in self._kept or self._lost.get(screen, LostTaps()) == lost:
+            return
+        self._lost[screen] = lost
+        subject = f"{screen} full={lost.full} too_old={lost.too_old}"
+        audit = _audit(self._now_ms(), screen, "lose taps", subject)
+        await self._record({"audit_entry": [audit]})
+        self._changed(Change.RECEIPTS)
 
     @contextmanager
     def opened(self, screen: str, version: str) -> Iterator[None]:
@@ -210,7 +234,13 @@ class Screens:
         self._by_token = {kept.token_digest: name for name, kept in screens.items()}
 
     def _shown(self, name: str, kept: _Kept) -> Screen:
-        screen = Screen(screen=name, room=kept.room, name=kept.name, paired_ms=kept.paired_ms)
+        screen = Screen(
+            screen=name,
+            room=kept.room,
+            name=kept.name,
+            paired_ms=kept.paired_ms,
+            lost=self._lost.get(name, LostTaps()),
+        )
         if name not in self._seen:
             return screen
         seen_ms, version = self._seen[name]

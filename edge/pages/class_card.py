@@ -12,7 +12,7 @@ from aiohttp import web
 
 from edge.attendance.register import day_of
 from edge.class_cards.messages import CardMessage, MessageKind, read_messages
-from edge.class_cards.office import shown_name, week_of
+from edge.class_cards.office import TAP_DAYS, shown_name, week_of
 from edge.pages.assets import Assets
 from edge.pages.box_view import BoxView, Change
 from edge.pages.card_queries import (
@@ -205,6 +205,7 @@ class ClassCardPage:
             ),
             "emergencies": await asyncio.to_thread(self._emergencies, room.room),
             "people": self._names(extras.persons),
+            "tap_days": TAP_DAYS,
             "lesson": view.lesson_now(room.room),
         }
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from edge.class_cards.messages import find_message
 from edge.class_cards.office import DeliveredTap
-from edge.class_cards.screens import PairingError, Screen
+from edge.class_cards.screens import LostTaps, PairingError, Screen
 from edge.pages.access import address_of
 from edge.pages.actions import ActionError
 from edge.pages.box_view import BoxView
@@ -23,6 +23,7 @@ TAPS_AT_ONCE = 100
 
 Key = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z-]{8,64}\Z")]
 Card = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z ,:-]{4,32}\Z")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 52)]
 Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 52)]
 
 
@@ -32,8 +33,14 @@ class OneTap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_ms: Moment
 
 
+class Lost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    full: Count
+    too_old: Count
+
+
 class Taps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     taps: Annotated[tuple[OneTap, ...], msgspec.Meta(max_length=TAPS_AT_ONCE)]
+    lost: Lost | None = None
 
 
 class Painted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,12 +102,19 @@ class ScreenPages:
         return json_answer({"noted": True})
 
     async def tap(self, request: web.Request) -> web.Response:
-        """Take the taps a screen kept; whatever is delivered twice counts once."""
+        """Take the taps a screen kept; whatever is delivered twice counts once.
+
+        ``too_old`` of the answer names those that are refused for good; the rest are taken.
+        """
         screen = self._screen(request)
         wish = await read_wish(request, Taps)
         taps = [DeliveredTap(key=each.key, card=each.card, at_ms=each.at_ms) for each in wish.taps]
-        await self._view.cards.deliver(screen, taps)
-        return json_answer({"taken": len(taps)})
+        cards = self._view.cards
+        too_old = await cards.deliver(screen, taps)
+        if wish.lost is not None:
+            lost = LostTaps(full=wish.lost.full, too_old=wish.lost.too_old)
+            await cards.screens.note_lost(screen.screen, lost)
+        return json_answer({"taken": len(taps) - len(too_old), "too_old": too_old})
 
     def _screen(self, request: web.Request) -> Screen:
         screen = self._view.cards.screens.find(screen_token(request))

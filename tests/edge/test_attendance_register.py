@@ -181,6 +181,14 @@ async def test_a_tap_delivered_days_later_is_judged_on_its_own_day(office: Offic
     assert (await office.entries(24 * 3))["a", 2] == "present"
 
 
+async def test_a_tap_of_thirty_days_ago_is_judged_on_its_own_day(office: Office) -> None:
+    tap(office, 1, at(7, 50))
+    assert (await office.entries(8, 20))["a", 2] == "absent"
+    tap(office, 2, at(7, 55))
+    office.register.note(at(7, 55))
+    assert (await office.entries(30 * 24 + 9))["a", 2] == "present"
+
+
 async def test_a_day_begins_at_the_schools_midnight() -> None:
     rng = random.Random(5)
     for _ in range(200):

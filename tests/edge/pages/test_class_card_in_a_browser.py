@@ -10,7 +10,10 @@ from playwright.async_api import Browser, Page, expect
 
 from edge.attendance.rules import MINUTE_MS
 from edge.class_cards.messages import MessageKind
+from edge.class_cards.office import TAP_DAYS
+from edge.class_cards.screens import LostTaps
 from edge.pages.app import build_pages
+from edge.pages.assets import STATIC
 from tests.drivers.serial_bench import until
 from tests.edge.pages.simulated_box import DAY_MS, NOW_MS, SimulatedBox, as_view
 from tests.edge.pages.test_browser import open_page, wait_until_kept
@@ -53,10 +56,23 @@ async def server(box: SimulatedBox, line: Line) -> AsyncIterator[TestServer]:
 
 
 async def open_screen(
-    browser: Browser, server: TestServer, box: SimulatedBox, language: str = "en"
+    browser: Browser,
+    server: TestServer,
+    box: SimulatedBox,
+    language: str = "en",
+    *,
+    kept_max: int | None = None,
 ) -> tuple[Page, list[str]]:
-    """Open a screen, pair it as a person does, and wait for its card."""
+    """Open a screen, pair it as a person does, and wait for its card.
+
+    ``kept_max``: how many taps it can keep, if fewer than in schools; to fill those takes minutes.
+    """
     page, complaints = await open_page(browser, language)
+    if kept_max is not None:
+        source = (STATIC / "card_taps.js").read_text()
+        assert "KEPT_MAX = 240000" in source
+        smaller = source.replace("KEPT_MAX = 240000", f"KEPT_MAX = {kept_max}")
+        await page.route("**/card_taps.js*", lambda route: route.fulfill(body=smaller))
     await page.goto(str(server.make_url("/class-card/pair")))
     shown = await page.locator(".code").text_content()
     code = "".join((shown or "").split())
@@ -155,6 +171,78 @@ async def test_taps_of_a_cut_network_survive_a_reload_and_come_once(
     await expect(page.locator("#waiting")).to_be_hidden()
     assert [card for _, card in taps] == [f"{0xAABBCC01:010}", f"{0xAABBCC02:010}"]
     assert all(abs(at_ms - NOW_MS) < 10 * MINUTE_MS for at_ms, _ in taps)
+
+
+@pytest.mark.parametrize(
+    ("language", "full", "lost"),
+    [
+        ("zh-CN", "本屏已存满", "本屏未能记录的刷卡\N{FULLWIDTH COLON}2"),
+        ("en", "NOT recorded", "taps that could not be recorded here: 2"),
+    ],
+)
+async def test_a_card_that_is_full_takes_no_tap_says_so_and_tells_the_box_how_many(
+    browser: Browser,
+    server: TestServer,
+    box: SimulatedBox,
+    line: Line,
+    *,
+    language: str,
+    full: str,
+    lost: str,
+) -> None:
+    page, _ = await open_screen(browser, server, box, language, kept_max=3)
+    trouble = page.locator("#tap-trouble")
+    line.is_cut = True
+    await page.context.set_offline(True)
+    taps = "[1, 2, 3, 4].map((each) => schoolnode.tap('AABBCC0' + each))"
+    assert await page.evaluate(taps) == [True, True, True, False]
+    await page.keyboard.type("0012345678")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#waiting")).to_contain_text("3")
+    await expect(trouble).to_contain_text(full)
+    await expect(trouble).to_contain_text(lost)
+    line.is_cut = False
+    await page.context.set_offline(False)
+    await until(lambda: box.cards.screens.all()[0].lost == LostTaps(full=2))
+    await expect(trouble).to_have_text(lost)
+    assert len(await until_taps(box, 3)) == 3
+    assert await page.evaluate("schoolnode.tap('AABBCC05')") is True
+    await until_taps(box, 4)
+
+
+async def test_a_card_without_a_database_says_which_taps_reached_nobody(
+    browser: Browser, server: TestServer, box: SimulatedBox, line: Line
+) -> None:
+    page, _ = await open_screen(browser, server, box)
+    await page.add_init_script("indexedDB.open = () => { throw new Error('private'); };")
+    await page.reload()
+    await page.evaluate("schoolnode.tap('AABBCC01')")
+    await until_taps(box, 1)
+    line.is_cut = True
+    await page.evaluate("schoolnode.tap('AABBCC02')")
+    await expect(page.locator("#tap-trouble")).to_contain_text("recorded here: 1")
+
+
+async def test_a_tap_of_thirty_days_ago_counts_and_one_that_is_too_old_is_dropped_and_told(
+    browser: Browser, server: TestServer, box: SimulatedBox, line: Line
+) -> None:
+    page, complaints = await open_screen(browser, server, box)
+    for days, card in ((30, "AABBCC01"), (9, "AABBCC02")):
+        line.is_cut = True
+        await page.context.set_offline(True)
+        await page.evaluate(f"schoolnode.tap('{card}')")
+        await expect(page.locator("#waiting")).to_contain_text("1")
+        box.clock_ms += days * DAY_MS
+        line.is_cut = False
+        await page.context.set_offline(False)
+        await expect(page.locator("#waiting")).to_be_hidden()
+    trouble = page.locator("#tap-trouble")
+    await expect(trouble).to_have_text(f"taps the box refused, older than {TAP_DAYS} days: 1")
+    ((at_ms, card),) = taps_of(box)
+    assert abs(at_ms - NOW_MS) < 10 * MINUTE_MS
+    assert card == f"{0xAABBCC01:010}"
+    await until(lambda: box.cards.screens.all()[0].lost == LostTaps(too_old=1))
+    assert all("ERR_INTERNET_DISCONNECTED" in each for each in complaints)
 
 
 async def test_after_thirty_days_without_the_box_the_card_knows_the_day_its_duty_and_its_notice(

@@ -261,7 +261,7 @@ async def test_taps_kept_by_a_screen_count_once_however_often_they_are_delivered
     ]
     for _ in range(3):
         answer = await staff.post("/class-card/tap", json={"taps": taps})
-        assert await answer.json() == {"taken": 3}
+        assert await answer.json() == {"taken": 2, "too_old": ["c" * 32]}
     with box.connect() as connection:
         rows = connection.execute(
             "SELECT at_ms, person, room, card FROM card_tap WHERE device LIKE 'screen-%'"
@@ -273,6 +273,43 @@ async def test_taps_kept_by_a_screen_count_once_however_often_they_are_delivered
     ]
 
 
+async def test_a_tap_of_the_first_of_thirty_days_counts_on_its_day_though_it_arrives_a_week_late(
+    staff: Client, box: SimulatedBox
+) -> None:
+    await pair(staff)
+    at_ms = NOW_MS - (30 + 7) * DAY_MS
+    wish = {"taps": [{"key": "a" * 32, "card": "00AABBCC", "at_ms": at_ms}]}
+    answer = await staff.post("/class-card/tap", json=wish)
+    assert await answer.json() == {"taken": 1, "too_old": []}
+    with box.connect() as connection:
+        rows = connection.execute(
+            "SELECT at_ms FROM card_tap WHERE device LIKE 'screen-%'"
+        ).fetchall()
+    assert [row[0] for row in rows] == [at_ms]
+    assert at_ms in box.judged
+
+
+async def test_what_a_screen_lost_stands_at_the_office_and_once_in_the_audit(
+    staff: Client, box: SimulatedBox
+) -> None:
+    await pair(staff)
+    assert "could not keep" not in await read(staff, "/office")
+    for _ in range(2):
+        lost = {"full": 12, "too_old": 3}
+        answer = await staff.post("/class-card/tap", json={"taps": [], "lost": lost})
+        assert answer.status == 200
+    page = await read(staff, "/office")
+    assert "taps it could not keep: 12" in page
+    assert "taps refused as too old: 3" in page
+    (screen,) = box.cards.screens.all()
+    with box.connect() as connection:
+        rows = connection.execute(
+            "SELECT who, subject FROM audit_entry WHERE action = 'lose taps'"
+        ).fetchall()
+    said = f"{screen.screen} full=12 too_old=3"
+    assert [tuple(row) for row in rows] == [(screen.screen, said)]
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -282,6 +319,7 @@ async def test_taps_kept_by_a_screen_count_once_however_often_they_are_delivered
         b'{"taps": [{"key": "a", "card": "AABB", "at_ms": 1}]}',
         b'{"taps": [{"key": "aaaaaaaa", "card": "<script>", "at_ms": 1}]}',
         b'{"taps": [{"key": "aaaaaaaa", "card": "AABB", "at_ms": -1}]}',
+        b'{"taps": [], "lost": {"full": -1, "too_old": 0}}',
         b'{"taps": [' + b",".join([b'{"key":"aaaaaaaa","card":"AABB","at_ms":1}'] * 101) + b"]}",
     ],
 )
