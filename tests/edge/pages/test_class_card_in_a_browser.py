@@ -238,9 +238,9 @@ async def test_a_tap_of_thirty_days_ago_counts_and_one_that_is_too_old_is_droppe
         await expect(page.locator("#waiting")).to_be_hidden()
     trouble = page.locator("#tap-trouble")
     await expect(trouble).to_have_text(f"taps the box refused, older than {TAP_DAYS} days: 1")
-    ((at_ms, card),) = taps_of(box)
+    ((at_ms, counted),) = taps_of(box)
     assert abs(at_ms - NOW_MS) < 10 * MINUTE_MS
-    assert card == f"{0xAABBCC01:010}"
+    assert counted == f"{0xAABBCC01:010}"
     await until(lambda: box.cards.screens.all()[0].lost == LostTaps(too_old=1))
     assert all("ERR_INTERNET_DISCONNECTED" in each for each in complaints)
 
