@@ -186,7 +186,7 @@ class Screens:
         if screen not in self._kept or self._lost.get(screen, LostTaps()) == lost:
             return
         self._lost[screen] = lost
-        subject = f"{screen} full={lost.full} too_old={lost.too_old}"
+        subject = f"{screen}:full={lost.full}:too_old={lost.too_old}"
         audit = _audit(self._now_ms(), screen, "lose taps", subject)
         await self._record({"audit_entry": [audit]})
         self._changed(Change.RECEIPTS)

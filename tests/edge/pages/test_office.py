@@ -306,7 +306,7 @@ async def test_what_a_screen_lost_stands_at_the_office_and_once_in_the_audit(
         rows = connection.execute(
             "SELECT who, subject FROM audit_entry WHERE action = 'lose taps'"
         ).fetchall()
-    said = f"{screen.screen} full=12 too_old=3"
+    said = f"{screen.screen}:full=12:too_old=3"
     assert [tuple(row) for row in rows] == [(screen.screen, said)]
 
 
