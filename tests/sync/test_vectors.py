@@ -7,7 +7,9 @@ open the committed bytes hold in any case.
 
 import json
 import random
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -20,8 +22,10 @@ from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
 from sync.exchange.message import Message, Refusal, parse_message
 from sync.exchange.message_packing import MessagePacking
 from sync.logs.log_state import Holding
+from sync.persons.vault import PersonVault, read_person_key
 from sync.schema.model import GROUPS, Group, Lane
 from sync.segments.body import TableColumns, pack_tables, unpack_tables
+from sync.segments.body_dictionary import BODY_DICTIONARY
 from sync.segments.columnar import Value, decode_column, encode_column
 from sync.segments.sealing import (
     SUITE_X25519_SHA256_CHACHA20,
@@ -49,6 +53,7 @@ from tests.sync.hpke_sender import seal
 FOLDER = Path(__file__).parents[1] / "vectors" / "sync"
 LOG = LogName(17, 0x0123_4567_89AB_CDEF, "s17", Lane.ATTENDANCE)
 PURPOSE = "17/s17/district/1"
+NAME = "欧阳小明"
 Vector = dict[str, Any]
 
 COLUMNS: dict[str, list[Value]] = {
@@ -115,6 +120,7 @@ def make_vectors() -> dict[str, Vector]:
             "signer": signer_id(signing.public_key()).hex(),
             "key": key.hex(),
             "wire": first.hex(),
+            "hollow": parse_segment(first).hollow().hex(),
             "header_digest": second_prev.hex(),
             "table": 20,
             "row_numbers": [11, 12, 13],
@@ -125,6 +131,8 @@ def make_vectors() -> dict[str, Vector]:
         },
         "message": {"wire": msgspec.msgpack.encode(message).hex()},
         "stream": make_stream(message, (first, second, third), key),
+        "body_dictionary": {"bytes": BODY_DICTIONARY.hex()},
+        "person_cell": make_cell(chance),
     }
 
 
@@ -177,6 +185,22 @@ def make_stream(whole: Message, segments: tuple[bytes, bytes, bytes], key: DataK
     }
 
 
+def make_cell(chance: random.Random) -> Vector:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "vault.db"
+        with closing(PersonVault(path, chance.randbytes)) as vault:
+            person = vault.new_person()
+            sealed = vault.seal(person, "name", NAME)
+            key = read_person_key(path, person) or b""
+    return {
+        "key": key.hex(),
+        "person": person,
+        "column": "name",
+        "text": NAME,
+        "sealed": sealed.hex(),
+    }
+
+
 def make_segment(
     signing: Ed25519PrivateKey, key: DataKey, salt: bytes, after: Segment | None = None
 ) -> bytes:
@@ -214,7 +238,10 @@ def written(vector: Vector) -> str:
     return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
 
 
-@pytest.mark.parametrize("name", ["columns", "grant", "segment", "message", "stream"])
+@pytest.mark.parametrize(
+    "name",
+    ["columns", "grant", "segment", "message", "stream", "body_dictionary", "person_cell"],
+)
 def test_the_wire_is_what_was_committed_byte_for_byte(name: str) -> None:
     assert written(make_vectors()[name]) == (FOLDER / f"{name}.json").read_text()
 
@@ -257,6 +284,13 @@ def test_the_committed_segment_opens_to_its_rows() -> None:
         assert decode_column(table.row_numbers, table.rows) == [11, 12, 13]
         decoded = {number: decode_column(column, table.rows) for number, column in table.columns}
         assert decoded == BODIES[group]
+
+
+def test_the_committed_segment_says_without_bodies_what_its_header_said() -> None:
+    vector = committed("segment")
+    hollow = parse_segment(bytes.fromhex(vector["hollow"]))
+    assert hollow.is_hollow
+    assert hollow.header_digest.hex() == vector["header_digest"]
 
 
 def test_the_committed_message_is_read() -> None:
