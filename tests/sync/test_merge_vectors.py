@@ -207,6 +207,7 @@ CASES: dict[str, Case] = {
     "clamps: moments and segments out of range, and the hub's own logs, are passed over": case(
         "timetable_slot",
         part((1, slot(NOW + AHEAD, subject="音乐"))),
+        part((2, slot(NOW + AHEAD + 2, teacher="李")), seq=2),
         part((1, slot(NOW + AHEAD + 1, room="r1")), origin=0),
         clamps=[
             (SCHOOL, 1, 2**46 + 1),

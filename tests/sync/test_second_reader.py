@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,14 @@ def test_segments_follow_each_other_by_their_headers() -> None:
     check_follows(first, None)
     check_follows(second, first)
     check_follows(third, second)
-    for segment, before in ((second, None), (first, second), (third, first)):
+    elsewhere = replace(first, header=[[*first.header[0][:3], 3], *first.header[1:]])
+    for segment, before in (
+        (second, None),
+        (first, second),
+        (third, first),
+        (second, elsewhere),
+        (second, replace(first, digest=bytes(32))),
+    ):
         with pytest.raises(RefusedError):
             check_follows(segment, before)
 
