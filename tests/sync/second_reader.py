@@ -1,6 +1,7 @@
-"""A second implementation of the wire and the merge, written from sync/README.md's Wire chapter.
+"""A second implementation of what is stored and how it merges, after sync/README.md's Wire chapter.
 
-It shares no line with ``sync``: what it cannot do, the chapter does not say.
+It shares no code with ``sync``: each step follows a sentence of that chapter, or the RFC it names.
+Messages, streams, courier files and rosters it does not read.
 """
 
 import hashlib

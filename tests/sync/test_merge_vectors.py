@@ -1,7 +1,7 @@
 """The merge rules as cases in committed bytes; ``python -m tests.sync.test_merge_vectors`` remakes.
 
 A case has segments, which may come in any order and twice, and what then stands. What stands was
-computed by the fold; tests/sync/second_reader.py comes to the same from the README alone.
+computed by the fold; tests/sync/second_reader.py comes to the same without code of ``sync``.
 """
 
 import json

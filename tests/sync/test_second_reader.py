@@ -1,4 +1,4 @@
-"""What the README says is enough: a reader that knows nothing else reads the committed vectors."""
+"""A reader that shares no code with ``sync`` reads committed vectors by the README."""
 
 import ast
 import json
