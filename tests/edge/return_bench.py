@@ -151,8 +151,13 @@ class Town:
     stack: AsyncExitStack
     changed: Callable[[], None] = lambda: None
 
-    async def begin(self, school: int, *, has_camera: bool = True) -> School:
-        """Open a school's box and hold its part of the lesson."""
+    async def begin(
+        self, school: int, *, has_camera: bool = True, hub_port: int | None = None
+    ) -> School:
+        """Open a school's box and hold its part of the lesson.
+
+        ``hub_port``: by which it reaches the hub, when by a line of its own.
+        """
         box = self.boxes[school]
         stack = AsyncExitStack()
         store = stack.enter_context(box.opened())
@@ -160,7 +165,7 @@ class Town:
         http = await stack.enter_async_context(
             aiohttp.ClientSession(headers={"X-School": str(school)})
         )
-        route = http, f"http://127.0.0.1:{self.hub_port}"
+        route = http, f"http://127.0.0.1:{hub_port or self.hub_port}"
         means = lesson_means(box, store, writer, route, school, now_ms)
         (lesson,) = read_lessons(store.reader, school, box.now_ms)
         room = Room(url=self.camera_url, camera=ADMIN, has_camera=has_camera)

@@ -124,7 +124,7 @@ def schedule(
     starts_ms: int,
     ends_ms: int,
     rooms: Mapping[int, tuple[str, str]] = ROOMS,
-    **changes: int,
+    **changes: int | str,
 ) -> None:
     """Let the hub schedule a lesson; ``rooms`` names each school's role and room."""
     for school, (role, room) in rooms.items():

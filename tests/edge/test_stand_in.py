@@ -20,6 +20,7 @@ from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.tracks import BLACKBOARD, CALLED_PICTURE, CALLED_SOUND, PICTURE, SOUND
 from sync.segments.sealing import DataKey, key_id
 from tests.drivers.serial_bench import running, until
+from tests.edge.earlier_lesson import record
 from tests.edge.lesson_bench import KEY, SIGNING
 
 OTHER = LessonId("earlier")
@@ -58,34 +59,9 @@ def test_a_flagship_fails_when_the_hub_answers_and_nothing_comes_for_long(
 @pytest.fixture
 def shelf(tmp_path: Path) -> Iterator[LessonShelf]:
     made = LessonShelf(tmp_path / "lessons")
-    record(made, seconds=3)
+    record(made, OTHER, seconds=3)
     yield made
     made.close()
-
-
-def record(
-    shelf: LessonShelf, seconds: int, begins_ms: int = 1_000_000, *, closed: bool = True
-) -> None:
-    """Record a lesson of five pictures a second, a keyframe each second, and its sound."""
-    take = TakeRecorder(shelf.take(OTHER, new_take()), KEY, SIGNING, lambda _: None, lambda _: None)
-    take.add_init(1, 'video/mp4; codecs="avc1.42E01E"', b"picture", begins_ms)
-    take.add_init(2, 'audio/mp4; codecs="mp4a.40.2"', b"sound", begins_ms)
-    for number in range(seconds * 5):
-        for track in (1, 2):
-            take.add(
-                MediaFragment(
-                    track=track,
-                    number=number,
-                    keyframe=track == 2 or number % 5 == 0,
-                    decode_time=number * 18_000,
-                    duration=18_000,
-                    timescale=90_000,
-                    capture_ms=begins_ms + number * 200 + track,
-                    data=b"%d" % number,
-                )
-            )
-    if closed:
-        take.close()
 
 
 def player(shelf: LessonShelf, played: list[StreamItem], key: DataKey = KEY) -> SubstitutePlayer:
@@ -122,7 +98,7 @@ async def test_of_a_recording_only_what_its_flagship_signed_is_played(
 ) -> None:
     monkeypatch.setattr(substitute, "PAUSE_MS_MAX", 0)
     cut_off = LessonShelf(tmp_path / "cut off")
-    record(cut_off, seconds=3, closed=False)
+    record(cut_off, OTHER, seconds=3, closed=False)
     played: list[StreamItem] = []
     await player(cut_off, played).play(0)
     cut_off.close()
@@ -131,7 +107,7 @@ async def test_of_a_recording_only_what_its_flagship_signed_is_played(
 
 async def test_a_recording_that_nobody_signed_is_none(tmp_path: Path) -> None:
     unsigned = LessonShelf(tmp_path / "unsigned")
-    record(unsigned, seconds=1, closed=False)
+    record(unsigned, OTHER, seconds=1, closed=False)
     assert not player(unsigned, []).is_here
     unsigned.close()
 
@@ -209,7 +185,7 @@ async def test_takes_follow_one_another_without_the_pause_between_them(
     shelf: LessonShelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(substitute, "PAUSE_MS_MAX", 0)
-    record(shelf, seconds=1, begins_ms=9_000_000)
+    record(shelf, OTHER, seconds=1, begins_ms=9_000_000)
     played: list[StreamItem] = []
     await player(shelf, played).play(0)
     assert numbers(played, 1) == [*range(15), *range(5)]
