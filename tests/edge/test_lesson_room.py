@@ -10,6 +10,7 @@ from edge.pages.box_view import LessonState
 from sync.lessons.fragment_log import LessonId
 from tests.drivers.serial_bench import until
 from tests.edge.lesson_blackboard import BOARD, blackboard
+from tests.edge.lesson_camera import KNOWN_S_MAX, turning_camera
 from tests.edge.lesson_desk import quicken
 from tests.edge.school import MINUTE, Box, schedule
 
@@ -58,6 +59,41 @@ async def test_a_lesson_cancelled_while_it_is_prepared_gives_the_blackboard_back
         await until(lambda: board.power() == "on")
         schedule(box, "a1", now + MINUTE, now + 40 * MINUTE, cancelled=1)
         await until(lambda: board.orders()[-1] == ("POWR", "0"))
+
+
+@pytest.mark.parametrize("others", [(), ("课堂",)])
+async def test_a_camera_looks_at_the_lesson_in_h264_and_looks_home_after_it(
+    box: Box, tmp_path: Path, others: tuple[str, ...]
+) -> None:
+    now = box.now_ms
+    async with turning_camera(box, tmp_path) as camera:
+        for name in others:
+            await camera.keep_position(name)
+        lesson = await camera.keep_position("101" if others else "课堂")  # the room's own is first
+        schedule(box, "a1", now + MINUTE, now + 40 * MINUTE)
+        await until(lambda: camera.encodings() == {"main": "H264", "sub": "H264"}, KNOWN_S_MAX)
+        assert camera.turns() == [lesson]
+        await until(lambda: camera.desk.view("101").preflight != (), KNOWN_S_MAX)
+        assert camera.desk.view("101").state is LessonState.PREPARING
+        box.district.clock.ms += 41 * MINUTE
+        await until(lambda: camera.turns() == [lesson, "home"], KNOWN_S_MAX)
+        assert len(camera.control.lines("encoder_set")) == 2  # each picture was set once
+
+
+async def test_a_camera_without_a_position_for_lessons_is_left_where_a_person_turned_it(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    async with turning_camera(box, tmp_path) as camera:
+        schedule(box, "a1", now + MINUTE, now + 40 * MINUTE)
+        await until(lambda: camera.encodings() == {"main": "H264", "sub": "H264"}, KNOWN_S_MAX)
+        await until(lambda: camera.desk.view("101").preflight != (), KNOWN_S_MAX)
+        (told,) = [c for c in camera.desk.view("101").preflight if c.item == "aim"]
+        assert "no position is stored for lessons" in told.fact
+        box.district.clock.ms += 41 * MINUTE
+        await until(lambda: camera.desk.state("101") is LessonState.CATCHING_UP, KNOWN_S_MAX)
+        await asyncio.sleep(0.5)
+        assert camera.turns() == []
 
 
 async def test_what_a_board_was_is_remembered_through_a_restart_and_given_on_to_the_next(
