@@ -51,12 +51,16 @@ class Recorded:
 
 
 def pairings(connection: sqlite3.Connection, from_ms: int, until_ms: int) -> list[Pairing]:
-    """Return the pairings that lessons of a span (Unix ms, end excluded) make, largest first."""
+    """Return the pairings that lessons of a span (Unix ms, end excluded) make, largest first.
+
+    A rehearsal makes none.
+    """
     found = connection.execute(
         """SELECT lesson.lesson AS lesson, lesson.school AS flagship, party.school AS receiver
              FROM lesson JOIN lesson_party AS party
                ON party.lesson = lesson.lesson AND party.deleted = 0 AND party.role <> ?
             WHERE lesson.deleted = 0 AND lesson.cancelled = 0
+              AND coalesce(lesson.rehearsal, 0) = 0
               AND lesson.starts_ms >= ? AND lesson.starts_ms < ?
             ORDER BY flagship, receiver""",
         (FLAGSHIP, from_ms, until_ms),

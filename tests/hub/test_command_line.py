@@ -153,3 +153,13 @@ def test_what_is_no_key_is_not_proposed(config: Path, content: bytes) -> None:
     result = CliRunner().invoke(app, words)
     assert isinstance(result.exception, HubSetupError)
     assert "PEM" in str(result.exception)
+
+
+def test_a_lesson_is_a_rehearsal_when_it_is_said(config: Path, hub: RunningHub) -> None:
+    for school in (17, 18):
+        told(config, "invite", f"--school={school}", f"--name=第{school}小学")
+    parties = ("--flagship=17:三年级:101", "--receiver=18:三年级:201")
+    trial = told(config, "lesson", "--title=圆的周长", "--rehearsal", *parties)
+    lesson = told(config, "lesson", "--title=圆的周长", "--starts-in=7200", *parties)
+    rows = hub.rows("SELECT lesson, rehearsal FROM lesson ORDER BY starts_ms")
+    assert rows == [(trial["lesson"], 1), (lesson["lesson"], 0)]
