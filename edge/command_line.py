@@ -370,8 +370,8 @@ def _show_candidates(candidates: list[dict[str, Any]]) -> None:
         if each["choices"]:
             typer.echo(f"  --profile {' | '.join(each['choices'])}")
         if each["unconfirmed"]:
-            names = ", ".join(words.point(name) for name in each["unconfirmed"])
-            tell("  confirmed by no document: {names}", names=names)
+            names = ", ".join(words.part(name) for name in each["unconfirmed"])
+            tell("  not wholly confirmed by a document: {names}", names=names)
         for item in each["evidence"]:
             typer.echo(f"  {words.method(item['method'])}: {retold(item['detail'])}")
     tell("Adopt one with: schoolnode adopt IDENTITY --name NAME --room ROOM")

@@ -20,7 +20,7 @@ from drivers.vector_proof import find_broken_vectors
 from edge.errors import BoxSetupError
 from edge.terminal import print_json, retold, say, tell
 from firmware_profiles.catalog import ProfileError, examine_profile, find_faults, load_catalog
-from firmware_profiles.doubts import find_doubts
+from firmware_profiles.doubts import find_doubts, find_hints
 from firmware_profiles.model import Profile, ProfileId
 from firmware_profiles.vector_text import render_vectors
 
@@ -37,25 +37,27 @@ Model = Annotated[
 @profile_app.command(
     "lint",
     help=say(
-        "Check profile files: shape, rules, what their bytes mean; names what is unconfirmed."
+        "Check profile files: shape, rules, what their bytes mean; names what is unconfirmed, and"
+        " sources without an address."
     ),
 )
 def profile_lint(
     files: Annotated[list[Path], typer.Argument(help=say("Profile files (TOML)."))],
     as_json: AsJson = False,
 ) -> None:
-    faults, doubts = list[ProfileError](), list[ProfileError]()
+    faults, doubts, hints = list[ProfileError](), list[ProfileError](), list[ProfileError]()
     for file in files:
         profile, found = examine_profile(file, find_broken_vectors)
         faults += found
         if profile is not None:
             doubts += find_faults(file, profile, find_doubts)
+            hints += find_faults(file, profile, find_hints)
     if as_json:
-        told = {"files": len(files), "faults": _lines(faults), "unconfirmed": _lines(doubts)}
-        print_json(told)
+        told = {"faults": _lines(faults), "unconfirmed": _lines(doubts), "hints": _lines(hints)}
+        print_json({"files": len(files), **told})
     else:
-        for doubt in doubts:
-            typer.echo(retold(str(doubt)))
+        for said in (*doubts, *hints):
+            typer.echo(retold(str(said)))
         for fault in faults:
             typer.echo(retold(str(fault)), err=True)
         if not faults:

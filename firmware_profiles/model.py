@@ -104,7 +104,8 @@ class Link(Struct, frozen=True, forbid_unknown_fields=True):
     ``baud`` lists candidates, most likely first; ``baud_codes`` are the numbers by which the device
     names them in a register. ``quiet_ms`` is how long a line must be silent
     after an error before the next request. ``block_max`` counts registers of one read,
-    ``gap_max`` the unwanted registers one read may span.
+    ``gap_max`` the unwanted registers one read may span. ``unconfirmed`` marks a link of which no
+    document and no device confirms something (its port, its speed): a source's note says what.
     """
 
     type: LinkType
@@ -122,6 +123,7 @@ class Link(Struct, frozen=True, forbid_unknown_fields=True):
     quiet_ms: Milliseconds = 100
     block_max: Annotated[int, Meta(ge=1, le=125)] = 16
     gap_max: Annotated[int, Meta(ge=0, le=124)] = 0
+    unconfirmed: bool = False
 
 
 class Expectation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -302,7 +304,8 @@ class Event(Struct, frozen=True, forbid_unknown_fields=True):
     ``format`` names the frame; ``topic`` is an ONVIF topic. An ``edge`` happens when ``point``
     comes to read ``becomes`` (a word of its enum) and still does after ``debounce_ms``; when the
     box starts, a point that already reads so is an edge as well. A ``line`` has the capability
-    ``heart_rate`` or ``fitness_result``.
+    ``heart_rate`` or ``fitness_result``. ``unconfirmed`` marks an event of which no document and no
+    device confirms something (its topic, one form of its frame): a source's note says what.
     """
 
     id: Slug
@@ -314,6 +317,7 @@ class Event(Struct, frozen=True, forbid_unknown_fields=True):
     becomes: Text = ""
     debounce_ms: Milliseconds = 0
     line: LineFormat | None = None
+    unconfirmed: bool = False
 
 
 class Firmware(Struct, frozen=True, forbid_unknown_fields=True):

@@ -45,8 +45,8 @@ class Candidate:
     ``serial:/path?baud=9600&unit=17``,
     ``pjlink://127.0.2.21:4352``, ``http://127.0.2.31:8000/onvif/device_service``. ``choices`` are
     the profiles that might fit, where a person who sees the device has to say which.
-    ``unconfirmed`` are the points and commands of ``profile`` that no document and no device
-    confirms.
+    ``unconfirmed`` are the points, commands and events of ``profile``, and ``link``, that no
+    document and no device wholly confirms.
     """
 
     identity: str

@@ -124,8 +124,8 @@ class CommandChoice:
 class DeviceLight:
     """One adopted device. ``detail`` adds to ``sign``, in the words of whoever saw it.
 
-    ``unconfirmed`` are the points and commands of its profile that no document and no device
-    confirms.
+    ``unconfirmed`` are the points, commands and events of its profile, and ``link``, that no
+    document and no device wholly confirms.
     """
 
     device: DeviceId

@@ -13,6 +13,7 @@ from edge.attendance.rules import Status
 from edge.lesson.status import Cause
 from edge.metering import Hold
 from edge.pages.box_view import LessonState, Light, LinkState, Sign
+from firmware_profiles.doubts import LINK
 from sync.clock_spans import Trust
 from sync.errors import Reason, parse_reason
 from sync.schema.model import Group, Lane
@@ -40,6 +41,7 @@ class Words:
     methods: Mapping[str, str]  # of discovery
     points: Mapping[str, str]
     commands: Mapping[str, str]
+    parts: Mapping[str, str]  # of a profile that are no point and no command
     values: Mapping[str, str]
     faults: tuple[str, ...]  # of a PJLink display, in the order of its answer to ERST
     fault_levels: tuple[str, ...]
@@ -58,6 +60,10 @@ class Words:
 
     def command(self, name: str) -> str:
         return _numbered(self.commands, name)
+
+    def part(self, name: str) -> str:
+        """Return the word of whatever a profile may mark: a point, a command, an event, a link."""
+        return _numbered({**self.parts, **self.commands, **self.points}, name)
 
     def value(self, text: str, point: str = "") -> str:
         """Return a point's or command's value in words; what is not known stays as it is."""
@@ -346,6 +352,11 @@ def build_words(_: Callable[[str], str]) -> Words:
             "reboot": _("restart it"),
             "shows": _("shows in lessons"),
             "use_h264": _("switch to H.264"),
+        },
+        parts={
+            "card": _("card numbers"),
+            "heart_rate": _("heart rate"),
+            LINK: _("how it is connected"),
         },
         values={
             "on": _("on"),

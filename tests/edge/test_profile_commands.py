@@ -84,6 +84,41 @@ def test_lint_names_what_no_document_confirms_and_finds_no_fault_in_it(
     told = json.loads(profile("lint", str(path), str(SOIL), "--json").stdout)
     assert told["unconfirmed"][0]["line"] == line
     assert {each["file"] for each in told["unconfirmed"]} == {str(path)}
+    assert told["hints"] == []
+
+
+def test_lint_hints_at_a_source_without_an_address_and_finds_no_fault_in_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = readme_profile(tmp_path)
+    line = path.read_text().partition("sources =")[0].count("\n") + 1
+    told = json.loads(profile("lint", str(path), "--json").stdout)
+    assert (told["faults"], told["unconfirmed"]) == ([], [])
+    (hint,) = told["hints"]
+    assert hint["line"] == line
+    first, *_ = profile("lint", str(path)).stdout.splitlines()
+    assert first == hint["message"]
+    assert first == (
+        f"{path}:{line}: source 'Acme Seven manual, §4' has no url; add it if the source can be"
+        " looked up"
+    )
+    monkeypatch.setenv("LC_ALL", "zh_CN")
+    (chinese, *_) = profile("lint", str(path)).stdout.splitlines()
+    assert chinese.endswith("没有网址；如能查到该来源，请补上网址")  # noqa: RUF001 - Chinese signs
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "table"),
+    [("card_reader", "wiegand-converter", "[[events]]"), ("blackboard", "lg-signage", "[[links]]")],
+)
+def test_lint_names_events_and_links_that_no_document_confirms_at_their_line(
+    kind: str, model: str, table: str
+) -> None:
+    path = BUNDLED / kind / f"{model}.toml"
+    told = json.loads(profile("lint", str(path), "--json").stdout)
+    (doubt,) = told["unconfirmed"]
+    assert doubt["line"] == path.read_text().partition(table)[0].count("\n") + 1
+    assert "is confirmed by no document and no device" in doubt["message"]
 
 
 def test_lint_names_file_line_fact_and_remedy_of_each_fault(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
+import re
+
 import msgspec
 import pytest
 
 from firmware_profiles.catalog import load_catalog
-from firmware_profiles.doubts import doubtful, find_doubts
+from firmware_profiles.doubts import doubtful, find_doubts, find_hints
 from firmware_profiles.lint import find_flaws
 from firmware_profiles.model import (
     Bits,
@@ -11,6 +13,7 @@ from firmware_profiles.model import (
     Interlock,
     Profile,
     ProfileId,
+    Source,
     Span,
     Verify,
     Write,
@@ -23,6 +26,15 @@ PROJECTOR = PROFILES[ProfileId("pjlink-projector")]
 RELAYS = PROFILES[ProfileId("relay-waveshare-rtu-8")]
 INPUTS = PROFILES[ProfileId("input-waveshare-io-8")]
 replace = msgspec.structs.replace
+
+
+DOUBT = re.compile(
+    r"unconfirmed|untried|(?:not|nor|never) (?:confirm|seen)|(?:never|none was|no \w+ was) tried"
+    r"|no (?:\w+ )?(?:document|manual)\b|no (?:\w+ )?device (?:has )?confirm"
+    r"|from (?:other programs|[\w' ]*(?:driver|tool)\b)",
+    re.IGNORECASE,
+)
+"""The words by which a source says that it does not know, or that only a program says so."""
 
 
 def facts(profile: Profile) -> list[str]:
@@ -185,3 +197,58 @@ def test_what_a_command_expects_has_no_other_places_than_its_value_and_its_word(
 def test_points_and_commands_that_nobody_confirmed_are_named_once() -> None:
     assert doubtful(PROFILES[ProfileId("benq-ifp")]) == ("power", "volume", "mute")
     assert doubtful(SOIL) == ()
+
+
+def test_an_event_and_a_link_that_nobody_confirmed_are_named_too() -> None:
+    projector = replace(PROJECTOR, links=(replace(PROJECTOR.links[0], unconfirmed=True),))
+    assert doubtful(projector) == ("link",)
+    assert [(doubt.keys, doubt.fact) for doubt in find_doubts(projector)] == [
+        (("links", "0"), "something of link pjlink is confirmed by no document and no device")
+    ]
+    gate = PROFILES[ProfileId("wiegand-converter")]
+    assert doubtful(gate) == ("card",)
+    assert [(doubt.keys, doubt.fact) for doubt in find_doubts(gate)] == [
+        (("events", "0"), "something of event card is confirmed by no document and no device")
+    ]
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda p: p.id)
+def test_whose_sources_do_not_know_something_has_a_mark(profile: Profile) -> None:
+    """A doubt that stands in a note only is read by nobody who adopts the device."""
+    told = [f"{source.title} {source.note}" for source in profile.sources]
+    told += [quirk.source for quirk in profile.quirks]
+    told += [vector.source for vector in profile.vectors]
+    unknown = [found[0] for found in map(DOUBT.search, told) if found]
+    assert not unknown or list(find_doubts(profile)), unknown
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "unconfirmed",
+        "untried",
+        "which no document we saw confirms",
+        "no BenQ document",
+        "No manual confirms that",
+        "is not confirmed for this one",
+        "its own table was not seen",
+        "never seen",
+        "and none was tried",
+        "no panel was tried",
+        "which no device has confirmed",
+        "port 9761 is from other programs that drive such displays",
+        "come from a MicroPython driver",
+        "from the vendor's configuration tool",
+    ],
+)
+def test_the_words_of_a_doubt_are_known_as_such(words: str) -> None:
+    assert DOUBT.search(words)
+
+
+def test_a_source_without_an_address_is_a_hint_and_no_fault() -> None:
+    paper = replace(SOIL, sources=(*SOIL.sources, Source(title="a leaflet in the box")))
+    assert facts(paper) == []
+    assert [(hint.keys, hint.fact) for hint in find_hints(paper)] == [
+        (("sources", str(len(SOIL.sources))), "source 'a leaflet in the box' has no url")
+    ]
+    assert list(find_hints(SOIL)) == []

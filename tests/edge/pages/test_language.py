@@ -19,6 +19,8 @@ from edge.lesson.status import Cause
 from edge.metering import Hold
 from edge.pages import box_view
 from edge.pages.language import CATALOGUES, LANGUAGES, choose_language, load_languages
+from firmware_profiles.catalog import load_catalog
+from firmware_profiles.doubts import doubtful
 from sync.clock_spans import Trust
 from sync.errors import Reason
 from sync.schema.model import Lane
@@ -112,6 +114,13 @@ def test_every_state_a_page_can_show_has_a_word(code: str) -> None:
     assert all(
         "n" in {name for _, name, _, _ in Formatter().parse(age)} for age in words.ages.values()
     )
+
+
+def test_whatever_a_bundled_profile_marks_has_a_word() -> None:
+    words = load_languages()["zh-CN"].words
+    marked = {name for each in load_catalog().profiles.values() for name in doubtful(each)}
+    assert {"link", "card", "set_time", "input_16"} <= marked
+    assert {name for name in marked if words.part(name) == name.replace("_", " ")} == set()
 
 
 @pytest.mark.parametrize(

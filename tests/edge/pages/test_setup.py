@@ -169,23 +169,33 @@ async def test_a_change_that_does_not_say_where_it_comes_from_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("language", "heading", "sentence"),
+    ("language", "heading", "names", "sentence"),
     [
-        ("en", "Confirmed by no document", "Confirmed by no document: compare before you rely"),
-        ("zh-CN", "尚无文档证实", "使用前请先比对。"),
+        (
+            "en",
+            "Not wholly confirmed by a document",
+            "soil pH, set its clock, how it is connected",
+            "Confirmed by no document: compare before you rely",
+        ),
+        (
+            "zh-CN",
+            "尚未由文档完全证实",
+            "土壤酸碱度、校准时钟、连接方式",
+            "使用前请先比对。",
+        ),
     ],
 )
 async def test_what_no_document_confirms_is_marked_before_adoption_and_at_the_value(
-    staff: Client, box: SimulatedBox, language: str, heading: str, sentence: str
+    staff: Client, box: SimulatedBox, language: str, heading: str, names: str, sentence: str
 ) -> None:
     async def told() -> str:
         answer = await staff.get("/", headers={"Accept-Language": language})
         return await answer.text()
 
     assert heading not in await told()
-    box.found = [replace(box.found[0], unconfirmed=("soil_ph", "soil_ec"))]
+    box.found = [replace(box.found[0], unconfirmed=("soil_ph", "set_time", "link"))]
     page = await told()
-    assert f"<dt>{heading}</dt>" in page
+    assert f"<dt>{heading}</dt><dd>{names}</dd>" in page
     assert sentence not in page
     box.lights[0] = replace(box.lights[0], unconfirmed=("soil_temperature",))
     page = await told()
