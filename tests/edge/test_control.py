@@ -81,7 +81,10 @@ async def test_a_search_tells_the_terminal_which_port_another_program_holds(
 
 @pytest.mark.parametrize(
     ("locale", "told"),
-    [("C.UTF-8", "  confirmed by no document: input 1, input 2,"), ("zh_CN", "  尚无文档证实")],
+    [
+        ("C.UTF-8", "  not wholly confirmed by a document: input 1, input 2,"),
+        ("zh_CN", "  尚未由文档完全证实"),
+    ],
 )
 async def test_a_search_tells_the_terminal_what_no_document_confirms_of_a_model(
     tmp_path: Path, locale: str, told: str

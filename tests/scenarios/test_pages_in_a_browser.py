@@ -63,8 +63,8 @@ WATCH_CLOCK = """async ([frames, width, height, parts]) => {
   return seen;
 }"""
 
-# The loudest frequency of what the page's sound element gives out, once it is heard: a busy machine's
-# browser lets a second and a half pass without.
+# The loudest frequency of what the page's sound element gives out, once it is heard: a busy
+# machine's browser lets a second and a half pass without.
 LISTEN = """async () => {
   const context = new AudioContext();
   await context.resume();
