@@ -23,6 +23,16 @@ def schools_with_minutes(hub: Path, lesson: str) -> int:
     )
 
 
+def lesson_ends_ms(hub: Path, lesson: str, planned_ms: int) -> int:
+    """Return when a lesson ends, Unix ms: as its teacher ordered, else as planned."""
+    return ask_number(
+        hub,
+        "SELECT coalesce(max(ends_ms), ?) FROM lesson_order WHERE lesson = ? AND deleted = 0",
+        planned_ms,
+        lesson,
+    )
+
+
 def count_rows_at_hub(hub: Path) -> int:
     """Return how many rows of the schools the hub has folded, over all tables."""
     with closing(connect_readonly(hub)) as store:

@@ -124,6 +124,7 @@ class Demo:
         self._taught: dict[str, object] = {}
         self._notice = ""
         self._mended_ms = 0
+        self._hub_store = plan.hub_config.parent / "hub.db"
         self._playing_s = 0.0
         self.processes = Processes(plan.folder / "logs")
 
@@ -154,7 +155,8 @@ class Demo:
         self._progress.note("The teacher showed a slide; a class raised its hand and answered.")
         await asyncio.sleep(max(0.0, CUT_AFTER_S - (loop.time() - taught_s)))
         await self._cut_a_link(loop)
-        while self._now_ms() < self._lesson["ends_ms"]:  # noqa: ASYNC110 - a moment of the wall clock
+        hub, lesson, planned_ms = self._hub_store, self._lesson["lesson"], self._lesson["ends_ms"]
+        while self._now_ms() < hub_figures.lesson_ends_ms(hub, lesson, planned_ms):  # noqa: ASYNC110 - the teacher may end it
             await asyncio.sleep(LOOK_EVERY_S)
         self._progress.note("The lesson is over; recordings are completed.")
 
@@ -277,11 +279,10 @@ class Demo:
 
     async def _wait_for_archive(self) -> bool:
         """Wait until every school has written its lesson down; tell whether all did."""
-        hub = self._plan.hub_config.parent / "hub.db"
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S_MAX):
                 lesson, schools = self._lesson["lesson"], len(self._plan.schools)
-                while hub_figures.schools_with_minutes(hub, lesson) < schools:  # noqa: ASYNC110 - as above
+                while hub_figures.schools_with_minutes(self._hub_store, lesson) < schools:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.5)
                 return True
         return False

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import random
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -27,6 +26,7 @@ from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.lesson_events import TimedEvent
 from sync.lessons.materials import Chunk
 from sync.segments.sealing import DataKey, key_id
+from tests.loopback import free_port
 
 LESSON = LessonId("lesson-1")
 KEY = DataKey(bytes(range(32)))
@@ -65,13 +65,6 @@ asyncio.run(main(int(sys.argv[1]), sys.argv[2]))
 
 def now_ms() -> int:
     return int(time.time() * 1000)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class HubProcess:

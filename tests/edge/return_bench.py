@@ -38,9 +38,10 @@ from sync.lessons.tracks import PICTURE, return_log
 from sync.logs.oplog import Row
 from sync.store import connect_readonly
 from sync.writer import Writer
-from tests.edge.lesson_bench import free_port, now_ms
+from tests.edge.lesson_bench import now_ms
 from tests.edge.lesson_run_bench import BareRoom, lesson_means
 from tests.edge.school import MINUTE, Box, certificate_row, new_box, schedule
+from tests.loopback import free_port
 
 ADMIN = Credentials(user="admin", password="secret")
 LESSON = LessonId("a1")

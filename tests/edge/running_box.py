@@ -15,7 +15,8 @@ from edge.control import serve_control
 from edge.control_client import ask_daemon
 from edge.daemon import Box, run_box
 from tests.edge.school import box_config
-from tests.hub.running_hub import HOST, Clock, free_port, until_served
+from tests.hub.running_hub import HOST, Clock, until_served
+from tests.loopback import free_port
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from edge.devices.terminals import Terminals
 from tests.drivers.serial_bench import now_ms
 from tests.drivers.terminal_bench import ZONE
 from tests.edge.test_push_port import BOX, OTHER, SERIAL, TERMINAL, Door, opened
-from tests.hub.running_hub import free_port
+from tests.loopback import free_port
 from tests.system_needs import need_peer
 
 # What the peer's simulator expects of Django's test client, over real HTTP from its own address.

@@ -15,7 +15,8 @@ from sync.lessons.fragment_log import RECORD_BYTES_MAX, SIGNATURES, TakeId
 from sync.lessons.fragment_sealing import TakeSealer
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import TakeStore
-from tests.edge.lesson_bench import KEY, LESSON, SIGNING, free_port
+from tests.edge.lesson_bench import KEY, LESSON, SIGNING
+from tests.loopback import free_port
 
 TAKE = TakeId(b"take-one")
 HELD = Holdings(

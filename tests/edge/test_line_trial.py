@@ -18,7 +18,7 @@ from edge.pages.box_view import LessonRole
 from hub.lesson import line_trial as hub_trial
 from hub.lesson.line_trial import TRIALS_MAX, LineTrial
 from sync.lessons.fragment_log import LessonId
-from tests.edge.lesson_bench import free_port
+from tests.loopback import free_port
 
 LESSON = LessonId("a1")
 NOISE = random.Random(1).randbytes(TRIAL_BYTES)

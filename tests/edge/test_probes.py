@@ -6,8 +6,8 @@ from pathlib import Path
 from drivers.codecs.digest import Credentials
 from edge.lesson.preparing.preflight import CameraFacts, Fault
 from edge.lesson.preparing.probes import look_at_camera
-from tests.edge.lesson_bench import free_port
 from tests.edge.test_capture import ADMIN, now_ms, simulated_camera
+from tests.loopback import free_port
 
 
 async def look(url: str, credentials: Credentials | None = ADMIN) -> CameraFacts:

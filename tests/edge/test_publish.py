@@ -38,11 +38,11 @@ from tests.edge.lesson_bench import (
     School,
     fingerprints,
     flagship,
-    free_port,
     picture_numbers,
     school,
     until,
 )
+from tests.loopback import free_port
 
 
 async def test_without_a_hub_the_lesson_is_recorded_whole_and_the_status_says_so(

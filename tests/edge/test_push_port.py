@@ -33,8 +33,8 @@ from tests.drivers.serial_bench import now_ms, running, until
 from tests.drivers.terminal_bench import ZONE, School
 from tests.edge.running_box import daemon_config, running_box
 from tests.edge.school import box_config, enrol
-from tests.hub.running_hub import Clock, free_port
-from tests.loopback import own_address
+from tests.hub.running_hub import Clock
+from tests.loopback import free_port, own_address
 from tests.provisioning.district import make_district
 
 BOX = own_address("71.1")

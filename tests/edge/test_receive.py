@@ -17,7 +17,6 @@ from tests.edge.lesson_bench import (
     HubProcess,
     fingerprints,
     flagship,
-    free_port,
     picture_numbers,
     school,
     start_flagship,
@@ -25,6 +24,7 @@ from tests.edge.lesson_bench import (
     until,
 )
 from tests.edge.storm_line import Line
+from tests.loopback import free_port
 
 
 @pytest.fixture

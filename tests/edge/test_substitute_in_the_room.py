@@ -18,7 +18,7 @@ from sync.lessons.fragment_log import Kind, LessonId, TakeId
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.tracks import PICTURE, SOUND
 from tests.edge.earlier_lesson import record
-from tests.edge.lesson_bench import free_port, now_ms, until
+from tests.edge.lesson_bench import now_ms, until
 from tests.edge.return_bench import (
     FLAGSHIP,
     LESSON,
@@ -32,6 +32,7 @@ from tests.edge.return_bench import (
 )
 from tests.edge.school import MINUTE, schedule
 from tests.edge.storm_line import Line
+from tests.loopback import free_port
 
 LOCAL = "127.0.0.1"
 EARLIER = LessonId("earlier")

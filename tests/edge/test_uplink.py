@@ -20,7 +20,8 @@ from sync.node import Imported, SealPolicy
 from sync.writer import Writer
 from tests.drivers.serial_bench import until
 from tests.edge.school import box_config
-from tests.hub.running_hub import DAY_MS, HOST, RunningHub, free_port, revoke, running_hub
+from tests.hub.running_hub import DAY_MS, HOST, RunningHub, revoke, running_hub
+from tests.loopback import free_port
 
 READINGS = "SELECT count(*) FROM reading"
 

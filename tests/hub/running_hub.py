@@ -1,7 +1,6 @@
 """A real hub on loopback, in this process: its files, its ports and boxes that enrol with it."""
 
 import asyncio
-import socket
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +22,7 @@ from sync.logs.oplog import Row
 from sync.segments.segment import HUB
 from sync.segments.signing import SignerId, signer_id
 from sync.store import connect_readonly
+from tests.loopback import free_port
 
 HOST = "127.0.0.1"
 DAY_MS = 24 * 3600 * 1000
@@ -165,10 +165,3 @@ async def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
             except sqlite3.OperationalError:
                 pass
             await asyncio.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-    return port

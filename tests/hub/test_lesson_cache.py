@@ -28,7 +28,8 @@ from sync.lessons.fragment_objects import BATCH_RECORDS, object_path, parse_batc
 from sync.lessons.fragment_sealing import FragmentOpener
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.segments.sealing import DataKey, key_id
-from tests.hub.running_hub import HOST, RunningHub, free_port, hub_config, revoke, running_hub
+from tests.hub.running_hub import HOST, RunningHub, hub_config, revoke, running_hub
+from tests.loopback import free_port
 from tests.system_needs import need
 
 SHIPPED = Path(__file__).parents[2] / "hub" / "deploy" / "nginx.conf"

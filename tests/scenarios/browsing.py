@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.chromium import ARGUMENTS, SOUND_UNTOUCHED, need_chromium
 from tests.system_needs import need
 
 NAVIGATION_MS_MAX = 20_000
+
+expect.set_options(timeout=NAVIGATION_MS_MAX)  # a busy machine shows a page after seconds
 
 
 def require_chromium() -> None:

@@ -1,5 +1,6 @@
 """A whole district as a subprocess: the demo's own command line, watched from outside."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -9,6 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from edge.demo.browser import send_form, sign_in
+from edge.demo.plan import DemoPlan, load_demo_config, make_plan
 
 SCHOOLNODE = str(Path(sys.executable).with_name("schoolnode"))
 SCHOOLNODE_HUB = str(Path(sys.executable).with_name("schoolnode-hub"))
@@ -25,9 +29,10 @@ OVER = "The lesson is over"
 class RunningDemo:
     """``folder`` is the demo's; what it writes lies beside it in ``out.json`` and ``notes.txt``."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
-        self.folder = folder
+    def __init__(self, plan: DemoPlan, process: subprocess.Popen[bytes]) -> None:
+        self.folder = plan.folder
         self.process = process
+        self._plan = plan
 
     @property
     def notes(self) -> str:
@@ -49,6 +54,10 @@ class RunningDemo:
         path = self.folder / name
         self.wait_until(path.exists, name, within_s)
         return path
+
+    def end_lesson(self) -> None:
+        """End the lesson with the remote, as the flagship's staff may."""
+        asyncio.run(_end_lesson(self._plan))
 
     def finish(self, within_s: float) -> dict[str, Any]:
         """Wait for its end and return what it observed; fails unless it exits 0."""
@@ -73,6 +82,7 @@ def running_demo(
     config = place / "demo.toml"
     config.write_text(f"seed = {seed}\nnetwork = {network}\n{settings}")
     folder = place / "d"  # a socket's path has room for 107 bytes
+    plan = make_plan(folder, load_demo_config(config))
     command = [SCHOOLNODE, "demo", "--json", f"--for={for_s}", f"--folder={folder}"]
     command += [f"--config={config}", *(["--keep"] if keep else [])]
     with (
@@ -81,7 +91,7 @@ def running_demo(
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=notes) as process,
     ):
         try:
-            yield RunningDemo(folder, process)
+            yield RunningDemo(plan, process)
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
@@ -90,3 +100,10 @@ def running_demo(
                 except subprocess.TimeoutExpired:
                     process.kill()
                     raise
+
+
+async def _end_lesson(plan: DemoPlan) -> None:
+    flagship = plan.schools[0]
+    setup_code = (flagship.folder / "data" / "setup-code").read_text()
+    async with sign_in(flagship, setup_code) as staff:
+        await send_form(staff, f"/lesson/remote/stop?room={flagship.room}")
