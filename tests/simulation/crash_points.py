@@ -172,8 +172,8 @@ def _talk(world: World) -> None:
     for _ in range(6):
         for end, other in ((line.edge, line.desk), (line.desk, line.edge)):
             _seal(end.machine)
-            message = world.compose(line, end)
-            if message is not None and other.machine.node is other.node:
-                world.hear(line, other, message)
+            data = world.compose(line, end)
+            if data is not None and other.machine.node is other.node:
+                world.hear(line, other, data)
             if not line.is_open:
                 return

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from sync.exchange.message import Message
+from sync.exchange.message_packing import MessagePacking
 from sync.logs.log_state import HEAD_BYTES, Holding
 from sync.schema.model import Group, Lane
 from sync.segments.sealing import DataKey, key_id
@@ -29,37 +30,37 @@ def turn_hostile(world: World, machine: Machine) -> None:
     """Let a box alter most of what it sends from now on; it is no longer held to its ledger."""
     chance = random.Random(f"{world.seed}/hostile")
 
-    def alter(message: Message) -> bytes:
+    def alter(message: Message, packing: MessagePacking) -> bytes:
         if chance.random() < 0.3:
-            return msgspec.msgpack.encode(message)
-        name = chance.choice(sorted(_ALTERATIONS))
+            return packing.pack(message)
+        name = chance.choice(sorted(_ALTERATIONS.keys() | _DAMAGES.keys()))
         world.note(f"{machine.name} sends {name}")
-        return _ALTERATIONS[name](world, machine, message, chance)
+        if name in _DAMAGES:
+            return _DAMAGES[name](packing.pack(message), chance)
+        return packing.pack(_ALTERATIONS[name](world, machine, message, chance))
 
     world.alter[machine.name] = alter
     world.hostile.add(machine.origin)
 
 
-_Alteration = Callable[[World, Machine, Message, random.Random], bytes]
+_Alteration = Callable[[World, Machine, Message, random.Random], Message]
+_Damage = Callable[[bytes, random.Random], bytes]
 
 
-def _flip(world: World, machine: Machine, message: Message, chance: random.Random) -> bytes:
-    del world, machine
-    data = bytearray(msgspec.msgpack.encode(message))
+def _flip(packed: bytes, chance: random.Random) -> bytes:
+    data = bytearray(packed)
     for _ in range(chance.randrange(1, 4)):
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
     return bytes(data)
 
 
-def _cut_short(world: World, machine: Machine, message: Message, chance: random.Random) -> bytes:
-    del world, machine
-    data = msgspec.msgpack.encode(message)
-    return data[: chance.randrange(len(data))]
+def _cut_short(packed: bytes, chance: random.Random) -> bytes:
+    return packed[: chance.randrange(len(packed))]
 
 
 def _altered_segments(
     world: World, machine: Machine, message: Message, chance: random.Random
-) -> bytes:
+) -> Message:
     """Others' segments, one byte changed: bodies, headers and signatures."""
     del machine
     wires = []
@@ -72,7 +73,7 @@ def _altered_segments(
 
 def _replayed_segments(
     world: World, machine: Machine, message: Message, chance: random.Random
-) -> bytes:
+) -> Message:
     """Others' segments as they are, and own old ones, in any order."""
     del machine
     return _bring(message, _passed(world, chance))
@@ -80,7 +81,7 @@ def _replayed_segments(
 
 def _forged_segments(
     world: World, machine: Machine, message: Message, chance: random.Random
-) -> bytes:
+) -> Message:
     """Segments in others' names, or in its own and forked, signed with its own key."""
     signing = machine.district.keys[machine.origin].signing
     signer = (signer_id(signing.public_key()), signing)
@@ -109,13 +110,15 @@ def _forged_segments(
 
 def _oversized_segments(
     world: World, machine: Machine, message: Message, chance: random.Random
-) -> bytes:
+) -> Message:
     del machine
     wires = [wire + bytes(SEGMENT_BYTES_MAX) for wire in _passed(world, chance)]
     return _bring(message, wires[:3])
 
 
-def _lying_vector(world: World, machine: Machine, message: Message, chance: random.Random) -> bytes:
+def _lying_vector(
+    world: World, machine: Machine, message: Message, chance: random.Random
+) -> Message:
     """Receipts for what it never got, of everyone's logs, at heads that never were."""
     with machine.healthy(), machine.at_work() as node:
         names = [log.name for log in node.logs()]
@@ -132,22 +135,21 @@ def _lying_vector(world: World, machine: Machine, message: Message, chance: rand
         for _ in range(chance.randrange(1, 40))
     ]
     incarnation = chance.choice((0, message.incarnation, chance.randrange(1, 2**63)))
-    told = msgspec.structs.replace(message, have=have, incarnation=incarnation)
-    return msgspec.msgpack.encode(told)
+    return msgspec.structs.replace(message, have=have, incarnation=incarnation)
 
 
-def _odd_amounts(world: World, machine: Machine, message: Message, chance: random.Random) -> bytes:
+def _odd_amounts(
+    world: World, machine: Machine, message: Message, chance: random.Random
+) -> Message:
     del world, machine
     amounts = {
         name: chance.choice((0, 1, 2**48 - 1))
         for name in ("credit_bytes", "waiting_bytes", "retry_after_ms", "now_ms")
     }
-    return msgspec.msgpack.encode(msgspec.structs.replace(message, **amounts))
+    return msgspec.structs.replace(message, **amounts)
 
 
 _ALTERATIONS: dict[str, _Alteration] = {
-    "flipped bits": _flip,
-    "half a message": _cut_short,
     "altered segments": _altered_segments,
     "replayed segments": _replayed_segments,
     "forged segments": _forged_segments,
@@ -156,13 +158,13 @@ _ALTERATIONS: dict[str, _Alteration] = {
     "odd amounts": _odd_amounts,
 }
 
+_DAMAGES: dict[str, _Damage] = {"flipped bits": _flip, "half a message": _cut_short}
+
 
 def _passed(world: World, chance: random.Random) -> list[bytes]:
     wires = [wire for _, wire in world.wires]
     return chance.sample(wires, min(len(wires), chance.randrange(1, 8)))
 
 
-def _bring(message: Message, wires: list[bytes]) -> bytes:
-    return msgspec.msgpack.encode(
-        msgspec.structs.replace(message, segments=[*wires, *message.segments])
-    )
+def _bring(message: Message, wires: list[bytes]) -> Message:
+    return msgspec.structs.replace(message, segments=[*wires, *message.segments])

@@ -127,6 +127,16 @@ def held_serials(machine: Machine, school: int | None = None) -> list[int]:
         return [msgspec.convert(serial, int) for (serial,) in store.execute(query)]
 
 
+def doubled_serials(machine: Machine) -> list[int]:
+    """Return the serials of events that a machine's tables hold more than once."""
+    query = " UNION ALL ".join(
+        f"SELECT at_ms FROM {table} WHERE at_ms < {SERIALS_MAX} GROUP BY at_ms HAVING count(*) > 1"  # noqa: S608 - the schema's names
+        for table in TABLES
+    )
+    with machine.healthy() as store:
+        return [msgspec.convert(serial, int) for (serial,) in store.execute(query)]
+
+
 def _serials_of(machine: Machine, segment: Segment) -> list[int]:
     header = segment.header
     log = header.log

@@ -6,7 +6,7 @@ from sync.segments.segment import HUB
 from tests.simulation import devices
 from tests.simulation.absence import stay_away
 from tests.simulation.chance import seeded_hpke
-from tests.simulation.checks import check_quiet, check_step, settle
+from tests.simulation.checks import StepCheck, check_quiet, settle
 from tests.simulation.hostile import turn_hostile
 from tests.simulation.storm import Storm, calm
 from tests.simulation.world import World
@@ -98,13 +98,14 @@ def _live(world: World, storm: Storm, size: Size) -> None:
         world.start(machine)
     if chance.random() < 0.5:
         turn_hostile(world, world.machines[str(chance.choice(schools))])
+    steps = StepCheck(world, storm.cloned)
     for _ in range(size.storms):
         for machine in list(world.machines.values()):
             devices.keep_working(world, machine, 4_000 if machine is world.hub else 30_000)
             if machine is not world.hub:
                 world.keep_connected(machine)
         storm.begin(every_ms=max(500, 40_000 // size.schools))
-        world.run(world.district.now + size.storm_ms, lambda: check_step(world))
+        world.run(world.district.now + size.storm_ms, steps.check)
         calm(world)
         storm.excuse_doubtful()
         storm.readers.let_write()

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sync.errors import MalformedError
-from sync.exchange.message import Message, check_message, parse_message
+from sync.exchange.message import Message
+from sync.exchange.message_packing import MessagePacking
 from sync.exchange.session import Session
 from sync.logs.log_state import Holding
 from sync.node import Node, SealPolicy
@@ -33,7 +34,12 @@ class End:
     machine: Machine
     node: Node
     session: Session
+    packing: MessagePacking
     speaks_until_ms: int = 0
+
+
+Alter = Callable[[Message, MessagePacking], bytes]
+"""What a hostile box sends in the place of a message, by the packing of its end."""
 
 
 @dataclass(eq=False)
@@ -67,8 +73,8 @@ class World:
     ledger: Ledger = field(default_factory=Ledger)
     machines: dict[str, Machine] = field(default_factory=dict)
     links: dict[str, Link] = field(default_factory=dict)
-    alter: dict[str, Callable[[Message], bytes]] = field(default_factory=dict)
-    """What a hostile box makes of its own messages."""
+    alter: dict[str, Alter] = field(default_factory=dict)
+    """What hostile boxes make of their own messages."""
     hostile: set[int] = field(default_factory=set)
     """Schools of whose boxes one is hostile: nothing is promised to them."""
     unsteady: set[int] = field(default_factory=set)
@@ -169,9 +175,9 @@ class World:
         """Return a new line; connecting, a box seals what waited."""
         with machine.at_work() as node:
             node.seal_all()
-            edge = End(machine, node, Session(node, HUB))
+            edge = _end(machine, node, HUB)
         with self.hub.at_work() as node:
-            desk = End(self.hub, node, Session(node, machine.origin))
+            desk = _end(self.hub, node, machine.origin)
         return Line(machine, edge, desk)
 
     def _connect(self, machine: Machine) -> None:
@@ -191,15 +197,17 @@ class World:
         """Let one end of a line say what it has to say, if it has."""
         if not line.is_open or end.machine.node is not end.node:
             return
-        message = self.compose(line, end)
-        if message is not None:
-            self._carry(line, end, message)
+        data = self.compose(line, end)
+        if data is not None:
+            self._carry(line, end, data)
 
-    def compose(self, line: Line, end: End) -> Message | None:
-        """Return an end's next message, None when it has none or its machine fails."""
+    def compose(self, line: Line, end: End) -> bytes | None:
+        """Return an end's next message, packed, None when it has none or its machine fails."""
+        alter = self.alter.get(line.machine.name) if end is line.edge else None
         try:
             with end.machine.at_work():
                 message = end.session.speak()
+                data = None if message is None else (alter or _pack)(message, end.packing)
         except sqlite3.Error as error:
             self.note(f"{end.machine.name} cannot speak: {error}")
             self.close(line)
@@ -208,21 +216,12 @@ class World:
             self.went_down(end.machine)
             self.close(line)
             return None
-        if message is None:
-            return None
-        if end is line.edge and line.machine.name in self.alter:
-            try:
-                return parse_message(self.alter[line.machine.name](message))
-            except MalformedError as error:
-                self.note(f"the hub cannot read {line.machine.name}: {error}")
-                self.close(line)
-                return None
-        check_message(message)
-        peer = HUB if end is line.edge else line.machine.origin
-        self.watch(end.machine, peer, message.segments, message.have)
-        return message
+        if message is not None and alter is None:
+            peer = HUB if end is line.edge else line.machine.origin
+            self.watch(end.machine, peer, message.segments, message.have)
+        return data
 
-    def _carry(self, line: Line, end: End, message: Message) -> None:
+    def _carry(self, line: Line, end: End, data: bytes) -> None:
         """Bring a message over; messages of one line neither overtake nor get lost, lines end."""
         link = self.links[line.machine.name]
         arrives_ms = 1 + self.chance.randrange(link.late_ms)
@@ -237,18 +236,24 @@ class World:
             # It stands in the receiver's buffer, and is read after the box has called again.
             delay_ms += self.chance.randrange(SILENCE_MS)
         other = line.desk if end is line.edge else line.edge
-        self.after(delay_ms, lambda: self._arrive(line, other, message))
+        self.after(delay_ms, lambda: self._arrive(line, other, data))
 
-    def _arrive(self, line: Line, end: End, message: Message) -> None:
-        if end.machine.node is end.node and self.hear(line, end, message):
+    def _arrive(self, line: Line, end: End, data: bytes) -> None:
+        if end.machine.node is end.node and self.hear(line, end, data):
             self.after(1 + self.chance.randrange(3_000), lambda: self.speak(line, end))
 
-    def hear(self, line: Line, end: End, message: Message) -> bool:
-        """Let an end take a message in; return whether it did."""
+    def hear(self, line: Line, end: End, data: bytes) -> bool:
+        """Let an end take a packed message in; return whether it did."""
         self.messages += 1
         try:
             with end.machine.at_work():
-                imported = end.session.hear(message)
+                imported = end.session.hear(end.packing.unpack(data))
+        except MalformedError as error:
+            if line.machine.origin not in self.hostile:
+                raise
+            self.note(f"the hub cannot read {line.machine.name}: {error}")
+            self.close(line)
+            return False
         except sqlite3.Error as error:
             self.note(f"{end.machine.name} cannot take a message in: {error}")
             self.close(line)
@@ -287,3 +292,11 @@ class World:
             self.ledger.see_segment(sender, segment)
             self.wires.append((peer or sender.origin, wire))
         self.ledger.see_vector(sender, peer, have)
+
+
+def _end(machine: Machine, node: Node, peer: int) -> End:
+    return End(machine, node, Session(node, peer), MessagePacking(node.district_key))
+
+
+def _pack(message: Message, packing: MessagePacking) -> bytes:
+    return packing.pack(message)
