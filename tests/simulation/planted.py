@@ -20,7 +20,8 @@ from sync.folding.fold import Folded, fold_body
 from sync.intake import bodies
 from sync.intake.admission import Admission
 from sync.keys.recipients import Recipients
-from sync.logs import sealer
+from sync.logs import incarnation, sealer
+from sync.logs.log_state import LogState
 from sync.node import Node
 from sync.persons.vault_backup import VaultShare
 from sync.schema import BY_NAME
@@ -93,6 +94,28 @@ def tombstones_dropped_at_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bodies, "fold_body", fold)
+        yield
+
+
+@contextmanager
+def reissue_that_leaves_the_row_behind() -> Iterator[None]:
+    """Rows go to the new incarnation as copies: whoever seals, sends both."""
+
+    def move(
+        cursor: sqlite3.Cursor, table: Table, old: LogState, row: int, to: tuple[int, int]
+    ) -> None:
+        _move(cursor, table, old, row, to)
+        if table.kind is Kind.EVENT and table.dedupe is None:
+            names = [name for _, name, *_ in cursor.execute(f"PRAGMA table_info({table.name})")]
+            placed = ", ".join({"log": "?1", "row": "?2"}.get(name, name) for name in names)
+            cursor.execute(
+                f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {placed} FROM {table.name}"  # noqa: S608 - the schema's names
+                " WHERE log = ?3 AND row = ?4",
+                (old.id, row, *to),
+            )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(incarnation, "move_row", move)
         yield
 
 
@@ -186,6 +209,7 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         salt_from_the_position,
         last_writer_without_the_origin,
         tombstones_dropped_at_once,
+        reissue_that_leaves_the_row_behind,
         fork_that_stops_a_neighbour,
         receipt_that_never_falls_due,
         revocation_that_ends_no_epoch,
@@ -202,5 +226,6 @@ _merge = merge_columns
 _win_sql = merged_rows._win_alike_sql
 _fold: Callable[..., Folded] = fold_body
 _freeze = Admission._freeze
+_move = incarnation.move_row
 _hear = Conversation.hear
 _share_after = VaultShelf.share_after

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from sync.logs.oplog import Row
 from tests.simulation.books import BrokenInvariantError
+from tests.simulation.checks import StepCheck
+from tests.simulation.ledger import Entry
 from tests.simulation.planted import BUGS
 from tests.simulation.run import SMALL, SeedFailedError, run_seed
+from tests.simulation.world import World
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(20)
@@ -23,6 +27,7 @@ FIRST_SEEDS = {
     "vault_that_hears_of_no_erasure": 50,
     "salt_from_the_position": 12,
     "tombstones_dropped_at_once": 4,
+    "reissue_that_leaves_the_row_behind": 2,
 }
 """Where to begin with bugs that need what few seeds have."""
 
@@ -45,6 +50,26 @@ def test_a_planted_bug_breaks_an_invariant_that_does_not_name_it(bug: str) -> No
     assert isinstance(found.__cause__, BrokenInvariantError)
     if seed not in SEEDS:  # those are run without any bug above
         run_seed(seed, SMALL)
+
+
+def test_a_row_that_is_there_twice_is_seen_in_the_step_that_doubled_it() -> None:
+    world = World(seed=1, schools=1)
+    box, steps = world.machines["1"], StepCheck(world, cloned=set())
+    world.start(box)
+    batch = world.ledger.begin_batch()
+    entry = Entry("alarm", 1, 1, box.name, batch, cell=None, keyed=False)
+    serial = world.ledger.enter(entry)
+    alarm: Row = {"at_ms": serial, "device": "button", "alarm": "panic"}
+    try:
+        box.record({"alarm": [alarm]})
+        steps.check()
+        box.record({"alarm": [alarm]})
+        with pytest.raises(BrokenInvariantError, match=f"alarm {serial} of 1 is at 1 twice"):
+            steps.check()
+        steps.cloned.add(1)
+        steps.check()
+    finally:
+        box.scrap()
 
 
 def _failure(bug: str, seed: int) -> SeedFailedError | None:
