@@ -54,6 +54,25 @@ class CheckpointHere:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenLane:
+    """What the hub holds for a school, of its own and of others, in segments.
+
+    ``stored`` and ``applied`` are the school's by its own word of ``told_ms`` (Unix ms); the rest
+    is ``waiting``.
+    """
+
+    lane: Lane
+    held: int
+    stored: int
+    applied: int
+    told_ms: int | None
+
+    @property
+    def waiting(self) -> int:
+        return self.held - self.stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SchoolSync:
     """``incarnations``: how many lives of the school's box wrote logs that are held.
 
@@ -61,6 +80,7 @@ class SchoolSync:
     """
 
     lanes: tuple[HeldLane, ...] = ()
+    given: tuple[GivenLane, ...] = ()
     incarnations: int = 0
     heard_ms: int | None = None
     parked: tuple[ParkedHere, ...] = ()
@@ -124,6 +144,7 @@ def read_school_sync(connection: sqlite3.Connection, school: int) -> SchoolSync:
     ).fetchone()
     return SchoolSync(
         lanes=tuple(read_held(cursor, school)),
+        given=_given(cursor, school),
         incarnations=incarnations,
         heard_ms=heard[0] if heard else None,
         parked=tuple(
@@ -184,6 +205,27 @@ def read_district_sync(connection: sqlite3.Connection) -> DistrictSync:
             "SELECT count(*) FROM eviction WHERE deleted = 0 AND returned_ms IS NULL"
         ),
         refused_checkpoints=counted("SELECT count(*) FROM checkpoint WHERE refused IS NOT NULL"),
+    )
+
+
+def _given(cursor: sqlite3.Cursor, school: int) -> tuple[GivenLane, ...]:
+    # A receipt may be of more than is held: of a hub whose store went back in time.
+    lanes = cursor.execute(
+        """SELECT l.lane, sum(l.stored), sum(min(l.stored, coalesce(c.stored, 0))),
+                  sum(min(l.stored, coalesce(c.applied, 0))), max(c.told_ms)
+             FROM log l LEFT JOIN peer_cursor c ON c.log = l.id AND c.peer = ?1
+            WHERE l.origin <> ?1 AND l.frozen IS NULL
+              AND (l.audience IN ('d', 's' || ?1) OR l.audience IN (
+                   SELECT 'l' || p.lesson FROM lesson_party p
+                     JOIN lesson n ON n.lesson = p.lesson
+                    WHERE p.school = ?1 AND p.deleted = 0 AND n.deleted = 0
+                      AND coalesce(n.cancelled, 0) = 0))
+            GROUP BY l.lane HAVING sum(l.stored) > 0 ORDER BY l.lane""",
+        (school,),
+    ).fetchall()
+    return tuple(
+        GivenLane(lane=Lane(lane), held=held, stored=stored, applied=applied, told_ms=told_ms)
+        for lane, held, stored, applied, told_ms in lanes
     )
 
 

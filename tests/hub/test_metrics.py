@@ -8,7 +8,7 @@ import pytest
 
 from hub.metrics import HubFigures, hub_families
 from hub.pages.hub_view import SchoolLight
-from hub.sync_queries import DistrictSync, read_district_sync, read_school_sync
+from hub.sync_queries import DistrictSync, GivenLane, read_district_sync, read_school_sync
 from provisioning.scrape_token import FILE
 from sync.exposition import SERIES_MAX, expose
 from sync.schema.model import Group, Lane
@@ -112,7 +112,25 @@ def fill(writer: sqlite3.Connection) -> None:
             (3, 3, 8, "s3", Lane.TELEMETRY, 4, 4, 100, "two segments 5"),
             (4, 33, 1, "s33", Lane.TELEMETRY, 2, 2, 100, None),
             (5, 0, 1, "d", Lane.CONTROL, 6, 6, 100, None),
+            (6, 0, 1, "s3", Lane.CONTROL, 3, 3, 100, None),
+            (7, 0, 1, "s33", Lane.CONTROL, 40, 40, 100, None),
+            (8, 33, 1, "lmath", Lane.LESSONS, 9, 9, 100, None),
+            (9, 33, 1, "lmusic", Lane.LESSONS, 70, 70, 100, None),
         ],
+    )
+    writer.executemany(
+        "INSERT INTO lesson (school, lesson, hlc, origin, log, row) VALUES (0, ?, 1, 0, 5, ?)",
+        [("math", 4), ("music", 5)],
+    )
+    writer.executemany(
+        "INSERT INTO lesson_party (lesson, school, role, hlc, origin, log, row)"
+        " VALUES (?, ?, 'receiver', 1, 0, 5, ?)",
+        [("math", 3, 6), ("music", 33, 7)],
+    )
+    writer.executemany(
+        "INSERT INTO peer_cursor (peer, log, claimed, stored, applied, told_ms)"
+        " VALUES (3, ?1, ?2, ?2, ?3, ?4)",
+        [(5, 6, 4, 80), (6, 1, 1, 90), (8, 20, 2, 70)],
     )
     writer.executemany(
         "INSERT INTO parked (log, seq, body, table_number, reason, rows, parked_ms, retriable)"
@@ -153,6 +171,16 @@ def test_a_school_is_told_by_its_own_logs_and_troubles_alone(store: Path) -> Non
     assert (unknown.lanes, unknown.heard_ms) == ((), None)
 
 
+def test_what_the_hub_holds_for_a_school_is_told_by_what_its_box_said_it_has(store: Path) -> None:
+    with closing(connect_readonly(store)) as reader:
+        given = read_school_sync(reader, 3).given
+    assert given == (
+        GivenLane(lane=Lane.CONTROL, held=9, stored=7, applied=5, told_ms=90),
+        GivenLane(lane=Lane.LESSONS, held=9, stored=9, applied=2, told_ms=70),
+    )
+    assert [each.waiting for each in given] == [2, 0]
+
+
 def test_a_checkpoint_passed_over_for_its_number_is_told_beside_the_one_that_counts(
     tmp_path: Path,
 ) -> None:
@@ -172,7 +200,7 @@ def test_a_checkpoint_passed_over_for_its_number_is_told_beside_the_one_that_cou
 def test_the_district_is_the_sum_of_its_schools_and_not_of_the_hubs_own_logs(store: Path) -> None:
     with closing(connect_readonly(store)) as reader:
         sync = read_district_sync(reader)
-    assert sync.stored == {Lane.ATTENDANCE: 15, Lane.TELEMETRY: 6}
-    assert sync.applied == {Lane.ATTENDANCE: 14, Lane.TELEMETRY: 6}
+    assert sync.stored == {Lane.ATTENDANCE: 15, Lane.TELEMETRY: 6, Lane.LESSONS: 79}
+    assert sync.applied == {Lane.ATTENDANCE: 14, Lane.TELEMETRY: 6, Lane.LESSONS: 79}
     assert (sync.parked_rows, sync.parked_for_good_rows) == (23, 3)
     assert (sync.frozen_logs, sync.clamped_segments, sync.evicted_schools) == (1, 2, 1)

@@ -31,6 +31,13 @@ pytestmark = pytest.mark.timeout(150)
 
 ROOM = "三年级"
 LESSON_TITLES = {"zh-CN": "圆的周长", "en": "The circumference of a circle"}
+LANES_TOLD = {
+    "zh-CN": ["区域中心保存的该校数据（按数据段计）", "区域中心为该校保存的数据（按数据段计）"],  # noqa: RUF001 - Chinese
+    "en": [
+        "What the hub holds of this school, in segments",
+        "What the hub holds for this school, in segments",
+    ],
+}
 STARTED_S_MAX = 90.0
 JOINED_MS_MAX = 60_000
 FRAMES = 50
@@ -244,6 +251,10 @@ def test_the_district_sees_its_schools_and_the_lesson(pages: Pages, language: st
     page.click("button.primary")
     expect(page.locator("#table tbody tr")).to_have_count(3)
     pages.take_picture(page, f"hub-district-{language}")
+    page.goto(address(pages.hub, "/schools/2"))
+    captions = page.locator("#sync caption")
+    expect(captions).to_have_text(LANES_TOLD[language])
+    pages.take_picture(page, f"hub-school-{language}")
     page.goto(address(pages.hub, "/lessons"))
     expect(page.get_by_text(LESSON_TITLES[language]).first).to_be_visible()
     pages.take_picture(page, f"hub-lessons-{language}")
