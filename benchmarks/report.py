@@ -9,8 +9,10 @@ is ``{"name", "value", "unit", "direction", "goal", "met", "spread", "runs"}`` w
 import argparse
 import os
 import platform
+import shutil
 import sqlite3
 import ssl
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +25,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+HERE = Path(__file__).parent
+RESULTS = "results.md"
+"""Where ``make bench`` writes, in this folder."""
 Direction = Literal["higher", "lower"]
 _FILE_COLUMNS = 120
 Step = Callable[[str], None]
@@ -75,7 +80,10 @@ def measured(
 
 
 def read_machine() -> dict[str, str | float]:
-    """Return what the figures were taken on, and how busy it was with other things."""
+    """Return what the figures were taken on, and how busy it was with other things.
+
+    ``commit`` is the one that is checked out, with a ``+`` when files differ from it.
+    """
     memory_kb = int(_line_of("/proc/meminfo", "MemTotal").split()[0])
     return {
         "cores": float(os.cpu_count() or 1),
@@ -84,7 +92,23 @@ def read_machine() -> dict[str, str | float]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 2),
+        "commit": _commit(),
     }
+
+
+def _commit() -> str:
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+
+    def ask(*question: str) -> str:
+        done = subprocess.run(
+            [git, "-C", HERE, *question], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip()
+
+    changed = ask("status", "--porcelain", "--", ":/", f":!{RESULTS}")
+    return (ask("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")
 
 
 def read_versions(*packages: str) -> dict[str, str]:

@@ -4,15 +4,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 from rich.console import Console
 
-from benchmarks.report import Figure, Report, show, show_goal, show_met, show_spread
+from benchmarks.report import HERE, RESULTS, Figure, Report, show, show_goal, show_met, show_spread
 
-HERE = Path(__file__).parent
-PAGE = HERE / "results.md"
+PAGE = HERE / RESULTS
 SHORT = (
     ("sync_taps.py", "--rows=10000", "--runs=5", "--many=200000"),
     ("sync_vs_morango.py", "--rows=10000", "--many=0", "--runs=1"),
@@ -132,7 +130,8 @@ def _section(report: Report, now: datetime) -> Iterator[str]:
         yield f"- {note}"
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
     yield (
-        f"- Run at {now:%Y-%m-%d %H:%M} UTC on {show(float(machine['cores']))} cores of"
+        f"- Run of commit {machine['commit']} at {now:%Y-%m-%d %H:%M} UTC"
+        f" on {show(float(machine['cores']))} cores of"
         f" {machine['cpu']}, {machine['memory_gb']} GB, Linux {machine['kernel']}, Python"
         f" {machine['python']}; load before: {machine['load_before']}. Versions: {versions}."
     )
