@@ -31,6 +31,9 @@ class Classroom(Protocol):
     async def prepare(self) -> None:
         """Switch the blackboard on and to the right source, and aim the camera; may be repeated."""
 
+    async def prepare_cameras(self) -> None:
+        """Aim and set cameras that came since :meth:`prepare`."""
+
     async def look(self) -> tuple[Check, ...]:
         """Look at all that the lesson needs here, within some seconds, and judge it."""
 

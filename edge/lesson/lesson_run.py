@@ -159,7 +159,10 @@ class LessonRun:
                 looking = tasks.create_task(self._beside("preflight", self._keep_looking))
                 await self._until_start()
                 looking.cancel()
-        await self._until_end()
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(self._beside("cameras", self._keep_cameras))
+            await self._until_end()
+            following.cancel()
         await self._room.put_back()
 
     async def _keep_looking(self) -> None:
@@ -168,6 +171,12 @@ class LessonRun:
                 self.checks = await self._room.look()
             self._book.note_checks(self.lesson, self.checks, self._means.now_ms())
             self._changed()
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def _keep_cameras(self) -> None:
+        """While the lesson is held: a camera may be found, or found again, after the bell."""
+        while True:
+            await self._room.prepare_cameras()
             await asyncio.sleep(LOOK_AGAIN_S)
 
     def _gauges(self) -> tuple[int, TcpInfo | None]:

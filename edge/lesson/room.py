@@ -83,6 +83,10 @@ class Room:
             if known is None or known.fault:
                 await self._means.former.keep(self._lesson.lesson, device, self._board_now(device))
                 self.boards[device] = await self._prepare_board(device)
+        await self.prepare_cameras()
+
+    async def prepare_cameras(self) -> None:
+        """Aim and set the cameras that were not known, or did not do it; others are left alone."""
         if self.aim is None or self.aim.fault:
             self.aim = await self._aim()
         await self._have_h264()

@@ -47,6 +47,15 @@ class TurningCamera:
 
 
 @asynccontextmanager
+async def camera_to_come(box: Box, folder: Path) -> AsyncIterator[TurningCamera]:
+    """Run a box's lessons in a room whose adopted camera is not plugged in yet."""
+    control = Camera(folder, credentials=None, encoding="H265")
+    async with lesson_desk(box, folder) as desk:
+        desk.fleet.add(adopted_camera(CAMERA, control.access.address))
+        yield TurningCamera(desk, control)
+
+
+@asynccontextmanager
 async def turning_camera(box: Box, folder: Path) -> AsyncIterator[TurningCamera]:
     """Run a box's lessons beside a camera that is known already."""
     control = Camera(folder, credentials=None, encoding="H265")

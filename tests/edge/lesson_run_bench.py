@@ -38,6 +38,9 @@ class BareRoom:
     async def prepare(self) -> None:
         self.prepared += 1
 
+    async def prepare_cameras(self) -> None:
+        """Nothing comes here."""
+
     async def look(self) -> tuple[Check, ...]:
         return self.checks
 

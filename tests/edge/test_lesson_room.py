@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from drivers.simulators.onvif_motor import PRESETS
+from edge.lesson import room
 from edge.lesson.preparing.former_boards import FormerBoard, FormerBoards
 from edge.pages.box_view import LessonState
 from sync.lessons.fragment_log import LessonId
 from tests.drivers.serial_bench import until
 from tests.edge.lesson_blackboard import BOARD, blackboard
-from tests.edge.lesson_camera import KNOWN_S_MAX, turning_camera
+from tests.edge.lesson_camera import KNOWN_S_MAX, camera_to_come, turning_camera
 from tests.edge.lesson_desk import quicken
 from tests.edge.school import MINUTE, Box, schedule
 
@@ -78,6 +80,24 @@ async def test_a_camera_looks_at_the_lesson_in_h264_and_looks_home_after_it(
         box.district.clock.ms += 41 * MINUTE
         await until(lambda: camera.turns() == [lesson, "home"], KNOWN_S_MAX)
         assert len(camera.control.lines("encoder_set")) == 2  # each picture was set once
+
+
+async def test_a_camera_that_is_found_after_the_bell_is_set_and_turned_in_the_lesson(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "PRESETS", PRESETS[1:2])
+    now = box.now_ms
+    async with camera_to_come(box, tmp_path) as camera:
+        schedule(box, "a1", now - MINUTE, now + 40 * MINUTE)
+        await until(lambda: camera.desk.held() == {"a1"})
+        await asyncio.sleep(0.5)
+        async with camera.control.plugged_in():
+            await until(lambda: camera.encodings() == {"main": "H264", "sub": "H264"}, KNOWN_S_MAX)
+            await until(lambda: camera.turns() == ["preset-2"], KNOWN_S_MAX)
+            await asyncio.sleep(0.5)
+            assert camera.turns() == ["preset-2"], "a person may turn it from then on"
+            box.district.clock.ms += 41 * MINUTE
+            await until(lambda: camera.turns() == ["preset-2", "home"], KNOWN_S_MAX)
 
 
 async def test_a_camera_without_a_position_for_lessons_is_left_where_a_person_turned_it(
