@@ -87,7 +87,8 @@ class Room:
 
     async def prepare_cameras(self) -> None:
         """Aim and set the cameras that were not known, or did not do it; others are left alone."""
-        if self.aim is None or self.aim.fault:
+        # A camera tells its positions a moment after itself.
+        if self.aim is None or self.aim.fault or not self.aim.preset:
             self.aim = await self._aim()
         await self._have_h264()
 
