@@ -161,6 +161,8 @@ class ExchangeDesk:
         """Return when the box hung up, or said what cannot be understood."""
         async with asyncio.TaskGroup() as tasks:
             speaking = tasks.create_task(self._keep_speaking(stream, response))
+            # The first answer, an alarm's receipt, goes before what came behind is taken in.
+            await asyncio.sleep(0)
             try:
                 async for content in contents:
                     await self._hear(stream, content)

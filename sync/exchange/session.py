@@ -236,7 +236,10 @@ class Session:
         )
 
     def _choose(self, bytes_max: int, lanes: Collection[Lane]) -> tuple[list[bytes], int]:
-        """Pick segments for the peer, by turns, within ``bytes_max``; also count what waits."""
+        """Pick segments for the peer, by turns, within ``bytes_max``; also count what waits.
+
+        Behind an alarm only alarms follow in its message.
+        """
         self.note_turn()
         lacking = self._lacking()
         reached = self._reached()
@@ -257,6 +260,8 @@ class Session:
         left = bytes_max
         while open_lanes and left > 0:
             asked = self._turns.first(open_lanes)
+            if by_lane[Lane.ALARM] and open_lanes[asked] is not Lane.ALARM:
+                break  # A message is taken in as a whole, and the hub takes short ones first.
             wire = self._node.segment(asked, following[asked])
             if wire is None:
                 del open_lanes[asked]

@@ -127,7 +127,8 @@ class Sealer:
             return 0
         made = 0
         # A key made for one log is granted in another: control logs are sealed last, and always.
-        for log in sorted(logs, key=lambda each: each.name.lane is Lane.CONTROL):
+        # The others go by lane: an alarm waits for nothing that ``segments_max`` puts off.
+        for log in sorted(logs, key=lambda each: (each.name.lane is Lane.CONTROL, each.name.lane)):
             if made < segments_max or log.name.lane is Lane.CONTROL:
                 made += self._seal_log(log, max(segments_max - made, 1))
         for log in self._unsealed(incarnation):

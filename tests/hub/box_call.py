@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,16 +50,30 @@ class BoxCall:
                 return message
 
 
+def _first_message(_node: Node, conversation: Conversation) -> Iterator[bytes]:
+    data = conversation.speak(0)
+    assert data is not None
+    yield data
+
+
 @asynccontextmanager
-async def calling(hub: RunningHub, identity: Identity, folder: Path) -> AsyncIterator[BoxCall]:
-    """Connect with an empty store in ``folder``; the hub's first message is still to be heard."""
+async def calling(
+    hub: RunningHub,
+    identity: Identity,
+    folder: Path,
+    first: Callable[[Node, Conversation], Iterator[bytes]] = _first_message,
+) -> AsyncIterator[BoxCall]:
+    """Connect with an empty store in ``folder``; the hub's first message is still to be heard.
+
+    ``first`` makes the messages that leave together as the first thing on the line.
+    """
     keys = NodeKeys(origin=identity.school, signing=identity.signing, sealing=identity.sealing)
     with closing(open_store(folder / "box.db")) as store:
         node = Node(store, keys, hub.now_ms, os.urandom, OwnHub(identity))
         conversation = Conversation(node, HUB, Pace(), 0, asks=True)
 
         async def begin() -> bytes | None:
-            return conversation.speak(0)
+            return None if conversation.has_spoken else b"".join(first(node, conversation))
 
         base = f"https://{HOST}:{hub.config.boxes.port}"
         async with hub_stream(base, box_client_context(identity, hub.now_ms), begin) as stream:

@@ -2,7 +2,7 @@ import asyncio
 import random
 import sqlite3
 import ssl
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from edge.hub_stream import HubUnreachableError
 from hub import exchange_api, server
 from hub.exchange_api import SHORT_BYTES, STREAMS_OF_A_SCHOOL_MAX, ExchangeDesk
 from sync.exchange import conversation
-from sync.exchange.conversation import LONG_BYTES
+from sync.exchange.conversation import LONG_BYTES, Conversation
 from sync.exchange.framing import STREAM_VERSION, frame
 from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX, MESSAGE_BYTES_MAX
 from sync.exchange.session import EVERY_LANE
 from sync.logs.oplog import Row
+from sync.node import Node
 from sync.schema.model import Lane
 from sync.segments.varints import pack_uint
 from tests.hub.box_call import BoxCall, calling
@@ -202,7 +203,7 @@ async def test_a_crowd_is_asked_for_less_and_later(
             assert crowded.retry_after_ms > 0
 
 
-async def test_an_alarm_does_not_queue_behind_other_schools_long_messages(
+async def test_an_alarm_queues_behind_no_long_message_of_any_school_its_own_included(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desks: list[ExchangeDesk] = []
@@ -224,12 +225,29 @@ async def test_an_alarm_does_not_queue_behind_other_schools_long_messages(
             async with desks[0]._turn:  # another school's long message is under work, without end
                 one.node.record("device_event", long_rows(12))
                 await one.speak()
+                other.node.record("device_event", long_rows(2))  # there is room for them beside it
                 other.node.record("alarm", [{"at_ms": 1, "device": "button", "alarm": "panic"}])
                 await other.speak()
-                assert sum(other.conversation.under_way.values()) < SHORT_BYTES
+                assert sum(other.conversation.under_way.values()) > SHORT_BYTES
                 await until(lambda: hub.rows("SELECT school FROM alarm") == [(18,)])
                 assert hub.rows("SELECT count(*) FROM device_event") == [(0,)]
-            await until(lambda: hub.rows("SELECT count(*) FROM device_event") == [(12,)])
+            await until(lambda: hub.rows("SELECT count(*) FROM device_event") == [(14,)])
+
+
+async def test_the_first_answer_goes_before_what_came_behind_is_taken_in(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub:
+        identity = await hub.enrol(17, tmp_path)
+
+        def alarm_and_more(node: Node, conversation: Conversation) -> Iterator[bytes]:
+            node.record("alarm", [{"at_ms": 1, "device": "button", "alarm": "panic"}])
+            node.record("device_event", long_rows(2))
+            node.seal_all()
+            while data := conversation.speak(0):
+                yield data
+
+        async with calling(hub, identity, tmp_path / "store", alarm_and_more) as box:
+            told = [await box.next_message(), await box.next_message()]
+            assert [message.taken for message in told] == [1, 2]
 
 
 async def test_a_store_that_fails_with_a_receipt_due_is_asked_once_and_the_stream_ends(

@@ -303,6 +303,16 @@ def test_a_clock_set_back_over_a_restart_loses_no_change(district: District) -> 
         assert district.rows(origin, "SELECT name FROM room") == [("after",)]
 
 
+def test_an_alarm_is_sealed_before_what_waited_longer(district: District) -> None:
+    school = district.nodes[17]
+    school.record("card_tap", [{"at_ms": n, "device": "door"} for n in range(4000)])
+    school.record("alarm", [{"at_ms": 4000, "device": "button", "alarm": "panic"}])
+    school.seal_due(SealPolicy(rows=1000), 1)
+    sealed = [name for name, _, _ in district.wires(17)]
+    assert any(name.endswith("alarm") for name in sealed)
+    assert not any(name.endswith("attendance") for name in sealed)
+
+
 def test_rows_that_waited_while_the_clock_was_set_back_are_sealed(district: District) -> None:
     school = district.nodes[17]
     school.record("card_tap", TAPS[:2])
