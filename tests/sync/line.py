@@ -60,6 +60,13 @@ class Line:
         while self.lines[direction]:
             self.pass_on(direction)
 
+    def cut(self) -> "Line":
+        """Return the next connection, begun as a box begins it; what was under way is lost."""
+        is_asked_first = self.first_bytes_max == 0 and not self.edge.has_heard
+        may_hold_more = bool(self.edge.under_way) or is_asked_first
+        first_bytes_max = 0 if may_hold_more else FIRST_BYTES_MAX
+        return Line(self.district, self.school, self.paces, first_bytes_max, self.now_ms)
+
     def settle(self, rounds: int = 200) -> None:
         """Let both speak and hear until neither has anything to say."""
         for _ in range(rounds):

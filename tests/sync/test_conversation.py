@@ -380,13 +380,7 @@ class Storm:
 
     def cut(self) -> None:
         self.cuts += 1
-        first_bytes_max = 0 if self.line.edge.under_way else FIRST_BYTES_MAX
-        self.line = Line(
-            self.district,
-            paces=self.line.paces,
-            first_bytes_max=first_bytes_max,
-            now_ms=self.line.now_ms,
-        )
+        self.line = self.line.cut()
 
     def restart(self) -> None:
         self.district.reopen(self.chance.choice([0, 17]))

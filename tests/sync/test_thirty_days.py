@@ -4,26 +4,34 @@ import gc
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from benchmarks.arrivals import DAY_MS, TAPS_A_DAY, Tap, school_days
-from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX
-from sync.exchange.session import Session
+from sync.exchange.conversation import RECEIPT_MS
+from sync.exchange.message import FIRST_BYTES_MAX
 from sync.node import SealPolicy
+from sync.segments.segment import SEGMENT_BYTES_MAX
 from sync.tables.row_check import Row
 from tests.sync.district import District
+from tests.sync.line import Line
 
 DAYS = 30
 FEW_DAYS = 10
 READINGS_A_DAY = 288
 ROWS_A_TRANSACTION = 40
 SEED = 20
-WINDOW_BYTES = 32 * 1024
-"""As on a line of moderate speed; five days fill it too."""
+MESSAGE_MS = 50
+SLOW_MESSAGE_MS = 500
+"""As on a slow line, which keeps the window small: ten days fill it many times."""
+ALARM_BYTES_MAX = 1024
+"""Of a message that brings an alarm, even of a connection's first, which names all logs."""
+BYTES_A_ROW_MAX = 5
+"""What is sent again after cuts included."""
 OFFLINE = SealPolicy(age_ms=DAY_MS)
 """As a box without a connection seals: a thousand rows, or a day."""
 Sent = Counter[tuple[object, ...]]
@@ -50,27 +58,56 @@ def live(district: District, taps: Sequence[Tap]) -> Sent:
     return sent
 
 
-def drain(district: District, cut_every: int = 0, bytes_max: int = CREDIT_BYTES) -> Iterator[int]:
-    """Bring the backlog home, in turns; each ``cut_every``th answer is lost with its connection.
+@dataclass
+class Drain:
+    """A backlog on its way home, message by message, over connections that are cut now and then.
 
-    ``bytes_max`` bounds a message. Yields bytes of each message of the school.
+    ``cut_every``: the connection ends with each such message of the school, which arrived, and
+    with what is under way either way. ``message_ms``: how long the line takes to pass one.
     """
-    hub = Session(district.nodes[0], 17)
-    edge = Session(district.nodes[17], 0)
-    district.nodes[17].seal_all()
-    quiet = number = 0
-    while quiet < 2:
-        district.now += 50
-        district.nodes[17].seal_due(OFFLINE)
-        request = edge.request(bytes_max)
-        answer, taken, _ = hub.answer(request)
-        yield len(request)
-        number += 1
-        if cut_every and number % cut_every == 0:
-            edge = Session(district.nodes[17], 0)
-            continue
-        got, _ = edge.receive_answer(answer)
-        quiet = 0 if taken.stored or got.stored else quiet + 1
+
+    district: District
+    cut_every: int = 0
+    message_ms: int = MESSAGE_MS
+    cuts: int = 0
+
+    def __post_init__(self) -> None:
+        self.line = Line(self.district)
+        self.line.paces[0].note_connected(self.message_ms)
+
+    def messages(self) -> Iterator[int]:
+        """Yield bytes of each message of the school that arrived, until both ends are quiet."""
+        self.district.nodes[17].seal_all()
+        for number in count(1):
+            if not self._speak():
+                break
+            yield self._pass_on()
+            if self.cut_every and number % self.cut_every == 0:
+                self.cuts += 1
+                self.line.paces[0].note_loss(self.line.now_ms)
+                self.line = self.line.cut()
+        assert self.line.edge.under_way == {}
+
+    def _speak(self) -> bool:
+        """Let the hub answer and the school speak; tell whether something of it is under way."""
+        for wait_ms in (0, RECEIPT_MS):
+            self.line.now_ms += wait_ms
+            if self.line.hub.has_heard:  # it answers, and does not begin
+                self.line.speak("down")
+                self.line.pass_all_on("down")
+            self.line.speak("up")
+            if self.line.lines["up"]:
+                return True
+        return False
+
+    def _pass_on(self) -> int:
+        self.district.now += self.message_ms
+        self.line.now_ms += self.message_ms
+        self.district.nodes[17].seal_due(OFFLINE)
+        size = len(self.line.lines["up"][0])
+        self.line.heard.clear()
+        self.line.pass_on("up")
+        return size
 
 
 def held(district: District, origin: int) -> Sent:
@@ -84,7 +121,8 @@ def held(district: District, origin: int) -> Sent:
 @pytest.fixture
 def offline(district: District) -> Sent:
     """A district whose school was heard once, then not for thirty days, and rang at the end."""
-    district.exchange(17)
+    district.seal(0, 17)
+    Line(district).settle()
     days = school_days(SEED)
     sent: Sent = Counter()
     for _ in range(DAYS):
@@ -100,38 +138,65 @@ def offline(district: District) -> Sent:
 def test_thirty_days_offline_come_home_once_and_alarms_first(
     district: District, offline: Sent
 ) -> None:
-    messages = drain(district, cut_every=5)
+    drain = Drain(district, cut_every=3)
+    messages = drain.messages()
     first = next(messages)
-    assert first <= FIRST_BYTES_MAX + 4096
-    assert district.rows(0, "SELECT alarm FROM alarm") == [("panic",)]
-    (home,) = district.rows(0, "SELECT count(*) FROM card_tap")[0]
-    assert isinstance(home, int)
-    assert home < DAYS * TAPS_A_DAY // 2
+    assert first <= ALARM_BYTES_MAX
+    assert held(district, 0) == {("alarm", district.now - MESSAGE_MS, None): 1}
     total = first + sum(messages)
+    assert drain.cuts > 10
     assert held(district, 0) == held(district, 17) == offline
     assert set(offline.values()) == {1}
     digests = district.digests(17)
     for table in ("card_tap", "reading", "alarm"):
         assert district.digests(0)[table] == digests[table]
-    assert total < 16 * len(offline)
+    assert total < BYTES_A_ROW_MAX * len(offline)
+
+
+def test_an_alarm_in_mid_drain_waits_for_nothing_but_what_is_under_way(
+    district: District, offline: Sent
+) -> None:
+    drain = Drain(district, message_ms=SLOW_MESSAGE_MS)
+    messages = drain.messages()
+    sent = 0
+    while sent < len(offline):  # a quarter of the bytes
+        sent += next(messages)
+    under_way = sum(map(len, drain.line.lines["up"]))
+    assert 0 < under_way < drain.line.paces[0].window_bytes + SEGMENT_BYTES_MAX
+    district.nodes[17].record("alarm", [{"at_ms": 1, "device": "button", "alarm": "fire"}])
+    district.nodes[17].seal_due(OFFLINE)
+    passed = 0
+    while district.rows(0, "SELECT count(*) FROM alarm WHERE alarm = 'fire'") == [(0,)]:
+        size = next(messages)
+        passed += size
+    assert passed - size <= under_way
+    assert size <= ALARM_BYTES_MAX
+    (_, message) = drain.line.heard[-1]
+    assert message.waiting_bytes > 2 * len(offline)
+    assert sum(messages) > 2 * len(offline)
+    offline["alarm", 1, None] += 1
+    assert held(district, 0) == offline
 
 
 def test_memory_to_bring_home_thirty_days_is_that_of_ten(tmp_path: Path) -> None:
     peaks, sent = {}, {}
-    for count in (FEW_DAYS, DAYS):
-        folder = tmp_path / str(count)
+    for days_away in (FEW_DAYS, DAYS):
+        folder = tmp_path / str(days_away)
         folder.mkdir()
         district = District(folder, Random(7))
         for origin in (0, 17):
             district.add(origin)
         days = school_days(SEED)
-        for _ in range(count):
+        for _ in range(days_away):
             live(district, list(islice(days, TAPS_A_DAY)))
-        peaks[count], sent[count] = peak_of_a_message(drain(district, bytes_max=WINDOW_BYTES))
+        peaks[days_away], sent[days_away] = peak_of_a_message(
+            Drain(district, message_ms=SLOW_MESSAGE_MS).messages()
+        )
         for node in district.nodes.values():
             node.close()
-    assert sent[FEW_DAYS] > WINDOW_BYTES  # both fill a message
-    assert peaks[DAYS] - peaks[FEW_DAYS] < (sent[DAYS] - sent[FEW_DAYS]) / 4
+    assert sent[FEW_DAYS] > 3 * FIRST_BYTES_MAX  # both fill the window
+    # A conversation remembers cells, up to a limit of its own; of the backlog it holds nothing.
+    assert peaks[DAYS] - peaks[FEW_DAYS] < (sent[DAYS] - sent[FEW_DAYS]) * 3 / 4
 
 
 def peak_of_a_message(messages: Iterator[int]) -> tuple[int, int]:
