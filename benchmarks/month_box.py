@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import random
+import sqlite3
 import sys
 import time
 from itertools import islice
@@ -23,7 +24,9 @@ from edge.box_store import open_box
 from edge.config import load_config
 from edge.uplink import Uplink
 from provisioning.tls import box_client_context
+from sync.logs.log_state import read_logs
 from sync.logs.oplog import Row
+from sync.logs.receipts import read_receipts
 from sync.node import Node, SealPolicy
 from sync.schema.model import Lane
 from sync.segments.segment import HUB
@@ -35,7 +38,10 @@ _HOME_S_MAX = 600.0
 
 
 class Homecoming(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds are from the moment the link may be used; ``rows_before_alarm`` were receipted."""
+    """Seconds are from the moment the link may be used.
+
+    ``rows_before_alarm``: receipted no later than the alarm, which counts itself.
+    """
 
     rows: int
     alarm_s: float
@@ -83,6 +89,15 @@ async def _live(config: Path, days: int, seed: int) -> Homecoming:
     # The writer's thread ends before the store that it writes to is closed.
     with open_box(load_config(config), _now_ms) as box, Writer() as writer:
         rows = await writer.call(record_days, box.node, days, seed)
+        alarm_s, rows_before = 0.0, 0
+
+        def note_receipt() -> None:
+            """Look what is receipted; the uplink takes in no further receipt before it returns."""
+            nonlocal alarm_s, rows_before
+            if not alarm_s and (rows_home := _rows_home_with_alarm(box.reader.cursor())):
+                alarm_s, rows_before = time.perf_counter() - began_s, rows_home
+            changed.set()
+
         uplink = Uplink(
             box.identity,
             box_client_context(box.identity, _now_ms),
@@ -91,44 +106,34 @@ async def _live(config: Path, days: int, seed: int) -> Homecoming:
             policy=SealPolicy(),
             rng=random.Random(),
             on_import=lambda _: None,
-            on_change=changed.set,
+            on_change=note_receipt,
         )
         began_s = time.perf_counter()
-        alarm_s, rows_before = 0.0, 0
         async with asyncio.timeout(_HOME_S_MAX), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(uplink.run())
             while not await writer.call(is_home, box.node):
-                if not alarm_s and await writer.call(_is_alarm_home, box.node):
-                    alarm_s = time.perf_counter() - began_s
-                    rows_before = await writer.call(_rows_home, box.node)
                 changed.clear()
                 await changed.wait()
             home_s = time.perf_counter() - began_s
             running.cancel()
+    assert alarm_s, "all is home, and no receipt told of the alarm"
     return Homecoming(
         rows=rows,
-        alarm_s=alarm_s or home_s,
+        alarm_s=alarm_s,
         home_s=home_s,
-        rows_before_alarm=rows_before if alarm_s else rows,
+        rows_before_alarm=rows_before,
         peak_rss_mb=peak_rss_mb(os.getpid()),
         sent_bytes=uplink.state.sent_bytes,
     )
 
 
-def _is_alarm_home(node: Node) -> bool:
-    held = node.peers.cursors(HUB)
-    logs = [log for log in node.logs() if log.name.lane is Lane.ALARM and log.stored]
-    return bool(logs) and all(held.get(log.id) == (log.stored, log.stored) for log in logs)
-
-
-def _rows_home(node: Node) -> int:
-    """Return rows of whole logs' ends that the hub has receipted, by segments' shares."""
-    held = node.peers.cursors(HUB)
-    return sum(
-        log.last_row * held[log.id][0] // log.stored
-        for log in node.logs()
-        if log.name.origin == node.origin and log.id in held and log.stored
-    )
+def _rows_home_with_alarm(store: sqlite3.Cursor) -> int:
+    """Return rows that the hub has receipted, by segments' shares; 0 before the alarm's receipt."""
+    stored = {log: receipt.stored for log, receipt in read_receipts(store, HUB).items()}
+    own = read_logs(store, "WHERE origin <> ? AND stored > 0", HUB)
+    if not any(log.name.lane is Lane.ALARM and stored.get(log.id) == log.stored for log in own):
+        return 0
+    return sum(log.last_row * stored.get(log.id, 0) // log.stored for log in own)
 
 
 def _now_ms() -> int:

@@ -34,6 +34,7 @@ from sync.store import connect_readonly
 
 FEW_DAYS, SCHOOL_OF_FEW_DAYS = 5, 1
 SCHOOL = 2
+ROWS_BEFORE_ALARM_MAX = 0.05
 
 
 def main() -> None:
@@ -64,6 +65,13 @@ def main() -> None:
                 f" last: {many.rows:,} rows. Loopback; the poor line is measured by poor_link.py."
             ),
             "Lost and doubled: taps and readings at the hub against the generator, and the alarm.",
+            (
+                "Before the alarm: rows that the hub had receipted once the box had the alarm's"
+                " receipt, the alarm and its message's other rows included. It goes in a message of"
+                " its own, which is answered before the next is taken in. The goal leaves room for"
+                " two segments of 1,000 rows under way before it; in one message with the 16 KiB"
+                " that may begin a connection it would come with a sixth of all rows."
+            ),
             (
                 f"Memory is flat when {given.days} days take no more than 1.1 times that of"
                 f" {FEW_DAYS}."
@@ -109,7 +117,11 @@ def figures(
         measured("home_after", [many.home_s], "s", "lower"),
         measured("alarm_home_after", [many.alarm_s], "s", "lower"),
         measured(
-            "rows_home_before_the_alarm", [many.rows_before_alarm / many.rows], "of all", "lower"
+            "rows_home_before_the_alarm",
+            [many.rows_before_alarm / many.rows],
+            "of all",
+            "lower",
+            ROWS_BEFORE_ALARM_MAX,
         ),
         measured("bytes_a_row", [many.sent_bytes / many.rows], "B", "lower"),
         measured("box_peak_memory", [many.peak_rss_mb], "MB", "lower", 80),
