@@ -12,8 +12,8 @@ from sync.logs.oplog import Row
 from sync.segments.segment import parse_segment
 from sync.segments.signing import SignerId
 from tests.sync.district import District, empty_store
-from tests.sync.test_clones import copied, talk
 from tests.sync.line import Line
+from tests.sync.test_clones import copied, talk
 from tests.sync.test_conversation import noise
 
 QUARTER_MS = 900_000
