@@ -28,6 +28,7 @@ FIRST_SEEDS = {
     "salt_from_the_position": 12,
     "tombstones_dropped_at_once": 4,
     "reissue_that_leaves_the_row_behind": 2,
+    "fork_that_stops_a_neighbour": 9,
 }
 """Where to begin with bugs that need what few seeds have."""
 
