@@ -1,30 +1,43 @@
-"""What is sealed to a school is found nowhere else: canaries, and controls that must be found."""
+"""What is sealed to a school is found nowhere else: canaries, and controls that must be found.
+
+Canaries are looked for in bytes as they are, and in every cell and field that the hub's keys make
+of them (:mod:`sync.readable`): a name in a column stands in no byte of a packed message.
+"""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sync.courier.parts import pack_segments, parse_part
+from sync.courier.parts import pack_segments
 from sync.courier.trip import Inbound, Outbound, batches
 from sync.errors import ForgedError
-from sync.exchange.message_packing import MessagePacking
 from sync.exchange.session import Session
 from sync.history.bounding import HistoryPolicy
 from sync.persons.vault import PersonVault
 from sync.persons.vault_backup import VaultShare, open_backup, seal_backup
-from sync.schema.model import GROUPS, Group, Lane
+from sync.readable import keys_granted, readable, readable_in_file
+from sync.schema.model import Group, Lane
 from sync.segments.columnar import Value
-from sync.segments.sealing import DataKey, KeyId, unwrap
+from sync.segments.sealing import DataKey, key_id
 from sync.segments.segment import LogName, parse_segment
 from sync.tables.row_check import Row
 from tests.sync.district import District, one_round, segments_held
+from tests.sync.test_conversation import Line
+from tests.sync.wiretap import Wiretap
 
 NAME = "张伟同学李四"
-CANARIES = (NAME.encode(), NAME.encode("gb18030"), NAME.encode("unicode_escape"))
+GUARDIAN, CODE = "王秀英奶奶", "420111201709013"
+CANARIES = (
+    NAME.encode(),
+    NAME.encode("gb18030"),
+    NAME.encode("unicode_escape"),
+    GUARDIAN.encode(),
+    CODE.encode(),
+)
 IN_THE_OPEN = "运动会通知"
 
 
@@ -48,6 +61,9 @@ def write_names(district: District) -> None:
     people: list[Row] = [
         {"person": number, "kind": "pupil", "name": name} for number, name in enumerate(as_bytes)
     ]
+    people.append(
+        {"person": 5, "kind": "pupil", "guardian": GUARDIAN.encode(), "code": CODE.encode()}
+    )
     school.record_all(
         {
             "leave": leaves,
@@ -64,53 +80,36 @@ def files_of(district: District, origin: int) -> bytes:
 
 
 def keys_of_the_hub(district: District) -> set[DataKey]:
-    """Open every grant of any school that the hub stores, whatever it says it is for."""
-    private = district.keys[0].sealing
-    keys = set()
-    grants = district.rows(0, "SELECT key_id, purpose, suite, wrapped FROM key_grant")
-    for name, purpose, suite, wrapped in grants:
-        assert isinstance(name, bytes)
-        assert isinstance(suite, int)
-        assert isinstance(wrapped, bytes)
-        try:
-            keys.add(unwrap(wrapped, suite, private, str(purpose).encode(), KeyId(name)))
-        except ForgedError:
-            continue
+    keys = keys_granted(district.store(0), district.keys[0].sealing)
+    assert keys >= set(district.nodes[0]._keyring._opened.values())
+    assert keys
     return keys
 
 
-def opened_at_the_hub(district: District) -> Iterator[bytes]:
-    """Try every key the hub holds on every body it stores."""
-    hub = district.nodes[0]
-    stored = [pair for log in hub.logs() for pair in segments_held(hub, log.id)]
-    yield from opened(district, [wire for _, wire in stored])
+def read_by_the_hub(district: District, *things: object) -> bytes:
+    """Return what the hub's keys make readable of bytes, or of what decoders made of them."""
+    return b"\0".join({*readable(things, keys_of_the_hub(district))})
 
 
-def opened(district: District, wires: Iterable[bytes]) -> Iterator[bytes]:
+def read_at_the_hub(district: District, store: Path | None = None) -> bytes:
+    """Return every cell of the hub's database, or of a copy, with every body its keys open."""
     keys = keys_of_the_hub(district)
-    assert keys >= set(district.nodes[0]._keyring._opened.values())
-    assert keys
-    for segment in map(parse_segment, wires):
-        # A segment whose bodies went has none to open.
-        for place, body in enumerate(segment.header.bodies[: len(segment.bodies)]):
-            for key in keys:
-                try:
-                    yield segment.open(place, None if GROUPS[body.group] is Group.GRANT else key)
-                except ForgedError:
-                    continue
+    return b"\0".join({*readable_in_file(store or district.store(0), keys)})
 
 
 def test_no_planted_name_leaves_the_school(district: District) -> None:
     messages = plant(district)
     at_the_hub = files_of(district, 0)
-    readable = b"".join(opened_at_the_hub(district))
+    read = read_at_the_hub(district)
+    heard = read_by_the_hub(district, *messages)
     for canary in CANARIES:
         assert canary in files_of(district, 17)
         assert canary not in at_the_hub
-        assert canary not in readable
-        assert not any(canary in message for message in messages)
+        assert canary not in read
+        assert canary not in heard
+    assert IN_THE_OPEN.encode() in heard
     assert IN_THE_OPEN.encode() in at_the_hub
-    assert IN_THE_OPEN.encode() in readable
+    assert IN_THE_OPEN.encode() in read
 
 
 def test_the_canaries_are_found_once_their_groups_are_released(district: District) -> None:
@@ -119,10 +118,10 @@ def test_the_canaries_are_found_once_their_groups_are_released(district: Distric
         district.nodes[17].keys.release(group, "head")
     district.exchange(17)
     at_the_hub = files_of(district, 0)
-    readable = b"".join(opened_at_the_hub(district))
+    read = read_at_the_hub(district)
     for canary in CANARIES:
         assert canary in at_the_hub
-        assert canary in readable
+        assert canary in read
     assert district.rows(0, "SELECT symptoms FROM health_check") == [(NAME,)]
     assert district.rows(0, "SELECT * FROM unopened") == []
 
@@ -197,11 +196,11 @@ def test_an_epoch_released_lets_out_neither_the_one_before_it_nor_the_one_after(
     assert school.keys.release(Group.IDENTITY, "head", [2]) == 1
     school.record("leave", [{"person": 5, "from_ms": 4, "reason": f"{NAME} 4"}])
     district.exchange(17)
-    readable = b"".join(opened_at_the_hub(district))
+    read = read_at_the_hub(district)
     at_the_hub = files_of(district, 0)
     for number in (1, 2, 3, 4):
         planted = f"{NAME} {number}".encode()
-        assert (planted in readable) == (planted in at_the_hub) == (number == 2)
+        assert (planted in read) == (planted in at_the_hub) == (number == 2)
 
 
 def test_a_courier_file_tells_its_finder_no_name_and_its_hub_no_more_than_the_wire(
@@ -210,15 +209,15 @@ def test_a_courier_file_tells_its_finder_no_name_and_its_hub_no_more_than_the_wi
     plant(district)
     wires = [wire for _, _, wire in district.wires(17)]
     content = pack_segments(wires)
-    readable = b"".join(opened(district, wires))
+    read = read_by_the_hub(district, *wires)
     for canary in CANARIES:
         assert canary not in content
-        assert canary not in readable
-    assert IN_THE_OPEN.encode() in readable
+        assert canary not in read
+    assert IN_THE_OPEN.encode() in read
     assert IN_THE_OPEN.encode() not in content
     district.nodes[17].keys.release(Group.IDENTITY, "head")
     district.exchange(17)
-    assert CANARIES[0] in b"".join(opened(district, wires))
+    assert CANARIES[0] in read_by_the_hub(district, *wires)
 
 
 def test_a_stick_tells_its_finder_no_name_in_either_direction(district: District) -> None:
@@ -227,21 +226,21 @@ def test_a_stick_tells_its_finder_no_name_in_either_direction(district: District
     hub.record("notice", [{"school": 0, "notice": "n", "title_zh": IN_THE_OPEN}])
     carried = carry(district, 17, 0) + carry(district, 0, 17)
     assert district.rows(17, "SELECT title_zh FROM notice") == [(IN_THE_OPEN,)]
-    assert IN_THE_OPEN.encode() in b"".join(opened_at_the_hub(district))
+    assert IN_THE_OPEN.encode() in read_at_the_hub(district)
     found = b"".join(carried)
     assert b"jiangxia" in found
     for canary in (*CANARIES, IN_THE_OPEN.encode()):
         assert canary not in found
-    brought = [wire for part in carried for wire in parse_part(part).segments]
-    readable = b"".join(opened(district, brought))
+    read = read_by_the_hub(district, *carried)
+    assert IN_THE_OPEN.encode() in read
     for canary in CANARIES:
-        assert canary not in readable
+        assert canary not in read
         assert canary not in files_of(district, 0)
     school.keys.release(Group.IDENTITY, "head")
     school.keys.release(Group.HEALTH, "head")
     carry(district, 17, 0)
     for canary in CANARIES:
-        assert canary in b"".join(opened(district, brought))
+        assert canary in read_by_the_hub(district, *carried)
         assert canary in files_of(district, 0)
 
 
@@ -256,12 +255,12 @@ def test_a_stick_from_before_an_erasure_opens_nobody_that_was_forgotten(
         {"person": person, "kind": "pupil", "name": cell} for person, cell in cells.items()
     ]
     district.nodes[17].record("person", rows)
-    brought = [wire for part in carry(district, 17, 0) for wire in parse_part(part).segments]
+    brought = carry(district, 17, 0)
     # Whoever has every key of the school, the box itself, reads of the stick no more than cells.
     district.nodes[17].keys.release(Group.IDENTITY, "head")
     carry(district, 17, 0)
-    readable = b"".join(opened(district, brought))
-    assert all(cell in readable for cell in cells.values())
+    read = read_by_the_hub(district, *brought)
+    assert all(cell in read for cell in cells.values())
     assert vault.open(gone, "name", cells[gone]) == NAME
     key = vault.contents().keys[gone]
     vault.forget(gone, 1, "head")
@@ -269,7 +268,7 @@ def test_a_stick_from_before_an_erasure_opens_nobody_that_was_forgotten(
         vault.open(gone, "name", cells[gone])
     assert vault.open(here, "name", cells[here]) == NAME
     vault.close()
-    assert key not in b"".join([readable, *brought, (tmp_path / "vault.db").read_bytes()])
+    assert key not in b"".join([read, *brought, (tmp_path / "vault.db").read_bytes()])
 
 
 def carry(district: District, origin: int, recipient: int) -> list[bytes]:
@@ -298,15 +297,15 @@ def test_a_snapshot_opens_no_further_than_what_it_replaces(district: District) -
     parts = snapshot_of(district, 17)
     assert parts
     assert {wire[:4] for _, _, wire in district.wires(17)} >= {b"SNH1", b"SNS1"}
-    readable = b"".join(opened(district, parts))
-    assert IN_THE_OPEN.encode() in readable
+    read = read_by_the_hub(district, *parts)
+    assert IN_THE_OPEN.encode() in read
     for canary in CANARIES:
-        assert canary not in readable
+        assert canary not in read
         assert canary not in b"".join(parts)
         assert canary not in files_of(district, 0)
     school.keys.release(Group.IDENTITY, "head")
     district.exchange(17)
-    assert NAME.encode() in b"".join(opened(district, parts))
+    assert NAME.encode() in read_by_the_hub(district, *parts)
     assert set(district.rows(0, "SELECT reason FROM leave")) == {(NAME,)}
 
 
@@ -334,23 +333,72 @@ def snapshot_of(district: District, origin: int) -> list[bytes]:
 
 def test_no_planted_name_is_in_what_a_stream_carries(district: District) -> None:
     write_names(district)
-    school, hub = Session(district.nodes[17], 0), Session(district.nodes[0], 17)
-    there = MessagePacking(district.nodes[17].district_key)
-    back = MessagePacking(district.nodes[0].district_key)
-    carried = b""
-    for minute in range(6):
-        district.nodes[17].record("card_tap", [{"at_ms": minute, "card": CANARIES[0].decode()}])
-        district.seal(17, 0)
-        for speaker, hearer, ends in ((school, hub, (there, back)), (hub, school, (back, there))):
-            message = speaker.speak()
-            if message is not None:
-                carried += (packed := ends[0].pack(message))
-                hearer.hear(ends[1].unpack(packed))
+    tap = minutes_of_taps(district, IN_THE_OPEN)
     assert len(district.rows(0, "SELECT * FROM leave")) == 1
-    assert len(carried) > 1000
-    for canary in (*CANARIES, IN_THE_OPEN.encode()):
-        assert canary not in carried
-    assert IN_THE_OPEN.encode() in files_of(district, 0)
+    assert len(tap.heard) > 1000
+    read = read_by_the_hub(district, *tap.messages)
+    for canary in CANARIES:
+        assert canary not in tap.heard
+        assert canary not in read
+    assert IN_THE_OPEN.encode() not in tap.heard
+    assert IN_THE_OPEN.encode() in read
+
+
+def test_a_name_in_a_wrong_column_is_found_by_decoding_a_stream_and_not_in_its_bytes(
+    district: District,
+) -> None:
+    tap = minutes_of_taps(district, NAME)
+    told_by_cells = [
+        body
+        for message in tap.messages
+        for body in bodies_of(message.segments)
+        if body not in tap.heard
+    ]
+    assert told_by_cells, "no body was coded, so nothing is shown of those that are"
+    for form in CANARIES[:3]:
+        assert form not in tap.heard
+    assert NAME.encode() in read_by_the_hub(district, *tap.messages)
+    last = [message for message in tap.messages if told_by_cells[-1] in bodies_of(message.segments)]
+    assert NAME.encode() in read_by_the_hub(district, *last)
+
+
+def minutes_of_taps(district: District, room: str) -> Wiretap:
+    """Let pupils tap their cards while a connection stands; ``room`` goes in clear columns."""
+    line = Line(district)
+    tap = Wiretap(lambda _, name: {key_id(key): key for key in keys_of_the_hub(district)}.get(name))
+    for minute in range(8):
+        card: Row = {"at_ms": minute, "card": NAME, "device": "d", "room": f"{room} {minute}"}
+        district.nodes[17].record("card_tap", [card])
+        district.seal(17, 0)
+        line.now_ms += 1000
+        for direction in ("up", "down"):
+            line.speak(direction)
+            for data in line.lines[direction]:
+                tap.hear(direction, data)
+            line.pass_all_on(direction)
+    return tap
+
+
+def bodies_of(wires: Iterable[bytes]) -> list[bytes]:
+    return [body for wire in wires for body in parse_segment(wire).bodies]
+
+
+def test_a_backup_of_the_hub_opens_no_further_than_the_hub(
+    district: District, tmp_path: Path
+) -> None:
+    plant(district)
+    backup = tmp_path / "backup"
+    backup.write_bytes(district.back_up(0))
+    read = read_at_the_hub(district, backup)
+    for canary in CANARIES:
+        assert canary not in read
+    assert IN_THE_OPEN.encode() in read
+    # What the backup holds sealed, later keys open.
+    district.nodes[17].keys.release(Group.IDENTITY, "head")
+    district.exchange(17)
+    read = read_at_the_hub(district, backup)
+    for canary in CANARIES:
+        assert canary in read
 
 
 def test_the_vaults_backup_opens_with_nothing_that_the_hub_holds(
@@ -368,7 +416,7 @@ def test_the_vaults_backup_opens_with_nothing_that_the_hub_holds(
     district.nodes[17].record("person", [{"person": person, "kind": "pupil", "name": cell}])
     district.nodes[17].keys.release(Group.IDENTITY, "head")
     district.exchange(17)
-    assert cell in b"".join(opened_at_the_hub(district))
+    assert cell in read_at_the_hub(district)
     assert contents.keys[person] not in backup + files_of(district, 0) + files_of(district, 17)
     with pytest.raises(ForgedError):
         open_backup(backup, 17, district.keys[0].sealing, share)
