@@ -23,7 +23,7 @@ from sync.schema import BY_NAME, BY_NUMBER
 from sync.schema.model import GROUPS, Group, Kind, Lane, Owner, Table
 from sync.segments.body import TableColumns, unpack_tables
 from sync.segments.columnar import Value, decode_column
-from sync.segments.segment import HUB, Header, LogName, Segment
+from sync.segments.segment import HUB, Header, LogName, Segment, check_log_name
 from sync.tables.merge import TOMBSTONE, pack_clocks
 from sync.tables.merged_rows import read_version
 
@@ -70,7 +70,7 @@ class Refold:
         """Let rows that stand follow clamps that came after them; return the tables concerned."""
         tables: set[str] = set()
         for text, rows in sorted(news.clamps.items()):
-            name = _parse_name(text)
+            name = parse_name(text)
             log = find_log(self._cursor, name) if name else None
             if log is not None and log.applied:
                 before = read_clamps(self._cursor, log.id, log.name, frozenset(rows))
@@ -266,12 +266,14 @@ def _integers(values: Sequence[Value]) -> list[int]:
     return [value for value in values if isinstance(value, int)]
 
 
-def _parse_name(text: str) -> LogName | None:
-    """Return the log that ``str(LogName)`` made this of."""
+def parse_name(text: str) -> LogName | None:
+    """Return the log that ``str(LogName)`` made this of; None of whatever else a clamp names."""
     parts = text.split("/")
     lanes = {lane.name.lower(): lane for lane in Lane}
     try:
         origin, incarnation, audience, lane = parts
-        return LogName(int(origin), int(incarnation, 16), audience, lanes[lane])
-    except (ValueError, KeyError):
+        name = LogName(int(origin), int(incarnation, 16), audience, lanes[lane])
+        check_log_name(name)
+    except (ValueError, KeyError, MalformedError):
         return None
+    return name if str(name) == text else None

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from sync.clock import HybridClock, stamp
+from sync.errors import MalformedError
 from sync.history.checkpoint import Checkpoint, Cover, read_checkpoints
 from sync.history.standing import Purged
 from sync.logs.log_state import LogState, find_log, read_logs
@@ -22,6 +23,7 @@ from sync.segments.segment import HUB, LogName
 DAY_MS = 24 * 3600 * 1000
 SILENT_MS = 180 * DAY_MS
 _STABLE_MAX = 4096
+_INT63_MAX, _PLACE_MAX = 2**63 - 1, 2**48 - 1
 
 
 class Members(Protocol):
@@ -73,6 +75,21 @@ def stable_at_hub(
 
 def pack_stable(stable: Sequence[Applied]) -> bytes:
     return msgspec.msgpack.encode(stable[:_STABLE_MAX])
+
+
+def parse_stable(content: bytes) -> list[Applied]:
+    """Return what :func:`pack_stable` packed; raises MalformedError for what it could not have."""
+    try:
+        stable: list[Applied] = _stable_decoder.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError(f"what members have applied does not parse: {error}") from error
+    if len(stable) > _STABLE_MAX:
+        raise MalformedError(f"what members have applied of {len(stable)} logs; refused")
+    if not all(
+        0 < each.incarnation <= _INT63_MAX and 0 <= each.seq <= _PLACE_MAX for each in stable
+    ):
+        raise MalformedError("what members have applied is out of range")
+    return stable
 
 
 class Horizon:
@@ -220,7 +237,6 @@ def _told_by_hub(cursor: sqlite3.Cursor, origin: int, audience: str) -> list[App
     if found is None or found[0] is None:
         return []
     try:
-        stable: list[Applied] = _stable_decoder.decode(found[0])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return parse_stable(found[0])
+    except MalformedError:
         return []  # as if the hub had said nothing: no tombstone is left out
-    return stable[:_STABLE_MAX]

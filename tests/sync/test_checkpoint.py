@@ -25,7 +25,7 @@ from sync.history.checkpoint import (
     parse_digests,
     parse_record,
 )
-from sync.history.horizon import Applied, pack_stable
+from sync.history.horizon import Applied, pack_stable, parse_stable
 from sync.history.part_writer import PartWriter
 from sync.history.snapshot_part import RECORD_TABLE, StoredRow, may_be_hollow, unpack_part
 from sync.history.standing import Purged, Standing, standing_of
@@ -485,6 +485,42 @@ def test_a_checkpoint_that_would_lose_a_row_is_refused_and_no_body_goes(
             if isinstance(wire, bytes)
         ]
         assert not any(segment.is_hollow for segment in kept)
+
+
+@pytest.mark.parametrize(
+    "stable",
+    [
+        [[-1, Lane.BULK, 1]],
+        [[1, Lane.BULK, 2**64 - 1]],
+        [[1, 99, 1]],
+        [[1, Lane.BULK]],
+        "applied",
+        [[1, Lane.BULK, 1]] * 5000,
+        None,
+    ],
+)
+def test_what_members_applied_is_refused_out_of_bounds(stable: object) -> None:
+    with pytest.raises(MalformedError):
+        parse_stable(msgspec.msgpack.encode(stable))
+
+
+def test_a_hub_that_says_members_applied_less_than_nothing_hinders_no_checkpoint(
+    district: District,
+) -> None:
+    edit_rooms(district, 6)
+    district.settle()
+    said = [
+        Applied(log.name.incarnation, log.name.lane, -7)
+        for log in district.nodes[17].logs()
+        if log.name.origin == 17
+    ]
+    told: Row = {"school": 17, "covered": "s17", "stable": pack_stable(said)}
+    district.nodes[0].record("checkpoint_countersigned", [told])
+    district.settle()
+    bound(district, 17)
+    district.settle()
+    bound(district, 0)
+    assert district.rows(0, "SELECT refused FROM checkpoint WHERE origin = 17") == [(None,)]
 
 
 def test_a_checkpoint_with_another_head_is_refused_with_a_reason(district: District) -> None:

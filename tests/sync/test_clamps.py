@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.clock import AHEAD_MS_MAX, PLAUSIBLE_MS, wall_ms
+from sync.folding.refold import parse_name
 from sync.logs.oplog import Row
 from sync.schema.model import Lane
 from sync.segments.segment import LogName, parse_segment
@@ -503,3 +504,37 @@ def test_a_hub_that_lost_its_store_goes_on_behind_its_own_stamps(district: Distr
     district.settle()
     for origin in (0, 17):
         assert district.rows(origin, "SELECT title_en FROM notice") == [("second",)]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        f"{2**64}/0000000000000001/s17/lessons",
+        f"17/{2**64:x}/s17/lessons",
+        f"17/{1:016x}/s{10**30}/lessons",
+        "-1/-1/s17/lessons",
+        "17/1/s17/bulk",
+        "17/0000000000000001/s17/lessons/",
+        "",
+        "9" * 5000 + "/1/d/bulk",
+    ],
+)
+def test_a_clamp_of_a_log_that_cannot_be_stops_nothing(district: District, named: str) -> None:
+    district.skew[17] = YEAR_MS
+    change_slot(district, 17, "music")
+    clamp: Row = {"at_ms": 1, "clamped_log": named, "clamped_seq": 1, "clamped_ms": 1}
+    district.nodes[0].record("clock_clamp", [clamp], "s17")
+    district.exchange(17)
+    assert (named,) in district.rows(17, "SELECT clamped_log FROM clock_clamp")
+    change_slot(district, 0, "maths")
+    district.exchange(17)
+    agree(district, 0, 17)
+    assert parse_name(named) is None
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_a_log_is_named_in_one_way_only(lane: Lane) -> None:
+    name = LogName(17, 2**63 - 1, "s17", lane)
+    assert parse_name(str(name)) == name
+    assert parse_name(str(name).upper()) is None
+    assert parse_name("0" + str(name)) is None
