@@ -109,10 +109,7 @@ class RecoveryDesk:
         return msgspec.msgpack.encode(await self._writer.call(self._shelf.state, box.school))
 
     async def _share(self, box: Binding, request: web.Request) -> bytes:
-        try:
-            wish = msgspec.msgpack.decode(await _body(request, 64), type=ShareWish)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise web.HTTPBadRequest(text=f"no wish for a share: {error}") from error
+        wish = parse_wish(await _body(request, 64))
         share = await self._writer.call(self._shelf.share_after, box.school, wish.after)
         return msgspec.msgpack.encode(share)
 
@@ -150,6 +147,14 @@ class RecoveryDesk:
 
         async with self._pictures:
             return msgspec.msgpack.encode(await asyncio.to_thread(read))
+
+
+def parse_wish(body: bytes) -> ShareWish:
+    """Return a box's wish; raises HTTPBadRequest for what is none."""
+    try:
+        return msgspec.msgpack.decode(body, type=ShareWish)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise web.HTTPBadRequest(text=f"no wish for a share: {error}") from error
 
 
 async def _body(request: web.Request, bytes_max: int) -> bytes:
