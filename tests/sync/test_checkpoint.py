@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
@@ -24,12 +25,15 @@ from sync.history.checkpoint import (
     pack_record,
     parse_digests,
     parse_record,
+    read_checkpoints,
 )
+from sync.history.compaction import Compaction
 from sync.history.horizon import Applied, pack_stable, parse_stable
 from sync.history.part_writer import PartWriter
 from sync.history.snapshot_part import RECORD_TABLE, StoredRow, may_be_hollow, unpack_part
 from sync.history.standing import Purged, Standing, standing_of
-from sync.logs.log_state import log_id_of
+from sync.history.stored_rows import StoredRows
+from sync.logs.log_state import find_log, log_id_of
 from sync.logs.oplog import SCHOOL_FIELD, Row
 from sync.node import Imported
 from sync.schema import BY_NAME
@@ -1184,6 +1188,9 @@ def test_a_hubs_writes_before_its_store_was_lost_stand_beside_its_later_checkpoi
     assert district.rows(0, refused) == []
 
 
+NEWEST_REFUSED = (
+    "SELECT refused FROM checkpoint WHERE origin = 0 AND audience = 's17' ORDER BY number DESC"
+)
 SLOTS = "SELECT slot, subject FROM timetable_slot ORDER BY slot"
 
 
@@ -1198,3 +1205,107 @@ def newest_number(district: District) -> int:
     number = district.rows(0, numbers)[0][0]
     assert isinstance(number, int)
     return number
+
+
+def test_a_checkpoint_that_leaves_out_what_counted_beside_is_refused(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own maker refuses it, and so does the school; what stood beside goes on standing."""
+    left = stand_beside(district)
+    for subject in ("old", "new", "last"):
+        write_slot(district, "after", subject)
+    with monkeypatch.context() as patch:
+        patch.setattr(Compaction, "_copy_beside", lambda *_: iter(()))
+        list(district.nodes[0].history._checkpoint("s17", AT_ONCE))
+    district.settle()
+    for origin in (17, 0):
+        bound(district, origin)
+        assert "would be lost" in str(district.rows(origin, NEWEST_REFUSED)[0][0])
+    left[0] = ("after", "last")
+    for _ in range(3):
+        write_slot(district, *left[0])
+    before = newest_number(district)
+    bound_all(district)
+    assert newest_number(district) > before, "the next one leaves nothing out"
+    for origin in (17, 0):
+        lose(district, origin, b"third")
+        district.settle()
+        assert district.rows(17, SLOTS) == district.rows(0, SLOTS) == left
+
+
+def stand_beside(district: District) -> list[tuple[str, str]]:
+    """Let the hub lose its store, and make a checkpoint before what it had written is back."""
+    write_slot(district, "before", "maths")
+    district.settle()
+    bound_all(district)
+    write_slot(district, "before", "music")
+    bound_all(district)
+    lose(district, 0)
+    for each in range(3):
+        district.now += DAY
+        for version in range(3):
+            write_slot(district, "after", f"{each} {version}")
+        bound(district, 0)
+        hear_hub(district, 17)
+        bound(district, 17)
+        bound(district, 17)
+    district.settle()
+    numbers = "SELECT number FROM checkpoint WHERE origin = 0 AND audience = 's17' ORDER BY number"
+    assert district.rows(17, numbers) == [(1,), (3,)]
+    return [("after", "2 2"), ("before", "music")]
+
+
+@pytest.mark.parametrize("is_merged", [False, True], ids=["beside", "covered by the next"])
+def test_events_in_parts_of_a_checkpoint_beside_are_there_once_whatever_becomes_of_it(
+    district: District, is_merged: bool
+) -> None:
+    """Through adoption, pruning and the next checkpoint, which has each of them once."""
+    for number in range(6):
+        write_event(district, number)
+    stand_beside(district)
+    assert sum(events_in_parts(district, 17).values()) == 6
+    known = list(range(6))
+    for number in (6, 7) if is_merged else ():
+        write_event(district, number)
+        for subject in ("old", "new", "last"):
+            write_slot(district, "after", subject)
+        bound_all(district)
+        known.append(number)
+    for turn in range(3):
+        assert set(events_in_parts(district, 17).values()) == {1}
+        for origin in (17, 0):
+            assert district.rows(origin, EVENTS) == [(number,) for number in known]
+        lose(district, 17 if turn % 2 else 0, f"turn {turn}".encode())
+        district.settle()
+        bound_all(district)
+
+
+EVENTS = "SELECT at_ms FROM audit_entry WHERE subject = 'event' ORDER BY at_ms"
+
+
+def write_event(district: District, number: int) -> None:
+    """Let the hub write an event in one segment with a state, so that a checkpoint copies it."""
+    district.nodes[0].record("key_request", [{"school": 17, "request": "r", "wish": f"{number}"}])
+    district.nodes[0].record("audit_entry", [{"at_ms": number, "subject": "event"}], "s17")
+    district.nodes[0].seal_all()
+
+
+def events_in_parts(district: District, origin: int) -> Counter[tuple[LogName, int]]:
+    """Count each of the hub's events in all parts that its checkpoints for school 17 have."""
+    node = district.nodes[origin]
+    found: Counter[tuple[LogName, int]] = Counter()
+    with node.transaction() as cursor:
+        rows = StoredRows(cursor, node._keyring)
+        for checkpoint in read_checkpoints(cursor, 0, "s17"):
+            for span in checkpoint.record.events:
+                log = find_log(cursor, checkpoint.part_log(span))
+                assert log is not None
+                for seq in range(span.first, span.last + 1):
+                    segment = rows.segment(log.id, seq)
+                    assert segment is not None
+                    part = rows.open(log.id, segment)
+                    found.update((part.log, row.number) for row in part.rows if row.table == AUDIT)
+    return found
+
+
+AUDIT = BY_NAME["audit_entry"].number
