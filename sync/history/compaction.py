@@ -5,7 +5,7 @@ byte is written twice at most over time, and what is stored stays within twice w
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -48,6 +48,7 @@ from sync.schema.model import Group, Kind, Lane
 from sync.segments.segment import HUB, LogName, Segment, parse_segment
 
 SEGMENTS_A_STEP = 4  # of up to 1,000 rows each: some 100 ms at most
+_ROWS_MAX = 1 << 62
 
 
 class Store(Protocol):
@@ -135,11 +136,15 @@ class Compaction:
             (log, seq) for log, cut in cuts for seq in range(since.get(log.name, 0) + 1, cut + 1)
         ]
         yield from self._copy_all(fresh, events, Kind.EVENT, purged)
-        yield from self._copy_beside(former, events, Kind.EVENT, purged)
+        reach = {
+            LogName(name.origin, cover.incarnation, audience, cover.lane): cover.last_row
+            for cover in covers
+        }
+        yield from self._copy_beside(former, events, Kind.EVENT, purged, reach)
         states = PartWriter(self._sealer, name, RowSums())
         places = self._part_places(last, last.record.states) if last else []
         yield from self._copy_all([*places, *fresh], states, Kind.STATE, purged)
-        yield from self._copy_beside(former, states, Kind.STATE, purged)
+        yield from self._copy_beside(former, states, Kind.STATE, purged, reach)
         record = Record(
             version=VERSION,
             number=newest[0].record.number + 1 if newest else 1,
@@ -270,9 +275,9 @@ class Compaction:
         parts: PartWriter,
         kind: Kind,
         purged: Purged,
-        after: Mapping[LogName, int] | None = None,
+        between: Callable[[LogName], tuple[int, int]] = lambda _: (0, _ROWS_MAX),
     ) -> Iterator[None]:
-        """Copy what still counts of a kind, of each log behind row ``after``."""
+        """Copy what still counts of a kind, of each log behind one row and up to another."""
         for start in range(0, len(places), SEGMENTS_A_STEP):
             with self._store.transaction() as cursor:
                 rows = StoredRows(cursor, self._keyring)
@@ -281,20 +286,35 @@ class Compaction:
                     assert segment is not None
                     if may_be_hollow(segment.header):
                         source, kept = self._counting(cursor, rows, (log, segment), kind, purged)
-                        first = (after or {}).get(source, 0) + 1
-                        parts.add(cursor, source, [row for row in kept if row.number >= first])
+                        after, last = between(source)
+                        chosen = [row for row in kept if after < row.number <= last]
+                        parts.add(cursor, source, chosen)
             yield
         with self._store.transaction() as cursor:
             parts.finish(cursor)
 
     def _copy_beside(
-        self, former: Sequence[Checkpoint], parts: PartWriter, kind: Kind, purged: Purged
+        self,
+        former: Sequence[Checkpoint],
+        parts: PartWriter,
+        kind: Kind,
+        purged: Purged,
+        reach: Mapping[LogName, int],
     ) -> Iterator[None]:
-        """Copy, of each but the first, what those before it do not cover."""
+        """Copy, of each but the first, what those before it do not cover, up to row ``reach``.
+
+        What is made covers no row behind it: the former one goes on counting beside, and with each
+        further checkpoint its rows would be copied once more.
+        """
         for count, each in enumerate(former[1:], start=1):
             spans = each.record.events if kind is Kind.EVENT else each.record.states
             places = self._part_places(each, spans)
-            yield from self._copy_all(places, parts, kind, purged, last_rows(former[:count]))
+            known = last_rows(former[:count])
+
+            def between(log: LogName, known: Mapping[LogName, int] = known) -> tuple[int, int]:
+                return known.get(log, 0), reach.get(log, 0)
+
+            yield from self._copy_all(places, parts, kind, purged, between)
 
     def _counting(
         self,

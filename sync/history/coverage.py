@@ -17,15 +17,17 @@ from sync.segments.segment import LogName
 def covering_more(known: Sequence[Checkpoint], than: Checkpoint) -> list[Checkpoint]:
     """Return those of ``known`` that cover what neither ``than`` nor one before them does.
 
-    None that was refused is among them.
+    Those that were found whole here come first; none that was refused is among them. One that was
+    not found whole stands in for no other: it may be refused yet, and its parts may not be here.
     """
     reached = reached_by([than])
     found = []
-    for each in known:
+    for each in sorted(known, key=lambda checkpoint: not checkpoint.is_whole):
         covers = reached_by([each])
         if each.refused is None and any(seq > reached.get(log, 0) for log, seq in covers.items()):
             found.append(each)
-            reached = reached_by([than, *found])
+            if each.is_whole:
+                reached |= {log: max(seq, reached.get(log, 0)) for log, seq in covers.items()}
     return found
 
 

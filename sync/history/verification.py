@@ -13,7 +13,7 @@ from typing import Protocol
 
 from sync.errors import CheckpointError, NotYetError
 from sync.history.checkpoint import Checkpoint, Span, parts_are_here, read_checkpoints
-from sync.history.coverage import covering_more, last_rows, reached_by
+from sync.history.coverage import covering_more, is_of_one_branch, last_rows, reached_by
 from sync.history.snapshot_part import RowSums, StoredRow, cells_digest, may_be_hollow
 from sync.history.standing import Purged, Standing, standing_of
 from sync.history.stored_rows import StoredRows, stated_sums
@@ -56,11 +56,12 @@ class Verification:
             self._check_heads(cursor, checkpoint)
             before = self._verified_before(cursor, checkpoint)
             beside = self._replaced_beside(cursor, checkpoint, before)
+            goes_on = before is not None and _goes_on(checkpoint, before)
             cursor.execute(PART_ROWS_DDL)
             cursor.execute("DELETE FROM part_row")
-            sums = RowSums(self._sums_taken_over(cursor, before))
+            sums = RowSums(self._sums_taken_over(cursor, before if goes_on else None))
         yield
-        old = before.record.events if before else []
+        old = before.record.events if before and goes_on else []
         fresh = checkpoint.record.events[len(old) :] + checkpoint.record.states
         opened: set[Group] = set()
         yield from self._walk(
@@ -89,11 +90,12 @@ class Verification:
                 cursor, rows, (log, segment), checkpoint, groups, goes
             ),
         )
-        taken_over = last_rows(replaced[:1])  # whose events are not gone through again
+        # Whose events it goes on from are not gone through again.
+        taken_over = last_rows(replaced[:1]) if goes_on else {}
         yield from self._walk(
             [
                 (each.part_log(span), seq)
-                for each in beside
+                for each in (beside if goes_on else replaced)
                 for span in each.record.events
                 for seq in _seqs(span)
             ],
@@ -124,13 +126,12 @@ class Verification:
             raise NotYetError("parts of the snapshot are still under way")
 
     def _verified_before(self, cursor: sqlite3.Cursor, checkpoint: Checkpoint) -> Checkpoint | None:
-        """Return the last checkpoint that was verified, if this one goes on from it."""
+        """Return the last checkpoint that was verified, if it is of the logs held here."""
         for each in read_checkpoints(cursor, checkpoint.origin, checkpoint.audience):
-            events = each.record.events
             is_former = each.record.number < checkpoint.record.number
             if is_former and each.verified_ms is not None:
-                goes_on = checkpoint.record.events[: len(events)] == events
-                return each if goes_on else None
+                is_ours = _goes_on(checkpoint, each) or is_of_one_branch(cursor, each)
+                return each if is_ours else None
         return None
 
     def _replaced_beside(
@@ -140,11 +141,15 @@ class Verification:
         if before is None:
             return []
         known = read_checkpoints(cursor, checkpoint.origin, checkpoint.audience)
-        former = [each for each in known if each.record.number < checkpoint.record.number]
-        return [
+        former = [
             each
-            for each in covering_more(former, before)
-            if parts_are_here(cursor, each) and not covering_more([each], checkpoint)
+            for each in known
+            if each.record.number < checkpoint.record.number
+            and is_of_one_branch(cursor, each)
+            and parts_are_here(cursor, each)
+        ]
+        return [
+            each for each in covering_more(former, before) if not covering_more([each], checkpoint)
         ]
 
     def _sums_taken_over(
@@ -272,6 +277,12 @@ class Verification:
                     f"row {row.number} of {opened.log}, of"
                     f" {table.name if table else f'table {row.table}'}, would be lost"
                 )
+
+
+def _goes_on(checkpoint: Checkpoint, former: Checkpoint) -> bool:
+    """Tell whether a checkpoint has the events of a former one where that had them."""
+    events = former.record.events
+    return checkpoint.record.events[: len(events)] == events
 
 
 def _is_in_part(

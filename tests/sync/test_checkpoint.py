@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.errors import MalformedError
+from sync.history import compaction
 from sync.history.bounding import CheckpointState, HistoryPolicy
 from sync.history.checkpoint import (
     Cover,
@@ -1188,6 +1189,7 @@ def test_a_hubs_writes_before_its_store_was_lost_stand_beside_its_later_checkpoi
     assert district.rows(0, refused) == []
 
 
+NUMBERS = "SELECT number FROM checkpoint WHERE origin = 0 AND audience = 's17' ORDER BY number"
 NEWEST_REFUSED = (
     "SELECT refused FROM checkpoint WHERE origin = 0 AND audience = 's17' ORDER BY number DESC"
 )
@@ -1250,8 +1252,7 @@ def stand_beside(district: District) -> list[tuple[str, str]]:
         bound(district, 17)
         bound(district, 17)
     district.settle()
-    numbers = "SELECT number FROM checkpoint WHERE origin = 0 AND audience = 's17' ORDER BY number"
-    assert district.rows(17, numbers) == [(1,), (3,)]
+    assert district.rows(17, NUMBERS) == [(1,), (3,)]
     return [("after", "2 2"), ("before", "music")]
 
 
@@ -1309,3 +1310,95 @@ def events_in_parts(district: District, origin: int) -> Counter[tuple[LogName, i
 
 
 AUDIT = BY_NAME["audit_entry"].number
+
+
+def test_one_that_is_not_verified_yet_stands_in_for_none_that_counted_beside(
+    district: District,
+) -> None:
+    """Bodies and parts go by what was found whole here: what covers all may be refused yet."""
+    month = HistoryPolicy(written_bytes=1, apart_ms=0, retention_ms=30 * DAY)
+    write_slot(district, "before", "maths")
+    district.settle()
+    bound_all(district)
+    lose(district, 0)
+    for each in range(2):
+        district.now += DAY
+        for version in range(3):
+            write_slot(district, "after", f"{each} {version}")
+        bound(district, 0, policy=month)
+    hear_hub(district, 17)
+    bound(district, 17, policy=month)
+    district.settle()
+    for version in range(9):
+        write_slot(district, "since", f"{version}")
+    bound(district, 0, policy=month)
+    parts = [wire for name, _, wire in district.wires(0) if name.endswith("snapshot")]
+    district.nodes[17].import_segments(parts, 0, lambda _: True)
+    district.now += 31 * DAY
+    bound(district, 17, policy=month)
+    assert hollow(district, 17) > 0
+    assert district.rows(17, NUMBERS) == [(1,), (2,), (3,)], "what the third covers is not here yet"
+    district.settle()
+    for _ in range(2):
+        district.now += 31 * DAY
+        bound(district, 17, 0, policy=month)
+        district.settle()
+    assert district.rows(17, NUMBERS)[-1:] == district.rows(17, NUMBERS)
+    left = [("after", "1 2"), ("before", "maths"), ("since", "8")]
+    assert district.rows(17, SLOTS) == district.rows(0, SLOTS) == left
+
+
+def test_a_checkpoint_that_forgets_the_events_of_the_one_before_it_is_refused(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        write_event(district, number)
+    district.settle()
+    bound_all(district)
+    assert set(events_in_parts(district, 17).values()) == {1}
+    number = newest_number(district)
+    with monkeypatch.context() as patch:
+        patch.setattr(Compaction, "_event_sums", lambda *_: {})
+        patch.setattr(compaction, "Record", record_without_former_events(district))
+        for subject in ("old", "new", "last"):
+            write_slot(district, "after", subject)
+        list(district.nodes[0].history._checkpoint("s17", AT_ONCE))
+    assert newest_number(district) > number
+    district.settle()
+    for origin in (17, 0):
+        bound(district, origin)
+        assert "would be lost" in str(district.rows(origin, NEWEST_REFUSED)[0][0])
+        assert set(events_in_parts(district, origin).values()) == {1}
+
+
+def record_without_former_events(district: District) -> Callable[..., Record]:
+    with district.nodes[0].transaction() as cursor:
+        former = read_checkpoints(cursor, 0, "s17")[0].record.events
+
+    def make(**fields: Any) -> Record:  # noqa: ANN401 - a record's own fields
+        fields["events"] = [span for span in fields["events"] if span not in former]
+        return Record(**fields)
+
+    return make
+
+
+def test_what_the_next_checkpoint_cannot_cover_is_not_copied_into_each(
+    district: District,
+) -> None:
+    """A log that forked is covered by none any more; what covered it goes on counting beside."""
+    for number in range(6):
+        write_event(district, number)
+    stand_beside(district)
+    hub = district.nodes[0]
+    hub._connection.execute(
+        "UPDATE log SET frozen = 'forked' WHERE origin = 0 AND incarnation <> ? AND lane <> ?",
+        (hub.incarnation, Lane.SNAPSHOT),
+    )
+    for each in range(3):
+        for version in range(9):
+            write_slot(district, "after", f"{each} {version}")
+        before = newest_number(district)
+        bound(district, 0)
+        assert newest_number(district) == before + 1
+        assert set(events_in_parts(district, 0).values()) == {1}
+        assert [(1,), (before + 1,)] == district.rows(0, NUMBERS)
