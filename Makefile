@@ -36,7 +36,7 @@ test: $(VENV)/.ready ## all tests; installs the system packages they need where 
 SEEDS ?= 1 2 3 4 5 6
 # On a disk, while the stores of `make test` lie in memory (tests/conftest.py).
 soak: export PYTEST_DEBUG_TEMPROOT = $(or $(TMPDIR),/tmp)
-soak: $(VENV)/.ready ## kill -9 at random, a crash at every write of a disk, devices in trouble, lessons in a storm, for minutes each; SEEDS="1 2 3"
+soak: $(VENV)/.ready ## kill -9 at random, a crash at every write of a disk (two hours), devices in trouble, lessons in a storm, for minutes each; SEEDS="1 2 3"
 	@SCHOOLNODE_SOAK_SEEDS="$(SEEDS)" $(BIN)/pytest -s tests/scenarios/test_kill_nine.py
 	@SCHOOLNODE_EVERY_CRASH=1 $(BIN)/pytest -q tests/sync/test_crash_points.py
 	@SCHOOLNODE_CHAOS_SEEDS="$(SEEDS)" $(BIN)/pytest -q tests/drivers/test_fleet_chaos.py
