@@ -26,7 +26,7 @@ from sync.segments.sealing import DataKey, key_id
 from sync.segments.segment import LogName, parse_segment
 from sync.tables.row_check import Row
 from tests.sync.district import District, one_round, segments_held
-from tests.sync.test_conversation import Line
+from tests.sync.line import Line
 from tests.sync.wiretap import Wiretap
 
 NAME = "张伟同学李四"
