@@ -14,6 +14,8 @@ from tests.simulation.planted import BUGS
 from tests.simulation.run import SMALL, SeedFailedError, run_seed
 from tests.simulation.world import World
 
+pytestmark = pytest.mark.timeout(240)  # a planted bug may need twelve seeds, beside others
+
 ROOT = Path(__file__).parents[2]
 SEEDS = range(20)
 PLANTED_SEEDS = 12
