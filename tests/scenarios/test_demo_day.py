@@ -105,4 +105,3 @@ def test_nothing_fell_over_and_a_box_without_a_lesson_stays_small(day: dict[str,
     schools = [mb for name, mb in day["peak_rss_mb_before_lesson"].items() if "school" in name]
     assert len(schools) == 3
     assert max(schools) <= 120
-    assert day["lesson_playing_after_s"] < 90

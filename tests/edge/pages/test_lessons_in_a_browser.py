@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Page, expect
@@ -57,9 +58,7 @@ async def test_a_recording_plays_seeks_and_has_chapters_and_captions(
     sign(box, replace(minutes_of(box, FLAGSHIP), rungs={"main": 4}))
     sign(box, replace(minutes_of(box, SCHOOL), missing_s=1))
     box.insert("hand_raise", at_ms=BEGAN_MS + 1500, lesson=LESSON, room="r301", raised=1)
-    server = TestServer(build_pages(as_view(box)))
-    await server.start_server()
-    async with running_chromium() as browser:
+    async with TestServer(build_pages(as_view(box))) as server, running_chromium() as browser:
         page = await browser.new_page(locale="zh-CN", viewport={"width": 1280, "height": 800})
         complaints: list[str] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -76,7 +75,6 @@ async def test_a_recording_plays_seeks_and_has_chapters_and_captions(
         await page.goto(str(server.make_url("/lessons?lang=en")))
         await page.screenshot(path=tmp_path / "lessons-en.png", full_page=True)
         assert complaints == []
-    await server.close()
     box.shelf.close()
 
 
@@ -92,15 +90,16 @@ async def plays(page: Page) -> None:
         await asyncio.sleep(0.05)
     length = await page.evaluate("document.getElementById('recording').duration")
     assert 1.9 < length < 3.5
-    cues = await page.evaluate(
-        "(async () => { const found = {};"
-        " for (const track of document.getElementById('recording').textTracks) {"
-        "   track.mode = 'hidden'; }"
-        " await new Promise((done) => setTimeout(done, 300));"
-        " for (const track of document.getElementById('recording').textTracks) {"
-        "   found[track.kind] = Array.from(track.cues || []).map("
-        "     (cue) => [cue.startTime, cue.endTime, cue.text]); }"
-        " return found; })()"
-    )
+    cues: dict[str, list[list[Any]]] = {}
+    while not all(cues.get(kind) for kind in ("chapters", "captions")):  # loaded once they are on
+        await asyncio.sleep(0.05)
+        cues = await page.evaluate(
+            "(() => { const found = {};"
+            " for (const track of document.getElementById('recording').textTracks) {"
+            "   track.mode = 'hidden';"
+            "   found[track.kind] = Array.from(track.cues || []).map("
+            "     (cue) => [cue.startTime, cue.endTime, cue.text]); }"
+            " return found; })()"
+        )
     assert [text for _, _, text in cues["chapters"]] == ["导入", "圆的周长"]
     assert cues["captions"] == [[1, 1.9, "今天学习圆的周长"]]
