@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from sync.node import Node
-from sync.schema.model import Group
+from sync.schema.model import Group, Lane
+from sync.segments.segment import LogName
 from sync.tables.digests import digest_tables
-from tests.simulation.books import Books, BrokenInvariantError, read_logs
+from tests.simulation.books import Books, BrokenInvariantError, cursors, read_logs
 from tests.simulation.idle import be_idle, countersigns
 from tests.simulation.ledger import doubled_serials, held_serials
 from tests.simulation.machine import Machine
@@ -166,8 +167,44 @@ def _check_box(world: World, machine: Machine, at_hub: Counter[int]) -> None:
         raise BrokenInvariantError(
             f"{machine.name} and the hub hold the same segments and differ in {differing}"
         )
+    _check_lesson_logs(world, machine)
     _check_sealed_cells(world, machine)
     _check_store(machine)
+
+
+def _check_lesson_logs(world: World, machine: Machine) -> None:
+    """Of a log of a lesson a party has the rows that the hub has, once both have all of it.
+
+    Most are of other schools, so that comparing what is its own says nothing of them.
+    """
+    here, there = read_logs(machine), read_logs(world.hub)
+    names = [name for name in here if name.audience.startswith("l")]
+    equal = {name for name in names if cursors(here[name]) == cursors(there.get(name))}
+    mine, hubs = (
+        {row for row in _lesson_rows(each) if row[0] in equal} for each in (machine, world.hub)
+    )
+    if mine != hubs:
+        odd = sorted(mine ^ hubs, key=repr)[:5]
+        raise BrokenInvariantError(
+            f"{machine.name} and the hub hold the same logs of lessons and differ in {odd}"
+        )
+    strange = {
+        name.audience
+        for name in names
+        if machine.origin not in world.district.members(name.audience)
+    }
+    if strange:
+        raise BrokenInvariantError(f"{machine.name} holds logs of others' lessons: {strange}")
+
+
+def _lesson_rows(machine: Machine) -> list[tuple[LogName, tuple[int, ...]]]:
+    with machine.healthy() as store:
+        found = store.execute(
+            "SELECT l.origin, l.incarnation, l.audience, l.lane, t.school, t.row, t.at_ms, t.raised"
+            " FROM hand_raise t JOIN log l ON l.id = t.log"
+        ).fetchall()
+    rows = msgspec.convert(found, list[tuple[int, int, str, Lane, int, int, int, int]])
+    return [(LogName(*row[:4]), row[4:]) for row in rows]
 
 
 def _check_store(machine: Machine) -> None:

@@ -19,14 +19,16 @@ from sync.exchange.conversation import Conversation, Heard
 from sync.folding.fold import Folded, fold_body
 from sync.intake import bodies
 from sync.intake.admission import Admission
+from sync.intake.bodies import Bodies
 from sync.keys.recipients import Recipients
 from sync.logs import incarnation, sealer
 from sync.logs.log_state import LogState
+from sync.logs.stored_segments import StoredBody
 from sync.node import Node
 from sync.persons.vault_backup import VaultShare
 from sync.schema import BY_NAME
 from sync.schema.model import Kind, Table
-from sync.segments.segment import LogName, Place, build_segment
+from sync.segments.segment import HUB, Header, LogName, Place, build_segment
 from sync.tables import merged_rows
 from sync.tables.merge import Version, Write, merge_columns
 from tests.simulation import connection
@@ -136,6 +138,20 @@ def fork_that_stops_a_neighbour() -> Iterator[None]:
 
 
 @contextmanager
+def third_party_that_is_not_kept() -> Iterator[None]:
+    """A box clears away events of other schools, those of a lesson that it is in as well."""
+
+    def fold(self: Bodies, body: StoredBody, row_log: int, header: Header, *rest: object) -> None:
+        _fold_tables(self, body, row_log, header, *rest)
+        if self._own != HUB and header.log.origin not in {HUB, self._own}:
+            self._cursor.execute("DELETE FROM hand_raise WHERE log = ?", (row_log,))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bodies, "_fold_tables", fold)
+        yield
+
+
+@contextmanager
 def receipt_that_never_falls_due() -> Iterator[None]:
     """A receipt waits for something else to be said; on a busy line there always is something."""
 
@@ -211,6 +227,7 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         tombstones_dropped_at_once,
         reissue_that_leaves_the_row_behind,
         fork_that_stops_a_neighbour,
+        third_party_that_is_not_kept,
         receipt_that_never_falls_due,
         revocation_that_ends_no_epoch,
         school_that_is_not_taken_back,
@@ -226,6 +243,7 @@ _merge = merge_columns
 _win_sql = merged_rows._win_alike_sql
 _fold: Callable[..., Folded] = fold_body
 _freeze = Admission._freeze
+_fold_tables: Callable[..., None] = Bodies._fold_tables
 _move = incarnation.move_row
 _hear = Conversation.hear
 _share_after = VaultShelf.share_after
