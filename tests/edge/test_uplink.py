@@ -1,7 +1,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,18 +11,21 @@ import edge.uplink
 from edge.box_store import BoxStore, open_box
 from edge.certificates import Certificates
 from edge.demo.link import Link
+from edge.metering import Hold, Meter, Night
 from edge.pages.box_view import LinkState
 from edge.sync_status import SILENT_MS, sync_lights
 from edge.uplink import Uplink
 from hub import server
 from sync.logs.oplog import Row
 from sync.node import Imported, SealPolicy
+from sync.store import connect_readonly
 from sync.writer import Writer
 from tests.drivers.serial_bench import until
 from tests.edge.school import box_config
 from tests.hub.running_hub import DAY_MS, HOST, RunningHub, revoke, running_hub
 from tests.loopback import free_port
 
+HOUR_MS = 3600 * 1000
 READINGS = "SELECT count(*) FROM reading"
 
 
@@ -47,6 +50,7 @@ async def line(
     folder: Path,
     port: int | None = None,
     policy: SealPolicy = SealPolicy(age_ms=100),  # noqa: B008 - frozen
+    meter: Meter | None = None,
 ) -> AsyncIterator[Line]:
     """Run an uplink from the box in ``folder``; ``port``: where it calls, the hub's if None."""
     with open_box(box_config(folder), hub.now_ms) as store, Writer() as writer:
@@ -61,6 +65,7 @@ async def line(
             rng=random.Random(7),
             on_import=imported.append,
             on_change=lambda: None,
+            meter=meter,
         )
         if port is not None:
             uplink._base = f"https://{HOST}:{port}"
@@ -116,6 +121,43 @@ async def test_rows_wait_while_the_hub_is_away_and_arrive_once_when_it_is_back(
         await box.record(50)
         async with running_hub(tmp_path / "hub", hub.config):
             await until(lambda: hub.rows(READINGS) == [(100,)])
+
+
+async def test_a_line_whose_paid_bytes_are_used_carries_taps_and_alarms_and_readings_at_night(
+    tmp_path: Path,
+) -> None:
+    async with running_hub(tmp_path / "hub") as hub:
+        await hub.enrol(17, tmp_path / "box")
+        minute = hub.now_ms() % DAY_MS // 60_000
+        night = Night((minute + 120) % 1440, (minute + 240) % 1440)
+        meter = Meter(4_000, night, 0, tmp_path / "metered-link.json")
+        async with line(hub, tmp_path / "box", meter=meter) as box:
+            await until(lambda: box.uplink.state.connected)
+            while box.uplink.state.flows.reason is not Hold.METERED:
+                await box.record(500)
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(0.5)  # what was composed before has arrived
+            (home,) = hub.rows(READINGS)
+
+            await box.record(50)
+            tap: Row = {"at_ms": 1, "device": "d", "person": 7}
+            alarm: Row = {"at_ms": 1, "device": "button", "alarm": "panic"}
+            await box.writer.call(box.store.node.record_all, {"card_tap": [tap], "alarm": [alarm]})
+            urgent = "SELECT (SELECT count(*) FROM card_tap), (SELECT count(*) FROM alarm)"
+            await until(lambda: hub.rows(urgent) == [(1, 1)])
+
+            with closing(connect_readonly(box.store.path)) as reader:
+                own = tuple(reader.execute(READINGS).fetchone())
+            assert hub.rows(READINGS) == [home] != [own]
+            shown = sync_lights(box.uplink.state, (), hub.now_ms())
+            assert shown.held_reason is Hold.METERED
+            assert shown.held_until_ms is not None
+            assert hub.now_ms() < shown.held_until_ms <= hub.now_ms() + 2 * HOUR_MS
+
+            hub.now_ms.ahead_ms = 2 * HOUR_MS + 60_000
+            box.uplink.nudge()
+            await until(lambda: hub.rows(READINGS) == [own])
+            assert box.uplink.state.flows.reason is None
 
 
 async def test_a_black_holed_line_is_not_shown_as_connected(tmp_path: Path) -> None:
