@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 Cell = int | float | str | bytes | None
 Rows = dict[int, dict[int, dict[int, Cell]]]
 """Table -> row number -> column number -> cell, without nulls."""
+Model = dict[object, tuple[int, int]]
+"""A decision's place -> its chance of 65,536, and how often it was taken, at most 30."""
 GROUPS = ("district", "health", "identity", "grant")
 _CONTENT_BYTES_MAX = 1024 * 1024
 _SUITE = (0x0020, 0x0001, 0x0003)
@@ -278,6 +280,69 @@ def merge_columns(
                 mine: Column = ((write.stamp, write.log[0]), cell)
                 row[number] = max(row[number], mine, key=_encoded)
     return found
+
+
+class RangeReader:
+    """What a short body's cells are coded with; a model is a dict, empty at first."""
+
+    def __init__(self, coded: bytes) -> None:
+        self._coded = coded
+        self._at = 6
+        self._code = int.from_bytes(coded[:6].ljust(6, b"\0"), "big")
+        self._range = 2**48
+
+    def decide(self, model: Model, place: object) -> int:
+        chance, cases = model.get(place, (32_768, 0))
+        bound, rate = self._range // 65_536 * chance, 131_072 // (2 * cases + 3)
+        if is_one := self._code < bound:
+            self._range = bound
+            chance += (65_440 - chance) * rate // 65_536
+        else:
+            self._code -= bound
+            self._range -= bound
+            chance -= (chance - 96) * rate // 65_536
+        model[place] = chance, min(cases + 1, 30)
+        self._widen()
+        return int(is_one)
+
+    def even(self, bits: int) -> int:
+        self._range >>= bits
+        value = min(self._code // self._range, (1 << bits) - 1)
+        self._code -= self._range * value
+        self._widen()
+        return value
+
+    def symbol(self, model: Model, name: str, bits: int, first: int = 0) -> int:
+        node = 1
+        for _ in range(bits):
+            node = 2 * node + self.decide(model, (name, first + node))
+        return node - (1 << bits)
+
+    def integer(self, model: Model) -> int:
+        size = self.symbol(model, "size", 7)
+        if size == 0:
+            return 0
+        if size > 65:
+            raise RefusedError("an integer that is too long")
+        is_negative = self.decide(model, ("sign", size))
+        shaped = min(size - 1, 2)
+        magnitude = (1 << shaped) + self.symbol(model, "shape", shaped, 4 * size)
+        left = size - 1 - shaped
+        while left > 0:
+            bits = min(left, 16)
+            magnitude = (magnitude << bits) + self.even(bits)
+            left -= bits
+        return -magnitude if is_negative else magnitude
+
+    def finish(self) -> None:
+        if self._at < len(self._coded):
+            raise RefusedError("bytes that were not reached")
+
+    def _widen(self) -> None:
+        while self._range < 2**40:
+            self._range *= 256
+            self._code = self._code * 256 + (self._coded[self._at : self._at + 1] or b"\0")[0]
+            self._at += 1
 
 
 def _encoded(column: Column) -> tuple[tuple[int, int], bytes]:

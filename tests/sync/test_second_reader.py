@@ -15,6 +15,8 @@ from tests.sync import second_reader
 from tests.sync.second_reader import (
     Cell,
     Key,
+    Model,
+    RangeReader,
     RefusedError,
     Rows,
     Write,
@@ -299,3 +301,16 @@ def _two_writers(key: Key, keys: Sequence[int], row: dict[int, second_reader.Col
         "deleted": row[0][1],
         "cells": [[number, cell] for number, cell in sorted(held.items())],
     }
+
+
+def test_it_reads_what_the_range_coder_wrote_and_refuses_what_is_left_over() -> None:
+    vector = committed("range_coder")
+    reader = RangeReader(raw(vector, "coded"))
+    numbers: Model = {}
+    assert [reader.integer(numbers) for _ in vector["integers"]] == vector["integers"]
+    choices: Model = {}
+    assert [reader.decide(choices, 0) for _ in vector["decisions"]] == vector["decisions"]
+    assert [[reader.even(bits), bits] for _, bits in vector["even"]] == vector["even"]
+    reader.finish()
+    with pytest.raises(RefusedError):
+        RangeReader(raw(vector, "coded") + bytes(7)).finish()

@@ -21,6 +21,7 @@ from sync.exchange.body_coding import maker
 from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
 from sync.exchange.message import Message, Refusal, parse_message
 from sync.exchange.message_packing import MessagePacking
+from sync.exchange.range_coding import Bits, Integers, Writer
 from sync.logs.log_state import Holding
 from sync.persons.vault import PersonVault, read_person_key
 from sync.schema.model import GROUPS, Group, Lane
@@ -133,6 +134,7 @@ def make_vectors() -> dict[str, Vector]:
         "stream": make_stream(message, (first, second, third), key),
         "body_dictionary": {"bytes": BODY_DICTIONARY.hex()},
         "person_cell": make_cell(chance),
+        "range_coder": make_range_coder(),
     }
 
 
@@ -182,6 +184,28 @@ def make_stream(whole: Message, segments: tuple[bytes, bytes, bytes], key: DataK
         "heard": (bytes([STREAM_VERSION]) + frame(heard) + frame(b"")).hex(),
         "key": key.hex(),
         "maker": maker().hex(),
+    }
+
+
+def make_range_coder() -> Vector:
+    """Integers of one model, decisions of another, and even bits, in this order."""
+    chance = random.Random(7)
+    integers = [0, 1, -1, 2, 3, -4, 977, 977, 978, -(2**63), 2**64 - 1, 1_790_000_000_000]
+    integers += [chance.choice((977, 978, 1_954)) for _ in range(40)]
+    decisions = [int(chance.random() < 0.9) for _ in range(100)]
+    even = [(chance.randrange(1 << bits), bits) for bits in (1, 5, 8, 16)]
+    numbers, choices, writer = Integers(), Bits(1), Writer()
+    for number in integers:
+        writer.integer(numbers, number)
+    for decision in decisions:
+        writer.bit(choices, 0, decision)
+    for value, bits in even:
+        writer.even(value, bits)
+    return {
+        "integers": integers,
+        "decisions": decisions,
+        "even": even,
+        "coded": writer.finish().hex(),
     }
 
 
@@ -240,7 +264,16 @@ def written(vector: Vector) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    ["columns", "grant", "segment", "message", "stream", "body_dictionary", "person_cell"],
+    [
+        "columns",
+        "grant",
+        "segment",
+        "message",
+        "stream",
+        "body_dictionary",
+        "person_cell",
+        "range_coder",
+    ],
 )
 def test_the_wire_is_what_was_committed_byte_for_byte(name: str) -> None:
     assert written(make_vectors()[name]) == (FOLDER / f"{name}.json").read_text()
