@@ -1,8 +1,8 @@
 """Attendance taps from the school's disk to the hub's, held against SQLite alone.
 
 Rows are captured durably, sealed, carried, verified, opened, folded, and count when the box has
-the hub's receipt; the hub commits before it answers. Two ways: through the messages of
-``sync.exchange.session`` in one process, and over HTTPS with mutual TLS between an enrolled box and
+the hub's receipt; the hub commits before it answers. Two ways: through the frames of
+``sync.exchange.conversation`` in one process, and over HTTPS with mutual TLS between an enrolled box and
 ``schoolnode-hub run``.
 """
 

@@ -12,7 +12,9 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from sync.exchange.session import Session
+from sync.exchange.conversation import HEARTBEAT_MS, Conversation
+from sync.exchange.framing import FrameReader
+from sync.exchange.pacing import Pace
 from sync.logs.oplog import Row
 from sync.node import Node, NodeKeys, SealPolicy
 from sync.segments.segment import HUB
@@ -43,7 +45,8 @@ class TwoNodes(AbstractContextManager["TwoNodes"]):
                 for origin in (HUB, SCHOOL)
             )
             self._stack = stack.pop_all()
-        self._sessions = Session(self.school, HUB), Session(self.hub, SCHOOL)
+        self._now_ms = 0
+        self._ends = self._end(self.school, HUB), self._end(self.hub, SCHOOL)
 
     def __enter__(self) -> Self:
         return self
@@ -66,19 +69,29 @@ class TwoNodes(AbstractContextManager["TwoNodes"]):
         return Passed(time.perf_counter() - began, time.process_time() - cpu_began)
 
     def exchange(self) -> None:
-        """Pass messages until the hub has folded all that the school sealed."""
-        caller, answerer = self._sessions
-        while True:
-            answer, taken, _ = answerer.answer(caller.request())
-            if taken.refused:
-                raise RuntimeError(f"the hub refused {taken.refused[0]}; mend the path first")
-            brought, _ = caller.receive_answer(answer)
-            if not brought.stored and not caller.to_send_bytes():
-                break
+        """Pass frames until the hub has folded all that the school sealed, and said so."""
+        school, hub = self._ends
+        while not self._is_home():
+            if not self._pass(school, hub) and not self._pass(hub, school):
+                self._now_ms += HEARTBEAT_MS  # a receipt may wait until it is asked for
+
+    def _pass(self, end: "_End", other: "_End") -> bool:
+        data = end.conversation.speak(self._now_ms)
+        if data is None:
+            return False
+        for content in other.frames.feed(data):
+            heard = other.conversation.hear(content, self._now_ms)
+            if heard.imported.refused or (heard.message and heard.message.refused):
+                raise RuntimeError(f"refused {heard.imported.refused}; mend the path first")
+        return True
+
+    def _is_home(self) -> bool:
         held = self.school.peers.cursors(HUB)
-        for log in self.school.logs():
-            if log.name.origin == SCHOOL and held.get(log.id) != (log.stored, log.stored):
-                raise RuntimeError(f"the hub holds {held.get(log.id)} of {log.name}, not all")
+        return all(
+            held.get(log.id) == (log.stored, log.stored)
+            for log in self.school.logs()
+            if log.name.origin == SCHOOL
+        )
 
     def signing_key(self, origin: int, signer: SignerId) -> Ed25519PublicKey | None:
         public = self._keys[origin].signing.public_key() if origin in self._keys else None
@@ -97,6 +110,12 @@ class TwoNodes(AbstractContextManager["TwoNodes"]):
     def members(self, audience: str) -> frozenset[int]:
         return frozenset({SCHOOL}) if audience in {"d", f"s{SCHOOL}"} else frozenset()
 
+    def _end(self, node: Node, peer: int) -> "_End":
+        pace = Pace()
+        pace.note_connected(1)
+        asks = peer == HUB
+        return _End(Conversation(node, peer, pace, self._now_ms, asks=asks), FrameReader())
+
     def _open(self, store: Path, origin: int) -> Node:
         return Node(
             open_store(store),
@@ -106,6 +125,12 @@ class TwoNodes(AbstractContextManager["TwoNodes"]):
             self,
             b"benchmark",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    conversation: Conversation
+    frames: FrameReader
 
 
 def _new_keys(origin: int) -> NodeKeys:

@@ -5,20 +5,16 @@ peer lacks. Whoever speaks has committed what it took in before, so that ``have`
 the receipt. The first message may bring up to 16 KiB of segments; more needs the peer's credit.
 
 Either side may speak at any time (:mod:`sync.exchange.conversation` carries that over a stream),
-and several messages may be under way: ``taken`` counts what has come of them. Two sides may also
-take turns, one answer for each request, as on a line where answers get lost.
+and several messages may be under way: ``taken`` counts what has come of them.
 
-``have`` is the whole vector in a session's first message and after a message that went
-unanswered, and what changed since in the others. A whole vector comes with the sender's
-incarnation: what the receiver holds of the sender's former ones is sent back where the sender
-lost it.
+``have`` is the whole vector in a session's first message, and what changed since in the others. A
+whole vector comes with the sender's incarnation: what the receiver holds of the sender's former
+ones is sent back where the sender lost it.
 """
 
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-
-import msgspec
 
 from sync.exchange.grants_ahead import GrantsAhead
 from sync.exchange.message import (
@@ -29,7 +25,6 @@ from sync.exchange.message import (
     VERSION,
     Message,
     Refusal,
-    parse_message,
 )
 from sync.logs.lanes import LaneTurns
 from sync.logs.log_state import Holding, LogState, holding_of
@@ -59,10 +54,7 @@ class _UnderWay:
 class Session:
     """One side of an exchange with one peer; all methods block on the node's store.
 
-    On a stream both sides use :meth:`speak` and :meth:`hear` and make a new session for each
-    connection. In turns, the side that calls uses :meth:`request` and :meth:`receive_answer` and
-    makes a new session for each connection; the side that answers uses :meth:`answer` and may keep
-    its session.
+    Both sides make a new session for each connection.
     """
 
     def __init__(self, node: Node, peer: int) -> None:
@@ -77,7 +69,6 @@ class Session:
         self._taken = 0
         self._under_way: deque[_UnderWay] = deque()
         self._refused: list[Refusal] = []
-        self._is_answered = False
         self._owes_receipt = False
         self._gave_way = False
         self._peer_incarnation: int | None = None
@@ -156,41 +147,6 @@ class Session:
         del self._refused[REFUSED_MAX:]
         self._owes_receipt |= bool(message.segments) or self._gave_way
         return imported
-
-    def request(self, bytes_max: int = CREDIT_BYTES) -> bytes:
-        """Return the next message to send, in turns.
-
-        On a slow link ``bytes_max`` keeps it short, so that an alarm does not wait behind it.
-        """
-        if not self._is_answered:
-            self._told_incarnation = 0
-        self._is_answered = False
-        return msgspec.msgpack.encode(self._compose(bytes_max, CREDIT_BYTES, 0, EVERY_LANE))
-
-    def receive_answer(self, data: bytes) -> tuple[Imported, Message]:
-        """Take in an answer; on return what it brought is durable."""
-        message = parse_message(data)
-        imported = self.hear(message)
-        self._is_answered = True
-        return imported, message
-
-    def answer(
-        self, data: bytes, credit_bytes: int = CREDIT_BYTES, retry_after_ms: int = 0
-    ) -> tuple[bytes, Imported, Message]:
-        """Take in a request, commit, and return the answer."""
-        message = parse_message(data)
-        if message.complete:
-            # The peer may not have seen the last answer.
-            self._told_incarnation = 0
-        imported = self.hear(message)
-        answer = self._compose(CREDIT_BYTES, credit_bytes, retry_after_ms, EVERY_LANE)
-        return msgspec.msgpack.encode(answer), imported, message
-
-    def to_send_bytes(self) -> int:
-        """Return how many bytes of sealed segments the peer lacks and will be offered next."""
-        return sum(
-            self._node.waiting_bytes(log.id, stored)[1] for log, stored in self._lacking().values()
-        )
 
     def lacking(self) -> list[tuple[LogState, int]]:
         """Return logs of which the peer lacks something, and what it has of each."""

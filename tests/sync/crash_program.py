@@ -14,18 +14,18 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from sync.exchange.session import Session
 from sync.logs.oplog import Row
 from sync.schema.model import Lane
 from sync.segments.segment import parse_segment
 from tests.sync.district import District, new_keys
+from tests.sync.turns import TurnSession
 
 
 def work(folder: Path, seed: int) -> None:
     chance = random.Random(seed)
     district = open_district(folder)
     school, hub = district.nodes[17], district.nodes[0]
-    edge, desk = Session(school, 0), Session(hub, 17)
+    edge, desk = TurnSession(school, 0), TurnSession(hub, 17)
     ledger = os.open(folder / "ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     (known,) = school._connection.execute("SELECT count(*) FROM card_tap").fetchone()
     for first in count(known + 10**9 * seed, 1000):

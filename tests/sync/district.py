@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from sync.exchange.message import Message
-from sync.exchange.session import Session
 from sync.keys.own_keys import KeyPolicy
 from sync.node import Imported, Node, NodeKeys, SealPolicy
 from sync.schema.model import Group
 from sync.segments.signing import SignerId, signer_id
 from sync.store import connect_readonly, open_store
 from sync.tables.digests import digest_tables
+from tests.sync.turns import TurnSession
 
 AT_ONCE = SealPolicy(age_ms=0)
 Wire = tuple[str, int, bytes]
@@ -119,7 +119,7 @@ class District:
 
     def exchange(self, school: int, rounds: int = 30) -> int:
         """Pump messages between a school and the hub until both are quiet; return the bytes."""
-        edge, hub = Session(self.nodes[school], 0), Session(self.nodes[0], school)
+        edge, hub = TurnSession(self.nodes[school], 0), TurnSession(self.nodes[0], school)
         total = quiet = 0
         for _ in range(rounds):
             self.seal(school, 0)
@@ -176,7 +176,7 @@ def new_keys(origin: int, chance: random.Random) -> NodeKeys:
 
 
 def one_round(
-    edge: Session, hub: Session, seen: Callable[[Message], None] = lambda _: None
+    edge: TurnSession, hub: TurnSession, seen: Callable[[Message], None] = lambda _: None
 ) -> tuple[tuple[bytes, bytes], Imported, Imported]:
     """Return request and answer, what the hub took in and what the school did."""
     request = edge.request()

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from sync.clock_spans import ClockSpans, Trust
-from sync.exchange.session import Session
 from sync.history.bounding import HistoryPolicy
 from sync.history.taking_back import give_way
 from sync.keys.keyring import Keyring
@@ -16,6 +15,7 @@ from sync.node import Node
 from sync.schema.model import Lane
 from sync.segments.segment import parse_segment
 from tests.sync.district import District, empty_store, one_round
+from tests.sync.turns import TurnSession
 
 MOMENTS = "SELECT at_ms FROM card_tap ORDER BY at_ms"
 HOLLOW = (
@@ -67,7 +67,7 @@ def bound_history(district: District) -> None:
 
 
 def talk(district: District, box: Node) -> None:
-    edge, hub = Session(box, 0), Session(district.nodes[0], 17)
+    edge, hub = TurnSession(box, 0), TurnSession(district.nodes[0], 17)
     for _ in range(8):
         box.seal_all()
         one_round(edge, hub)
@@ -115,7 +115,7 @@ def test_events_that_a_checkpoint_covers_stand_again_after_a_clone_gave_way(
     other = copied(district, tmp_path / "twin")
     twin = other.nodes[17]
     district.restore(0, empty_store(), b"second")
-    one_round(Session(twin, 0), Session(district.nodes[0], 17))  # its receipts are void now
+    one_round(TurnSession(twin, 0), TurnSession(district.nodes[0], 17))  # its receipts are void now
     box.record("card_tap", taps(3))
     district.exchange(17)
     assert (int(Lane.ATTENDANCE),) in district.rows(0, HOLLOW)
@@ -171,7 +171,7 @@ def test_a_correction_that_is_written_anew_counts_once_when_it_comes_back(
     """A box is restored before its correction was sealed, then to before it was sealed anew."""
     expected = late_by_a_day(district)
     first = district.restore(17, district.back_up(17), b"second")
-    one_round(Session(first, 0), Session(district.nodes[0], 17))
+    one_round(TurnSession(first, 0), TurnSession(district.nodes[0], 17))
     assert district.rows(17, "SELECT row FROM clock_correction WHERE log = 1") == []
     backup = district.back_up(17)
     district.exchange(17)
@@ -286,7 +286,7 @@ def test_nobody_adopts_by_the_checkpoint_of_another_branch(
 
 def until_the_hub_has_it(district: District, box: Node) -> None:
     """Let what a box sealed reach the hub, of whose receipt the box never hears."""
-    Session(district.nodes[0], 17).answer(Session(box, 0).request())
+    TurnSession(district.nodes[0], 17).answer(TurnSession(box, 0).request())
 
 
 def diverge(district: District, box: Node, other: Node) -> list[int]:

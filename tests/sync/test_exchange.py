@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from sync.errors import MalformedError
 from sync.exchange.message import CREDIT_BYTES, FIRST_BYTES_MAX, Message, parse_message
-from sync.exchange.session import HOLD_MESSAGES_MAX, Session
+from sync.exchange.session import HOLD_MESSAGES_MAX
 from sync.logs.lanes import LANE_WEIGHTS, LaneTurns
 from sync.logs.log_state import Holding
 from sync.logs.oplog import Row
 from sync.schema.model import Lane
 from sync.segments.segment import SEGMENT_BYTES_MAX, LogName, parse_segment
 from tests.sync.district import District, new_keys, one_round
+from tests.sync.turns import TurnSession
 
 SCHOOLS = (17, 18, 19)
 
@@ -87,10 +88,10 @@ class TestCredit:
         school = district.nodes[17]
         school.record("device_event", noise(district, 60))
         school.seal_all()
-        edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+        edge, hub = TurnSession(school, 0), TurnSession(district.nodes[0], 17)
         first = parse_message(edge.request())
         assert 0 < sum(map(len, first.segments)) <= FIRST_BYTES_MAX
-        edge = Session(school, 0)
+        edge = TurnSession(school, 0)
         (request, _), taken, _ = one_round(edge, hub)
         assert taken.stored == len(parse_message(request).segments)
         second = parse_message(edge.request())
@@ -100,7 +101,7 @@ class TestCredit:
         school, hub_node = district.nodes[17], district.nodes[0]
         school.record("device_event", noise(district, 20))
         school.seal_all()
-        edge, hub = Session(school, 0), Session(hub_node, 17)
+        edge, hub = TurnSession(school, 0), TurnSession(hub_node, 17)
         answer, _, _ = hub.answer(edge.request(), credit_bytes=0, retry_after_ms=5000)
         _, message = edge.receive_answer(answer)
         assert message.retry_after_ms == 5000
@@ -114,7 +115,7 @@ class TestCredit:
         school = district.nodes[17]
         school.record("device_event", noise(district, 30))
         school.seal_all()
-        edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+        edge, hub = TurnSession(school, 0), TurnSession(district.nodes[0], 17)
         one_round(edge, hub)
         sent = parse_message(edge.request(bytes_max=SEGMENT_BYTES_MAX)).segments
         assert 0 < sum(map(len, sent)) <= SEGMENT_BYTES_MAX
@@ -125,7 +126,7 @@ class TestCredit:
         school = district.nodes[17]
         school.record("device_event", noise(district, 200))
         school.seal_all()
-        edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+        edge, hub = TurnSession(school, 0), TurnSession(district.nodes[0], 17)
         for _ in range(3):
             one_round(edge, hub)
         school.record("alarm", [alarm(1)])
@@ -141,7 +142,7 @@ class TestVectors:
         hub_node.record("notice", [{"school": 0, "notice": "n1"}])
         school.record("card_tap", [{"at_ms": 1}])
         district.exchange(17)
-        edge, hub = Session(school, 0), Session(hub_node, 17)
+        edge, hub = TurnSession(school, 0), TurnSession(hub_node, 17)
         (request, answer), _, _ = one_round(edge, hub)
         for message in map(parse_message, (request, answer)):
             assert message.complete
@@ -161,7 +162,7 @@ class TestVectors:
         school = district.nodes[17]
         school.record("card_tap", [{"at_ms": 1}])
         school.seal_all()
-        edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+        edge, hub = TurnSession(school, 0), TurnSession(district.nodes[0], 17)
         one_round(edge, hub)
         hub.answer(edge.request())
         request = edge.request()
@@ -189,7 +190,7 @@ class TestVectors:
         district.restore(0, backup, b"second")
         school.record("card_tap", [{"at_ms": 3}])
         school.seal_all()
-        edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+        edge, hub = TurnSession(school, 0), TurnSession(district.nodes[0], 17)
         for _ in range(2):  # the first offers what follows the old receipt
             message = edge.speak()
             assert message is not None
@@ -213,7 +214,7 @@ class TestRefusals:
             " SELECT 17, ?, 's17', 2, 'a test'",
             (school.incarnation,),
         )
-        edge, hub = Session(school, 0), Session(hub_node, 17)
+        edge, hub = TurnSession(school, 0), TurnSession(hub_node, 17)
         refused = 0
         for _ in range(4 * HOLD_MESSAGES_MAX):
             answer, imported, _ = hub.answer(edge.request())
@@ -232,11 +233,11 @@ class TestRefusals:
         # School 17's session carries segments of school 18.
         spoofed = msgspec.msgpack.encode(
             msgspec.structs.replace(
-                parse_message(Session(district.nodes[17], 0).request()),
+                parse_message(TurnSession(district.nodes[17], 0).request()),
                 segments=[wire for _, _, wire in district.wires(18)],
             )
         )
-        answer, imported, _ = Session(district.nodes[0], 17).answer(spoofed)
+        answer, imported, _ = TurnSession(district.nodes[0], 17).answer(spoofed)
         assert imported.stored == 0
         assert {each.log for each in parse_message(answer).refused} == {
             name for name, _, _ in district.wires(18)
@@ -250,7 +251,7 @@ class TestRefusals:
         school.seal_all()
         certified = district.keys[17]
         district.keys[17] = new_keys(17, district.chance)
-        edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+        edge, hub = TurnSession(school, 0), TurnSession(district.nodes[0], 17)
         (_, answer), _, _ = one_round(edge, hub)
         assert "is not known here" in parse_message(answer).refused[0].reason
         district.keys[17] = certified
@@ -263,10 +264,10 @@ class TestRefusals:
         district.exchange(18)
         (log,) = [log for log in district.nodes[0].logs() if log.name.origin == 18][:1]
         curious = msgspec.structs.replace(
-            parse_message(Session(district.nodes[17], 0).request()),
+            parse_message(TurnSession(district.nodes[17], 0).request()),
             have=[Holding(log.name, 0, 0, bytes(8), frozen=False)],
         )
-        hub = Session(district.nodes[0], 17)
+        hub = TurnSession(district.nodes[0], 17)
         answer, _, _ = hub.answer(msgspec.msgpack.encode(curious))
         assert parse_message(answer).segments == []
 
@@ -347,8 +348,8 @@ class Storm:
     chance: random.Random
     taps: Counter[tuple[int, int]] = field(default_factory=Counter)
     rooms: dict[tuple[int, str], str] = field(default_factory=dict)
-    edges: dict[int, Session] = field(default_factory=dict)
-    hubs: dict[int, Session] = field(default_factory=dict)
+    edges: dict[int, TurnSession] = field(default_factory=dict)
+    hubs: dict[int, TurnSession] = field(default_factory=dict)
     copy: bytes | None = None
     restores: int = 0
     cuts: int = 0
@@ -383,9 +384,9 @@ class Storm:
         """One round that may be cut before, within or after the hub's work."""
         nodes = self.district.nodes
         if school not in self.edges or self.chance.random() < 0.2:
-            self.edges[school] = Session(nodes[school], 0)
+            self.edges[school] = TurnSession(nodes[school], 0)
         if school not in self.hubs or self.chance.random() < 0.1:
-            self.hubs[school] = Session(nodes[0], school)
+            self.hubs[school] = TurnSession(nodes[0], school)
         request = self.edges[school].request()
         cut = self.chance.random()
         if cut < 0.15:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sync.exchange.session import Session
 from tests.sync.district import District, one_round
+from tests.sync.turns import TurnSession
 
 RAISED = "SELECT at_ms FROM hand_raise WHERE school = 17 ORDER BY at_ms"
 FROZEN = "SELECT origin, frozen FROM log WHERE frozen IS NOT NULL"
@@ -25,7 +25,7 @@ def test_a_party_that_holds_what_hub_and_origin_lost_is_told_of_the_fork(
     district.settle()
     district.restore(0, hub, b"second")
     district.restore(17, school, b"first")  # its disk went back in time, and nobody was told
-    lines = Session(district.nodes[18], 0), Session(district.nodes[0], 18)
+    lines = TurnSession(district.nodes[18], 0), TurnSession(district.nodes[0], 18)
     one_round(*lines)
     raise_hands(district, 17, 3)
     district.exchange(17)
@@ -54,7 +54,7 @@ def test_a_party_that_is_ahead_of_its_hub_is_not_given_back_what_it_gave(
         raise_hands(district, 17, at_ms)
         district.settle()
     district.restore(0, hub, b"second")
-    party, desk = Session(district.nodes[18], 0), Session(district.nodes[0], 18)
+    party, desk = TurnSession(district.nodes[18], 0), TurnSession(district.nodes[0], 18)
     one_round(party, desk)
     district.exchange(17)
     seen = [one_round(party, desk)[2].stored for _ in range(4)]

@@ -24,7 +24,6 @@ from sync.exchange.body_coding import read_content
 from sync.exchange.framing import STREAM_VERSION, FrameReader, frame
 from sync.exchange.message import parse_message
 from sync.exchange.message_packing import MessagePacking
-from sync.exchange.session import Session
 from sync.folding.refold import parse_name
 from sync.history.checkpoint import parse_digests, parse_record
 from sync.history.horizon import parse_stable
@@ -58,6 +57,7 @@ from tests.decoders import ROOT, decoders_in, unnamed
 from tests.sync.district import District
 from tests.sync.roster_files import DISTRICT as ROSTER_FILES
 from tests.sync.roster_files import archive
+from tests.sync.turns import TurnSession
 
 VECTORS = ROOT / "tests" / "vectors"
 KEY = X25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -212,7 +212,7 @@ def examples() -> list[bytes]:
         district = District(Path(folder), random.Random(3))
         for origin in (0, 17):
             district.add(origin)
-        edge, hub = Session(district.nodes[17], 0), Session(district.nodes[0], 17)
+        edge, hub = TurnSession(district.nodes[17], 0), TurnSession(district.nodes[0], 17)
         packings = {
             side: MessagePacking(district.nodes[origin].district_key)
             for side, origin in ((edge, 17), (hub, 0))

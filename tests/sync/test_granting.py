@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sync.clock_spans import ClockSpans, Trust
 from sync.courier.trip import Inbound, Outbound
 from sync.exchange.message import parse_message
-from sync.exchange.session import Session
 from sync.keys.recipients import RecipientKind
 from sync.logs.log_state import holding_of
 from sync.node import Node
@@ -19,6 +18,7 @@ from sync.schema.model import Group, Lane
 from sync.segments.sealing import recipient_id
 from sync.segments.segment import Segment, parse_segment
 from tests.sync.district import District
+from tests.sync.turns import TurnSession
 
 GRANT = BY_NAME["key_grant"].number
 CARDS = "SELECT at_ms, card FROM card_tap ORDER BY at_ms"
@@ -157,7 +157,7 @@ def test_a_hub_that_is_restored_opens_what_a_school_acknowledged(
 
 
 def first_message(node: Node, bytes_max: int) -> list[Segment]:
-    message = parse_message(Session(node, 0).request(bytes_max))
+    message = parse_message(TurnSession(node, 0).request(bytes_max))
     return [parse_segment(wire) for wire in message.segments]
 
 
@@ -184,7 +184,7 @@ def test_an_alarm_under_a_standing_key_does_not_wait_for_a_control_log(
     audit(school, 400)
     school.record("alarm", [{"at_ms": 2, "alarm": "fire"}])
     district.seal(17)
-    edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+    edge, hub = TurnSession(school, 0), TurnSession(district.nodes[0], 17)
     answer, _, _ = hub.answer(edge.request(0))
     edge.receive_answer(answer)
     message = parse_message(edge.request(1_000))
@@ -205,7 +205,7 @@ def test_all_who_were_entitled_when_a_key_was_made_are_granted_it_first(
     district.seal(17)
     granted = [wire for wire in by_lane(district, Lane.CONTROL) if holds_grants(wire)]
     assert len(granted) > 1
-    edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+    edge, hub = TurnSession(school, 0), TurnSession(district.nodes[0], 17)
     came: list[Segment] = []
     while not any(each.header.log.lane is Lane.ALARM for each in came):
         message = parse_message(request := edge.request(4_000))

@@ -10,10 +10,10 @@ from typing import Self
 
 import pytest
 
-from sync.exchange.session import Session
 from sync.logs.oplog import Row
 from sync.schema.model import Lane
 from tests.sync.district import District, one_round
+from tests.sync.turns import TurnSession
 
 TAP_ROWS = "SELECT at_ms FROM card_tap ORDER BY at_ms"
 
@@ -143,7 +143,7 @@ def test_two_boxes_on_one_store_freeze_one_log_and_both_go_on(
     twin.record("card_tap", taps(3))
     for each in (district.nodes[17], twin, district.nodes[17], twin):
         each.seal_all()
-        edge, hub = Session(each, 0), Session(district.nodes[0], 17)
+        edge, hub = TurnSession(each, 0), TurnSession(district.nodes[0], 17)
         for _ in range(6):
             one_round(edge, hub)
             each.seal_all()
@@ -151,7 +151,7 @@ def test_two_boxes_on_one_store_freeze_one_log_and_both_go_on(
     twin.record("card_tap", taps(5))
     for each in (district.nodes[17], twin):
         each.seal_all()
-        edge, hub = Session(each, 0), Session(district.nodes[0], 17)
+        edge, hub = TurnSession(each, 0), TurnSession(district.nodes[0], 17)
         for _ in range(6):
             one_round(edge, hub)
     twin.close()
@@ -202,7 +202,7 @@ def test_a_hub_does_not_give_way_to_a_school(district: District) -> None:
     before = hub.incarnation
     hub.record("notice", [{"school": 0, "notice": "n2"}])
     district.exchange(18)
-    hub_session, edge = Session(hub, 17), Session(district.nodes[17], 0)
+    hub_session, edge = TurnSession(hub, 17), TurnSession(district.nodes[17], 0)
     for _ in range(3):
         one_round(edge, hub_session)
     assert hub.incarnation == before
@@ -258,7 +258,7 @@ class _DoubtfulCursor(sqlite3.Cursor):
         return self
 
 
-def talk(edge: Session, hub: Session) -> None:
+def talk(edge: TurnSession, hub: TurnSession) -> None:
     for _ in range(4):
         one_round(edge, hub)
 
@@ -275,7 +275,7 @@ def test_a_commit_that_failed_and_stands_all_the_same_loses_no_row(
     school = district.restore(17, copy, b"first")
     school.record("card_tap", taps(*range(10, 20)))
     school.seal_all()
-    edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+    edge, hub = TurnSession(school, 0), TurnSession(district.nodes[0], 17)
     _Doubtful.good = good
     with pytest.raises(sqlite3.OperationalError):
         talk(edge, hub)
@@ -309,7 +309,7 @@ def test_no_restore_of_a_school_doubles_a_row_or_loses_an_acknowledged_one(
             case "seal":
                 district.seal(17, 0)
             case "talk":
-                edge, hub = Session(district.nodes[17], 0), Session(district.nodes[0], 17)
+                edge, hub = TurnSession(district.nodes[17], 0), TurnSession(district.nodes[0], 17)
                 for _ in range(chance.randrange(1, 4)):
                     one_round(edge, hub)
             case "copy":

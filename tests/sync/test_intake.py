@@ -24,6 +24,7 @@ from sync.segments.segment import (
 from sync.segments.signing import sign
 from sync.tables.row_check import Row
 from tests.sync.district import District, one_round
+from tests.sync.turns import TurnSession
 
 CONTEXT = b"schoolnode segment"
 
@@ -166,7 +167,7 @@ def test_a_clone_leaves_the_incarnation_as_soon_as_the_hub_names_a_log_of_the_ot
     district.exchange(17)
     district.restore(17, twin, b"first")
     assert district.nodes[17].incarnation == before
-    edge, hub = Session(district.nodes[17], 0), Session(district.nodes[0], 17)
+    edge, hub = TurnSession(district.nodes[17], 0), TurnSession(district.nodes[0], 17)
     one_round(edge, hub)
     assert district.nodes[17].incarnation != before
     district.nodes[17].record("alarm", [{**alarm, "place": "there"}])

@@ -7,7 +7,6 @@ import pytest
 
 from sync.clock import wall_ms
 from sync.errors import RowError
-from sync.exchange.session import Session
 from sync.logs.oplog import ROW_BYTES_MAX, Row
 from sync.node import Node, SealPolicy
 from sync.schema.model import Group
@@ -15,6 +14,7 @@ from sync.segments.columnar import Value
 from sync.segments.sealing import recipient_id
 from sync.segments.segment import SEGMENT_BYTES_MAX
 from tests.sync.district import District, segments_held
+from tests.sync.turns import TurnSession
 
 TAPS: list[Row] = [
     {"at_ms": 1_790_000_000_000 + 977 * number, "device": "card:door", "person": number % 40}
@@ -129,9 +129,9 @@ def test_a_lost_answer_doubles_nothing(district: District) -> None:
     school, hub = district.nodes[17], district.nodes[0]
     school.record("card_tap", TAPS[:500])
     school.seal_all()
-    request = Session(school, 0).request()
-    Session(hub, 17).answer(request)
-    Session(hub, 17).answer(request)
+    request = TurnSession(school, 0).request()
+    TurnSession(hub, 17).answer(request)
+    TurnSession(hub, 17).answer(request)
     district.exchange(17)
     assert district.rows(0, "SELECT count(*) FROM card_tap") == [(500,)]
 

@@ -12,7 +12,6 @@ from sync.errors import MalformedError
 from sync.exchange.message import Message, Refusal
 from sync.exchange.message_packing import TIME_TOLD_EVERY_MS, MessagePacking
 from sync.exchange.segment_packing import SLOTS, SegmentPacker, SegmentUnpacker
-from sync.exchange.session import Session
 from sync.logs.log_state import Holding
 from sync.logs.oplog import Row
 from sync.schema.model import Lane
@@ -20,6 +19,7 @@ from sync.segments.sealing import DataKey, KeyId
 from sync.segments.segment import LogName, parse_segment
 from sync.segments.varints import ByteReader
 from tests.sync.district import District
+from tests.sync.turns import TurnSession
 
 EMPTY = Message(
     version=1,
@@ -137,7 +137,7 @@ class TestMessages:
     def test_a_real_exchange_comes_back_message_by_message(self, district: District) -> None:
         school, hub = district.nodes[17], district.nodes[0]
         one, other = MessagePacking(), MessagePacking()
-        edge, desk = Session(school, 0), Session(hub, 17)
+        edge, desk = TurnSession(school, 0), TurnSession(hub, 17)
         chance = random.Random(1)
         sizes = []
         for turn in range(60):

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sync.courier.parts import pack_segments
 from sync.courier.trip import Inbound, Outbound, batches
 from sync.errors import ForgedError
-from sync.exchange.session import Session
 from sync.history.bounding import HistoryPolicy
 from sync.persons.vault import PersonVault
 from sync.persons.vault_backup import VaultShare, open_backup, seal_backup
@@ -27,6 +26,7 @@ from sync.segments.segment import LogName, parse_segment
 from sync.tables.row_check import Row
 from tests.sync.district import District, one_round, segments_held
 from tests.sync.line import Line
+from tests.sync.turns import TurnSession
 from tests.sync.wiretap import Wiretap
 
 NAME = "张伟同学李四"
@@ -45,7 +45,7 @@ def plant(district: District) -> list[bytes]:
     """Write canaries and bring them to the hub; return what went over the wire."""
     write_names(district)
     messages: list[bytes] = []
-    edge, hub = Session(district.nodes[17], 0), Session(district.nodes[0], 17)
+    edge, hub = TurnSession(district.nodes[17], 0), TurnSession(district.nodes[0], 17)
     for _ in range(4):
         district.seal(17, 0)
         pair, _, _ = one_round(edge, hub)
@@ -135,7 +135,7 @@ def test_a_group_is_released_by_its_keys_alone_and_nothing_sealed_travels_again(
     before = stored_logs(district)
     for group in (Group.IDENTITY, Group.HEALTH):
         school.keys.release(group, "head")
-    edge, hub = Session(school, 0), Session(district.nodes[0], 17)
+    edge, hub = TurnSession(school, 0), TurnSession(district.nodes[0], 17)
     sent = 0
     for _ in range(4):
         district.seal(17, 0)
