@@ -2,8 +2,8 @@
 
 Rows are captured durably, sealed, carried, verified, opened, folded, and count when the box has
 the hub's receipt; the hub commits before it answers. Two ways: through the frames of
-``sync.exchange.conversation`` in one process, and over HTTPS with mutual TLS between an enrolled box and
-``schoolnode-hub run``.
+``sync.exchange.conversation`` in one process, and over HTTPS with mutual TLS between an enrolled
+box and ``schoolnode-hub run``.
 """
 
 import asyncio
