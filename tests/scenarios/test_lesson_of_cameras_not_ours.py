@@ -43,6 +43,7 @@ from tests.edge.lesson_bench import (
 )
 from tests.edge.test_capture import ADMIN, gstreamer_camera, simulated_camera
 from tests.edge.test_fan_out_in_a_browser import PAGE, STATIC
+from tests.edge.test_mp4_export import decode_all, export, packets, probe
 from tests.system_needs import need
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
@@ -106,6 +107,22 @@ async def test_gstreamers_camera_is_seen_and_heard(browser: Browser, tmp_path: P
             ),
         )
     assert later.clocks == []
+    await asyncio.to_thread(check_recording, tmp_path, later.picture_s - first.picture_s)
+
+
+def check_recording(folder: Path, seconds: float) -> None:
+    """What the school has of that lesson is a film to FFmpeg, without a word of complaint."""
+    shelf = LessonShelf(folder / "school")
+    path = folder / "lesson.mp4"
+    path.write_bytes(export(shelf)[0])
+    shelf.close()
+    told = probe(path, "-show_streams")
+    assert [one["codec_type"] for one in told["streams"]] == ["video", "audio"]
+    assert told["streams"][0]["codec_name"] == "h264"
+    for kind in "va":
+        shown = packets(path, kind)
+        assert shown[-1][0] - shown[0][0] >= seconds - 0.5, kind
+    decode_all(path)
 
 
 async def test_ipycams_picture_advances_without_any_sound(browser: Browser, tmp_path: Path) -> None:
