@@ -31,6 +31,7 @@ WATCH = """(() => {
   window.clockSeen = [];
   window.clockFirstMs = null;
   window.clockPassed = 0;
+  window.lips = [];  // ms by which a presented frame is ahead of the sound that is heard beside it
   function read(video) {
     ink.drawImage(video, 0, 0, video.videoWidth, Math.floor(video.videoHeight / 9),
                   0, 0, canvas.width, canvas.height);
@@ -63,9 +64,12 @@ WATCH = """(() => {
     return code.slice(0, 6).reduce((n, byte) => n * 256 + byte, 0);
   }
   function look(video) {
-    video.requestVideoFrameCallback(() => {
+    video.requestVideoFrameCallback((_, frame) => {
+      const sound = document.querySelector("audio");
+      const heardMs = sound && !sound.paused ? sound.currentTime * 1000 : null;
       const clock = read(video);
       const now = Date.now();
+      if (heardMs) { window.lips.push(frame.mediaTime * 1000 - heardMs); }
       window.clockPassed += 1;
       if (clock !== null) {
         if (window.clockFirstMs === null) { window.clockFirstMs = performance.now(); }
@@ -85,7 +89,8 @@ WATCH = """(() => {
 class Watch:
     """What one page showed in a while; ``delays_ms`` one a frame, ``first_ms`` since navigation.
 
-    ``stalls`` are those that our own player counted since it began, 0 for others.
+    ``stalls`` are those that our own player counted since it began, 0 for others. ``lips_ms``, one
+    a frame, say how far it was ahead of the sound; none where no own element plays the sound.
     """
 
     first_ms: float
@@ -93,6 +98,7 @@ class Watch:
     frames_a_second: float
     sound_bytes: int
     stalls: int
+    lips_ms: Sequence[float]
 
     @property
     def median_ms(self) -> float:
@@ -126,7 +132,7 @@ async def watch_page(browser: Browser, address: str, seconds: float) -> Watch:
         await page.goto(address)
         await _wait_for_first(page, address)
         await asyncio.sleep(SETTLE_S)
-        await page.evaluate("window.clockSeen = []")
+        await page.evaluate("window.clockSeen = []; window.lips = []")
         before = await page.evaluate(SOUND_BYTES)
         await asyncio.sleep(seconds)
         seen = await page.evaluate("window.clockSeen")
@@ -138,6 +144,7 @@ async def watch_page(browser: Browser, address: str, seconds: float) -> Watch:
             frames_a_second=len(seen) / seconds,
             sound_bytes=await page.evaluate(SOUND_BYTES) - before,
             stalls=await page.evaluate(_STALLS),
+            lips_ms=await page.evaluate("window.lips"),
         )
     finally:
         await context.close()
