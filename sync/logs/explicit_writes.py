@@ -19,21 +19,20 @@ _KEYS_A_QUERY = 32
 
 
 def explicit_writes(
-    cursor: sqlite3.Cursor, table: Table, origin: int, rows: Sequence[Row]
+    cursor: sqlite3.Cursor, table: Table, keys: Sequence[Key], rows: Sequence[Row], *, told: bool
 ) -> Sequence[Row]:
     """Return rows of a table with two writers as they are written: see the module.
 
-    A row that stands and is not deleted is written as it is given.
+    ``keys`` are those of the rows; ``told``: some say whether they are deleted. Rows that all stand
+    and are not deleted are returned as they were given.
     """
-    schools = [row.get("school", origin) for row in rows]
-    keys = list(zip(schools, *([row.get(name) for row in rows] for name in table.key), strict=True))
-    told = any(TOMBSTONE in row for row in rows)
-    if not told and all_stand(cursor, table, list(dict.fromkeys(keys))):
+    distinct = list(dict.fromkeys(keys))
+    if not told and all_stand(cursor, table, distinct):
         return rows
-    gone = _deleted(cursor, table, list(dict.fromkeys(keys)))
+    gone = _deleted(cursor, table, distinct)
     blank: Row = {name: None for name in table.column_names if name not in table.key}
     written: list[Row] = []
-    buried = _buried(cursor, table, [key for key in dict.fromkeys(keys) if key not in gone])
+    buried = _buried(cursor, table, [key for key in distinct if key not in gone])
     for key, row in zip(keys, rows, strict=True):
         is_gone = bool(row.get(TOMBSTONE, gone.get(key, False)))
         if is_gone:

@@ -58,8 +58,7 @@ def append(
     # Another process of this node may have written; its stamps are this node's too.
     clock.resume(Stamp(last_stamp))
     if table.kind is Kind.STATE and table.owner is Owner.BOTH:
-        written = explicit_writes(cursor, table, name.origin, rows)
-        _append_writes(cursor, clock, (log_id, last_row + 1), name, table, written)
+        _append_writes(cursor, clock, (log_id, last_row + 1), name, table, rows)
     elif table.kind is Kind.STATE:
         _append_states(
             cursor, clock, (log_id, last_row + 1), name, table, checked_rows(table, rows)
@@ -177,14 +176,17 @@ def _append_writes(
     stamps = clock.ticks(len(rows))
     checked = checked_rows(table, rows)
     schools = _schools(checked, name)
+    keys = list(zip(schools, *(checked.columns[column] for column in table.key), strict=True))
+    written = explicit_writes(cursor, table, keys, rows, told=TOMBSTONE in checked.names)
+    if written is not rows:
+        checked = checked_rows(table, written)
     cells = {column.name: checked.column(column.name) for column in table.columns}
     gone: list[Value] = [int(bool(value)) for value in checked.column(TOMBSTONE)]
-    keys = list(zip(schools, *(cells[column] for column in table.key), strict=True))
     merged = {column: cells[column] for column in cells if column not in table.key}
     merged[TOMBSTONE] = gone
     present: list[Value] = [0] * len(rows)
-    for places in places_alike(rows):
-        named = rows[places[0]].keys()
+    for places in [range(len(rows))] if checked.are_alike else places_alike(written):
+        named = written[places[0]].keys()
         values = {column: merged[column] for column in merged if column in named}
         writes = Writes(keys=keys, stamps=stamps, rows=numbers, values=values)
         bits = sum(1 << table.numbers[column] for column in cells if column in named)
@@ -203,4 +205,7 @@ def _append_writes(
 
 def _schools(checked: CheckedRows, name: LogName) -> Sequence[Value]:
     """Return whose rows these are, as far as they say it themselves."""
-    return checked.columns.get("school") or [name.origin] * checked.count
+    schools = checked.columns.get("school") or [name.origin] * checked.count
+    if None not in schools:
+        return schools
+    return [name.origin if school is None else school for school in schools]

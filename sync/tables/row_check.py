@@ -33,13 +33,19 @@ class CheckedRows:
     """Rows of one table by columns, all of one length; what a row did not name is null.
 
     Columns without any value are in ``blank`` instead. No row has more than ``text_max`` characters
-    and bytes.
+    and bytes. ``are_alike``: all rows name all of these columns.
     """
 
     count: int
     columns: Mapping[str, Sequence[Value]]
     blank: frozenset[str]
     text_max: int
+    are_alike: bool
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Return what any of the rows names."""
+        return self.blank.union(self.columns)
 
     def column(self, name: str) -> Sequence[Value]:
         return self.columns.get(name) or [None] * self.count
@@ -53,7 +59,8 @@ def checked_rows(table: Table, rows: Sequence[Row]) -> CheckedRows:
     """
     columns: dict[str, Sequence[Value]] = {}
     blank = set()
-    for name, values in _columns(rows).items():
+    found = _columns(rows)
+    for name, values in found.items():
         kind = table.types.get(name) or _OWN_TYPES.get(name)
         if kind is None:
             raise KeyError(f"table {table.name} has no column {name}")
@@ -72,14 +79,12 @@ def checked_rows(table: Table, rows: Sequence[Row]) -> CheckedRows:
     if table.is_by_time and ("at_ms" not in columns or None in columns["at_ms"]):
         raise RowError(f"a row of {table.name} lacks its moment at_ms; nothing saved")
     text_max = _check_size(table, columns)
-    return CheckedRows(len(rows), columns, frozenset(blank), text_max)
+    are_alike = sum(map(len, rows)) == len(found) * len(rows)
+    return CheckedRows(len(rows), columns, frozenset(blank), text_max, are_alike)
 
 
 def places_alike(rows: Sequence[Row]) -> Collection[Sequence[int]]:
     """Return the places of rows that name the same columns, for each such set of columns."""
-    names = rows[0].keys()
-    if all(row.keys() == names for row in rows):
-        return [range(len(rows))]
     places: dict[frozenset[str], list[int]] = {}
     for place, row in enumerate(rows):
         places.setdefault(frozenset(row), []).append(place)

@@ -83,6 +83,24 @@ def test_two_writers_of_a_slot_merge_column_by_column(district: District) -> Non
         ]
 
 
+ROWS_OF_A_SCHOOL: dict[str, list[Row]] = {
+    "timetable_slot": [{"slot": "1", "subject": "maths"}, {"slot": "2", "subject": "music"}],
+    "person": [{"person": 1, "kind": "pupil"}, {"person": 2, "kind": "pupil"}],
+}
+
+
+@pytest.mark.parametrize("table", sorted(ROWS_OF_A_SCHOOL))
+def test_of_rows_written_together_some_may_name_their_school_and_others_not(
+    district: District, table: str
+) -> None:
+    first, second = ROWS_OF_A_SCHOOL[table]
+    district.nodes[17].record(table, [first, {**second, "school": 17}])
+    district.exchange(17)
+    for origin in (0, 17):
+        query = f"SELECT school, count(*) FROM {table}"  # noqa: S608 - the schema's names
+        assert district.rows(origin, query) == [(17, 2)]
+
+
 def test_a_lessons_key_grant_passes_through_the_hub_to_the_party_only(
     district: District,
 ) -> None:
