@@ -16,6 +16,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 from drivers.codecs.digest import Credentials
+from drivers.discovery.panels import framed
 from drivers.displays.framed_link import FRAMINGS
 from drivers.simulators.adms_terminal import AdmsSimulator, Habits
 from drivers.simulators.card_reader import RDM6300, WIEGAND_34, CardReaderSimulator, Frames
@@ -46,10 +47,17 @@ STATIONS_PORT = 4001
 BOX_HOST, ADMS_HOST, ISAPI_HOST, STATIONS_HOST = 1, 251, 252, 253
 """In the school's network; other hosts come from the seed, below these."""
 WIEGAND_LINE = "line-3"
+BOARD_LINE = "line-4"
 TAPS_S = (0.5, 3.0)
 ZONE = timezone(timedelta(hours=8))
-PROBES = (("soil-sen0601",), ("air-485-07d0", "air-xy-md02"), ("light-485-200klx",))
-"""What the simulated farm has: one probe of each row."""
+PROBES = (
+    ("soil-sen0601",),
+    ("air-485-07d0", "air-xy-md02"),
+    ("light-485-200klx",),
+    ("co2-senseair",),
+)
+"""What the simulated farm has: one probe of each row. CO2 probes know 9600 baud alone, and who
+hangs on one line speaks at one speed: that is theirs."""
 RELAYS = ProfileId("relay-waveshare-rtu-8")
 """What switches its pumps and vents, on the same line."""
 CONTACTS = ProfileId("input-waveshare-io-8")
@@ -115,7 +123,9 @@ async def _run(options: argparse.Namespace) -> None:
                 tasks.create_task(device.run())
                 tasks.create_task(device.link.note_closings(closings))
             tasks.create_task(_gateway(options, names[2], life).run())
-            tasks.create_task(_board(options, contacts, life).run())
+            tasks.create_task(_contacts(options, contacts, life).run())
+            board = _board(options, panel.model)
+            tasks.create_task(board.serve_line(options.lines / BOARD_LINE))
         if "network" in options.parts:
             projector = PjlinkProjector(interfaces[0], _ledger(options, "projector"), chances[0])
             stream = RtspCamera(
@@ -211,7 +221,16 @@ def _gateway(options: argparse.Namespace, name: str, life: int) -> SportsGateway
     )
 
 
-def _board(options: argparse.Namespace, contacts: ProfileUnit, life: int) -> ContactBoard:
+def _board(options: argparse.Namespace, panel: ProfileId) -> SimulatedPanel:
+    """Return the school's panel on a serial line, of another make than the one on the network."""
+    chance = random.Random(f"{options.seed}/board")  # noqa: S311 - seeded
+    profiles = load_catalog().profiles
+    models = sorted({profile.id for profile in framed(profiles.values())} - {panel})
+    model = profiles[ProfileId(chance.choice(models))]
+    return SimulatedPanel(model, _ledger(options, "board"), chance)
+
+
+def _contacts(options: argparse.Namespace, contacts: ProfileUnit, life: int) -> ContactBoard:
     ledger = _ledger(options, "contacts")
     return ContactBoard(contacts, ledger, _chance(options, life, "contacts"))
 

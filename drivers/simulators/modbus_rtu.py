@@ -25,7 +25,7 @@ from drivers.errors import ProtocolError
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.pty_link import PtyLink, closing_line
 from drivers.transports.serial_address import UNIT_MAX
-from firmware_profiles.model import MODBUS, Point, Profile
+from firmware_profiles.model import MODBUS, Expectation, Point, Profile
 
 HEARD_AFTER_S = 0.5
 TURNAROUND_S = 0.005
@@ -86,10 +86,13 @@ class Ramp:
     """Raw values of one point: each reply's differs from the last by more than the deadband.
 
     The step shares no factor with the range, so that every value of the range comes once before
-    any comes again.
+    any comes again. ``expected`` is what the model's probe knows it by: no value lies outside, or
+    a unit asked at the wrong moment would be none of its model.
     """
 
-    def __init__(self, point: Point, rng: random.Random) -> None:
+    def __init__(
+        self, point: Point, rng: random.Random, expected: Expectation | None = None
+    ) -> None:
         self.point = point
         low, high = (0, 1) if point.function in _BITS else _FULL_RANGE[point.dtype]
         if point.valid is not None:
@@ -97,6 +100,8 @@ class Ramp:
                 (end - point.offset) / point.scale for end in (point.valid.low, point.valid.high)
             ]
             low, high = max(low, math.ceil(min(ends))), min(high, math.floor(max(ends)))
+        if expected is not None:
+            low, high = max(low, expected.low), min(high, expected.high)
         self._low = low
         self._span = high - low + 1
         self._step = max(1, math.ceil(1.25 * point.deadband / abs(point.scale)))
@@ -124,7 +129,7 @@ class SimulatedUnit:
     def __init__(self, unit: int, profile: Profile, rng: random.Random) -> None:
         self.unit = unit
         self.profile = profile
-        self._ramps = [Ramp(point, rng) for point in profile.points]
+        self._ramps = [Ramp(point, rng, _expected(profile, point)) for point in profile.points]
 
     def answer(self, request: Request, baud: int) -> tuple[Reply, dict[str, float | str | None]]:
         """Return the reply and the values of the points it holds; their ramps move on."""
@@ -170,6 +175,17 @@ class SimulatedUnit:
 
     def _refuse(self, request: Request, code: ExceptionCode) -> ExceptionReply:
         return ExceptionReply(unit=self.unit, function=request.function, code=code)
+
+
+def _expected(profile: Profile, point: Point) -> Expectation | None:
+    """Return what the probe expects of the register that is a point's whole value, if anything."""
+    if point.register is None or point.dtype != "uint16":
+        return None
+    for step in profile.probe:
+        index = point.register - step.register
+        if step.function == point.function and 0 <= index < len(step.expect):
+            return step.expect[index]
+    return None
 
 
 def draw_bus(profiles: Sequence[Profile], rng: random.Random) -> tuple[int, list[SimulatedUnit]]:

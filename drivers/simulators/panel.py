@@ -16,7 +16,7 @@ from drivers.displays.profile_words import expected_value
 from drivers.errors import ProtocolError
 from drivers.simulators.ledger import Ledger
 from drivers.simulators.pty_link import PtyLink, closing_line
-from firmware_profiles.model import Command, Point, Profile
+from firmware_profiles.model import Command, Point, Profile, ProfileId
 
 LINKS_MAX = 8
 
@@ -35,7 +35,8 @@ class SimulatedPanel:
     """One panel at ``host:port`` or on a serial line; ``run`` is plugging it in.
 
     In standby and while it warms up it refuses what only a picture has, as real ones do. A loss of
-    power forgets its input, volume and lock. The ledger gets one line a question, with the answer.
+    power forgets its input, volume and lock. The ledger gets one line a question, with the answer,
+    and ``told`` with point and word when it obeyed.
     """
 
     def __init__(
@@ -65,6 +66,10 @@ class SimulatedPanel:
         self._lose_power()
 
     @property
+    def model(self) -> ProfileId:
+        return ProfileId(self._profile.id)
+
+    @property
     def state(self) -> dict[str, str]:
         """What the panel is, by point, in our words."""
         return dict(self._state)
@@ -83,7 +88,8 @@ class SimulatedPanel:
         raise AssertionError("a panel never ends")
 
     async def serve_line(self, path: Path) -> Never:
-        """Serve on a pseudo-terminal until cancelled."""
+        """Serve on a pseudo-terminal until cancelled, at the speed it left the factory with."""
+        baud = self._profile.links[0].baud[0]
         self._lose_power()
         link = PtyLink(path)
         framing = self.framing()
@@ -92,7 +98,11 @@ class SimulatedPanel:
             self._ledger.write("plugged_in")
             stack.callback(self._ledger.write, "unplugged")
             while True:
-                for answer in self.hear(framing, await link.read()):
+                data = await link.read()
+                if link.baud != baud:
+                    framing.clear()  # at another speed all is noise
+                    continue
+                for answer in self.hear(framing, data):
                     link.write(answer)
         raise AssertionError("a panel never ends")
 
@@ -165,7 +175,9 @@ class SimulatedPanel:
                     return framing.refusal(question)
                 if command.verify is not None:
                     point = self._profile.point(command.verify.point)
-                    self._set(point.id, expected_value(command, word, point))
+                    shown = expected_value(command, word, point)
+                    self._set(point.id, shown)
+                    self._ledger.write("told", point=point.id, word=shown)
                 return self._accepting(command, wire)
         return framing.refusal(question)
 

@@ -227,6 +227,25 @@ def camera_was_turned(school: SchoolPlan) -> bool:
     return all(step in steps for step in ("preset_set", "move", "stop", "preset"))
 
 
+def board_was_switched_on(hub: Path, school: SchoolPlan) -> bool:
+    """Tell whether the panel on a serial line noted that it was told so, and the hub that it is.
+
+    The hub's word is the box's, which read it back.
+    """
+    noted = read_ledger(school.ledgers / "board.jsonl")
+    rows = _ask(
+        hub,
+        "SELECT 1 FROM device d JOIN device_event e ON e.school = d.school AND e.device = d.device"
+        " WHERE d.school = ? AND d.kind = 'blackboard' AND d.address LIKE 'serial:%'"
+        " AND e.event = 'command power on: verified'",
+        school.number,
+    )
+    told = ("told", "power", "on")
+    return bool(rows) and told in [
+        (line["kind"], line.get("point"), line.get("word")) for line in noted
+    ]
+
+
 def _cards(lines: Iterable[dict[str, object]]) -> Counter[str]:
     return Counter(canonical_card(str(line["card"])) for line in lines)
 

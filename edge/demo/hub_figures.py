@@ -74,7 +74,7 @@ def terminals_heard(hub: Path) -> int:
 
 
 def panels_on(hub: Path) -> int:
-    """Return from how many schools the hub knows a framed panel's order that was read back.
+    """Return from how many schools the hub knows a networked panel's order that was read back.
 
     Not how many are on now: one whose power was cut a moment ago is still warming up.
     """
@@ -82,7 +82,7 @@ def panels_on(hub: Path) -> int:
         hub,
         "SELECT count(DISTINCT d.school) FROM device d"
         " JOIN device_event e ON e.school = d.school AND e.device = d.device"
-        " WHERE d.kind = 'blackboard' AND d.profile <> 'pjlink-projector'"
+        " WHERE d.kind = 'blackboard' AND d.address LIKE 'tcp://%'"
         " AND e.event = 'command power on: verified'",
     )
 

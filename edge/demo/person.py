@@ -31,11 +31,13 @@ _NAMES = {
     "camera": "教室摄像机",
     "blackboard": "教室投影",
     "panel": "多功能厅 一体机",
+    "board": "科学教室 大屏",
     "card_reader": "门口读卡器",
     "attendance_terminal": "门口考勤机",
     "soil": "屋顶农场 土壤",
     "air": "屋顶农场 空气",
     "light": "屋顶农场 光照",
+    "co2": "屋顶农场 二氧化碳",
     "farm_actuator": "屋顶农场 继电器",
     "safety_input": "门卫室 报警模块",
     "sports_gateway": "操场 手环网关",
@@ -45,6 +47,7 @@ _NAMES = {
 """What this person calls things."""
 ADMS, ISAPI = "adms:", "isapi:"
 HALL = "多功能厅"
+SCIENCE_ROOM = "科学教室"
 POSITION = "讲台"
 ALARM = "演示 请按老师的指示行动"
 ALARM_EN = "Demonstration: do as your teacher says"
@@ -128,7 +131,7 @@ async def try_relays(school: SchoolPlan) -> None:
 
 
 async def try_panel(school: SchoolPlan) -> None:
-    """Switch the panel that speaks in frames on and see it done; BoxSetupError when it is not."""
+    """Switch the panels that speak in frames on and see it done; BoxSetupError when one is not."""
     devices = (await _ask(school, "GET", "/status"))["devices"]
     for panel in [each["device"] for each in devices if each["device"].startswith("panel:")]:
         await _command(school, panel, "power", "on", "verified")
@@ -253,7 +256,8 @@ async def _adopt(school: SchoolPlan, candidate: dict[str, Any]) -> None:
         family = candidate["profile"].partition("-")[0]
     room = None if candidate["kind"] in _ON_THE_ROOF else school.room
     if candidate["identity"].startswith("panel:"):
-        family, room = "panel", HALL
+        is_wired = candidate["address"].startswith("serial:")
+        family, room = ("board", SCIENCE_ROOM) if is_wired else ("panel", HALL)
     elif candidate["identity"].startswith(ISAPI):
         family = "door_terminal"
     elif candidate["profile"] == "sports-lines-json":

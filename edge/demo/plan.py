@@ -25,7 +25,7 @@ _GIVEN = "子涵雨桐浩宇欣怡梓轩诗琪俊杰思远佳宁博文晓彤天�
 
 SERIAL = "serial"
 NETWORK = "network"
-DEVICES = {SERIAL: 8, NETWORK: 6}
+DEVICES = {SERIAL: 10, NETWORK: 6}
 """How many devices are simulated on a school's serial lines and on its network."""
 
 

@@ -12,10 +12,10 @@ def device_figures(plan: DemoPlan, discovered: Mapping[str, int]) -> dict[str, o
     """Return what came of the devices; hub and boxes must have ended."""
     hub = plan.hub_config.parent / "hub.db"
     taps, readings = evidence.Account(0, 0, 0), evidence.Account(0, 0, 0)
-    for school in _simulating(plan, SERIAL):
+    wired, networked = _simulating(plan, SERIAL), _simulating(plan, NETWORK)
+    for school in wired:
         taps += evidence.account_for_taps(hub, school, os.urandom)
         readings += evidence.account_for_readings(hub, school)
-    networked = _simulating(plan, NETWORK)
     rows = hub_figures.count_rows_at_hub(hub)
     wire = hub_figures.sealed_bytes_at_hub(hub)
     return {
@@ -28,6 +28,7 @@ def device_figures(plan: DemoPlan, discovered: Mapping[str, int]) -> dict[str, o
         "readings_stored": readings.stored,
         "taps_stored": taps.stored,
         "panels_on": hub_figures.panels_on(hub),
+        "boards_on": sum(evidence.board_was_switched_on(hub, school) for school in wired),
         "terminals_heard": hub_figures.terminals_heard(hub),
         "readers_heard": hub_figures.readers_heard(hub),
         "doors_heard": hub_figures.doors_heard(hub),
@@ -97,6 +98,7 @@ def failures(observed: Mapping[str, object], plan: DemoPlan) -> list[str]:
         "readings_stored": not wired or observed["readings_stored"] != 0,
         "taps_stored": not wired or observed["taps_stored"] != 0,
         "panels_on": observed["panels_on"] == networked,
+        "boards_on": observed["boards_on"] == wired,
         "terminals_heard": observed["terminals_heard"] == networked,
         "roofs_watered": observed["roofs_watered"] == wired,
         "labour_courses": observed["labour_courses"] == wired,

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pymodbus.client import AsyncModbusSerialClient
 from pymodbus.exceptions import ModbusIOException
 
-from drivers.codecs.modbus import ReadReply, ReadRequest
+from drivers.codecs.modbus import ReadReply, ReadRequest, Reply, Request
 from drivers.codecs.modbus_points import decode_point
+from drivers.discovery.modbus_models import UnitQuestions
 from drivers.entities import Quality
 from drivers.simulators.ledger import read_ledger
 from drivers.simulators.modbus_rtu import Ramp, SimulatedUnit, draw_bus
@@ -148,3 +149,20 @@ def test_words_in_the_other_order_come_out_in_that_order() -> None:
     swapped = msgspec.structs.replace(light.points[0], word_order="little")
     plain, other = (Ramp(point, random.Random(3)) for point in (light.points[0], swapped))
     assert plain.registers == other.registers[::-1]
+
+
+async def test_a_probe_is_known_as_its_model_whatever_it_measures() -> None:
+    co2 = bundled(ProfileId("co2-senseair"))
+    unit, seen = SimulatedUnit(9, co2, random.Random(1)), set[int]()
+
+    class Line:
+        async def ask(self, request: Request, timeout_s: float) -> Reply:
+            assert timeout_s > 0
+            reply, _ = unit.answer(request, 9600)
+            seen.update(reply.values[3:4] if isinstance(reply, ReadReply) else ())
+            return reply
+
+    for _ in range(400):
+        fits = await UnitQuestions(Line(), 9, "modbus_rtu", 9600).fitting([co2])
+        assert [profile for _, profile in fits] == [co2]
+    assert min(seen) < 600, "it comes near the least that fresh air has"

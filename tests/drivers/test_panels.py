@@ -86,7 +86,7 @@ class Room:
     async def driven(self, scheme: str = "tcp") -> AsyncIterator[Display]:
         place = f"tcp://{self.host}:{PORT}?unit=1"
         if scheme == "serial":
-            place = f"serial:{self.line}?baud=9600&unit=1"
+            place = f"serial:{self.line}?baud={self.profile.links[0].baud[0]}&unit=1"
         display = Display(
             DeviceId("panel"),
             partial(FramedLink.open, parse_port_address(place), self.profile),

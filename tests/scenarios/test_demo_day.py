@@ -32,12 +32,12 @@ def test_nothing_that_should_be_observed_was_not(day: dict[str, Any]) -> None:
 def test_three_boxes_enrolled_and_everything_found_was_adopted(day: dict[str, Any]) -> None:
     assert day["enrolled"] == 3
     every = {
-        "farm_sensor": 9,
+        "farm_sensor": 12,
         "farm_actuator": 3,
         "card_reader": 6,
         "attendance_terminal": 6,
         "camera": 3,
-        "blackboard": 6,
+        "blackboard": 9,
         "safety_input": 3,
         "sports_gateway": 6,
     }
@@ -46,7 +46,7 @@ def test_three_boxes_enrolled_and_everything_found_was_adopted(day: dict[str, An
 
 
 def test_panels_cameras_and_class_cards_did_what_they_were_told(day: dict[str, Any]) -> None:
-    assert day["panels_on"] == day["cameras_turned"] == 3
+    assert day["panels_on"] == day["boards_on"] == day["cameras_turned"] == 3
     assert set(day["emergency_shown_ms"]) == {"1", "2", "3"}
     assert all(0 <= ms < 20_000 for ms in day["emergency_shown_ms"].values())
 

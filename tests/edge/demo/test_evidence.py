@@ -14,6 +14,7 @@ from edge.demo.evidence import (
     Account,
     account_for_readings,
     account_for_taps,
+    board_was_switched_on,
     motion_was_told,
 )
 from edge.demo.plan import DemoConfig, SchoolPlan, make_plan
@@ -22,9 +23,12 @@ from sync.persons.vault import PersonVault
 ADOPTED_MS = 1_000_000
 CARD = "6F007B3972"
 UNIT = 17
+SOIL = f"modbus:line-0:{UNIT}"
+BOARD, PANEL = "panel:line-4", "panel:127.0.0.2:1515"
 _READ = {"unit": UNIT, "fc": 3, "address": 0, "count": 3, "fault": None}
 _TABLES = """
-CREATE TABLE device (school, device, kind, profile, adopted_ms, deleted);
+CREATE TABLE device (school, device, kind, profile, address, adopted_ms, deleted);
+CREATE TABLE device_event (school, device, event);
 CREATE TABLE reading (school, device, point, value);
 CREATE TABLE card_tap (school, person);
 CREATE TABLE device_state (school, device, point, value, observed_ms);
@@ -33,7 +37,7 @@ CREATE TABLE device_state (school, device, point, value, observed_ms);
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A school with a card reader at ``line-1``, a soil probe at ``line-0``, and its hub's rows."""
+    """A school with a reader, a probe and a panel on lines of their own, and its hub's rows."""
 
     school: SchoolPlan
     hub: Path
@@ -52,6 +56,10 @@ class Scene:
         fields = {**_READ, "begun_ms": begun_ms, "values": {"soil_moisture": moisture}}
         self.tell("bus", "reply_begun", t_ms=begun_ms, **fields)
         self.tell("bus", "reply", t_ms=told_ms, heard=True, **fields)
+
+    def hub_has(self, device: str, event: str) -> None:
+        with closing(sqlite3.connect(self.hub)) as store, store:
+            store.execute("INSERT INTO device_event VALUES (1, ?, ?)", (device, event))
 
     def taps(self) -> Account:
         return account_for_taps(self.hub, self.school, os.urandom)
@@ -75,11 +83,13 @@ def scene(tmp_path: Path) -> Scene:
     with closing(sqlite3.connect(hub)) as store, store:
         store.executescript(_TABLES)
         store.executemany(
-            "INSERT INTO device VALUES (1, ?, ?, ?, ?, 0)",
+            "INSERT INTO device VALUES (1, ?, ?, ?, ?, ?, 0)",
             [
-                ("card:line-1", "card_reader", "rdm6300", ADOPTED_MS),
-                ("onvif:1", "camera", "onvif-camera", ADOPTED_MS),
-                (f"modbus:line-0:{UNIT}", "farm_sensor", "soil-sen0601", ADOPTED_MS),
+                ("card:line-1", "card_reader", "rdm6300", "serial:line-1", ADOPTED_MS),
+                ("onvif:1", "camera", "onvif-camera", "http://127.0.0.2/", ADOPTED_MS),
+                (SOIL, "farm_sensor", "soil-sen0601", "serial:line-0", ADOPTED_MS),
+                (BOARD, "blackboard", "samsung-mdc", "serial:line-4", ADOPTED_MS),
+                (PANEL, "blackboard", "samsung-mdc", "tcp://127.0.0.2:1515", ADOPTED_MS),
             ],
         )
     return Scene(school, hub)
@@ -130,3 +140,16 @@ def test_what_the_hub_knows_of_motion_is_what_the_camera_saw_then(
         row = ("onvif:1", "motion", value, ADOPTED_MS + after_ms)
         store.execute("INSERT INTO device_state VALUES (1, ?, ?, ?, ?)", row)
     assert motion_was_told(scene.hub, scene.school) is is_told
+
+
+def test_a_panel_on_a_line_was_switched_on_when_itself_and_the_hub_say_so(scene: Scene) -> None:
+    on = "command power on: verified"
+    scene.tell("board", "told", point="power", word="on")
+    scene.hub_has(PANEL, on)
+    scene.hub_has(BOARD, "command power on: acknowledged")
+    assert not board_was_switched_on(scene.hub, scene.school), "another's, and not read back"
+    scene.hub_has(BOARD, on)
+    assert board_was_switched_on(scene.hub, scene.school)
+    (scene.school.ledgers / "board.jsonl").unlink()
+    scene.tell("board", "told", point="power", word="off")
+    assert not board_was_switched_on(scene.hub, scene.school), "it knows nothing of it"

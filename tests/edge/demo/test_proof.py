@@ -14,6 +14,7 @@ WELL: dict[str, object] = {
     "readings_stored": 100,
     "taps_stored": 100,
     "panels_on": 3,
+    "boards_on": 3,
     "terminals_heard": 3,
     "roofs_watered": 3,
     "labour_courses": 3,
