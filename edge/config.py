@@ -27,11 +27,13 @@ class PagesPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The school's LAN: this box's address in it with its prefix length, e.g. 10.8.3.2/24.
 
-    ``scan`` names subnets an administrator allows to be tried address by address.
+    ``scan`` names subnets an administrator allows to be tried address by address, for Modbus TCP
+    at ``modbus_ports``.
     """
 
     interface: IPv4Interface
     scan: tuple[IPv4Network, ...] = ()
+    modbus_ports: Annotated[tuple[Port, ...], msgspec.Meta(max_length=8)] = (502,)
 
 
 class Serial(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -297,7 +297,7 @@ class Finder:
             kinds=kinds,
             skip=self._known_places(),
         )
-        await scan.run(hosts)
+        await scan.run(hosts, self._config.network.modbus_ports)
 
     def _known_places(self) -> set[str]:
         """Return where network devices are that were adopted or found already, ``host:port``."""

@@ -106,12 +106,17 @@ class SubnetScan:
         self._servers = asyncio.Semaphore(SERVERS_AT_ONCE)
         self._done = self._found = 0
 
-    async def run(self, hosts: Sequence[IPv4Address]) -> None:
-        """Try all hosts; what answers is reported as it is found."""
+    async def run(
+        self, hosts: Sequence[IPv4Address], modbus_ports: Collection[int] = (MODBUS_PORT,)
+    ) -> None:
+        """Try all hosts; what answers is reported as it is found.
+
+        ``modbus_ports``: where Modbus TCP is asked for; gateways have a port for each line.
+        """
         waiting = iter(hosts)
         async with AsyncExitStack() as stack:
             http = await stack.enter_async_context(open_http(self._interface))
-            knocks = self._knocks(http)
+            knocks = self._knocks(http, modbus_ports)
 
             async def work() -> None:
                 for host in waiting:
@@ -125,7 +130,9 @@ class SubnetScan:
                 for _ in range(min(IN_FLIGHT_MAX, len(hosts))):
                     tasks.create_task(work())
 
-    def _knocks(self, http: aiohttp.ClientSession) -> Mapping[int, Sequence[Ask]]:
+    def _knocks(
+        self, http: aiohttp.ClientSession, modbus_ports: Collection[int]
+    ) -> Mapping[int, Sequence[Ask]]:
         """Return what is asked at each port, in the order in which a host is tried."""
         knocks: dict[int, list[Ask]] = {}
         if DeviceKind.CAMERA in self._kinds:
@@ -139,7 +146,8 @@ class SubnetScan:
                     at_port = [each for each in models if each.links[0].port == port]
                     knocks.setdefault(port, []).append(partial(self._ask_panel, port, way, at_port))
         if self._kinds & SERIAL_KINDS:
-            knocks.setdefault(MODBUS_PORT, []).append(self._ask_modbus)
+            for port in sorted(set(modbus_ports)):
+                knocks.setdefault(port, []).append(partial(self._ask_modbus, port))
             for port in sorted(SERVER_PORTS):
                 knocks.setdefault(port, []).append(partial(self._ask_server, port))
         return knocks
@@ -201,13 +209,13 @@ class SubnetScan:
         identity = f"panel:{mac or host}:{port}"
         return (panel.candidate(self._now_ms, identity=identity, address=str(address)),)
 
-    async def _ask_modbus(self, host: IPv4Address) -> Sequence[Candidate]:
+    async def _ask_modbus(self, port: int, host: IPv4Address) -> Sequence[Candidate]:
         """Ask the ids that Modbus TCP devices leave the factory with, each model's probe."""
         models = [each for each in self._profiles if "modbus_tcp" in _types(each)]
         own = [link.unit for link in self._links("modbus_tcp") if link.unit is not None]
         found: list[Candidate] = []
         for unit in dict.fromkeys((*UNITS[:1], *own, *UNITS)):
-            line = await TcpPort.connect(str(host), MODBUS_PORT, _LINE)
+            line = await TcpPort.connect(str(host), port, _LINE)
             try:
                 questions = UnitQuestions(TcpLine(line), unit, "modbus_tcp", None)
                 fits = await questions.fitting(models)
@@ -218,9 +226,9 @@ class SubnetScan:
                 line.close()
             if not questions.was_answered:
                 continue
-            address = TcpAddress(scheme="modbus", host=str(host), port=MODBUS_PORT, unit=unit)
+            address = TcpAddress(scheme="modbus", host=str(host), port=port, unit=unit)
             mac = await asyncio.to_thread(mac_by_arp, host)
-            identity = f"modbus:{mac or host}:{MODBUS_PORT}:{unit}"
+            identity = f"modbus:{mac or host}:{port}:{unit}"
             found.append(
                 questions.candidate(
                     fits,

@@ -9,6 +9,7 @@ import logging
 import random
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta, timezone
 from functools import partial
@@ -31,6 +32,7 @@ from drivers.simulators.panel import SimulatedPanel
 from drivers.simulators.passers_by import PassersBy
 from drivers.simulators.pjlink_projector import PjlinkProjector
 from drivers.simulators.profile_unit import ProfileUnit
+from drivers.simulators.relay_module import MODULE_PORT, MODULES, RelayModule
 from drivers.simulators.rtsp_camera import RtspCamera
 from drivers.simulators.sports_gateway import SportsGatewaySimulator
 from firmware_profiles.catalog import load_catalog
@@ -46,6 +48,7 @@ STATIONS_PORT = 4001
 """Where serial servers wait as they leave the factory."""
 BOX_HOST, ADMS_HOST, ISAPI_HOST, STATIONS_HOST = 1, 251, 252, 253
 """In the school's network; other hosts come from the seed, below these."""
+HOSTS = range(20, 250)
 WIEGAND_LINE = "line-3"
 BOARD_LINE = "line-4"
 TAPS_S = (0.5, 3.0)
@@ -100,7 +103,7 @@ async def _run(options: argparse.Namespace) -> None:
     life = len(read_ledger(options.ledgers / "starts.jsonl"))
     names = ["line-0", "line-1", "line-2"]
     rng.shuffle(names)
-    hosts = rng.sample(range(20, 250), 3)
+    hosts = rng.sample(HOSTS, 3)
     interfaces = [
         IPv4Interface(f"{options.network.network_address + host}/{options.network.prefixlen}")
         for host in hosts
@@ -155,6 +158,7 @@ async def _run(options: argparse.Namespace) -> None:
                 _cards(options), _ledger(options, "stations"), _chance(options, life, "stations")
             )
             tasks.create_task(stations.serve_tcp(_at(options, STATIONS_HOST), STATIONS_PORT))
+            tasks.create_task(_module(options, hosts).run())
 
 
 def _terminal(options: argparse.Namespace, life: int) -> AdmsSimulator:
@@ -183,6 +187,14 @@ def _door_terminal(options: argparse.Namespace, life: int) -> DoorTerminal:
     terminal.listener = f"http://{_at(options, BOX_HOST)}:{TERMINAL_PORT}/isapi"
     chance = _chance(options, life, "door")
     return DoorTerminal(terminal, _cards(options), _ledger(options, "door"), chance)
+
+
+def _module(options: argparse.Namespace, taken: Sequence[int]) -> RelayModule:
+    """Return the greenhouse's relays on the network, at a host that is not taken."""
+    chance = random.Random(f"{options.seed}/module")  # noqa: S311 - seeded
+    host = chance.choice([each for each in HOSTS if each not in taken])
+    profile = load_catalog().profiles[ProfileId(chance.choice(MODULES))]
+    return RelayModule(profile, _at(options, host), MODULE_PORT, _ledger(options, "module"))
 
 
 def _panel(options: argparse.Namespace, rng: random.Random) -> tuple[SimulatedPanel, int]:

@@ -15,6 +15,7 @@ LESSON_S = 8.0
 BANDS = 8
 _LOOK_EVERY_S = 0.5
 _PLACE = re.compile(r'<option value="((?:input_[12]|output_1) [^"]+)">')
+_CONTACTS = ("input_1", "input_2", "output_1")
 _INCIDENT = re.compile(r'name="incident" value="([^"]+)"')
 _PUPIL = re.compile(r'name="band_([0-9]+)"')
 _GROUP = re.compile(r'type="hidden" name="group" value="([^"]+)"')
@@ -28,10 +29,12 @@ async def try_safety(school: SchoolPlan, setup_code: str) -> None:
     """
     async with sign_in(school, setup_code) as pages:
         places = _PLACE.findall(await read_page(pages, "/safety"))
-        found = {place.partition(" ")[0]: place for place in reversed(places)}
-        if not {"input_1", "input_2", "output_1"} <= found.keys():
+        # Others have inputs too: the contact board is who has the siren's output beside them.
+        boards = [place.partition(" ")[2] for place in places if place.startswith("output_1 ")]
+        ours = [f"{point} {board}" for board in boards[:1] for point in _CONTACTS]
+        if not ours or not set(ours) <= set(places):
             return  # real hardware without a contact board
-        button, door, siren = found["input_1"], found["input_2"], found["output_1"]
+        button, door, siren = ours
         watch = partial(send_form, pages, "/safety/circuit")
         await watch(kind="siren", name=SIREN, place=siren, active="on", longest_s="20")
         # Somebody presses now and then: nobody shall before it is a drill.

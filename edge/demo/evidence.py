@@ -18,6 +18,7 @@ from drivers.codecs.card_numbers import canonical_card
 from drivers.planner import plan_blocks
 from drivers.simulators.ledger import read_ledger
 from edge.demo.plan import DemoPlan, SchoolPlan
+from edge.demo.roof import LAMP
 from edge.lesson.transfer.recording import recorded_takes
 from firmware_profiles.catalog import load_catalog
 from firmware_profiles.model import MODBUS, ProfileId
@@ -244,6 +245,26 @@ def board_was_switched_on(hub: Path, school: SchoolPlan) -> bool:
     return bool(rows) and told in [
         (line["kind"], line.get("point"), line.get("word")) for line in noted
     ]
+
+
+def lamp_was_switched(hub: Path, school: SchoolPlan) -> bool:
+    """Tell whether a relay on the network went on and off by its own ledger, as the hub knows.
+
+    The hub's rows are of a person's hand, read back by the box.
+    """
+    noted = read_ledger(school.ledgers / "module.jsonl")
+    shown = iter([line["word"] for line in noted if line.get("point") == LAMP])
+    rows = _ask(
+        hub,
+        "SELECT a.command FROM farm_action a"
+        " JOIN device d ON d.school = a.school AND d.device = a.device"
+        " WHERE a.school = ? AND a.rule = 'hand' AND a.outcome = 'verified'"
+        " AND d.address LIKE 'modbus://%'",
+        school.number,
+    )
+    words = ("on", "off")
+    told = {row["command"] for row in rows}
+    return told >= {f"{LAMP} {word}" for word in words} and all(word in shown for word in words)
 
 
 def _cards(lines: Iterable[dict[str, object]]) -> Counter[str]:

@@ -11,6 +11,7 @@ import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from drivers.simulators.door_terminal import PASSWORD
+from drivers.simulators.ledger import read_ledger
 from edge.control_client import Confirm, ask_daemon
 from edge.demo.browser import open_pages, send_form, sign_in
 from edge.demo.card_screen import CardScreen
@@ -32,6 +33,7 @@ _NAMES = {
     "blackboard": "教室投影",
     "panel": "多功能厅 一体机",
     "board": "科学教室 大屏",
+    "module": "温室 网络继电器",
     "card_reader": "门口读卡器",
     "attendance_terminal": "门口考勤机",
     "soil": "屋顶农场 土壤",
@@ -104,7 +106,9 @@ async def adopt_what_is_found(school: SchoolPlan, expected: int) -> Counter[str]
                 wanted = [
                     candidate
                     for candidate in found["candidates"]
-                    if candidate["needs"] == "nothing" or known_password(school, candidate)
+                    if candidate["needs"] == "nothing"
+                    or known_password(school, candidate)
+                    or known_model(school, candidate)
                 ]
                 for candidate in wanted:
                     kinds[candidate["identity"]] = candidate["kind"]
@@ -262,10 +266,13 @@ async def _adopt(school: SchoolPlan, candidate: dict[str, Any]) -> None:
         family = "door_terminal"
     elif candidate["profile"] == "sports-lines-json":
         family, room = "stations", None
+    elif candidate["address"].startswith("modbus:"):
+        family, room = "module", None
     wish = Adopt(
         identity=candidate["identity"],
         name=_NAMES.get(family, candidate["name"][:80]),
         room=room,
+        profile=known_model(school, candidate),
         password=known_password(school, candidate),
     )
     try:
@@ -279,6 +286,18 @@ def known_password(school: SchoolPlan, candidate: dict[str, Any]) -> str | None:
     """Return what this person knows the password to be: a simulated terminal's, no real one's."""
     is_simulated = NETWORK in school.simulated and candidate["identity"].startswith(ISAPI)
     return PASSWORD if is_simulated else None
+
+
+def known_model(school: SchoolPlan, candidate: dict[str, Any]) -> str | None:
+    """Return what this person read on a device that does not say which model it is.
+
+    Of a simulated module alone: nobody here has seen a real one.
+    """
+    if candidate["needs"] != "choice" or NETWORK not in school.simulated:
+        return None
+    noted = read_ledger(school.ledgers / "module.jsonl")
+    labels = [str(line["model"]) for line in noted if line["kind"] == "label"]
+    return labels[-1] if labels and labels[-1] in candidate["choices"] else None
 
 
 async def _ask(

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import msgspec
 
+from drivers.simulators.relay_module import MODULE_PORT
+from drivers.transports.port_address import MODBUS_PORT
 from edge.errors import BoxSetupError
 from provisioning.settings import decode_setting
 
@@ -25,7 +27,7 @@ _GIVEN = "子涵雨桐浩宇欣怡梓轩诗琪俊杰思远佳宁博文晓彤天�
 
 SERIAL = "serial"
 NETWORK = "network"
-DEVICES = {SERIAL: 10, NETWORK: 6}
+DEVICES = {SERIAL: 10, NETWORK: 7}
 """How many devices are simulated on a school's serial lines and on its network."""
 
 
@@ -226,6 +228,7 @@ after_s = 1.0
 
 [network]
 interface = "{school.interface}"
+modbus_ports = [{MODBUS_PORT}, {MODULE_PORT}]
 
 [serial]
 usb = false

@@ -1,20 +1,23 @@
 """What the demo's person does on the roof: plots, a rule for a pump, an experiment, the grow log.
 
-All by the farm's page, as a teacher would.
+There is a greenhouse too, with a lamp that is switched by hand. All by the farm's page, as a
+teacher would.
 """
 
 import asyncio
 import re
+from functools import partial
 
 import aiohttp
 
 from edge.demo.browser import post_form, read_page, send_form, sign_in
-from edge.demo.plan import SERIAL, SchoolPlan
+from edge.demo.plan import NETWORK, SERIAL, SchoolPlan
 from edge.errors import BoxSetupError
 
 ROOF_S_MAX = 90.0
 """Of a box that falls over while it waters, the rule waters again a minute later."""
-PUMP = "relay_2"
+PUMP, LAMP = "relay_2", "relay_3"
+LAMP_MINUTES = "5"
 PLOTS = ("屋顶一区", "屋顶二区")
 TERM = ("2026-09-01", "2027-01-20")
 RULE = "演示 土壤干了就浇六秒"
@@ -22,13 +25,17 @@ DRY_BELOW = "101"
 """Any soil is drier than this: the demo cannot wait until a bed has dried."""
 _LOOK_EVERY_S = 0.5
 _SOIL = re.compile(r'<option value="([^"|]+)\|soil_moisture"')
-_PUMP = re.compile(rf'<option value="([^"|]+\|{PUMP})"')
+_PUMP = re.compile(rf'<option value="(modbus:line-[^"|]+\|{PUMP})"')
+_LAMP = re.compile(rf'name="output" value="(modbus:[0-9.]+:[^"|]+\|{LAMP})"')
 _PLOT = re.compile(r'name="plot" value="([^"]+)"')
 _PLOT_A = re.compile(r'name="plot_a" required>(.*?)</select>', re.DOTALL)
 _CHOICE = re.compile(r'<option value="([^"]+)"[^>]*>([^<]+)</option>')
-_WATERED = [
-    re.compile(rf'继电器 2\W+{word}</th><td><span class="light good">') for word in ("开", "关")
-]
+_DONE = {
+    (output, word): re.compile(rf'继电器 {output[-1]}\W+{told}</th><td><span class="light good">')
+    for output in (PUMP, LAMP)
+    for word, told in (("on", "开"), ("off", "关"))
+}
+"""How the farm's page says that an output was switched and read back."""
 
 
 async def try_roof(school: SchoolPlan, setup_code: str) -> None:
@@ -48,17 +55,42 @@ async def try_roof(school: SchoolPlan, setup_code: str) -> None:
             if RULE not in await read_page(pages, "/rooftop"):
                 await _enter(pages, soil[1], pump[1])
                 await _begin_experiment(pages)
-            while not await _is_watered(pages):  # noqa: ASYNC110 - another process's page
-                await asyncio.sleep(_LOOK_EVERY_S)
+            await _see(pages, PUMP, "on")
+            await _see(pages, PUMP, "off")
     except TimeoutError as error:
         raise BoxSetupError("the roof's rule watered nothing; look at the farm's page") from error
     except aiohttp.ClientError as error:
         raise BoxSetupError(f"the farm's page does not answer: {error}") from error
 
 
-async def _is_watered(pages: aiohttp.ClientSession) -> bool:
-    page = await read_page(pages, "/rooftop")
-    return all(told.search(page) for told in _WATERED)
+async def try_lamp(school: SchoolPlan, setup_code: str) -> None:
+    """Switch a lamp on by hand and give it back to the rules, of which none wants it.
+
+    BoxSetupError when the page offers no lamp, or it does not go on and off.
+    """
+    if NETWORK not in school.simulated:
+        return
+    try:
+        async with asyncio.timeout(ROOF_S_MAX), sign_in(school, setup_code) as pages:
+            pages.headers["Accept-Language"] = "zh-CN"
+            lamp = _LAMP.search(await read_page(pages, "/rooftop"))
+            if lamp is None:
+                raise BoxSetupError("the farm's page offers no lamp of the greenhouse")
+            override = partial(send_form, pages, "/rooftop/override", output=lamp[1])
+            await override(word="on", minutes=LAMP_MINUTES)
+            await _see(pages, LAMP, "on")
+            await override(word="back")
+            await _see(pages, LAMP, "off")
+    except TimeoutError as error:
+        raise BoxSetupError("the lamp did not go on and off; look at the farm's page") from error
+    except aiohttp.ClientError as error:
+        raise BoxSetupError(f"the farm's page does not answer: {error}") from error
+
+
+async def _see(pages: aiohttp.ClientSession, output: str, word: str) -> None:
+    """Return once the farm's page says that an output was switched so, and read back."""
+    while not _DONE[output, word].search(await read_page(pages, "/rooftop")):  # noqa: ASYNC110 - another process's page
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def _enter(pages: aiohttp.ClientSession, soil: str, pump: str) -> None:

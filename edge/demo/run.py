@@ -29,7 +29,7 @@ from edge.demo.plan import (
 from edge.demo.processes import Processes
 from edge.demo.progress import DemoProgress, ProgressView, SchoolProgress
 from edge.demo.proof import device_figures, failures, lesson_figures
-from edge.demo.roof import try_roof
+from edge.demo.roof import try_lamp, try_roof
 from edge.demo.teaching import teach
 from edge.errors import BoxSetupError
 from sync.exchange.conversation import PATIENT_RECEIPT_MS
@@ -257,6 +257,7 @@ class Demo:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(person.try_relays(school))
             tasks.create_task(try_roof(school, seen.setup_code))
+            tasks.create_task(try_lamp(school, seen.setup_code))
             tasks.create_task(person.try_panel(school))
             tasks.create_task(person.try_camera(school))
             tasks.create_task(person.try_terminals(school))

@@ -12,8 +12,10 @@ from aiohttp.test_utils import TestServer
 from drivers.codecs.digest import Credentials
 from drivers.codecs.guarded_xml import Element, parse_strictly
 from drivers.codecs.isapi import AccessEvent, read_push
-from drivers.codecs.modbus import ReadRequest
+from drivers.codecs.modbus import ReadReply, ReadRequest, WriteOneRequest
 from drivers.entities import DeviceEvent, DeviceId, StationResult
+from drivers.errors import UnreachableError
+from drivers.modbus_tcp_line import TcpLine
 from drivers.simulators import door_terminal, fitness_stations, passers_by
 from drivers.simulators.contact_board import BUTTON, DOOR, ContactBoard
 from drivers.simulators.door_terminal import DoorTerminal
@@ -23,9 +25,11 @@ from drivers.simulators.ledger import Ledger, read_ledger
 from drivers.simulators.onvif_events import EventService
 from drivers.simulators.passers_by import PassersBy
 from drivers.simulators.profile_unit import ProfileUnit
+from drivers.simulators.relay_module import MODULE_PORT, MODULES, RelayModule
 from drivers.sports.line_gateway import LineGateway
 from drivers.transports.byte_port import LineSettings
 from drivers.transports.port_address import TcpAddress
+from drivers.transports.tcp_port import TcpPort
 from firmware_profiles.model import ProfileId
 from tests.drivers.serial_bench import bundled, now_ms, running, until
 from tests.drivers.terminal_bench import ZONE
@@ -92,6 +96,38 @@ async def test_a_button_and_a_door_rest_otherwise_and_are_moved_by_themselves(
         await until(
             lambda: {line["point"] for line in book.told("moved")} == {"input_1", "input_2"}
         )
+
+
+@pytest.mark.parametrize("model", MODULES)
+async def test_a_module_on_the_network_notes_what_its_relays_show(
+    tmp_path: Path, model: str
+) -> None:
+    book = Book(tmp_path / "module.jsonl")
+    module = RelayModule(bundled(ProfileId(model)), HOST, MODULE_PORT, book)
+    relay_3 = WriteOneRequest(unit=1, function=5, address=2, value=0xFF00)
+    read = ReadRequest(unit=1, function=1, address=0, count=6)
+    async with running(module.run()):
+        port = await dial(HOST, MODULE_PORT)
+        line = TcpLine(port)
+        before = await line.ask(read, 5.0)
+        await line.ask(relay_3, 5.0)
+        after = await line.ask(read, 5.0)
+        port.close()
+    assert isinstance(before, ReadReply)
+    assert isinstance(after, ReadReply)
+    assert not any(before.values)
+    assert after.values == (0, 0, 1, 0, 0, 0)
+    assert [line["model"] for line in book.told("label")] == [model]
+    assert [(line["point"], line["word"]) for line in book.told("relay")] == [("relay_3", "on")]
+
+
+async def dial(host: str, port: int) -> TcpPort:
+    """Return a connection to what has just been plugged in."""
+    while True:
+        try:
+            return await TcpPort.connect(host, port, LineSettings(baud=9600))
+        except UnreachableError:
+            await asyncio.sleep(0.01)
 
 
 def inputs_of(unit: ProfileUnit) -> tuple[object, object]:

@@ -53,7 +53,12 @@ class Scan:
         self.steps: list[ScanProgress] = []
         self.kinds = kinds
 
-    async def run(self, *networks: IPv4Network, skip: tuple[str, ...] = ()) -> dict[str, Candidate]:
+    async def run(
+        self,
+        *networks: IPv4Network,
+        skip: tuple[str, ...] = (),
+        modbus_ports: tuple[int, ...] = (502,),
+    ) -> dict[str, Candidate]:
         scan = SubnetScan(
             INTERFACE,
             PROFILES,
@@ -64,7 +69,7 @@ class Scan:
             kinds=self.kinds,
             skip=skip,
         )
-        await scan.run(hosts_to_scan(networks or (NETWORK,), INTERFACE))
+        await scan.run(hosts_to_scan(networks or (NETWORK,), INTERFACE), modbus_ports)
         return {candidate.address: candidate for candidate in self.found}
 
 
@@ -121,6 +126,18 @@ async def test_a_modbus_tcp_device_is_found_with_the_models_that_it_might_be() -
     assert "io-moxa-e1214" in candidate.choices
     assert all(CATALOG.profiles[ProfileId(each)].links for each in candidate.choices)
     assert any("fc" in evidence.detail for evidence in candidate.evidence)
+
+
+async def test_modbus_tcp_is_asked_for_at_other_ports_where_somebody_names_them() -> None:
+    relays = CATALOG.profiles[ProfileId("relay-waveshare-eth-8")]
+    host = own_address("41.3")
+    async with plugged_in(relays, "modbus", 3, 5020):
+        assert await Scan(kinds=(DeviceKind.FARM_ACTUATOR,)).run() == {}
+        scan = Scan(kinds=(DeviceKind.FARM_ACTUATOR,))
+        found = await scan.run(modbus_ports=(502, 5020))
+    (candidate,) = found.values()
+    assert candidate.address == f"modbus://{host}:5020?unit=1"
+    assert candidate.identity == f"modbus:{host}:5020:1"
 
 
 async def test_the_line_behind_a_serial_server_is_searched_as_one_of_this_machine() -> None:

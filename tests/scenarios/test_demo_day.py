@@ -33,7 +33,7 @@ def test_three_boxes_enrolled_and_everything_found_was_adopted(day: dict[str, An
     assert day["enrolled"] == 3
     every = {
         "farm_sensor": 12,
-        "farm_actuator": 3,
+        "farm_actuator": 6,
         "card_reader": 6,
         "attendance_terminal": 6,
         "camera": 3,
@@ -47,6 +47,7 @@ def test_three_boxes_enrolled_and_everything_found_was_adopted(day: dict[str, An
 
 def test_panels_cameras_and_class_cards_did_what_they_were_told(day: dict[str, Any]) -> None:
     assert day["panels_on"] == day["boards_on"] == day["cameras_turned"] == 3
+    assert day["lamps_switched"] == 3
     assert set(day["emergency_shown_ms"]) == {"1", "2", "3"}
     assert all(0 <= ms < 20_000 for ms in day["emergency_shown_ms"].values())
 

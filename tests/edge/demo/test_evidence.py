@@ -15,9 +15,11 @@ from edge.demo.evidence import (
     account_for_readings,
     account_for_taps,
     board_was_switched_on,
+    lamp_was_switched,
     motion_was_told,
 )
 from edge.demo.plan import DemoConfig, SchoolPlan, make_plan
+from edge.demo.roof import LAMP
 from sync.persons.vault import PersonVault
 
 ADOPTED_MS = 1_000_000
@@ -25,10 +27,12 @@ CARD = "6F007B3972"
 UNIT = 17
 SOIL = f"modbus:line-0:{UNIT}"
 BOARD, PANEL = "panel:line-4", "panel:127.0.0.2:1515"
+MODULE = "modbus:127.0.0.2:5020:1"
 _READ = {"unit": UNIT, "fc": 3, "address": 0, "count": 3, "fault": None}
 _TABLES = """
 CREATE TABLE device (school, device, kind, profile, address, adopted_ms, deleted);
 CREATE TABLE device_event (school, device, event);
+CREATE TABLE farm_action (school, device, rule, command, outcome);
 CREATE TABLE reading (school, device, point, value);
 CREATE TABLE card_tap (school, person);
 CREATE TABLE device_state (school, device, point, value, observed_ms);
@@ -89,6 +93,7 @@ def scene(tmp_path: Path) -> Scene:
                 ("onvif:1", "camera", "onvif-camera", "http://127.0.0.2/", ADOPTED_MS),
                 (SOIL, "farm_sensor", "soil-sen0601", "serial:line-0", ADOPTED_MS),
                 (BOARD, "blackboard", "samsung-mdc", "serial:line-4", ADOPTED_MS),
+                (MODULE, "farm_actuator", "io-moxa-e1214", "modbus://127.0.0.2:5020", ADOPTED_MS),
                 (PANEL, "blackboard", "samsung-mdc", "tcp://127.0.0.2:1515", ADOPTED_MS),
             ],
         )
@@ -153,3 +158,30 @@ def test_a_panel_on_a_line_was_switched_on_when_itself_and_the_hub_say_so(scene:
     (scene.school.ledgers / "board.jsonl").unlink()
     scene.tell("board", "told", point="power", word="off")
     assert not board_was_switched_on(scene.hub, scene.school), "it knows nothing of it"
+
+
+@pytest.mark.parametrize(
+    ("shown", "outcomes", "is_told"),
+    [
+        (["on", "off"], ["verified", "verified"], True),
+        (["on", "off"], ["verified", "failed"], False),
+        (["off", "on"], ["verified", "verified"], False),
+        (["on"], ["verified", "verified"], False),
+    ],
+)
+def test_a_lamp_was_switched_when_its_module_showed_it_and_the_hub_knows_it_read_back(
+    scene: Scene, shown: list[str], outcomes: list[str], *, is_told: bool
+) -> None:
+    for word in shown:
+        scene.tell("module", "relay", point=LAMP, word=word)
+    rows = [
+        (MODULE, "hand", f"{LAMP} {word}", outcome)
+        for word, outcome in zip(("on", "off"), outcomes, strict=True)
+    ]
+    of_others = [
+        (SOIL, "hand", f"{LAMP} off", "verified"),
+        (MODULE, "r", f"{LAMP} off", "verified"),
+    ]
+    with closing(sqlite3.connect(scene.hub)) as store, store:
+        store.executemany("INSERT INTO farm_action VALUES (1, ?, ?, ?, ?)", [*rows, *of_others])
+    assert lamp_was_switched(scene.hub, scene.school) is is_told

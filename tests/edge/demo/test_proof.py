@@ -15,6 +15,7 @@ WELL: dict[str, object] = {
     "taps_stored": 100,
     "panels_on": 3,
     "boards_on": 3,
+    "lamps_switched": 3,
     "terminals_heard": 3,
     "roofs_watered": 3,
     "labour_courses": 3,
