@@ -42,7 +42,7 @@ from sync.lessons.fragment_log import (
 from sync.lessons.fragment_objects import parse_number
 from sync.lessons.fragment_outlet import Outlet
 from sync.lessons.fragment_parts import PartJoiner
-from sync.lessons.fragment_rungs import Rung
+from sync.lessons.fragment_rungs import ANEW
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError
 from sync.lessons.tcp_connection import prefer_bbr
@@ -173,8 +173,8 @@ class LessonRelay:
             raise web.HTTPServiceUnavailable(text=f"{FOLLOWERS_MAX} boxes follow already")
         socket, transport = await _connect(request)
         wants = Wants(self._shelf, lesson)
-        rung = live.last_rungs.get(school, Rung.MAIN)
-        outlet = Outlet(transport, monotonic, wants.next_record, in_parts=True, rung=rung)
+        standing = live.standings.get(school, ANEW)
+        outlet = Outlet(transport, monotonic, wants.next_record, in_parts=True, standing=standing)
         party = Party(school, transport, outlet, wants)
         try:
             live.let_follow(party, positions)

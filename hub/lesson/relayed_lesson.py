@@ -30,7 +30,7 @@ from sync.lessons.fragment_log import (
 )
 from sync.lessons.fragment_outlet import Outlet, binary_frame, message
 from sync.lessons.fragment_queue import parcel_of
-from sync.lessons.fragment_rungs import Rung, sends
+from sync.lessons.fragment_rungs import Rung, Standing, sends
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError, TakeStore
 from sync.lessons.tracks import keeps_media
@@ -103,7 +103,7 @@ class RelayedLesson:
     unstored_s: float | None = None
     is_full: bool = False
     rung: Rung = Rung.MAIN
-    last_rungs: dict[int, Rung] = field(default_factory=dict)
+    standings: dict[int, Standing] = field(default_factory=dict)
     media_at_s: float | None = None
     unstored_ticks: int = 0
     idle_ticks: int = 0
@@ -130,12 +130,12 @@ class RelayedLesson:
         self.followers.append(party)
 
     def leave(self, party: Party) -> None:
-        """Let a link go that has ended; a follower begins again on the rung it had."""
+        """Let a link go that has ended; a follower begins again from where it stood."""
         if self.publisher is party:
             self.publisher = None
         elif party in self.followers:
             self.followers.remove(party)
-            self.last_rungs[party.school] = party.outlet.rung
+            self.standings[party.school] = party.outlet.standing
 
     def hear(self, party: Party, told: Current) -> None:
         """Take up what the flagship says is live now."""

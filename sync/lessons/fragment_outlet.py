@@ -14,7 +14,7 @@ from collections.abc import Callable
 from sync.lessons.fragment_dispatch import Backlog, Dispatch
 from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_queue import Parcel
-from sync.lessons.fragment_rungs import Ladder, Rung, Supply
+from sync.lessons.fragment_rungs import ANEW, Ladder, Rung, Standing, Supply
 from sync.lessons.link_gauge import Reading, read_link
 from sync.lessons.tcp_connection import unacknowledged_bytes, unsent_bytes
 
@@ -53,7 +53,7 @@ class Outlet:
         backlog: Backlog,
         *,
         in_parts: bool = False,
-        rung: Rung = Rung.MAIN,
+        standing: Standing = ANEW,
         supply: Supply | None = None,
     ) -> None:
         """``in_parts``: the viewer is a box, which puts a large record's parts together.
@@ -65,7 +65,7 @@ class Outlet:
         self._monotonic_s = monotonic_s
         self._in_parts = in_parts
         self._dispatch = Dispatch(
-            backlog, binary_frame, in_parts=in_parts, ladder=Ladder(rung, supply=supply)
+            backlog, binary_frame, in_parts=in_parts, ladder=Ladder(standing, supply=supply)
         )
         self._queue = self._dispatch.queue
         self._wake = asyncio.Event()
@@ -85,6 +85,11 @@ class Outlet:
     def rung(self) -> Rung:
         """The picture this viewer is sent now."""
         return self._dispatch.rung
+
+    @property
+    def standing(self) -> Standing:
+        """What this viewer's next connection is to begin with."""
+        return self._queue.ladder.standing
 
     @property
     def transport(self) -> asyncio.Transport:

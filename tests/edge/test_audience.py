@@ -156,6 +156,26 @@ async def test_the_small_picture_is_sent_only_when_the_large_stays_away(hall: Ha
     assert not [name for name in seen if name.startswith("small")]
 
 
+async def test_a_large_picture_that_ended_twice_is_shown_once_it_has_come_for_a_while(
+    hall: Hall,
+) -> None:
+    page = await hall.join()
+    shown = []
+    for time in range(2):
+        hall.offer(f"large{time}")
+        hall.now_s += 1.5
+        for number in range(6):
+            hall.offer(f"s{time}{number}", PICTURE_SMALL)
+            hall.offer(f"L{time}{number}")
+            hall.now_s += 0.5
+        hall.offer(f"end{time}", SOUND)
+        seen = await names(page, f"end{time}")
+        shown.append([name[:1] for name in seen if name[:1] in "sL"])
+    at_once, later = shown
+    assert at_once == ["s", *"LLLLLL"]
+    assert later == [*"sss", *"LLLL"], "never neither of the two"
+
+
 async def test_who_has_left_is_passed_over(hall: Hall) -> None:
     page = await hall.join()
     other = (await hall.join()).getsockname()

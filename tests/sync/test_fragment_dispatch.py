@@ -4,6 +4,7 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
@@ -12,7 +13,7 @@ from sync.lessons.fragment_exchange import Turn
 from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_parts import PartJoiner
 from sync.lessons.fragment_queue import Parcel
-from sync.lessons.fragment_rungs import Ladder, Rung
+from sync.lessons.fragment_rungs import HOLD_S_MAX, PROBE_EVERY_S, Ladder, Rung
 from sync.lessons.link_gauge import PIECE_BYTES_MAX, LinkGauge, Reading
 from sync.lessons.tracks import PICTURE, PICTURE_SMALL, SOUND
 
@@ -22,6 +23,9 @@ KEYFRAMES = {PICTURE: 50_000, PICTURE_SMALL: 4_000}
 OTHERS = {PICTURE: 6_500, PICTURE_SMALL: 800}
 SOUND_BYTES = 480
 CATCH_UP_BYTES = 50_000
+STALL_S = 0.9
+NEEDED = KEYFRAMES[PICTURE] + 24 * OTHERS[PICTURE] + 12.5 * SOUND_BYTES
+MINUTES_10 = 600
 
 
 @dataclass
@@ -75,6 +79,7 @@ class Lesson:
     seed: int
     line: Line = field(default_factory=Line)
     now_s: float = 1000.0
+    stands_until_s: float = 0.0
     came: list[tuple[int, float]] = field(default_factory=list)
     rungs: list[Rung] = field(default_factory=list)
 
@@ -90,23 +95,39 @@ class Lesson:
             self.now_s += STEP_S
             if round(self.now_s / STEP_S) % 4 == 0:
                 self._film()
-            self.dispatch.look(lambda: self.line.reading, self.now_s)
-            # A kernel that remembers a good link passes everything on: nothing stays unsent.
-            passed = 0.0
-            while passed < GOOD * STEP_S:
-                piece = self.dispatch.next(self.now_s, self.line.under_way)
-                if piece is None:
-                    break
-                self._write(piece)
-                passed += len(piece.data)
+            if self.now_s >= self.stands_until_s:
+                self._send()
             for data in self.line.run(self.now_s):
                 whole = self.joiner.take(data)
                 if whole is not None and whole[0] in (PICTURE, PICTURE_SMALL, SOUND):
                     self.came.append((whole[0], self.now_s - float(whole[1:20].decode())))
             self.rungs.append(self.dispatch.rung)
 
+    def hold_with_stalls(self, seconds: float) -> None:
+        """Let time pass on a machine that does nothing for a while at times."""
+        ends_s = self.now_s + seconds
+        while self.now_s < ends_s:
+            self.stands_until_s = self.now_s + STALL_S
+            self.hold(self.rng.uniform(5, 25))
+
+    @property
+    def switches(self) -> int:
+        """How often the picture has changed."""
+        return sum(one is not other for one, other in pairwise(self.rungs))
+
     def delays(self, track: int) -> list[float]:
         return [delay_s for found, delay_s in self.came if found == track]
+
+    def _send(self) -> None:
+        self.dispatch.look(lambda: self.line.reading, self.now_s)
+        # A kernel that remembers a good link passes everything on: nothing stays unsent.
+        passed = 0.0
+        while passed < GOOD * STEP_S:
+            piece = self.dispatch.next(self.now_s, self.line.under_way)
+            if piece is None:
+                break
+            self._write(piece)
+            passed += len(piece.data)
 
     def _write(self, piece: Piece) -> None:
         self.late += piece.wire is not None
@@ -171,6 +192,35 @@ def test_a_link_that_carries_little_more_than_sound_carries_sound(seed: int) -> 
     assert len(delays) >= 120 * 12.5 - 10
     assert max(delays) - min(delays) < 1.0
     assert max(delays) < 2.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_machine_that_stops_now_and_then_is_not_seen_to_go_up_and_down(seed: int) -> None:
+    lesson = Lesson(seed)
+    lesson.hold_with_stalls(MINUTES_10)
+    assert 1 < lesson.switches <= 20
+    lesson.rungs.clear()
+    lesson.hold_with_stalls(MINUTES_10)
+    assert lesson.switches <= 2 * MINUTES_10 / HOLD_S_MAX
+    lesson.hold(HOLD_S_MAX + PROBE_EVERY_S)
+    lesson.rungs.clear()
+    lesson.hold(60)
+    assert set(lesson.rungs) == {Rung.MAIN}, "it has come to itself, and so has the picture"
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("share", [1.0, 1.2, 1.4])
+def test_a_link_at_its_limit_is_not_seen_to_go_up_and_down(seed: int, share: float) -> None:
+    lesson = Lesson(seed, Line(rtt_s=0.05))
+    for _ in range(MINUTES_10 // 5):
+        lesson.line.bytes_s = NEEDED * share * lesson.rng.uniform(0.5, 1.5)
+        lesson.hold(5)
+    assert 0 < lesson.switches <= 20
+    lesson.line.bytes_s = GOOD
+    lesson.hold(HOLD_S_MAX + PROBE_EVERY_S)
+    lesson.rungs.clear()
+    lesson.hold(60)
+    assert set(lesson.rungs) == {Rung.MAIN}
 
 
 def test_catch_up_fills_what_a_good_link_leaves_and_delays_nothing_by_much() -> None:

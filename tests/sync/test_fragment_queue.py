@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_queue import PICTURE_AGE_S_MAX, SOUND_AGE_S_MAX, LiveQueue, Parcel
-from sync.lessons.fragment_rungs import Ladder, Rung
+from sync.lessons.fragment_rungs import Ladder, Rung, Standing
 from sync.lessons.tracks import BLACKBOARD, PICTURE_SMALL
 
 PICTURE, SOUND = 1, 2
@@ -123,14 +123,14 @@ def test_signatures_wait_for_pictures_and_below_the_top_are_left_to_catch_up() -
     queue.offer(picture(0, keyframe=True), 0.0)
     assert numbers(queue, 0.1) == [(PICTURE, 0), (0, 9)]
     assert queue.passes(proof, 0.1)
-    low = LiveQueue(ladder=Ladder(Rung.SOUND))
+    low = LiveQueue(ladder=Ladder(Standing(rung=Rung.SOUND)))
     low.offer(proof, 0.0)
     assert not low.passes(proof, 0.0)
     assert numbers(low, 0.1) == []
 
 
 def test_the_teachers_small_picture_goes_before_other_pictures() -> None:
-    queue = LiveQueue(ladder=Ladder(Rung.SMALL))
+    queue = LiveQueue(ladder=Ladder(Standing(rung=Rung.SMALL)))
     for track in (BLACKBOARD, PICTURE_SMALL, PICTURE):
         data = track.to_bytes(4, "big")
         queue.offer(Parcel(kind=Kind.MEDIA, track=track, keyframe=True, data=data), 0.0)

@@ -3,16 +3,23 @@
 import pytest
 
 from sync.lessons.fragment_rungs import (
+    ANEW,
     BLIND_S_MIN,
+    HOLD_S_MAX,
     HOLD_S_MIN,
     LATE_TIMES,
     PROBE_EVERY_S,
     PROBE_S,
+    SUPPLY_S_MAX,
+    TRIAL_S_MAX,
+    WINDOWS,
     Ladder,
     Rung,
+    Standing,
     Supply,
     sends,
 )
+from sync.lessons.patience import EASED_S, FAILURES_MAX
 from sync.lessons.tracks import BLACKBOARD, CALLED_SOUND, PICTURE, PICTURE_SMALL, SOUND
 
 LARGE_BYTES_S, SMALL_BYTES_S, SOUND_BYTES_S = 200_000, 20_000, 8_000
@@ -22,8 +29,8 @@ NEEDS = {PICTURE: LARGE_BYTES_S, PICTURE_SMALL: SMALL_BYTES_S, SOUND: SOUND_BYTE
 class Link:
     """A ladder under a camera that sends for second after second."""
 
-    def __init__(self, *tracks: int, both: bool = False) -> None:
-        self.ladder = Ladder(both=both)
+    def __init__(self, *tracks: int, both: bool = False, standing: Standing = ANEW) -> None:
+        self.ladder = Ladder(standing, both=both)
         self.tracks = tracks or (PICTURE, PICTURE_SMALL, SOUND)
         self.now_s = 100.0
 
@@ -41,6 +48,14 @@ class Link:
 
     def late(self, track: int) -> bool:
         return self.ladder.late(track, self.now_s)
+
+    def climb(self, bytes_s: float = 300_000, *, probed: bool = True) -> int:
+        """Return after how many seconds that deliver so much the picture is another."""
+        before, began_s = self.rung, self.now_s
+        while self.rung is before:
+            self.film(1, bytes_s, probed=probed)
+            assert self.now_s - began_s < 600
+        return int(self.now_s - began_s)
 
 
 def test_one_late_picture_is_enough_to_take_the_small_stream() -> None:
@@ -131,6 +146,67 @@ def test_a_link_that_shows_nothing_is_tried_after_a_while_and_longer_each_time_i
     assert waited[0] < waited[1] < waited[2]
 
 
+def test_a_rung_that_is_left_again_is_waited_for_longer_however_it_looked_meanwhile() -> None:
+    link = Link()
+    link.film(20, 230_000)
+    waited = []
+    for _ in range(int(FAILURES_MAX)):
+        link.late(PICTURE)
+        waited.append(link.climb())
+        link.film(15, 230_000)
+    assert HOLD_S_MIN <= waited[0] <= 2 * HOLD_S_MIN
+    assert waited == sorted(waited)
+    assert waited[2] > 2 * waited[0]
+    assert HOLD_S_MAX <= waited[-1] <= HOLD_S_MAX + WINDOWS
+
+
+def test_what_failed_is_forgotten_while_it_goes_well() -> None:
+    link = Link()
+    for _ in range(int(FAILURES_MAX)):
+        link.film(5, 230_000)
+        link.late(PICTURE)
+        link.climb()
+    link.film(int(FAILURES_MAX * EASED_S), 230_000)
+    link.late(PICTURE)
+    assert link.climb() <= 2 * HOLD_S_MIN
+
+
+def test_the_next_connection_waits_as_long_as_the_one_before_would_have() -> None:
+    link = Link()
+    for _ in range(4):
+        link.film(5, 230_000)
+        link.late(PICTURE)
+        link.climb()
+    link.late(PICTURE)
+    again = Link(standing=link.ladder.standing)
+    assert again.rung is Rung.SMALL
+    assert again.climb() > HOLD_S_MAX / 2
+    assert Link().rung is Rung.MAIN
+
+
+def test_a_small_picture_that_comes_too_late_puts_the_climb_off() -> None:
+    link = Link()
+    link.film(5, 230_000)
+    link.late(PICTURE)
+    for _ in range(int(4 * HOLD_S_MIN)):
+        link.film(1, 300_000, probed=True)
+        if link.rung is Rung.SMALL and link.now_s % (LATE_TIMES - 1) == 0:
+            assert not link.late(PICTURE_SMALL)
+    assert link.rung is Rung.SMALL
+    assert link.climb() <= HOLD_S_MIN + WINDOWS
+
+
+def test_a_link_that_has_only_just_its_small_picture_again_is_not_tried_further_at_once() -> None:
+    link = Link()
+    link.film(5, 8_000, probed=True)
+    link.late(PICTURE)
+    link.film(1, 8_000, probed=True)
+    link.late(PICTURE_SMALL)
+    link.climb(30_000, probed=False)
+    assert link.rung is Rung.SMALL
+    assert link.climb(30_000, probed=False) >= BLIND_S_MIN[Rung.MAIN]
+
+
 def test_a_full_link_that_carries_too_little_is_never_tried() -> None:
     link = Link()
     link.film(5, 60_000, probed=True)
@@ -159,9 +235,41 @@ def test_the_small_stream_stands_in_where_the_large_one_ends_further_up_the_line
     link.film(3, 30_000)
     assert link.rung is Rung.MAIN
     assert link.ladder.takes(PICTURE_SMALL)
+    assert not link.ladder.takes(PICTURE)
     link.tracks = (PICTURE, PICTURE_SMALL, SOUND)
     link.film(1, 230_000)
     assert not link.ladder.takes(PICTURE_SMALL)
+    assert link.ladder.takes(PICTURE)
+
+
+def test_a_large_stream_that_ends_again_and_again_has_to_last_before_it_is_sent() -> None:
+    supply, now_s = Supply(), 100.0
+
+    def until_sent_again() -> int:
+        """Return how many seconds the large stream comes before it is sent."""
+        nonlocal now_s
+        began_s = now_s
+        while supply.lacks_large:
+            now_s += 1 - SUPPLY_S_MAX / 4
+            for track in (PICTURE, PICTURE_SMALL):
+                supply.note(track, 1000, now_s, keyframe=True)
+        return int(now_s - began_s)
+
+    waited = []
+    for _ in range(int(FAILURES_MAX)):
+        supply.note(PICTURE, 1000, now_s, keyframe=True)
+        now_s += 2 * SUPPLY_S_MAX
+        supply.note(PICTURE_SMALL, 1000, now_s, keyframe=True)
+        assert supply.lacks_large
+        waited.append(until_sent_again())
+    assert waited[0] <= 1, "the first time it is taken back at once"
+    assert waited == sorted(waited)
+    assert TRIAL_S_MAX <= waited[-1] <= TRIAL_S_MAX + 2
+    now_s += 2 * SUPPLY_S_MAX
+    supply.note(PICTURE_SMALL, 1000, now_s, keyframe=True)
+    now_s += 10
+    supply.note(PICTURE, 1000, now_s, keyframe=True)
+    assert not supply.lacks_large, "without a small one it is all there is"
 
 
 def test_a_hub_is_sent_the_small_stream_beside_the_large_one() -> None:

@@ -12,7 +12,7 @@ from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_outlet import Outlet
 from sync.lessons.fragment_queue import Parcel
 from sync.lessons.fragment_rungs import Supply
-from sync.lessons.tracks import PICTURE_SMALL
+from sync.lessons.tracks import PICTURE, PICTURE_SMALL
 
 LOOK_S = 0.1
 
@@ -69,7 +69,8 @@ class Audience:
 
     def _write(self, parcel: Parcel) -> list[Outlet]:
         """Write to those that are clear; return which of them have to be offered it instead."""
-        if parcel.track == PICTURE_SMALL:
+        lacks_large = self.supply.lacks_large
+        if parcel.track == PICTURE_SMALL or (lacks_large and parcel.track == PICTURE):
             return [outlet for outlet in self._clear if not outlet.leaves_out(parcel)]
         data = parcel.data
         passed_over = []

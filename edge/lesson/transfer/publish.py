@@ -17,7 +17,7 @@ from edge.lesson.transfer.uplink import Uplink
 from sync.errors import ForgedError, KeyMissingError, MalformedError
 from sync.lessons.fragment_exchange import Holdings, HubMinute, overlap, spans_of
 from sync.lessons.fragment_log import FILES, Kind, LessonId, Record, TakeId
-from sync.lessons.fragment_rungs import Rung
+from sync.lessons.fragment_rungs import ANEW
 from sync.lessons.fragment_sealing import FragmentOpener, new_take
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError, TakeStore
@@ -69,7 +69,7 @@ class LessonPublisher:
         self._finishing = False
         self._done = False
         self._dropped = 0
-        self._rung = Rung.MAIN  # the last connection's: the line is likely what it was
+        self._standing = ANEW  # the last connection's
         self._captured = Pulse(monotonic)
         self._sent = Pulse(monotonic)
         self._told = waiting(now_ms())
@@ -196,7 +196,7 @@ class LessonPublisher:
         if not isinstance(first, Holdings):
             raise HubSilentError("the hub did not say what it holds")
         self._holdings = first
-        link = Uplink(socket, self._lesson, self._shelf, first, self._sent.beat, self._rung)
+        link = Uplink(socket, self._lesson, self._shelf, first, self._sent.beat, self._standing)
         if self._recorder is not None:
             link.begin(self._recorder.store)
         self._link = link
@@ -212,7 +212,7 @@ class LessonPublisher:
         finally:
             self._link = None
             self._dropped += link.dropped
-            self._rung = link.rung
+            self._standing = link.standing
         if lost is not None:
             # Not raised above: Python before 3.11.4 (Debian 12) wraps in a group whatever is
             # raised inside except*, and nobody who connects again looks into groups.

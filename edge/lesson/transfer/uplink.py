@@ -20,7 +20,7 @@ from sync.lessons.fragment_exchange import (
 from sync.lessons.fragment_index import NumberSet
 from sync.lessons.fragment_log import Kind, LessonId, Record, Stream, TakeId, parse_header
 from sync.lessons.fragment_queue import parcel_of
-from sync.lessons.fragment_rungs import Ladder, Rung
+from sync.lessons.fragment_rungs import ANEW, Ladder, Rung, Standing
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import TakeStore
 from sync.lessons.link_gauge import Reading, read_link
@@ -46,18 +46,18 @@ class Uplink:
         shelf: LessonShelf,
         holdings: Holdings,
         on_live: Callable[[int], None],
-        rung: Rung = Rung.MAIN,
+        standing: Standing = ANEW,
     ) -> None:
         """``on_live`` hears the track of each live fragment once it was handed to the network.
 
-        ``rung`` is the one that the connection before this was on.
+        ``standing`` is that of the connection before this.
         """
         self._socket = socket
         self._connection: sockets.socket | None = socket.get_extra_info("socket")
         prefer_bbr(self._connection)
         self._takes = shelf.takes(lesson)
         self._on_live = on_live
-        ladder = Ladder(rung, both=True)
+        ladder = Ladder(standing, both=True)
         self._dispatch = Dispatch(self._next_hole, bytes, in_parts=True, ladder=ladder)
         self._queue = self._dispatch.queue
         self._current: TakeId | None = None
@@ -79,6 +79,11 @@ class Uplink:
     def rung(self) -> Rung:
         """The picture that the hub is sent now."""
         return self._dispatch.rung
+
+    @property
+    def standing(self) -> Standing:
+        """What the next connection is to begin with."""
+        return self._queue.ladder.standing
 
     def begin(self, take: TakeStore | UnwrittenTake) -> None:
         """Tell the hub that this take is the live one from here on, and begin at its keyframe."""
