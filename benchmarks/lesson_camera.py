@@ -21,8 +21,12 @@ from drivers.simulators.rtsp_camera import RtspCamera
 WITH_SOUND, SILENT = 21, 22
 """The host numbers of the two."""
 RTSP_PORT = 8554
-LARGE, SMALL = "large", "small"
-SHAPES = {LARGE: (1280, 720, 25, 2_000_000), SMALL: (320, 180, 10, 200_000)}
+LARGE, MEDIUM, SMALL = "large", "medium", "small"
+SHAPES = {
+    LARGE: (1280, 720, 25, 2_000_000),
+    MEDIUM: (640, 360, 10, 800_000),
+    SMALL: (320, 180, 10, 200_000),
+}
 """Width, height, pictures and bits a second of each size of stream."""
 
 

@@ -54,6 +54,7 @@ LOOK = """() => {
     plan: plan.hidden ? "" : plan.textContent,
     is_called: !document.getElementById("called").hidden,
     countdown: document.getElementById("countdown").textContent,
+    wide: (document.querySelector('video[data-role="teacher"]') || {}).videoWidth || 0,
   };
 }""".replace("SOUND_BYTES", SOUND_BYTES)
 
@@ -62,7 +63,8 @@ LOOK = """() => {
 class Seen:
     """What a class has been shown; ``told`` has (state, cause, whether its plan is shown).
 
-    ``clocks`` are the camera's own times (Unix ms) read back from each frame by a canvas.
+    ``clocks`` are the camera's own times (Unix ms) read back from each frame by a canvas, ``wide``
+    how many pixels the teacher's picture is wide.
     """
 
     told: list[tuple[str, str, bool]]
@@ -73,6 +75,7 @@ class Seen:
     plan: str
     is_called: bool
     countdown: str
+    wide: int
 
     @property
     def states(self) -> list[str]:
