@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from drivers.cameras.camera_control import CameraControl
 from drivers.cameras.event_states import EventStates
 from drivers.cameras.messages import CameraAccess, CameraDescription, EventsPulled
-from drivers.cameras.outages import Loss, Outages
+from drivers.cameras.outages import Loss, Outages, StreamWatch
 from drivers.cameras.worker import CameraWorker
 from drivers.entities import (
     CommandResult,
@@ -144,13 +144,19 @@ class OnvifCamera:
             raise UnreachableError(f"camera {self._device}: has not answered yet; check its power")
         return self.description
 
-    def lost(self, loss: Loss, reason: str) -> None:
-        """Note in the ledger that something of the camera is lost."""
-        self.outages.lost(loss, reason, self._now_ms())
+    def stream_watch(self, seen_by: str) -> StreamWatch:
+        """Return where one who plays a stream tells whether it comes, for the ledger."""
+        return StreamWatch(
+            lost=lambda reason: self._lost(Loss.STREAM, reason, seen_by),
+            back=lambda: self._back(Loss.STREAM, seen_by),
+            leave=lambda: self.outages.leave(Loss.STREAM, seen_by),
+        )
 
-    def back(self, loss: Loss) -> None:
-        """Note that something works; tells how long it did not."""
-        outage = self.outages.back(loss, self._now_ms())
+    def _lost(self, loss: Loss, reason: str, seen_by: str = "") -> None:
+        self.outages.lost(loss, reason, self._now_ms(), seen_by)
+
+    def _back(self, loss: Loss, seen_by: str = "") -> None:
+        outage = self.outages.back(loss, self._now_ms(), seen_by)
         if outage is not None and outage.until_ms is not None:
             lasted_s = (outage.until_ms - outage.since_ms) / _MS
             self._reports.reading(f"recovery_{loss}", lasted_s, unit="s", reason=outage.reason)
@@ -165,7 +171,7 @@ class OnvifCamera:
             if self._access.mac is None:
                 # An address that another device takes over is noticed even without a serial number.
                 self._access = replace(self._access, mac=description.mac)
-            self.back(Loss.CONTROL)
+            self._back(Loss.CONTROL)
             self._reports.presence.tell(online=True, reason="answers")
             self._tell_addresses(description)
             self._tell_clock(description.clock_offset_ms)
@@ -173,7 +179,7 @@ class OnvifCamera:
             await self._follow(description)
         except DriverError as error:
             if self._reports.presence.online:
-                self.lost(Loss.CONTROL, str(error))
+                self._lost(Loss.CONTROL, str(error))
             self._reports.presence.tell(online=False, reason=str(error), trouble=trouble_of(error))
             self._reports.reading("reachable", "no", reason=str(error))
             if not is_described:
@@ -193,7 +199,7 @@ class OnvifCamera:
                 try:
                     pulled = await self._worker.pull_events(self._access, PULL_S)
                 except DriverError as error:
-                    self.lost(Loss.EVENTS, str(error))
+                    self._lost(Loss.EVENTS, str(error))
                     longest = min(EVENTS_AGAIN_MAX_S, EVENTS_AGAIN_S * 2 ** min(failures, 8))
                     if failures and isinstance(error, LoginRefusedError):
                         # Not for its clock, which was read since; as BACKOFF_REFUSED_S.
@@ -212,7 +218,7 @@ class OnvifCamera:
             self._tell_clock(await self._worker.read_clock(self._access))
 
     def _take_events(self, pulled: EventsPulled) -> None:
-        self.back(Loss.EVENTS)
+        self._back(Loss.EVENTS)
         if pulled.is_new:
             self._states.forget()
         offset_ms = pulled.clock_offset_ms or 0

@@ -7,10 +7,10 @@ same tone. Media goes interleaved over TCP; UDP is refused as such cameras refus
 import asyncio
 import base64
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from drivers.codecs.digest import Credentials
 from drivers.codecs.rtsp import MessageReader, Request, encode_frame
@@ -74,6 +74,8 @@ class RtspCamera:
         session_timeout_s: int = 60,
         streams: Mapping[str, StreamShape] = STREAMS,
     ) -> None:
+        self.silent: set[str] = set()
+        """Streams of which nothing is sent, though every connection stays open and is answered."""
         self._ledger = ledger
         self._credentials = credentials
         self._now_ms = now_ms
@@ -122,7 +124,9 @@ class RtspCamera:
         self._address = server.sockets[0].getsockname()[:2]
         async with tasks:
             self._broadcasts = {
-                path: _Broadcast(shape, self._now_ms, self._chance, tasks)
+                path: _Broadcast(
+                    shape, self._now_ms, self._chance, tasks, partial(self._is_silent, path)
+                )
                 for path, shape in self._streams.items()
             }
             try:
@@ -134,6 +138,9 @@ class RtspCamera:
                     writer.transport.abort()
                 for broadcast in self._broadcasts.values():
                     broadcast.stop()
+
+    def _is_silent(self, path: str) -> bool:
+        return path in self.silent
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         responder = RtspResponder(self._describe, self._credentials, self._chance, self._timeout_s)
@@ -172,12 +179,18 @@ class _Broadcast:
     """One path's encoder, running while there are players, and its packets to all of them."""
 
     def __init__(
-        self, shape: StreamShape, now_ms: NowMs, chance: random.Random, tasks: asyncio.TaskGroup
+        self,
+        shape: StreamShape,
+        now_ms: NowMs,
+        chance: random.Random,
+        tasks: asyncio.TaskGroup,
+        is_silent: Callable[[], bool],
     ) -> None:
         self.shape = shape
         self._now_ms = now_ms
         self._chance = chance
         self._tasks = tasks
+        self._is_silent = is_silent
         self._players: set[_Player] = set()
         self._encoder: LiveEncoder | None = None
         self._loop = asyncio.get_running_loop()
@@ -218,8 +231,8 @@ class _Broadcast:
         senders: tuple[RtpSender, RtpSender],
         encoded: EncodedPicture | EncodedSound,
     ) -> None:
-        if encoder is not self._encoder:
-            return  # what an encoder delivers after its last player left
+        if encoder is not self._encoder or self._is_silent():
+            return  # as well what an encoder delivers after its last player left
         match encoded:
             case EncodedPicture(timestamp=timestamp, units=units):
                 track, payloads = 0, list(picture_payloads(units))

@@ -8,11 +8,10 @@ import random
 from typing import Never
 
 from drivers.cameras.onvif_camera import OnvifCamera
-from drivers.cameras.outages import Loss
 from drivers.codecs.digest import Credentials
 from drivers.entities import NowMs
 from drivers.errors import DriverError
-from edge.lesson.capture.camera_capture import capture, choose_picture
+from edge.lesson.capture.camera_capture import capture, choose_picture, watched
 from edge.lesson.capture.capture_events import CaptureEvent, MediaFragment, TakeInit
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.classroom.fan_out import FanOut
@@ -36,6 +35,7 @@ class LiveView:
     ) -> None:
         self.fan_out = FanOut(now_ms)
         self._camera = camera
+        self._watch = camera.stream_watch("page")
         self._credentials = credentials
         self._now_ms = now_ms
         self._chance = chance
@@ -44,27 +44,30 @@ class LiveView:
 
     async def run(self) -> Never:
         """Play until cancelled; a picture that stands still is started again and noted."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.fan_out.run())
-            tasks.create_task(self._keep_playing())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.fan_out.run())
+                tasks.create_task(self._keep_playing())
+        finally:
+            self._watch.leave()
         raise AssertionError("neither task ends by itself")
 
     async def _keep_playing(self) -> Never:
         while True:
             try:
-                description = self._camera.known()
-                stream = description.sub or description.main
-                self._take = new_take()
-                await capture(
-                    stream.uri,
-                    self._credentials,
-                    self._hear,
-                    now_ms=self._now_ms,
-                    chance=self._chance,
-                    choose=choose_picture,
-                )
-            except DriverError as error:
-                self._camera.lost(Loss.STREAM, str(error))
+                with watched(self._watch, self._hear) as take_in:
+                    description = self._camera.known()
+                    stream = description.sub or description.main
+                    self._take = new_take()
+                    await capture(
+                        stream.uri,
+                        self._credentials,
+                        take_in,
+                        now_ms=self._now_ms,
+                        chance=self._chance,
+                        choose=choose_picture,
+                    )
+            except DriverError:
                 self._show(Phase.DEGRADED, Cause.CAMERA_SILENT)
             longest = min(AGAIN_MAX_S, AGAIN_FIRST_S * 2 ** min(self._fails, 8))
             self._fails += 1
@@ -89,7 +92,6 @@ class LiveView:
             case MediaFragment():
                 if self._fails or not event.number:
                     self._fails = 0
-                    self._camera.back(Loss.STREAM)
                     self._show(Phase.LIVE, Cause.NONE)
                 self.fan_out.publish(
                     StreamItem(

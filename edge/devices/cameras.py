@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from drivers.cameras.messages import IMAGING_FIELDS, CameraAccess, Motion
 from drivers.cameras.onvif_camera import OnvifCamera
-from drivers.cameras.outages import Outages
+from drivers.cameras.outages import Outages, StreamWatch
 from drivers.cameras.worker import CameraWorker
 from drivers.codecs.digest import Credentials
 from drivers.entities import CommandResult, DeviceId, EventSink, NowMs
@@ -187,6 +187,13 @@ class Cameras(Group):
         if sub is None:
             raise RefusedError(f"{device} offers no second stream; switch one on in the camera")
         return sub.uri, self.credentials(device)
+
+    def stream_watch(self, device: DeviceId, seen_by: str) -> StreamWatch:
+        """Return where one who plays a camera's stream tells whether it comes; raises SetupError.
+
+        ``seen_by`` is another name for each who may play at once.
+        """
+        return self.camera(device).stream_watch(seen_by)
 
     def camera(self, device: DeviceId) -> OnvifCamera:
         """Return an adopted camera; raises SetupError."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from drivers.codecs.digest import Credentials
 from edge.acquaintances import Acquaintances
 from edge.lesson.capture.flagship_capture import LessonSource
 from edge.lesson.capture.shared_screen import SharedScreen
@@ -47,7 +46,7 @@ class Classroom(Protocol):
     def screen(self) -> SharedScreen:
         """What a browser shares as the blackboard's picture."""
 
-    def small_camera(self) -> tuple[str, Credentials | None]:
+    def small_camera(self) -> LessonSource:
         """Return the small stream by which a class is shown to its teacher; raises DriverError."""
 
     def publish(self, item: StreamItem) -> None:

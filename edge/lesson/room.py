@@ -115,14 +115,25 @@ class Room:
             streams.append((PICTURE_SMALL, main, cameras.small_stream_of))
         for track, shows in ((BLACKBOARD, Shows.BLACKBOARD), (DOCUMENT, Shows.DOCUMENT)):
             streams += [(track, each, cameras.stream_of) for each in self._cameras(shows)[:1]]
-        return [
-            LessonSource(track=track, camera=camera, stream=partial(stream, camera))
-            for track, camera, stream in streams
-        ]
+        return [self._source(*each) for each in streams]
 
-    def small_camera(self) -> tuple[str, Credentials | None]:
+    def small_camera(self) -> LessonSource:
         """Return the small stream by which a class is shown to its teacher; raises DriverError."""
-        return self._fleet.cameras.small_stream_of(self._main_camera())
+        cameras, main = self._fleet.cameras, self._main_camera()
+        return self._source(PICTURE_SMALL, main, cameras.small_stream_of)
+
+    def _source(
+        self,
+        track: int,
+        camera: DeviceId,
+        stream: Callable[[DeviceId], tuple[str, Credentials | None]],
+    ) -> LessonSource:
+        return LessonSource(
+            track=track,
+            camera=camera,
+            stream=partial(stream, camera),
+            watch=self._fleet.cameras.stream_watch(camera, f"{self._lesson.lesson}/{track}"),
+        )
 
     @property
     def screen(self) -> SharedScreen:

@@ -7,7 +7,7 @@ import pytest
 
 from drivers.cameras import onvif_camera
 from drivers.cameras.messages import Motion
-from drivers.cameras.outages import Loss, Outages
+from drivers.cameras.outages import Loss, Outage, Outages
 from drivers.cameras.worker import CameraWorker
 from drivers.codecs.digest import Credentials
 from drivers.entities import Outcome
@@ -253,6 +253,23 @@ def test_the_ledger_keeps_the_first_reason_and_forgets_the_oldest() -> None:
     ledger = outages.ledger()
     assert [ledger[0].reason, ledger[-1].reason] == ["first 8", "now"]
     assert ledger[-1].until_ms is None
+
+
+def test_each_who_plays_a_stream_sees_its_own_loss_and_what_nobody_plays_does_not_last() -> None:
+    outages = Outages()
+    for seen_by in ("lesson", "page"):
+        outages.lost(Loss.STREAM, f"of the {seen_by}", 10, seen_by)
+    ended = outages.back(Loss.STREAM, 14, "page")
+    assert ended is not None
+    assert (ended.reason, ended.until_ms) == ("of the page", 14)
+    assert outages.ledger()[-1] == Outage(loss=Loss.STREAM, reason="of the lesson", since_ms=10)
+    outages.leave(Loss.STREAM, "lesson")
+    outages.leave(Loss.STREAM, "page")
+    assert [(each.reason, each.is_watched) for each in outages.ledger()] == [
+        ("of the page", True),
+        ("of the lesson", False),
+    ]
+    assert outages.back(Loss.STREAM, 99, "lesson") is None, "who plays it next saw no loss"
 
 
 def test_a_clock_set_back_tells_no_negative_outage() -> None:

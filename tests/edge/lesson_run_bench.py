@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from drivers.codecs.digest import Credentials
 from drivers.errors import SetupError
 from edge.box_store import BoxStore
 from edge.lesson.capture.flagship_capture import LessonSource
@@ -54,7 +53,7 @@ class BareRoom:
     def screen(self) -> SharedScreen:
         return SharedScreen()
 
-    def small_camera(self) -> tuple[str, Credentials | None]:
+    def small_camera(self) -> LessonSource:
         raise SetupError("room 101 has no adopted camera; adopt one on the set-up page")
 
     def publish(self, item: StreamItem) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from drivers.cameras.outages import UNWATCHED, StreamWatch
 from drivers.codecs.digest import Credentials
 from drivers.entities import DeviceId
 from drivers.errors import SetupError
@@ -94,17 +95,23 @@ class Room(BareRoom):
     url: str
     camera: Credentials
     has_camera: bool = True
+    watch: StreamWatch = UNWATCHED
 
     @property
     def board(self) -> BoardView:
         return self.boards[-1] if self.boards else BoardView()
 
     def sources(self) -> list[LessonSource]:
-        return [LessonSource(track=PICTURE, camera=DeviceId("onvif:one"), stream=self.small_camera)]
+        camera = DeviceId("onvif:one")
+        return [LessonSource(track=PICTURE, camera=camera, stream=self._stream, watch=self.watch)]
 
-    def small_camera(self) -> tuple[str, Credentials | None]:
+    def small_camera(self) -> LessonSource:
         if not self.has_camera:
             raise SetupError("room 201 has no adopted camera; adopt one on the set-up page")
+        (source,) = self.sources()
+        return source
+
+    def _stream(self) -> tuple[str, Credentials | None]:
         return self.url, self.camera
 
 
@@ -148,7 +155,7 @@ class Town:
     folder: Path
     boxes: dict[int, Box]
     hub_port: int
-    camera_url: str
+    camera: RtspCamera
     stack: AsyncExitStack
     changed: Callable[[], None] = lambda: None
 
@@ -169,7 +176,7 @@ class Town:
         route = http, f"http://127.0.0.1:{hub_port or self.hub_port}"
         means = lesson_means(box, store, writer, route, school, now_ms)
         (lesson,) = read_lessons(store.reader, school, box.now_ms)
-        room = Room(url=self.camera_url, camera=ADMIN, has_camera=has_camera)
+        room = Room(url=self.camera.url("sub"), camera=ADMIN, has_camera=has_camera)
         kind = FlagshipRun if school == FLAGSHIP else ReceiverRun
         run = kind(lesson, means, room, self._note_change)
         task = asyncio.get_running_loop().create_task(run.run())
@@ -226,7 +233,7 @@ async def town(folder: Path) -> AsyncIterator[Town]:
     try:
         assert await hub.stdout.readline() == b"ready\n"
         async with camera.serving("127.0.0.1"), AsyncExitStack() as stack:
-            yield Town(folder, boxes, port, camera.url("sub"), stack)
+            yield Town(folder, boxes, port, camera, stack)
     finally:
         hub.kill()
         await hub.wait()

@@ -4,14 +4,19 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from drivers.cameras.messages import CameraAccess
+from drivers.cameras.onvif_camera import OnvifCamera
+from drivers.cameras.outages import UNWATCHED, Loss, StreamWatch
+from drivers.cameras.worker import CameraWorker
 from drivers.codecs.digest import Credentials
-from drivers.entities import DeviceId
+from drivers.entities import DeviceEvent, DeviceId, Measurement
 from drivers.errors import UnreachableError
 from edge.lesson.capture import flagship_capture
 from edge.lesson.capture.flagship_capture import FlagshipCapture, LessonSource
@@ -63,11 +68,20 @@ class Takes:
         return {one.take for one in self.items}
 
 
-def source(track: int, camera: DeviceId, url: Callable[[], str]) -> LessonSource:
+def source(
+    track: int, camera: DeviceId, url: Callable[[], str], watch: StreamWatch = UNWATCHED
+) -> LessonSource:
     def stream() -> tuple[str, Credentials | None]:
         return url(), ADMIN
 
-    return LessonSource(track=track, camera=camera, stream=stream)
+    return LessonSource(track=track, camera=camera, stream=stream, watch=watch)
+
+
+def driver(told: list[DeviceEvent]) -> OnvifCamera:
+    """Return a camera's driver that nobody runs: its ledger is all that is wanted."""
+    chance = random.Random(1)
+    access = CameraAccess(address="http://192.0.2.8/onvif/device_service")
+    return OnvifCamera(TEACHER, access, CameraWorker(chance), now_ms, told.append, chance)
 
 
 @asynccontextmanager
@@ -185,6 +199,44 @@ async def test_a_trouble_is_told_when_it_comes_and_goes_and_ends_with_what_is_wa
                 await until(lambda: not capture.troubles)
                 assert told[-1] == set()
                 assert told[-2] == {PICTURE}, "nobody waits for the document camera any more"
+
+
+@pytest.mark.parametrize("silent", [PICTURE, PICTURE_SMALL])
+async def test_a_camera_that_falls_silent_on_an_open_line_is_in_its_ledger_until_it_is_back(
+    silent: int, tmp_path: Path
+) -> None:
+    told: list[DeviceEvent] = []
+    camera = driver(told)
+    path = {PICTURE: "main", PICTURE_SMALL: "sub"}
+    async with simulated_camera(tmp_path) as pictures:
+        sources = [
+            source(
+                track, TEACHER, partial(pictures.url, path[track]), camera.stream_watch(f"{track}")
+            )
+            for track in path
+        ]
+        async with capturing(tmp_path, *sources) as (capture, takes):
+            await until(lambda: all(takes.of(track) for track in path))
+            assert not camera.outages.ledger()
+            pictures.silent.add(path[silent])
+            await until(lambda: bool(camera.outages.ledger()))
+            (lost,) = camera.outages.ledger()
+            assert lost.loss is Loss.STREAM
+            assert "sends no picture" in lost.reason
+            assert lost.until_ms is None
+            assert silent in capture.troubles
+            before = len(takes.of(silent))
+            pictures.silent.clear()
+            await until(lambda: len(takes.of(silent)) > before)
+            (back,) = camera.outages.ledger()
+            assert back.until_ms is not None
+            assert back.until_ms >= back.since_ms
+            recovered = [each for each in told if isinstance(each, Measurement)]
+            assert [each.point for each in recovered] == ["recovery_stream"]
+            # Told by the one that lost it alone; and a loss at the lesson's end lasts no longer.
+            pictures.silent.add(path[silent])
+            await until(lambda: len(camera.outages.ledger()) > 1)
+    assert [each.is_watched for each in camera.outages.ledger()] == [True, False]
 
 
 async def test_a_main_camera_that_restarts_begins_a_take_with_all_that_stands_beside_it(

@@ -117,6 +117,22 @@ async def test_the_first_camera_shows_the_teacher_until_a_person_says_otherwise_
     assert cameras[0] == cameras[1] != cameras[2]
 
 
+async def test_what_a_lesson_misses_of_a_camera_is_in_that_cameras_ledger(tmp_path: Path) -> None:
+    school = School(tmp_path)
+    await school.tell("desk", "document")
+    for source in school.room.sources():
+        source.watch.lost(f"track {source.track}")
+    school.room.small_camera().watch.back()
+
+    def ledger(camera: str) -> list[str]:
+        outages = school.fleet.cameras.camera(DeviceId(f"onvif:serial:{camera}")).outages
+        return [each.reason for each in outages.ledger() if each.until_ms is None]
+
+    assert ledger("front") == [f"track {PICTURE}"]
+    assert ledger("desk") == [f"track {DOCUMENT}"]
+    assert ledger("lid") == []
+
+
 async def test_a_camera_beside_the_lessons_is_not_asked_and_a_word_nobody_knows_is_refused(
     tmp_path: Path,
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from drivers.cameras.outages import Loss, Outages, StreamWatch
 from edge.errors import NotNowError
 from edge.lesson.flagship_run import FlagshipRun
 from edge.lesson.keys import key_ring
@@ -94,6 +95,34 @@ def called_tracks(school: School) -> set[int]:
     """Return the tracks of the called class that a room was given, picture after its init."""
     kinds = {(one.track, one.kind) for one in school.room.items if one.track in {4, 9}}
     return {track for track, kind in kinds if kind is Kind.MEDIA and (track, Kind.INIT) in kinds}
+
+
+async def test_a_class_whose_camera_falls_silent_on_an_open_line_has_that_in_the_cameras_ledger(
+    tmp_path: Path,
+) -> None:
+    outages = Outages()
+    watch = StreamWatch(
+        lost=lambda reason: outages.lost(Loss.STREAM, reason, 1),
+        back=lambda: outages.back(Loss.STREAM, 2),
+        leave=lambda: outages.leave(Loss.STREAM, ""),
+    )
+    async with town(tmp_path) as opened:
+        teacher, near = await opened.begin(FLAGSHIP), await opened.begin(NEAR)
+        near.room.watch = watch
+        await opened.share_keys(teacher, near)
+        await until(lambda: near.is_returning)
+        await opened.share_keys(near, teacher)
+        await until(lambda: class_of(teacher.wall, NEAR).state is Heard.LIVE)
+        assert not outages.ledger()
+        opened.camera.silent.add("sub")
+        await until(lambda: bool(outages.ledger()))
+        assert "sends no picture" in outages.ledger()[0].reason
+        opened.camera.silent.clear()
+        await until(lambda: outages.ledger()[0].until_ms is not None)
+        opened.camera.silent.add("sub")
+        await until(lambda: len(outages.ledger()) > 1)
+        await near.kill()
+        assert [each.is_watched for each in outages.ledger()] == [True, False]
 
 
 async def test_a_hostile_class_is_heard_by_nobody_and_its_picture_is_followed_and_kept_by_nobody(

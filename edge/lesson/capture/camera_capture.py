@@ -2,8 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+from drivers.cameras.outages import StreamWatch
 from drivers.codecs.digest import Credentials
 from drivers.codecs.h264 import parameter_sets
 from drivers.codecs.rtsp_session import Choice
@@ -12,9 +14,10 @@ from drivers.entities import NowMs
 from drivers.errors import DriverError, ProtocolError, RefusedError, UnreachableError
 from drivers.opus_encoder import has_libopus
 from drivers.rtsp_client import RtspStream, play
-from edge.lesson.capture.capture_events import CaptureSink
+from edge.lesson.capture.capture_events import CaptureEvent, CaptureSink, MediaFragment
 from edge.lesson.capture.sound_track import PREFERENCE, sound_reader
 from edge.lesson.capture.take import Part, Take
+from sync.lessons.tracks import PICTURE
 
 STALL_S = 2.0
 START_S = 10.0  # cameras that start an encoder at PLAY take some seconds
@@ -50,6 +53,28 @@ async def capture(
             await _follow(stream, Take(stream.media, sink, part), now_ms)
     except ProtocolError as error:
         raise UnreachableError(f"the camera does not speak RTSP as it should: {error}") from error
+
+
+@contextmanager
+def watched(watch: StreamWatch, sink: CaptureSink, picture: int = PICTURE) -> Iterator[CaptureSink]:
+    """Give the sink for a :func:`capture` in the block of which a camera's ledger is to tell.
+
+    It tells when the first picture of track ``picture`` came, and why none comes any more.
+    """
+    has_come = False
+
+    def take_in(event: CaptureEvent) -> None:
+        nonlocal has_come
+        if not has_come and isinstance(event, MediaFragment) and event.track == picture:
+            has_come = True
+            watch.back()
+        sink(event)
+
+    try:
+        yield take_in
+    except DriverError as error:
+        watch.lost(str(error))
+        raise
 
 
 def choose_media(description: SessionDescription) -> Sequence[Media]:

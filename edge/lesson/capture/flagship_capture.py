@@ -6,7 +6,7 @@ a document camera) has a session of its own: it comes and goes, and never ends t
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import Random
@@ -19,10 +19,11 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from drivers.cameras.outages import UNWATCHED, StreamWatch
 from drivers.codecs.digest import Credentials
 from drivers.entities import DeviceId, NowMs
 from drivers.errors import DriverError, RefusedError
-from edge.lesson.capture.camera_capture import capture, choose_picture
+from edge.lesson.capture.camera_capture import capture, choose_picture, watched
 from edge.lesson.capture.capture_events import (
     CaptureEvent,
     MediaFragment,
@@ -47,12 +48,13 @@ class LessonSource:
     """A camera's stream and the track of its picture; the main one's sound comes with it.
 
     ``stream`` returns where it is now, and what it asks for; raises DriverError. Streams of the
-    same ``camera`` share its clock.
+    same ``camera`` share its clock. ``watch`` writes in that camera's ledger.
     """
 
     track: int
     camera: DeviceId
     stream: Callable[[], tuple[str, Credentials | None]]
+    watch: StreamWatch = UNWATCHED
 
 
 class Takes(Protocol):
@@ -91,24 +93,29 @@ class FlagshipCapture:
         self._recorder: TakeRecorder | None = None
         self._changed = changed
         self.troubles: dict[int, DriverError] = {}
+        self._played: dict[int, LessonSource] = {}  # by track
         self.lost_packets = 0
         """What the cameras left out or sent broken, so far."""
 
     async def run(self) -> Never:
         """Capture take after take."""
-        while True:
-            async for attempt in self._tries(PICTURE, CAPTURE_RETRY_S):
-                with attempt:
-                    try:
-                        await apart(self._capture_take())
-                    finally:
-                        self._recorder = None
-                        self._takes.close_take()
+        try:
+            while True:
+                async for attempt in self._tries(PICTURE, CAPTURE_RETRY_S):
+                    with attempt:
+                        try:
+                            await apart(self._capture_take())
+                        finally:
+                            self._recorder = None
+                            self._takes.close_take()
+        finally:
+            self._play({})
 
     async def _capture_take(self) -> None:
         main, *others = self._sources()
         for track in self.troubles.keys() - {PICTURE, SOUND, *(each.track for each in others)}:
             self._note_well(track)  # nobody waits for it any more
+        self._play({each.track: each for each in (main, *others)})
         timeline = TakeTimeline()
         ended: DriverError | None = None
         shared = None if BLACKBOARD in {each.track for each in others} else self._screen
@@ -119,14 +126,15 @@ class FlagshipCapture:
                 tasks.create_task(self._keep_beside(source, main, timeline)) for source in others
             ]
             try:
-                await capture(
-                    *main.stream(),
-                    self._take_in,
-                    now_ms=self._now_ms,
-                    chance=self._rng,
-                    part=Part(timeline=timeline),
-                    on_silence=self._note_silence,
-                )
+                with watched(main.watch, self._take_in) as take_in:
+                    await capture(
+                        *main.stream(),
+                        take_in,
+                        now_ms=self._now_ms,
+                        chance=self._rng,
+                        part=Part(timeline=timeline),
+                        on_silence=self._note_silence,
+                    )
             except DriverError as error:
                 ended = error
             for task in beside:
@@ -147,10 +155,13 @@ class FlagshipCapture:
         async def capture_on() -> Never:
             while True:
                 async for attempt in self._tries(source.track, SOURCE_RETRY_S):
-                    with attempt:
+                    with (
+                        attempt,
+                        watched(source.watch, self._take_in, source.track) as take_in,
+                    ):
                         await capture(
                             *source.stream(),
-                            self._take_in,
+                            take_in,
                             now_ms=self._now_ms,
                             chance=self._rng,
                             choose=choose_picture,
@@ -158,6 +169,13 @@ class FlagshipCapture:
                         )
 
         await keep_running(f"lesson {self._lesson}: track {source.track}", capture_on)
+
+    def _play(self, wanted: Mapping[int, LessonSource]) -> None:
+        """Take up other sources; of those that go, nobody sees here when they come again."""
+        for track, source in self._played.items():
+            if track not in wanted or wanted[track].camera != source.camera:
+                source.watch.leave()
+        self._played = dict(wanted)
 
     def _take_in(self, event: CaptureEvent) -> None:
         match event:

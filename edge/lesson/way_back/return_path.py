@@ -15,10 +15,10 @@ from typing import Never
 
 import msgspec
 
-from drivers.codecs.digest import Credentials
 from drivers.errors import DriverError
 from edge.errors import NotNowError
-from edge.lesson.capture.camera_capture import capture
+from edge.lesson.capture.camera_capture import capture, watched
+from edge.lesson.capture.flagship_capture import LessonSource
 from edge.lesson.classroom.board import BoardView, LessonBoard
 from edge.lesson.keys.key_ring import follow_sealing_key
 from edge.lesson.lesson_means import LessonMeans
@@ -54,7 +54,7 @@ GIVES_WAY = (
 )
 
 NEEDS_LINE = frozenset({Cause.PICTURE_REDUCED, Cause.NO_PICTURE, Cause.NO_SOUND})
-SmallCamera = Callable[[], tuple[str, Credentials | None]]
+SmallCamera = Callable[[], LessonSource]
 """Returns the small stream of the room's camera; raises DriverError."""
 Said = Hand | Answer | Help
 
@@ -84,6 +84,7 @@ class ReturnPath:
         self._own = LessonBoard()
         self._lesson_view = BoardView()
         self._publisher: LessonPublisher | None = None
+        self._source: LessonSource | None = None
         self._is_shared = False
         self._gives_way_until_s = 0.0
         self._over = asyncio.Event()
@@ -169,6 +170,8 @@ class ReturnPath:
                 publishing.cancel()
         finally:
             self._publisher = None
+            if self._source is not None:
+                self._source.watch.leave()
             means.shelf.close_lesson(self._log_id)
         means.shelf.forget(self._log_id)
 
@@ -209,21 +212,24 @@ class ReturnPath:
     async def _film(self) -> None:
         publisher = self._publisher
         assert publisher is not None
-        url, credentials = self._camera()
+        source = self._camera()
         film = ReturnFilm(
             publisher,
             may_show=self._may_show,
             may_speak=self._may_speak,
             now_ms=self._means.now_ms,
         )
-        await capture(
-            url,
-            credentials,
-            film.take_in,
-            now_ms=self._means.now_ms,
-            chance=self._means.rng,
-            on_silence=self._note_silence,
-        )
+        if self._source is not None and self._source.camera != source.camera:
+            self._source.watch.leave()
+        self._source = source
+        with watched(source.watch, film.take_in) as take_in:
+            await capture(
+                *source.stream(),
+                take_in,
+                now_ms=self._means.now_ms,
+                chance=self._means.rng,
+                on_silence=self._note_silence,
+            )
 
     def _may_show(self) -> bool:
         is_needed = monotonic() < self._gives_way_until_s

@@ -100,6 +100,28 @@ async def test_a_live_picture_is_sent_while_somebody_looks_and_a_stall_is_noted(
     assert "no picture" in await (await staff.get("/cameras")).text()
 
 
+async def test_a_live_picture_that_stops_on_an_open_line_is_noted_until_it_comes_again(
+    room: CameraRoom, staff: Client
+) -> None:
+    pictures, ledger = room.pictures, room.driver.outages.ledger
+    async with pictures.serving(HOST, RTSP_PORT):
+        async with staff.ws_connect(STREAM) as viewer:
+            await next_picture(viewer)
+            pictures.silent.add("sub")
+            await until(lambda: bool(ledger()))
+            assert ledger()[0].until_ms is None
+            assert "still so" in await (await staff.get("/cameras")).text()
+            pictures.silent.clear()
+            await until(lambda: ledger()[0].until_ms is not None)
+            assert len(ledger()) == 1
+            assert "recovery_stream" in {value.point for value in room.box.values}
+            assert "back after" in await (await staff.get("/cameras")).text()
+            pictures.silent.add("sub")
+            await until(lambda: len(ledger()) > 1)
+        await until(lambda: not ledger()[-1].is_watched)
+    assert "nobody has looked since" in await (await staff.get("/cameras")).text()
+
+
 async def next_picture(viewer: Viewer) -> bytes:
     """Return the next binary message; text tells the state."""
     while True:
