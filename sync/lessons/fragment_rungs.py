@@ -30,10 +30,15 @@ MARGIN = 1.25
 WINDOWS = 2
 HOPELESS = {Rung.MAIN: 0.8, Rung.SMALL: 0.5}
 """A link that catch-up filled and that carries less of what is needed is not tried blindly."""
-HOLD_S_MIN, HOLD_S_MAX = 5.0, 120.0
-"""How long a rung is kept before the next is tried, by the patience with the next."""
+HOLD_S_MIN = {Rung.MAIN: 5.0, Rung.SMALL: 3.0}
+HOLD_S_MAX = {Rung.MAIN: 120.0, Rung.SMALL: 15.0}
+"""How long a rung is kept before the next is tried, by the patience with the next: a class without
+any picture would rather have one that comes and goes."""
+CALM_S = 5.0
+LASTED_S = 10.0
+"""A small picture that lasted so long is tried as soon again as one that never failed."""
 BLIND_S_MIN = {Rung.MAIN: 12.0, Rung.SMALL: 4.0}
-BLIND_S_MAX = 120.0
+BLIND_S_MAX = {Rung.MAIN: 120.0, Rung.SMALL: 20.0}
 """After this a rung is tried that catch-up, if there is any, could not show to be too high."""
 PROBE_S, PROBE_EVERY_S = 2.5, 8.0
 LATE_S = 8.0
@@ -222,6 +227,8 @@ class Ladder:
         for rung, known in self._patience.items():
             if rung is self._rung or self._rung is Rung.MAIN:
                 self._patience[rung] = known.eased(lasted_s)
+        if self._rung is Rung.SMALL and lasted_s >= LASTED_S:
+            self._patience[self._rung] = Patience()
         self._patience[self._rung] = self._patience_with(self._rung).failed()
 
     def _patience_with(self, rung: Rung) -> Patience:
@@ -230,7 +237,7 @@ class Ladder:
     @property
     def _blind_s(self) -> float:
         above = Rung.SMALL if self._rung is Rung.SOUND else Rung.MAIN
-        return min(BLIND_S_MIN[above] * self._patience_with(above).times, BLIND_S_MAX)
+        return min(BLIND_S_MIN[above] * self._patience_with(above).times, BLIND_S_MAX[above])
 
     def _is_hopeless(self, now_s: float) -> bool:
         """Tell whether not even the small stream goes, and not for a moment only."""
@@ -262,13 +269,13 @@ class Ladder:
         is_sure = len(self._delivered) == WINDOWS and min(self._delivered) >= enough
         if probed and max(self._delivered) < HOPELESS[above] * self._needed(above):
             self._try_s = now_s + max(self._blind_s, PROBE_EVERY_S)
-        hold_s = min(HOLD_S_MIN * self._patience_with(above).times, HOLD_S_MAX)
+        hold_s = min(HOLD_S_MIN[above] * self._patience_with(above).times, HOLD_S_MAX[above])
         is_held = now_s - self._since_s < hold_s or not self._is_calm(now_s)
         self._rising = above if not is_held and (is_sure or now_s >= self._try_s) else None
 
     def _is_calm(self, now_s: float) -> bool:
         """Tell whether nothing has come too late for a while."""
-        return self._calm_since_s is None or now_s - self._calm_since_s >= HOLD_S_MIN
+        return self._calm_since_s is None or now_s - self._calm_since_s >= CALM_S
 
     def _above(self, now_s: float) -> Rung:
         small = self._rung is Rung.SOUND and self._supply.exists(PICTURE_SMALL, now_s)

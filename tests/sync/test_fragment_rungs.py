@@ -117,7 +117,7 @@ def test_the_climb_ends_at_a_keyframe_of_the_stream_that_follows() -> None:
     link = Link()
     link.film(5, 230_000)
     link.late(PICTURE)
-    link.film(int(HOLD_S_MIN) + 1, 30_000)
+    link.film(int(HOLD_S_MIN[Rung.MAIN]) + 1, 30_000)
     for _ in range(2):
         for track, count in NEEDS.items():
             link.ladder.note(track, count, link.now_s, keyframe=False)
@@ -154,10 +154,10 @@ def test_a_rung_that_is_left_again_is_waited_for_longer_however_it_looked_meanwh
         link.late(PICTURE)
         waited.append(link.climb())
         link.film(15, 230_000)
-    assert HOLD_S_MIN <= waited[0] <= 2 * HOLD_S_MIN
+    assert HOLD_S_MIN[Rung.MAIN] <= waited[0] <= 2 * HOLD_S_MIN[Rung.MAIN]
     assert waited == sorted(waited)
     assert waited[2] > 2 * waited[0]
-    assert HOLD_S_MAX <= waited[-1] <= HOLD_S_MAX + WINDOWS
+    assert HOLD_S_MAX[Rung.MAIN] <= waited[-1] <= HOLD_S_MAX[Rung.MAIN] + WINDOWS
 
 
 def test_what_failed_is_forgotten_while_it_goes_well() -> None:
@@ -168,7 +168,7 @@ def test_what_failed_is_forgotten_while_it_goes_well() -> None:
         link.climb()
     link.film(int(FAILURES_MAX * EASED_S), 230_000)
     link.late(PICTURE)
-    assert link.climb() <= 2 * HOLD_S_MIN
+    assert link.climb() <= 2 * HOLD_S_MIN[Rung.MAIN]
 
 
 def test_the_next_connection_waits_as_long_as_the_one_before_would_have() -> None:
@@ -180,7 +180,7 @@ def test_the_next_connection_waits_as_long_as_the_one_before_would_have() -> Non
     link.late(PICTURE)
     again = Link(standing=link.ladder.standing)
     assert again.rung is Rung.SMALL
-    assert again.climb() > HOLD_S_MAX / 2
+    assert again.climb() > HOLD_S_MAX[Rung.MAIN] / 2
     assert Link().rung is Rung.MAIN
 
 
@@ -188,12 +188,12 @@ def test_a_small_picture_that_comes_too_late_puts_the_climb_off() -> None:
     link = Link()
     link.film(5, 230_000)
     link.late(PICTURE)
-    for _ in range(int(4 * HOLD_S_MIN)):
+    for _ in range(int(4 * HOLD_S_MIN[Rung.MAIN])):
         link.film(1, 300_000, probed=True)
         if link.rung is Rung.SMALL and link.now_s % (LATE_TIMES - 1) == 0:
             assert not link.late(PICTURE_SMALL)
     assert link.rung is Rung.SMALL
-    assert link.climb() <= HOLD_S_MIN + WINDOWS
+    assert link.climb() <= HOLD_S_MIN[Rung.MAIN] + WINDOWS
 
 
 def test_a_link_that_has_only_just_its_small_picture_again_is_not_tried_further_at_once() -> None:
