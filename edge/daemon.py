@@ -16,7 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from datetime import timedelta, timezone, tzinfo
 from ipaddress import IPv4Network
 from typing import Never
@@ -45,6 +45,7 @@ from edge.cameras.camera_desk import CameraDesk
 from edge.certificates import Certificates
 from edge.changes import Changes
 from edge.class_cards.office import CardOffice, NamePolicy
+from edge.class_cards.screens import read_told
 from edge.clock_watch import BoxClock, ClockLight, ClockWatch, boot_ms, read_boot
 from edge.condition import ConditionReader
 from edge.config import BoxConfig, LessonSettings
@@ -233,6 +234,8 @@ class Box:
             changed=self._changes.tell,
             names=NamePolicy(config.class_cards.names),
         )
+        with closing(self.connect()) as connection:
+            self._cards.screens.remember(read_told(connection, store.identity.school))
         self.sports = SportsOffice(
             store.identity.school,
             self._record,

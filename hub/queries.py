@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hub.card_queries import CardScreen, read_screens
+from hub.card_queries import NO_CARDS, CardCount, CardScreen, count_screens, read_screens
 from hub.key_queries import SchoolKeys, read_keys
 from hub.safety_queries import Alarm, Trouble, read_alarms, read_troubles
 from hub.sync_queries import SchoolSync, read_school_sync
@@ -79,6 +79,7 @@ class SchoolDetail:
     keys: SchoolKeys
     sync: SchoolSync
     screens: tuple[CardScreen, ...] = ()
+    cards: CardCount = NO_CARDS
 
 
 def read_schools(connection: sqlite3.Connection) -> list[School]:
@@ -161,11 +162,13 @@ def read_school(
             ORDER BY device, point""",
         (school, now_ms + CLOCK_SLACK_MS, READINGS_MAX, school),
     )
+    screens = tuple(read_screens(connection, school, now_ms))
     return SchoolDetail(
         now=found[0],
         devices=tuple(Device(**dict(row)) for row in devices),
         readings=tuple(Reading(**dict(row)) for row in readings),
         keys=read_keys(connection, school),
         sync=read_school_sync(connection, school),
-        screens=tuple(read_screens(connection, school, now_ms)),
+        screens=screens,
+        cards=count_screens(screens),
     )

@@ -65,7 +65,7 @@ def build_pages(view: BoxView) -> web.Application:
     for page in (
         SetupPage(desk, rooms, actions),
         ClassCardPage(view, renderer, rooms, assets, streams),
-        ScreenPages(view, renderer),
+        ScreenPages(view, renderer, assets),
         OfficePage(desk),
         BoardsPage(desk, rooms),
         FarmPage(desk),

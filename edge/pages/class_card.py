@@ -196,6 +196,7 @@ class ClassCardPage:
             "room": room,
             "query": {"room": room.room} if "room" in request.query else {},
             "version": self._assets.digest,
+            "is_paired": self._view.cards.screens.find(screen_token(request)) is not None,
             "rows": rows,
             "days": self._days(self._renderer.language(request), rows, extras, midnights),
             "notices": extras.of_kind("notice"),

@@ -19,6 +19,7 @@ from edge.class_cards.messages import (
     read_receipts,
 )
 from edge.class_cards.office import Correction, week_of
+from edge.class_cards.screen_health import worst
 from edge.class_cards.screens import PairingError
 from edge.pages import office_forms as forms
 from edge.pages.actions import ActionError
@@ -221,7 +222,7 @@ class OfficePage:
                 "shown": shown,
                 "day": day,
                 "room_names": {room.room: room.name for room in shown.rooms},
-                "screens": view.cards.screens.all(),
+                "screens": sorted(view.cards.screens.all(), key=lambda each: worst(each.health)),
                 "names": view.person_names(persons),
                 "statuses": list(Status),
                 "rounds": list(CheckRound),

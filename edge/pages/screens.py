@@ -8,9 +8,11 @@ from aiohttp import web
 
 from edge.class_cards.messages import find_message
 from edge.class_cards.office import DeliveredTap
+from edge.class_cards.screen_health import Heartbeat, browser_name
 from edge.class_cards.screens import LostTaps, PairingError, Screen
 from edge.pages.access import address_of
 from edge.pages.actions import ActionError
+from edge.pages.assets import Assets
 from edge.pages.box_view import BoxView
 from edge.pages.json_wishes import json_answer, read_wish
 from edge.pages.rendering import Renderer
@@ -20,6 +22,8 @@ PAIRING_COOKIE = "__Host-schoolnode-pairing"
 TOKEN_S = 400 * 24 * 3_600  # as long as browsers keep a cookie at most
 PAIRING_S = 600
 TAPS_AT_ONCE = 100
+LACKS_MAX = 12
+ERROR = r"\A[A-Za-z]{1,40}( [a-z_]{1,40}\.(js|css)(:[0-9]{1,6})?)?\Z"
 
 Key = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z-]{8,64}\Z")]
 Card = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z ,:-]{4,32}\Z")]
@@ -47,18 +51,34 @@ class Painted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
+class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``card_health.js`` says; read by what it may be, as districts read it too."""
+
+    version: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{0,32}\Z")]
+    clock_ms: Moment
+    data_ms: Moment
+    is_painting: bool
+    lacks: Annotated[
+        tuple[Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z-]{1,24}\Z")], ...],
+        msgspec.Meta(max_length=LACKS_MAX),
+    ] = ()
+    error: Annotated[str, msgspec.Meta(pattern=ERROR)] | None = None
+
+
 class ScreenPages:
     """A screen is known by its cookie; without one it may only ask to be paired."""
 
-    def __init__(self, view: BoxView, renderer: Renderer) -> None:
+    def __init__(self, view: BoxView, renderer: Renderer, assets: Assets) -> None:
         self._view = view
         self._renderer = renderer
+        self._assets = assets
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/class-card/pair", self.pair),
             web.post("/class-card/painted", self.painted),
             web.post("/class-card/tap", self.tap),
+            web.post("/class-card/health", self.health),
         ]
 
     async def pair(self, request: web.Request) -> web.Response:
@@ -115,6 +135,26 @@ class ScreenPages:
             lost = LostTaps(full=wish.lost.full, too_old=wish.lost.too_old)
             await cards.screens.note_lost(screen.screen, lost)
         return json_answer({"taken": len(taps) - len(too_old), "too_old": too_old})
+
+    async def health(self, request: web.Request) -> web.Response:
+        """Note how this screen is; what of it the hub is told, the card's office decides."""
+        screen = self._screen(request)
+        wish = await read_wish(request, Health)
+        said = Heartbeat(
+            version=wish.version,
+            clock_ms=wish.clock_ms,
+            data_ms=wish.data_ms,
+            is_painting=wish.is_painting,
+            lacks=wish.lacks,
+            error=wish.error,
+        )
+        self._view.cards.screens.note_health(
+            screen.screen,
+            said,
+            browser_name(request.headers.get("User-Agent", "")),
+            is_page_old=wish.version != self._assets.digest,
+        )
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
     def _screen(self, request: web.Request) -> Screen:
         screen = self._view.cards.screens.find(screen_token(request))

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from drivers.discovery.candidate import DeviceKind, Need
 from drivers.entities import Outcome, Quality
 from edge.attendance.rules import Status
+from edge.class_cards.screen_health import ScreenTrouble
 from edge.lesson.status import Cause
 from edge.metering import Hold
 from edge.pages.box_view import LessonState, Light, LinkState, Sign
@@ -47,6 +48,7 @@ class Words:
     fault_levels: tuple[str, ...]
     inputs: Mapping[str, str]  # of a PJLink display, by the first sign of its code
     attendance: Mapping[Status, str]
+    screen_troubles: Mapping[ScreenTrouble, str]
     ages: Mapping[str, str]  # unit → pattern with {n}; the browser counts on with the same
 
     def lesson_state(self, state: LessonState, cause: Cause) -> str:
@@ -407,6 +409,15 @@ def build_words(_: Callable[[str], str]) -> Words:
             Status.ABSENT: _("absent"),
             Status.LEAVE: _("on leave"),
             Status.MADE_UP: _("made up for"),
+        },
+        screen_troubles={
+            ScreenTrouble.SILENT: _("screen silent"),
+            ScreenTrouble.DARK: _("open, but does not say that it paints"),
+            ScreenTrouble.DATA_OLD: _("shows what is old"),
+            ScreenTrouble.PAGE_OLD: _("older page than the box's"),
+            ScreenTrouble.BROWSER_OLD: _("browser too old"),
+            ScreenTrouble.ERRORS: _("script fails"),
+            ScreenTrouble.CLOCK_OFF: _("clock wrong"),
         },
         ages={
             "s": _("{n} s"),

@@ -30,6 +30,16 @@ DEVICE_KINDS: Final[Words] = {
     "safety_input": Sentence("safety input"),
     "class_card": Sentence("class card"),
 }
+SCREEN_TROUBLES: Final[Words] = {
+    "silent": Sentence("screen silent"),
+    "dark": Sentence("open, but does not say that it paints"),
+    "data_old": Sentence("shows what is old"),
+    "page_old": Sentence("older page than the box's"),
+    "browser_old": Sentence("browser too old"),
+    "errors": Sentence("script fails"),
+    "clock_off": Sentence("clock wrong"),
+    "unheard": Sentence("nothing heard of it through its box"),
+}
 POINTS: Final[Words] = {
     "soil_moisture": Sentence("soil moisture"),
     "soil_temperature": Sentence("soil temperature"),

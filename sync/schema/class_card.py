@@ -104,6 +104,9 @@ HONOUR = states(
     reason TEXT identity
     """,
 )
+# trouble: the box's words for what is not well, worst first and with spaces between; none of them
+# is well, null is not known. data_ms: when the box made what the screen shows. lacks: what the page
+# needs and the browser has not. error: kind and place of the last one, never its text.
 CARD_SCREEN = states(
     27,
     "card_screen",
@@ -117,6 +120,13 @@ CARD_SCREEN = states(
     version TEXT district
     name TEXT district
     paired_ms INTEGER district
+    trouble TEXT district
+    data_ms INTEGER district
+    browser TEXT district
+    lacks TEXT district
+    error TEXT district
+    error_ms INTEGER district
+    clock_ahead_s INTEGER district
     """,
 )
 # What the office puts on the cards of a room (none: of all): kind is notice, exam or emergency.

@@ -9,6 +9,7 @@
   var WHOLE_MS = 300000; // everything is fetched again this often, whatever was told
   var listeners = [];
   var busy = {}; // forms on their way, by their key
+  var asOfMs = Number(root.dataset.nowMs); // when the box made what is shown
 
   // The box's clock. What was learnt last stays when the page is opened offline.
   var offsetMs = Number(root.dataset.nowMs) - Date.now();
@@ -105,6 +106,7 @@
       if (!ids || ids.indexOf(fresh.id) >= 0) { swap(document.importNode(fresh, true), forced); }
     });
     var told = Number(page.documentElement.dataset.nowMs);
+    if (told) { asOfMs = told; }
     if (forced && told) { learnClock(told); }
   }
 
@@ -238,6 +240,7 @@
 
   window.schoolnode = {
     now: now,
+    asOf: function () { return asOfMs; },
     countAges: countAges,
     write: write,
     post: post, // a wish as JSON; returns fetch's promise

@@ -1,6 +1,7 @@
 """The class card in Chromium: emergencies confirmed, taps kept offline, exams."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -11,6 +12,7 @@ from playwright.async_api import Browser, Page, expect
 from edge.attendance.rules import MINUTE_MS
 from edge.class_cards.messages import MessageKind
 from edge.class_cards.office import TAP_DAYS
+from edge.class_cards.screen_health import ScreenHealth, ScreenTrouble
 from edge.class_cards.screens import LostTaps
 from edge.pages.app import build_pages
 from edge.pages.assets import STATIC
@@ -62,10 +64,12 @@ async def open_screen(
     language: str = "en",
     *,
     kept_max: int | None = None,
+    is_talkative: bool = False,
 ) -> tuple[Page, list[str]]:
     """Open a screen, pair it as a person does, and wait for its card.
 
     ``kept_max``: how many taps it can keep, if fewer than in schools; to fill those takes minutes.
+    ``is_talkative``: it says several times a second how it is.
     """
     page, complaints = await open_page(browser, language)
     if kept_max is not None:
@@ -73,6 +77,16 @@ async def open_screen(
         assert "KEPT_MAX = 240000" in source
         smaller = source.replace("KEPT_MAX = 240000", f"KEPT_MAX = {kept_max}")
         await page.route("**/card_taps.js*", lambda route: route.fulfill(body=smaller))
+    if is_talkative:
+        source = (STATIC / "card_health.js").read_text()
+        for usual, quicker in (
+            ("FIRST_MS = 4000", 0),
+            ("EVERY_MS = 60000", 250),
+            ("FRAME_MS = 2000", 200),
+        ):
+            assert usual in source
+            source = source.replace(usual, f"{usual.partition('=')[0]}= {quicker}")
+        await page.route("**/card_health.js*", lambda route: route.fulfill(body=source))
     await page.goto(str(server.make_url("/class-card/pair")))
     shown = await page.locator(".code").text_content()
     code = "".join((shown or "").split())
@@ -326,3 +340,43 @@ def _receipts(box: SimulatedBox) -> list[tuple[str, str]]:
     with box.connect() as connection:
         rows = connection.execute("SELECT message, screen FROM card_receipt").fetchall()
     return [(row[0], row[1]) for row in rows]
+
+
+async def test_a_screen_says_how_it_is_and_where_a_script_fails_but_not_what_it_said(
+    browser: Browser, server: TestServer, box: SimulatedBox
+) -> None:
+    page, _ = await open_screen(browser, server, box, is_talkative=True)
+
+    def health() -> ScreenHealth:
+        return box.cards.screens.all()[0].health
+
+    await until(lambda: health().browser != "")
+    # The page goes by the box's clock; the screen's own is the machine's.
+    assert health().troubles == (ScreenTrouble.CLOCK_OFF,)
+    assert health().browser.startswith("Chromium ")
+    assert (health().data_ms, health().lacks, health().error) == (NOW_MS, (), "")
+    for script, told in (
+        ("setTimeout(() => { throw new RangeError('张伟'); })", "RangeError"),
+        (
+            "document.head.appendChild(document.createElement('script')).src = '/static/gone.js'",
+            "LoadError gone.js",
+        ),
+        ("setTimeout(() => { Promise.reject(new EvalError('李明')); })", "EvalError"),
+        ("document.getElementById('clock').remove()", "TypeError class_card.js:"),
+    ):
+        await page.evaluate(script)
+        await until(partial(_has_told, box, told))
+    assert health().troubles == (ScreenTrouble.ERRORS, ScreenTrouble.CLOCK_OFF)
+
+
+def _has_told(box: SimulatedBox, error: str) -> bool:
+    return box.cards.screens.all()[0].health.error.startswith(error)
+
+
+async def test_a_page_that_is_not_drawn_says_so(
+    browser: Browser, server: TestServer, box: SimulatedBox
+) -> None:
+    page, _ = await open_screen(browser, server, box, is_talkative=True)
+    await until(lambda: box.cards.screens.all()[0].health.browser != "")
+    await page.evaluate("window.requestAnimationFrame = function () {}")  # as of a dark panel
+    await until(lambda: ScreenTrouble.DARK in (box.cards.screens.all()[0].health.troubles or ()))

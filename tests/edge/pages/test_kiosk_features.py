@@ -71,7 +71,9 @@ NEWER_THAN_2020 = {
 }
 
 
-@pytest.mark.parametrize("name", ["class_card.js", "card_taps.js", "live.js", "worker.js"])
+@pytest.mark.parametrize(
+    "name", ["class_card.js", "card_taps.js", "card_health.js", "live.js", "worker.js"]
+)
 def test_the_cards_scripts_use_no_syntax_that_an_old_kiosk_does_not_know(name: str) -> None:
     script = re.sub(r"//[^\n]*", "", (STATIC / name).read_text("utf-8"))
     found = [what for what, pattern in NEWER_THAN_2020.items() if re.search(pattern, script)]

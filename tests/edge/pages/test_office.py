@@ -9,6 +9,7 @@ import pytest
 from edge.attendance.rules import MINUTE_MS
 from edge.class_cards.office import NamePolicy
 from edge.class_cards.screens import PAIRING_MS, PAIRINGS_PER_ADDRESS
+from edge.pages.assets import Assets
 from edge.pages.box_view import LessonRole
 from edge.pages.screens import SCREEN_COOKIE
 from tests.edge.pages.conftest import Client
@@ -337,11 +338,76 @@ async def test_the_hub_is_told_of_screens_now_and_then(staff: Client, box: Simul
     (screen,) = screens.all()
     with screens.opened(screen.screen, "v1"):
         await screens.note_due()
-        box.clock_ms += 20 * MINUTE_MS
+        box.clock_ms += 70 * MINUTE_MS
         await screens.note_due()
     with box.connect() as connection:
         row = connection.execute("SELECT room, seen_ms, version FROM card_screen").fetchone()
-    assert tuple(row) == ("r301", NOW_MS + 20 * MINUTE_MS, "v1")
+    assert tuple(row) == ("r301", NOW_MS + 70 * MINUTE_MS, "v1")
+
+
+def health(box: SimulatedBox, **changes: object) -> dict[str, object]:
+    """Return what a screen says that is well but for some changes."""
+    version = Assets().digest
+    well = {"version": version, "clock_ms": box.now_ms(), "data_ms": box.now_ms()}
+    return {**well, "is_painting": True, "lacks": [], **changes}
+
+
+async def test_screens_that_need_somebody_stand_first_and_the_sum_counts_them(
+    staff: Client, box: SimulatedBox
+) -> None:
+    await pair(staff)
+    agent = {"User-Agent": "Mozilla/5.0 (Linux; Android 7.1.2; wv) Chrome/83.0.4103.106 Safari"}
+    for said, words in (
+        ({}, ("well: 1 of 1", "Chromium 83")),
+        (
+            {"is_painting": False, "lacks": ["IDBFactory"]},
+            ("does not say that it paints", "browser too old", "IDBFactory"),
+        ),
+        ({"clock_ms": NOW_MS - 10 * MINUTE_MS}, ("clock wrong", "behind by 10 min")),
+        ({"data_ms": NOW_MS - 60 * MINUTE_MS}, ("shows what is old",)),
+        ({"error": "TypeError live.js:42"}, ("script fails", "TypeError live.js:42")),
+    ):
+        answer = await staff.post("/class-card/health", json=health(box, **said), headers=agent)
+        assert answer.status == 204
+        page = await read(staff, "/office")
+        assert ("to be looked at: 1" in page) == bool(said)
+        for word in words:
+            assert word in page
+    secret = box.cards.screens.begin("10.8.3.9")
+    code = box.cards.screens.code_of(secret) or ""
+    await box.cards.screens.pair(code, room="r301", name="another one", who="t")
+    page = await read(staff, "/office")
+    assert "not known yet: 1" in page
+    assert page.index('scope="row">301 门口') < page.index('scope="row">another one')
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"error": "Error: 张伟 is not valid JSON"},  # what a page shows goes to no district
+        {"error": "TypeError https://10.8.3.5/live.js:1"},
+        {"version": "<b>"},
+        {"lacks": ["a b"]},
+        {"lacks": ["a"] * 13},
+        {"clock_ms": -1},
+        {"is_painting": 1},
+        {"name": "x"},
+    ],
+)
+async def test_a_heartbeat_that_says_more_than_it_may_is_refused(
+    staff: Client, box: SimulatedBox, changes: dict[str, object]
+) -> None:
+    await pair(staff)
+    answer = await staff.post("/class-card/health", json=health(box, **changes))
+    assert answer.status == 400
+
+
+async def test_who_is_not_paired_says_nothing_of_its_health(
+    client: Client, box: SimulatedBox
+) -> None:
+    answer = await client.post("/class-card/health", json=health(box))
+    assert answer.status == 403
+    assert "card_health.js" not in await read(client)
 
 
 async def test_a_lessons_code_is_told_to_the_rooms_own_screen_and_to_staff_alone(

@@ -12,7 +12,7 @@ from provisioning.code_sessions import ATTEMPTS_PER_ADDRESS
 from sync.logs.oplog import Row
 from sync.store import open_store
 from tests.hub.pages.browser import Browser
-from tests.hub.pages.paper_hub import HOUR, MINUTE, SECOND, TEN_O_CLOCK, PaperHub, fill
+from tests.hub.pages.paper_hub import DAY, HOUR, MINUTE, SECOND, TEN_O_CLOCK, PaperHub, fill
 
 PAGE_BYTES_MAX = 120 * 1024
 EVIL = "<script>alert('学校')</script>"
@@ -319,8 +319,85 @@ async def test_a_school_s_page_shows_its_class_cards_the_longest_silent_first(
     assert [each["name"] for each in twin] == ["302 门口", "301 门口"]
     assert [each["is_fresh"] for each in twin] == [False, True]
     assert page.index("302 门口") < page.index("301 门口")
-    assert '<span class="light warn">3 h ago' in page
+    assert "nothing heard of it through its box" in page
     assert "4f1c" in page
+
+
+SCREENS: list[dict[str, str | int | None]] = [
+    {
+        "screen": "s1",
+        "name": "一年级门口",
+        "trouble": "",
+        "browser": "Chromium 109",
+        "data_ms": TEN_O_CLOCK - MINUTE,
+    },
+    {"screen": "s2", "name": "二年级门口", "trouble": "silent", "seen_ms": TEN_O_CLOCK - 3 * DAY},
+    {"screen": "s3", "name": "三年级门口", "trouble": "silent", "seen_ms": TEN_O_CLOCK - 5 * HOUR},
+    {
+        "screen": "s4",
+        "name": "四年级门口",
+        "trouble": "data_old browser_old clock_off",
+        "browser": "Chromium 61",
+        "lacks": "grid serviceWorker",
+        "data_ms": TEN_O_CLOCK - 2 * HOUR,
+        "clock_ahead_s": -600,
+    },
+    {
+        "screen": "s5",
+        "name": "五年级门口",
+        "trouble": "dark errors page_old",
+        "error": "TypeError live.js:42",
+        "error_ms": TEN_O_CLOCK - 9 * MINUTE,
+    },
+    {"screen": "s6", "name": "六年级门口", "trouble": None},
+    {"screen": "s7", "name": "图书馆", "trouble": "melting"},
+]
+"""Of school 2: each word of a box's, and one that this hub does not know."""
+
+
+def hang_screens(hub: PaperHub) -> None:
+    for number, screen in enumerate(SCREENS):
+        usual: Row = {"school": 2, "room": f"{number}01", "version": "4f1c9a07b2d3"}
+        hub.record("card_screen", [{**usual, "seen_ms": TEN_O_CLOCK - MINUTE, **screen}])
+
+
+async def test_a_school_s_cards_are_summed_up_and_those_that_need_somebody_stand_first(
+    hub: PaperHub, browser: Browser
+) -> None:
+    fill(hub)
+    hang_screens(hub)
+
+    detail = (await browser.get("/api/schools/2")).json()["detail"]
+    english = (await browser.get("/schools/2")).text
+    chinese = (await browser.get("/schools/2?lang=zh-CN")).text
+
+    assert [(each["screen"], each["state"]) for each in detail["screens"]] == [
+        ("s2", "bad"),
+        ("s5", "bad"),
+        ("s3", "warn"),
+        ("s4", "warn"),
+        ("s7", "warn"),
+        ("s6", "unknown"),
+        ("s1", "good"),
+    ]
+    count = detail["cards"]
+    assert (count["well"], count["needing"], count["unknown"]) == (1, 5, 1)
+    assert count["troubles"][0] == ["silent", 2]
+    for words in (
+        "well: 1 of 7",
+        "to be looked at: 5",
+        "not known: 1",
+        "screen silent 2",
+        "for 3 d",
+        "grid, serviceWorker",
+        "behind by 10",
+        "TypeError live.js:42",
+        "9 min ago",
+        "melting",
+    ):
+        assert words in english
+    for words in ("1/7 块", "5 块", "浏览器过旧", "慢 10", "脚本出错"):
+        assert words in chinese
 
 
 async def test_a_school_s_page_says_who_may_read_and_stops_saying_that_the_hub_cannot(
