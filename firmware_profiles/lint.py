@@ -22,6 +22,8 @@ DISPLAYS: frozenset[LinkType] = frozenset(
     {"pjlink", "samsung_mdc", "ifp_ascii", "lg_serial", "nec_display", "nec_projector"}
 )
 SERIAL: frozenset[LinkType] = frozenset({"modbus_rtu", "card_frames", "text_lines"})
+ON_SERIAL_LINES: frozenset[LinkType] = SERIAL | DISPLAYS - {"pjlink"}
+"""What is searched for on a serial line."""
 _LINE_FIELDS = {"heart_rate": {"band", "bpm"}, "fitness_result": {"station", "wearer", "result"}}
 """What a line of each capability must tell."""
 PLACES = re.compile(r"\{(?:value|unit)(?::0?[0-9]{0,2}[dxX])?\}")
@@ -45,6 +47,7 @@ def find_flaws(profile: Profile) -> Iterator[Flaw]:
     """Yield what is wrong, most basic first."""
     yield from _head(profile)
     yield from _repeated_ids(profile)
+    yield from _match(profile)
     yield from _links(profile)
     yield from _points(profile)
     yield from _probe(profile)
@@ -85,6 +88,17 @@ def _repeated_ids(profile: Profile) -> Iterator[Flaw]:
                 place = len(ids) - 1 - ids[::-1].index(name)
                 fact = f"{table} has {name!r} {count} times"
                 yield Flaw((table, str(place), "id"), fact, "give each its own id")
+
+
+def _match(profile: Profile) -> Iterator[Flaw]:
+    """Each is read by one search alone: what hangs elsewhere would name it for nobody."""
+    spoken = {link.type for link in profile.links}
+    if profile.match.usb and not spoken & ON_SERIAL_LINES:
+        remedy = "take it out, or add the serial link"
+        yield Flaw(("match", "usb"), "names a USB adapter and has no link on a serial line", remedy)
+    if profile.match.onvif_scopes and "onvif" not in spoken:
+        remedy = "take them out, or add the link"
+        yield Flaw(("match", "onvif_scopes"), "names ONVIF scopes and has no onvif link", remedy)
 
 
 def _links(profile: Profile) -> Iterator[Flaw]:

@@ -90,7 +90,11 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Match(Struct, frozen=True, forbid_unknown_fields=True):
-    """Evidence that a device may be this model, before anything is asked of it."""
+    """Evidence that a device may be this model, before anything is asked of it.
+
+    ``onvif_scopes``: beginnings of what a camera announces; they choose its profile. ``usb``: the
+    ``vid:pid`` of the adapter that the device brings; a search of its port asks for it first.
+    """
 
     onvif_scopes: tuple[Text, ...] = ()
     usb: tuple[Annotated[str, Meta(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")], ...] = ()

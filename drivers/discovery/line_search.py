@@ -70,7 +70,10 @@ class QuestionLine(Asking, Protocol):
 
 
 class LineSearch:
-    """What is known about one line so far."""
+    """What is known about one line so far.
+
+    ``usb`` is the adapter's ``vid:pid``: models whose profiles name it are asked for first.
+    """
 
     def __init__(
         self,
@@ -78,7 +81,9 @@ class LineSearch:
         profiles: Collection[Profile],
         now_ms: NowMs,
         report: SearchReport,
+        usb: str | None = None,
     ) -> None:
+        profiles = sorted(profiles, key=lambda profile: usb not in profile.match.usb)
         self.found: list[Candidate] = []
         self._address = address
         self._allowance_s = ALLOWANCE_S
@@ -86,9 +91,10 @@ class LineSearch:
             self._allowance_s = ALLOWANCE_S_MAX  # servers gather bytes before they pass them on
         self._displays = by_way(profiles)
         self._modbus = [p for p in profiles if any(link.type == "modbus_rtu" for link in p.links)]
+        self._likely = [p for p in self._modbus if usb in p.match.usb]
         self._readers = {
             event.format: profile
-            for profile in profiles
+            for profile in reversed(profiles)  # of a format's readers the likeliest
             for event in profile.events
             if event.format in FORMATS
         }
@@ -105,18 +111,17 @@ class LineSearch:
     def listening_settings(self) -> LineSettings:
         """How the port is first opened: as a card reader's, which speaks unasked."""
         if self._readers:
-            profile = next(iter(self._readers.values()))
+            profile = next(reversed(self._readers.values()))
             return line_settings(profile, "card_frames", profile.link("card_frames").baud[0])
         return LineSettings(baud=9600)
 
-    def rates(self, usb: str | None) -> list[LineSettings]:
-        """Return the speeds of Modbus profiles, likeliest first; USB matches before others."""
-        weights: Counter[LineSettings] = Counter()
-        for profile in self._modbus:
-            weight = 100 if usb in profile.match.usb else 1
-            for rank, baud in enumerate(profile.link("modbus_rtu").baud):
-                weights[line_settings(profile, "modbus_rtu", baud)] += weight * 60 // (1 + rank)
-        return sorted(weights, key=lambda rate: (-weights[rate], -rate.baud))
+    def rates(self) -> tuple[list[LineSettings], list[LineSettings]]:
+        """Return the speeds of Modbus profiles, likeliest first.
+
+        Apart from each other: those of models that name the adapter, and those of all others.
+        """
+        likely = _ranked(self._likely)
+        return likely, [rate for rate in _ranked(self._modbus) if rate not in likely]
 
     async def ask_displays(
         self, port: BytePort, set_baud: Callable[[LineSettings], None] | None = None
@@ -167,8 +172,11 @@ class LineSearch:
                         break
 
     async def sweep(self, line: QuestionLine, skip: Collection[int]) -> None:
-        """Ask every unit id what most models answer or refuse; others too where some did."""
-        await self._round(line, skip, self._commonest_question())
+        """Ask every unit id what most models answer or refuse; others too where some did.
+
+        Before that what the models ask that name the adapter.
+        """
+        await self._round(line, skip, self._first_questions())
         if self.found:
             await self.sweep_silent(line, skip)
 
@@ -247,24 +255,23 @@ class LineSearch:
             return True
         return False
 
-    def _commonest_question(self) -> list[Question]:
-        first = [p.probe[0] for p in self._modbus]
-        ranked = Counter((s.function, s.register, s.count) for s in first).most_common(1)
-        return [question for question, _ in ranked]
+    def _first_questions(self) -> list[Question]:
+        ranked = Counter(map(_first_question, self._modbus)).most_common(1)
+        questions = [*map(_first_question, self._likely), *(question for question, _ in ranked)]
+        return list(dict.fromkeys(questions))
 
     def _silent_models_questions(self, baud: int) -> list[Question]:
         """Return the first steps of models that would not refuse the commonest.
 
         A round of silence takes 13 s at 9600 baud: they are asked for at their own speeds only.
         """
-        steps = [
-            profile.probe[0]
+        asked = {
+            _first_question(profile)
             for profile in self._modbus
             if "silent_when_unknown" in profile.quirk_ids
             and baud in profile.link("modbus_rtu").baud
-        ]
-        asked = {(step.function, step.register, step.count) for step in steps}
-        return sorted(asked.difference(self._commonest_question()))
+        }
+        return sorted(asked.difference(self._first_questions()))
 
     async def _identify(self, line: QuestionLine, unit: int) -> None:
         baud = None if isinstance(self._address, TcpAddress) else self._baud
@@ -311,6 +318,20 @@ class LineSearch:
         self.found.append(candidate)
         self._report.found(candidate)
         self.note(self._stage)
+
+
+def _ranked(profiles: Collection[Profile]) -> list[LineSettings]:
+    """Return the Modbus speeds that profiles name, likeliest first."""
+    weights: Counter[LineSettings] = Counter()
+    for profile in profiles:
+        for rank, baud in enumerate(profile.link("modbus_rtu").baud):
+            weights[line_settings(profile, "modbus_rtu", baud)] += 60 // (1 + rank)
+    return sorted(weights, key=lambda rate: (-weights[rate], -rate.baud))
+
+
+def _first_question(profile: Profile) -> Question:
+    step = profile.probe[0]
+    return step.function, step.register, step.count
 
 
 def place_name(place: Place) -> str:

@@ -6,7 +6,7 @@ whole port without devices at 9600 and 4800 baud: 2 s listening + 5 s for displa
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from drivers.discovery.candidate import Candidate
 from drivers.discovery.line_search import LineSearch, QuestionLine, SearchReport
@@ -38,24 +38,20 @@ async def search_port(
 
     Two seconds of listening, a question to each kind of display, then every unit id at each baud
     rate, likeliest first, until a rate has answers; last, where nobody answered, the questions of
-    models that keep silent about what they do not know. The budget ends the search with what was
-    found so far.
+    models that keep silent about what they do not know. Models whose profiles name the port's USB
+    id come before the displays. The budget ends the search with what was found so far.
     """
-    search = LineSearch(SerialAddress(path=port.path, baud=SERVER_BAUD), profiles, now_ms, report)
+    search = _search_of(port, profiles, now_ms, report)
     settings = search.listening_settings()
     line = SerialPort(port.path, settings)
     try:
         async with asyncio.timeout(budget_s):
             await search.listen(line)
+            likely, others = search.rates()
+            await _ask_at(likely, line, search, search.sweep)
             await search.ask_displays(line, line.set_baud)
-            rates = search.rates(port.usb)
-            for ask in (search.sweep, search.sweep_silent):
-                for rate in rates:
-                    if search.found:
-                        break
-                    line.set_baud(rate)
-                    asked = RtuLine(line, quiet_s=QUIET_S, on_noise=search.hear_noise)
-                    await ask(asked, ())
+            await _ask_at(others, line, search, search.sweep)
+            await _ask_at([*likely, *others], line, search, search.sweep_silent)
     except TimeoutError:
         search.note("the time for this port is over")
     finally:
@@ -67,13 +63,34 @@ async def listen_to_port(
     port: FoundPort, profiles: Collection[Profile], now_ms: NowMs, report: SearchReport
 ) -> list[Candidate]:
     """Hear for two seconds what a port says unasked; raises as ``search_port``."""
-    search = LineSearch(SerialAddress(path=port.path, baud=SERVER_BAUD), profiles, now_ms, report)
+    search = _search_of(port, profiles, now_ms, report)
     line = SerialPort(port.path, search.listening_settings())
     try:
         await search.listen(line)
     finally:
         line.close()
     return search.found
+
+
+def _search_of(
+    port: FoundPort, profiles: Collection[Profile], now_ms: NowMs, report: SearchReport
+) -> LineSearch:
+    address = SerialAddress(path=port.path, baud=SERVER_BAUD)
+    return LineSearch(address, profiles, now_ms, report, port.usb)
+
+
+async def _ask_at(
+    rates: Sequence[LineSettings],
+    line: SerialPort,
+    search: LineSearch,
+    ask: Callable[[QuestionLine, Collection[int]], Awaitable[None]],
+) -> None:
+    """Ask at one speed after the other, until one has answers."""
+    for rate in rates:
+        if search.found:
+            break
+        line.set_baud(rate)
+        await ask(RtuLine(line, quiet_s=QUIET_S, on_noise=search.hear_noise), ())
 
 
 async def search_server(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from serial.tools import list_ports
+from serial.tools.list_ports_common import ListPortInfo
 
 from drivers.discovery import line_search, panels, serial_bus
 from drivers.discovery.candidate import Candidate, DeviceKind, Need
@@ -21,7 +23,7 @@ from drivers.transports.byte_port import LineSettings
 from drivers.transports.serial_address import UNIT_MAX, parse_serial_address
 from drivers.transports.serial_port import SerialPort
 from firmware_profiles.catalog import load_catalog
-from firmware_profiles.model import Profile, ProfileId
+from firmware_profiles.model import Match, Profile, ProfileId
 from tests.drivers.serial_bench import (
     AIR,
     LIGHT,
@@ -265,3 +267,81 @@ async def test_a_garbled_answer_is_asked_again(tmp_path: Path, few: int) -> None
     units = {parse_serial_address(c.address).unit for c in found}
     assert units <= {unit.unit for unit in bench.units}
     assert len(units) >= 2
+
+
+ADAPTER = "1a86:55d3"
+
+
+def plug_in(monkeypatch: pytest.MonkeyPatch, path: Path, usb: str | None = ADAPTER) -> FoundPort:
+    """Let the machine list a port as it lists an adapter with this id; return what is found."""
+    listed = ListPortInfo(str(path.resolve()))
+    listed.description = "USB Serial"
+    if usb is not None:
+        listed.vid, listed.pid = (int(number, 16) for number in usb.split(":"))
+    monkeypatch.setattr(list_ports, "comports", lambda: [listed])
+    (port,) = find_ports([path])
+    assert port.usb == usb
+    return port
+
+
+async def first_asked(
+    port: FoundPort, link: PtyLink, profiles: Sequence[Profile]
+) -> tuple[int, bytes]:
+    """Search a port where nobody answers; return the first question and its speed."""
+    heard: list[tuple[int, bytes]] = []
+
+    async def hear() -> None:
+        while True:
+            said = await link.read()
+            heard.append((link.baud, said))
+
+    async with running(hear()):
+        found = await search_port(port, profiles, now_ms, Listener().report, budget_s=4.0)
+    assert found == []
+    return heard[0]
+
+
+@pytest.mark.parametrize("usb", [ADAPTER, "0403:6001", None])
+async def test_a_model_that_names_the_adapter_is_asked_first_its_own_question_at_its_own_speed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int, usb: str | None
+) -> None:
+    del few
+    model = farm((115_200,))[0]
+    own = msgspec.structs.replace(model.probe[0], register=0x0100, count=1, expect=())
+    rare = msgspec.structs.replace(model, match=Match(usb=(ADAPTER,)), probe=(own,))
+    link = PtyLink(tmp_path / "bus0")
+    port = plug_in(monkeypatch, link.path, usb)
+    baud, asked = await first_asked(port, link, [*ALL, rare])
+    is_its_own = (baud, asked[:6]) == (115_200, bytes.fromhex("01 03 01 00 00 01"))
+    assert is_its_own == (usb == ADAPTER)
+
+
+async def test_a_display_that_names_the_adapter_is_asked_before_other_displays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    displays = [profile for profile in ALL if profile.kind == "blackboard"]
+    names = ("samsung-mdc", "nec-multisync")
+    questions = []
+    for name in names:
+        link = PtyLink(tmp_path / name)
+        ranked = [
+            msgspec.structs.replace(each, match=Match(usb=(ADAPTER,))) if each.id == name else each
+            for each in displays
+        ]
+        port = plug_in(monkeypatch, link.path)
+        questions.append(await first_asked(port, link, ranked))
+    assert [question[:1] for _, question in questions] == [b"\xaa", b"\x01"]  # their headers
+
+
+async def test_of_two_models_that_fit_alike_the_one_that_names_the_adapter_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    profiles = farm((115_200,))[:1]
+    twin = msgspec.structs.replace(profiles[0], id=ProfileId("twin"))
+    named = msgspec.structs.replace(twin, match=Match(usb=(ADAPTER,)))
+    bench = Bench(tmp_path / "ports", profiles, seed=7, unit_max=few)
+    async with running(bench.simulator.run()):
+        port = plug_in(monkeypatch, bench.path)
+        for other, meant in ((twin, profiles[0].id), (named, "twin")):
+            (found,) = await search_port(port, [*profiles, other], now_ms, Listener().report)
+            assert found.profile == meant

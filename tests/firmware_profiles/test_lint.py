@@ -11,6 +11,7 @@ from firmware_profiles.model import (
     Event,
     Firmware,
     Interlock,
+    Match,
     Profile,
     ProfileId,
     Source,
@@ -49,6 +50,17 @@ def test_bundled_profiles_have_no_flaws(profile: Profile) -> None:
 def test_two_points_of_one_name_are_a_flaw() -> None:
     twice = replace(SOIL, points=(*SOIL.points, SOIL.points[0]))
     assert facts(twice) == ["points has 'soil_moisture' 2 times"]
+
+
+@pytest.mark.parametrize("field", Match.__struct_fields__)
+def test_what_a_profile_is_matched_by_belongs_to_a_way_it_is_spoken_to(field: str) -> None:
+    words = {"usb": ("1a86:7523",), "onvif_scopes": ("onvif://www.onvif.org/hardware/Seven",)}
+    match = Match(**{field: words[field]})
+    projector = replace(PROJECTOR, match=match)
+    (fact,) = facts(projector)
+    assert "has no" in fact
+    fitting = SOIL if field == "usb" else PROFILES[ProfileId("onvif-camera")]
+    assert facts(replace(fitting, match=match)) == []
 
 
 def test_a_modbus_point_needs_a_register() -> None:
