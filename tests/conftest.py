@@ -22,8 +22,14 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
-ONE_DEMO = ("test_pages_in_a_browser.py", "test_demo_day.py")
-"""Files of tests/scenarios that look at the same running district."""
+TOGETHER = {
+    "test_pages_in_a_browser.py": "the district's day",
+    "test_demo_day.py": "the district's day",
+    "test_pulled_link.py": "a district's line",
+    "test_narrow_link.py": "a district's line",
+}
+"""Files of tests/scenarios that look at the same running district, or that a machine of two cores
+carries one after the other only."""
 LONGEST_FIRST = ("scenarios", "simulation", "benchmarks", "edge", "sync", "drivers")
 
 
@@ -32,7 +38,7 @@ class FileByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return "the district's day" if file.endswith(ONE_DEMO) else file
+        return TOGETHER.get(Path(file).name, file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
