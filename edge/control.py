@@ -12,7 +12,7 @@ from aiohttp import web
 from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceId
 from drivers.errors import DriverError
-from edge.control_client import SOCKET, Confirm, Release
+from edge.control_client import SOCKET, Confirm, Release, socket_path
 from edge.daemon import Box
 from edge.errors import BoxSetupError
 from edge.lesson.recordings.recording_desk import RecordingDesk
@@ -134,10 +134,11 @@ async def serve_control(stack: AsyncExitStack, box: Box, folder: Path) -> None:
     stack.push_async_callback(runner.cleanup)
     listening = socket.socket(socket.AF_UNIX)
     try:
-        listening.bind(str(path))
+        with socket_path(folder) as place:
+            listening.bind(place)
     except OSError as error:
         raise BoxSetupError(
-            f"{path}: {error}; give the box a folder with a shorter path"
+            f"{path}: {error}; give the box a folder of its own that it may write to"
         ) from error
     path.chmod(0o600)
     await web.SockSite(runner, listening).start()

@@ -5,8 +5,9 @@ the daemon, which costs most of a second that a question need not wait for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,24 @@ from edge.pages.actions import Identity
 
 SOCKET = "control.sock"
 ANSWER_S_MAX = 200.0
+SUN_PATH_MAX = 107
+
+
+@contextmanager
+def socket_path(folder: Path) -> Iterator[str]:
+    """Yield a path to the socket that fits ``sun_path`` (unix(7)) however deep the folder lies.
+
+    It is good until the block ends. Raises OSError when the folder cannot be opened.
+    """
+    path = folder / SOCKET
+    if len(os.fsencode(path)) <= SUN_PATH_MAX:
+        yield str(path)
+        return
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{here}/{SOCKET}"
+    finally:
+        os.close(here)
 
 
 class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,18 +120,25 @@ async def _answer(
     folder: Path, waits: aiohttp.ClientTimeout, method: str, path: str, body: bytes | None = None
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """Give the daemon's answer; raises DaemonAwayError where there is none, or it breaks off."""
-    connector = aiohttp.UnixConnector(str(folder / SOCKET))
-    try:
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=waits) as http,
-            http.request(method, f"http://box{path}", data=body) as response,
-        ):
-            yield response
-    except aiohttp.ClientConnectorError as error:
-        raise DaemonAwayError(
-            f"no daemon runs on {folder}; start it: schoolnode edge run"
-        ) from error
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise DaemonAwayError(
-            f"the daemon on {folder} did not answer ({error}); try again"
-        ) from error
+    with ExitStack() as held:
+        try:
+            place = held.enter_context(socket_path(folder))
+        except OSError as error:
+            raise _away(folder) from error
+        try:
+            connector = aiohttp.UnixConnector(place)
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=waits) as http,
+                http.request(method, f"http://box{path}", data=body) as response,
+            ):
+                yield response
+        except aiohttp.ClientConnectorError as error:
+            raise _away(folder) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise DaemonAwayError(
+                f"the daemon on {folder} did not answer ({error}); try again"
+            ) from error
+
+
+def _away(folder: Path) -> DaemonAwayError:
+    return DaemonAwayError(f"no daemon runs on {folder}; start it: schoolnode edge run")

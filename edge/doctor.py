@@ -15,7 +15,7 @@ from drivers.discovery.serial_ports import find_named_ports, find_ports
 from edge.box_store import read_setup_code
 from edge.clock_watch import read_boot
 from edge.config import BoxConfig
-from edge.control_client import SOCKET, ask_box
+from edge.control_client import ask_box, socket_path
 from edge.errors import DaemonAwayError
 from edge.pages.box_view import Light
 from edge.pages.language import Language, Say
@@ -224,7 +224,8 @@ def _daemon(config: BoxConfig, say: Say) -> Finding:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(2.0)
         try:
-            probe.connect(str(config.folder / SOCKET))
+            with socket_path(config.folder) as place:
+                probe.connect(place)
         except OSError:
             return Finding(
                 what=say("daemon"),

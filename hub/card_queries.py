@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -57,12 +57,19 @@ class CardScreen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardCount:
-    """How a school's screens are in all; ``troubles``: each with its count, most frequent first."""
+    """How a school's screens are in all; ``troubles``: each with its count, most frequent first.
+
+    ``needing``: those whose box has a word for what is not well.
+    """
 
     well: int = 0
     needing: int = 0
     unknown: int = 0
     troubles: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def in_all(self) -> int:
+        return self.well + self.needing + self.unknown
 
 
 NO_CARDS: Final = CardCount()
@@ -97,6 +104,33 @@ def count_screens(screens: Sequence[CardScreen]) -> CardCount:
     )
 
 
+def count_by_school(connection: sqlite3.Connection, now_ms: int) -> dict[int, CardCount]:
+    """Return the counts of every school that has screens, without their troubles."""
+    rows = connection.execute(
+        """SELECT school, count(*) AS screens, total(trouble != '') AS needing,
+                  total(trouble = '' AND coalesce(seen_ms, 0) >= :heard) AS well
+             FROM card_screen WHERE deleted = 0 GROUP BY school""",
+        {"heard": now_ms - HEARD_MS},
+    )
+    return {row["school"]: _counted(row["screens"], row["well"], row["needing"]) for row in rows}
+
+
+def sum_counts(counts: Iterable[CardCount]) -> CardCount:
+    """Return them all as one, without their troubles."""
+    every = tuple(counts)
+    return CardCount(
+        well=sum(count.well for count in every),
+        needing=sum(count.needing for count in every),
+        unknown=sum(count.unknown for count in every),
+    )
+
+
+def _counted(screens: int, well: float, needing: float) -> CardCount:
+    return CardCount(
+        well=int(well), needing=int(needing), unknown=screens - int(well) - int(needing)
+    )
+
+
 _AS_TOLD: Final = (
     "screen",
     "name",
@@ -128,7 +162,7 @@ def _screen(row: sqlite3.Row, now_ms: int) -> CardScreen:
 
 
 def _state(troubles: Sequence[str] | None, silent_ms: int) -> ScreenState:
-    if troubles is None:
+    if troubles is None or troubles == (UNHEARD,):
         return ScreenState.UNKNOWN
     if not troubles:
         return ScreenState.GOOD

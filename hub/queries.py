@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hub.card_queries import NO_CARDS, CardCount, CardScreen, count_screens, read_screens
+from hub.card_queries import (
+    NO_CARDS,
+    CardCount,
+    CardScreen,
+    count_by_school,
+    count_screens,
+    read_screens,
+)
 from hub.key_queries import SchoolKeys, read_keys
 from hub.safety_queries import Alarm, Trouble, read_alarms, read_troubles
 from hub.sync_queries import SchoolSync, read_school_sync
@@ -45,6 +52,7 @@ class SchoolNow:
     alarms: tuple[Alarm, ...] = ()
     drills: tuple[Alarm, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    cards: CardCount = NO_CARDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +123,7 @@ def read_district(connection: sqlite3.Connection, midnight_ms: int, now_ms: int)
         devices[row["school"]][row["kind"]] = row["count"]
     alarms, drills = read_alarms(connection, now_ms, until_ms)
     troubles = read_troubles(connection)
+    cards = count_by_school(connection, now_ms)
     return [
         SchoolNow(
             school=school,
@@ -125,6 +134,7 @@ def read_district(connection: sqlite3.Connection, midnight_ms: int, now_ms: int)
             alarms=tuple(alarms.get(school.school, ())),
             drills=tuple(drills.get(school.school, ())),
             troubles=tuple(troubles.get(school.school, ())),
+            cards=cards.get(school.school, NO_CARDS),
         )
         for school in read_schools(connection)
     ]

@@ -10,6 +10,8 @@ from sync.lessons.tracks import PICTURE, PICTURE_SMALL
 
 FRESH_MS_MAX = 2000
 """Sound or picture older than this is no longer live."""
+TOGETHER_MS = 500
+"""What stopped within this of each other stopped together: not for a moment one of it, then all."""
 
 
 class Phase(StrEnum):
@@ -144,10 +146,12 @@ class Pulse:
         return (Phase.CATCHING_UP if missing else Phase.LIVE), Cause.NONE
 
     def _lacking(self, sound_ms: int | None, picture_ms: int | None) -> Cause:
-        if sound_ms is not None and sound_ms >= FRESH_MS_MAX:
-            return Cause.NO_SOUND
-        if picture_ms is not None and picture_ms >= FRESH_MS_MAX:
-            return Cause.NO_PICTURE
+        if sound_ms is not None and picture_ms is not None:
+            went_on = abs(sound_ms - picture_ms) >= TOGETHER_MS
+            if went_on and sound_ms >= FRESH_MS_MAX:
+                return Cause.NO_SOUND
+            if went_on and picture_ms >= FRESH_MS_MAX:
+                return Cause.NO_PICTURE
         return Cause.PICTURE_REDUCED if self.rung is Rung.SMALL else Cause.NONE
 
     def _age_ms(self, at_s: float | None) -> int | None:

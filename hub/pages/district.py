@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hub.card_queries import CardCount, sum_counts
 from hub.lesson.pairing import pick
 from hub.lesson_queries import Lesson
 from hub.locale.sentence import Sentence
@@ -58,6 +59,7 @@ class District:
     lessons_today: int
     lessons_now: int
     alarms: int
+    cards: CardCount
     waiting_bytes: int
     told: int
 
@@ -97,6 +99,7 @@ def build_district(
         lessons_today=len(held),
         lessons_now=sum(lesson.starts_ms <= now_ms < lesson.ends_ms for lesson in held),
         alarms=sum(len(row.now.alarms) for row in rows),
+        cards=sum_counts(row.now.cards for row in rows),
         waiting_bytes=sum(row.box.waiting_bytes or 0 for row in rows if row.box),
         told=sum(row.box is not None and row.box.waiting_bytes is not None for row in rows),
     )

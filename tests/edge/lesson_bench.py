@@ -101,6 +101,11 @@ class Camera:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
+        self._is_told = False
+
+    def stop(self) -> None:
+        """End what is filmed now before its time."""
+        self._is_told = True
 
     async def film(self, recorder: TakeRecorder, seconds: float) -> None:
         recorder.add_init(PICTURE, 'video/mp4; codecs="avc1.42E01E"', b"picture-init", now_ms())
@@ -108,6 +113,8 @@ class Camera:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         for number in range(int(seconds * FPS)):
+            if self._is_told:
+                return
             await asyncio.sleep(max(0.0, began_s + number / FPS - loop.time()))
             size = 4000 if number % GROUP == 0 else 800
             recorder.add(

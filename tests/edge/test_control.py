@@ -13,7 +13,7 @@ from drivers.simulators.pty_link import PtyLink
 from drivers.transports.byte_port import LineSettings
 from drivers.transports.serial_port import SerialPort
 from edge.command_line import app
-from edge.control_client import SOCKET, ask_box, ask_daemon
+from edge.control_client import SOCKET, SUN_PATH_MAX, ask_box, ask_daemon
 from edge.errors import BoxSetupError, DaemonAwayError
 from edge.roster_upload import UPLOAD_BYTES_MAX
 from tests.edge.running_box import RunningBox, daemon_config, running_box
@@ -44,6 +44,18 @@ async def test_the_socket_is_for_the_folders_owner_alone(tmp_path: Path) -> None
         path = box.config.folder / SOCKET
         assert path.stat().st_mode & 0o777 == 0o600
         assert (await box.ask("GET", "/status"))["school_name"] == "第17小学"
+
+
+async def test_a_box_in_a_folder_that_lies_deep_is_reached_all_the_same(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["a folder of a school with a long name"] * 4)
+    deep.mkdir(parents=True)
+    async with a_box(deep) as box:
+        assert len(bytes(box.config.folder / SOCKET)) > SUN_PATH_MAX
+        assert (await box.ask("GET", "/status"))["school_name"] == "第17小学"
+    with pytest.raises(DaemonAwayError, match="no daemon runs on"):
+        await box.ask("GET", "/status")
+    with pytest.raises(DaemonAwayError, match="no daemon runs on"):
+        await ask_daemon(deep / "no such box", "GET", "/status")
 
 
 async def test_what_the_daemon_refuses_comes_as_its_sentence(tmp_path: Path) -> None:

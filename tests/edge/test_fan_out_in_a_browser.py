@@ -579,12 +579,17 @@ async def test_the_small_picture_takes_over_and_gives_back_while_the_sound_goes_
         feed.sends.discard(PICTURE_SMALL)
         await until_played(page, 1)
         await until_wide(320)
+        assert (await observe(page)).state == "live"
         feed.sends = {SOUND, PICTURE_SMALL}
         small = await until_wide(160)
-        await until(page, lambda seen: seen.frames > small.frames + 25)
+        said = await until(page, lambda seen: seen.frames > small.frames + 25)
+        assert (said.state, said.cause) == ("degraded", "picture_reduced"), "this page's own"
+        feed.sends = {SOUND}
+        await until(page, lambda seen: (seen.state, seen.cause) == ("degraded", "no_picture"))
         feed.sends = {SOUND, PICTURE}
         large = await until_wide(320)
         seen = await until(page, lambda seen: seen.frames > large.frames + 25)
+        assert (seen.state, seen.cause) == ("live", "")
     assert await stretches_heard(page) == 1, "the sound never jumped"
     assert seen.sound_s > small.sound_s + 1
 

@@ -219,6 +219,22 @@ def test_a_lesson_is_called_live_only_while_sound_and_picture_come() -> None:
     assert judged(Cause.HUB_UNREACHABLE) == (Phase.DEGRADED, Cause.HUB_UNREACHABLE)
 
 
+@pytest.mark.parametrize("order", [(SOUND, PICTURE), (PICTURE, SOUND)])
+def test_what_stops_together_is_not_told_as_one_thing_and_then_as_all(
+    order: tuple[int, int],
+) -> None:
+    moments = Moments()
+    pulse = Pulse(moments)
+    for track in order:
+        pulse.beat(track)
+        moments.now_s += 0.06
+    told = []
+    for _ in range(150):
+        moments.now_s += 0.02
+        told.append(pulse.judge(Cause.HUB_UNREACHABLE, Cause.FLAGSHIP_SILENT, missing=0))
+    assert set(told) == {(Phase.LIVE, Cause.NONE), (Phase.DEGRADED, Cause.HUB_UNREACHABLE)}
+
+
 def test_the_small_picture_alone_is_told_as_reduced_and_beside_the_large_one_as_live() -> None:
     moments = Moments()
     pulse = Pulse(moments)

@@ -71,13 +71,15 @@ async def test_a_hub_killed_mid_lesson_is_rejoined_and_misses_nothing(
         async with asyncio.timeout(40), asyncio.TaskGroup() as tasks:
             tasks.create_task(publisher.run())
             tasks.create_task(rural.receiver.run())
-            filming = tasks.create_task(Camera(random.Random(3)).film(publisher.open_take(), 5))
+            camera = Camera(random.Random(3))
+            filming = tasks.create_task(camera.film(publisher.open_take(), 40))
             await until(lambda: len(rural.items) > 30)
             await hub.kill()
             await asyncio.sleep(1)
             before = len(rural.items)
             await hub.start()
             await until(lambda: len(rural.items) > before + 20, 10)
+            camera.stop()  # not before: a slow machine's hub may be long in coming back
             await filming
             publisher.finish()
             rural.receiver.finish()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from edge.control_client import socket_path
 from tests.scenarios.running_demo import SCHOOLNODE, SCHOOLNODE_HUB
 from tests.scenarios.warm_programs import WarmProgram, start
 
@@ -150,7 +151,7 @@ after_s = 1.0
         """Run a box; it is ready when its command line is answered. Yields the path of its log."""
         log = config.with_name("box.log")
         with daemon([SCHOOLNODE, "edge", "run", f"--config={config}"], log) as running:
-            wait_for(running, log, lambda: _listens_at(config.parent / "data" / "control.sock"))
+            wait_for(running, log, lambda: _listens_at(config.parent / "data"))
             yield log
 
 
@@ -191,10 +192,11 @@ def _listens(address: str, port: int) -> bool:
     return True
 
 
-def _listens_at(path: Path) -> bool:
+def _listens_at(folder: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         try:
-            probe.connect(str(path))
+            with socket_path(folder) as place:
+                probe.connect(place)
         except OSError:
             return False
     return True

@@ -7,7 +7,7 @@
   const STEP_MS = 250;
   const FRESH_MS = 5000;
   const PLAN_AFTER_MS = 10000; // a cut shorter than this is not worth a page of text
-  const NOTHING = { state: "waiting", cause: "", behindS: 0, waits: false, reduced: false, paused: false };
+  const NOTHING = { state: "waiting", cause: "", behindS: 0, waits: false, paused: false };
   const { write, post } = window.schoolnode;
   const root = document.documentElement;
   const main = document.getElementById("main");

@@ -12,7 +12,7 @@
 //   hls         what is played where the browser has no MediaSource
 //   media       false: only the messages of state and board
 //   soundLabel  what the button says where sound needs a tap
-//   onstate({state, cause, behindS, waits, reduced, paused}), onboard(message), onfigures(figures, each 10 s)
+//   onstate({state, cause, behindS, waits, paused}), onboard(message), onfigures(figures, each 10 s)
 //
 // States: waiting, live, degraded, catching_up, done; causes: those of the box, and box_unreachable,
 // cannot_play. ES2019, no modules, nothing loaded from elsewhere.
@@ -32,6 +32,8 @@
   const RECENT_MS = 15000;
   const RECENT_BYTES_MAX = 12 * 1024 * 1024;
   const SMALL_TRACK = 3;
+  const PICTURE_OUT_MS = 2000; // both as the box itself judges it (edge/lesson/status.py)
+  const TOGETHER_MS = 500;
   const HLS_TYPE = "application/vnd.apple.mpegurl";
   const ROLES = { 1: "teacher", 2: "sound", 3: "teacher", 4: "voice", 5: "blackboard", 7: "document", 9: "called" };
 
@@ -39,12 +41,13 @@
     constructor(container, options) {
       this.container = container;
       this.options = options;
-      this.told = { state: "waiting", cause: "", behindS: 0, waits: false, reduced: false, paused: false };
+      this.told = { state: "waiting", cause: "", behindS: 0, waits: false, paused: false };
       this.box = { state: "waiting", cause: "" };
       this.evidenceMs = null; // when the box last had picture or sound, by its clock
       this.needsTap = false;
       this.leftOut = [];
       this.take = null;
+      this.begunAt = 0; // when it did, by performance.now()
       this.live = { take: null, inits: new Map(), recent: [], bytes: 0 };
       this.behind = null; // while a class catches up: see replay.js
       this.edgeMs = null; // capture time of the newest there is
@@ -159,6 +162,7 @@
       if (this.video.videoWidth && this.picture.begun) { this.stage.freeze(this.video); }
       this.lanes.forEach((lane) => lane.forget());
       this.take = take;
+      this.begunAt = performance.now();
       this.ageMin = null;
       this.isSettled = false;
     }
@@ -298,8 +302,7 @@
 
     judge() {
       const now = {
-        state: this.box.state, cause: this.box.cause, behindS: 0, waits: false,
-        reduced: this.picture.track === SMALL_TRACK, paused: this.stage.isPaused,
+        state: this.box.state, cause: this.box.cause, behindS: 0, waits: false, paused: this.stage.isPaused,
       };
       if (this.link.isAway) {
         const seen = this.picture.begun || this.sound.begun;
@@ -308,6 +311,9 @@
       } else if (!this.playsHls && (this.picture.cannotPlay || this.sound.cannotPlay)) {
         now.state = "degraded";
         now.cause = "cannot_play";
+      } else if (now.state === "live" && !now.cause && this.pictureLacking()) {
+        now.state = "degraded";
+        now.cause = this.pictureLacking();
       }
       const hurryMs = this.told.state === "catching_up" ? HURRIED_MS : HURRY_MS;
       if (this.behind && (!this.behind.joined || this.behindMs() > hurryMs)) {
@@ -322,6 +328,14 @@
       if (Object.keys(now).every((name) => now[name] === this.told[name])) { return; }
       this.told = now;
       if (this.options.onstate) { this.options.onstate(this.told); }
+    }
+
+    // The box tells how its own line is; this page's may carry less of the picture, or none of it.
+    pictureLacking() {
+      if (!this.picture.inits.size) { return ""; }
+      const since = Math.max(this.picture.arrivedAt, this.begunAt);
+      const isOut = performance.now() - since > PICTURE_OUT_MS && this.sound.arrivedAt - since > TOGETHER_MS;
+      return isOut ? "no_picture" : this.picture.track === SMALL_TRACK ? "picture_reduced" : "";
     }
 
     // When what is seen and heard now was captured, by the flagship's clock; null before that.
@@ -341,10 +355,10 @@
     get stalls() { return this.picture.stalls + this.sound.stalls; }
 
     figures() {
-      const { state, cause, behindS, reduced } = this.told;
+      const { state, cause, behindS } = this.told;
       const quality = this.video.getVideoPlaybackQuality ? this.video.getVideoPlaybackQuality() : null;
       const dropped = quality ? quality.droppedVideoFrames : 0;
-      return { state, cause, behindS, reduced, frames: framesDecoded(this.video), dropped, stalls: this.stalls, latencyMs: this.latencyMs() };
+      return { state, cause, behindS, frames: framesDecoded(this.video), dropped, stalls: this.stalls, latencyMs: this.latencyMs() };
     }
 
     stop() {

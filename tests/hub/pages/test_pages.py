@@ -400,6 +400,32 @@ async def test_a_school_s_cards_are_summed_up_and_those_that_need_somebody_stand
         assert words in chinese
 
 
+async def test_the_district_sums_up_its_class_cards_as_its_schools_pages_do(
+    hub: PaperHub, browser: Browser
+) -> None:
+    fill(hub)
+    assert "class cards well" not in (await browser.get("/")).text
+    hang_screens(hub)
+    long_ago = TEN_O_CLOCK - 3 * HOUR  # well when its box last spoke of it
+    hub.record("card_screen", [{"school": 1, "screen": "a", "seen_ms": long_ago, "trouble": ""}])
+
+    district = (await browser.get("/api/district")).json()
+    english = (await browser.get("/")).text
+    chinese = (await browser.get("/?lang=zh-CN")).text
+
+    rows = {row["school"]: row["now"]["cards"] for row in district["rows"]}
+    for school in (1, 2):
+        cards = (await browser.get(f"/api/schools/{school}")).json()["detail"]["cards"]
+        assert {name: cards[name] for name in ("well", "needing", "unknown")} == {
+            name: rows[school][name] for name in ("well", "needing", "unknown")
+        }
+    assert district["cards"] == {"well": 1, "needing": 5, "unknown": 2, "troubles": []}
+    assert "class cards well" in english
+    assert "to be looked at: 5" in english
+    assert 'href="/schools/2#cards"' in english
+    assert "块班牌正常" in chinese
+
+
 async def test_a_school_s_page_says_who_may_read_and_stops_saying_that_the_hub_cannot(
     hub: PaperHub, browser: Browser
 ) -> None:
