@@ -19,6 +19,9 @@
   const FAR_DRIFT_S = 1.5;
   const HURRY_RATE = 0.8;
   const RATE_STEP = 0.06; // speech stays natural
+  const RATE_STEP_MAX = 0.2; // for the second or two after a slow start or a stall
+  const SLACK_S = 0.05; // with less than this, what is hurried underflows before it has arrived
+  const EASES_S = 1.6; // what is too far behind falls to a third in so long
   const CATCH_UP_RATE = 1.25;
   const THIN_S = 0.5; // less than this in hand: no hurry, or it runs dry
   const SPENT_S = 0.05;
@@ -305,7 +308,9 @@
         this.target = Math.max(this.least, this.target * EASE);
       }
       const over = this.lag - this.target;
-      this.setRate(over > 0.05 ? 1 + RATE_STEP : over < -0.04 ? 1 - RATE_STEP : 1);
+      // Where all comes in bursts the lag swings by itself: no voice that sways with it.
+      const hurry = this.isBursty ? RATE_STEP : Math.min(RATE_STEP_MAX, Math.max(RATE_STEP / 2, over / EASES_S));
+      this.setRate(over > SLACK_S ? 1 + hurry : over < -0.04 ? 1 - RATE_STEP : 1);
     }
 
     // Plays on from where it stands, faster while there is enough in hand, over holes that stay.
