@@ -49,25 +49,33 @@ class SoundFound:
 
     @property
     def gaps_ms(self) -> list[float]:
-        """The silences of more than 200 ms at a page that begins 1 s behind.
+        """How long each silence of more than 200 ms is at a page that begins 1 s behind."""
+        return [silence_ms for _, silence_ms in self.silences]
+
+    @property
+    def silences(self) -> list[tuple[float, float]]:
+        """The same, each with the milliseconds of the stretch's sound that came before it.
 
         What is not there in time makes it wait, and then it plays that much later; a page that is
         further behind than it needs plays 6 % faster. A lost fragment is a silence of its length.
         """
-        behind_ms, silences, lost_ms = float(BEHIND_MS), [], 0.0
-        for delay in self.delays_ms:
+        behind_ms, lost_ms = float(BEHIND_MS), 0.0
+        silences: list[tuple[float, float]] = []
+        for place, delay in enumerate(self.delays_ms):
             if delay == NEVER_MS:
                 lost_ms += self.fragment_ms
                 continue
             waits_ms = max(0.0, delay - behind_ms) + lost_ms
             lost_ms = 0.0
             if waits_ms > GAP_MS:
-                silences.append(waits_ms)
+                silences.append((place * self.fragment_ms, waits_ms))
             spare = behind_ms - delay > SPARE_MS
             behind_ms = max(behind_ms, float(delay))
             if spare:
                 behind_ms = max(BEHIND_MS, behind_ms - HURRY * self.fragment_ms)
-        return silences + [lost_ms] * (lost_ms > GAP_MS)
+        if lost_ms > GAP_MS:
+            silences.append((len(self.delays_ms) * self.fragment_ms - lost_ms, lost_ms))
+        return silences
 
     @property
     def gaps(self) -> int:

@@ -86,6 +86,11 @@ def floor_figures(congestion: str, outcomes: Sequence[Outcome]) -> list[Figure]:
         Stretch(each.poor.from_ms + int(SETTLED_S * 1000), each.poor.until_ms) for each in outcomes
     ]
     is_goal = congestion == "bbr"
+    # Whoever hears the step down goes on listening: silences are those of the whole of it.
+    silences = [sound_of(each.came, each.poor).silences for each in outcomes]
+    settled_ms = 1000 * SETTLED_S
+    gaps = [float(sum(at_ms >= settled_ms for at_ms, _ in found)) for found in silences]
+    silent = [sum(ms for at_ms, ms in found if at_ms < settled_ms) for found in silences]
     sound = [sound_of(each.came, stretch) for each, stretch in zip(outcomes, after, strict=True)]
     down = [
         sound_of(each.came, Stretch(each.poor.from_ms, stretch.from_ms))
@@ -93,10 +98,12 @@ def floor_figures(congestion: str, outcomes: Sequence[Outcome]) -> list[Figure]:
     ]
     slides = [max(slide_delays_s(each.came, each.poor), default=0.0) for each in outcomes]
     for name, samples, unit, goal in (
-        ("sound_gaps", [float(each.gaps) for each in sound], "gaps", 0.0),
+        ("sound_gaps", gaps, "gaps", 0.0),
         ("sound_lost", [float(each.lost) for each in sound], "fragments", 0.0),
         ("sound_delay", [each.share(0.5) for each in sound], "ms", None),
         ("sound_delay_worst", [each.share(1.0) for each in sound], "ms", None),
+        ("step_down_silent", silent, "ms", None),
+        ("step_down_sound_lost", [float(each.lost) for each in down], "fragments", None),
         ("step_down_worst_sound_delay", [each.share(1.0) for each in down], "ms", None),
         ("slide_delay_worst", slides, "s", 10.0),
     ):

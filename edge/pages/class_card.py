@@ -85,7 +85,7 @@ class ClassCardPage:
         )
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Stream the room's taps and emergencies as they are to be shown, and what else changed.
+        """Stream taps, emergencies and what the class is asked as shown, and what else changed.
 
         A screen that runs another version of the page, or is no longer paired, is told to reload.
         """
@@ -96,9 +96,10 @@ class ClassCardPage:
         version = request.query.get("v", "")
         is_old = version not in {"", self._assets.digest}
         told = -1
+        told_question: str | None = None
 
         async def tell(changes: Sequence[Change]) -> bytes:
-            nonlocal told
+            nonlocal told, told_question
             if is_old or (screen is not None and screens.find(token) is None):
                 return RELOAD
             events = [await tell_names([each for each in changes if each in CARD_CHANGES])]
@@ -111,6 +112,10 @@ class ClassCardPage:
                 standing = {"emergencies": await asyncio.to_thread(self._emergencies, room.room)}
                 text = self._renderer.text(request, "emergency.html", standing)
                 events.append(_part("emergency", text))
+            question = self._renderer.text(request, "card_question.html", self._asked(room.room))
+            if question != told_question:
+                told_question = question
+                events.append(_part("question", question))
             return b"".join(events)
 
         with ExitStack() as stack:
@@ -208,7 +213,14 @@ class ClassCardPage:
             "people": self._names(extras.persons),
             "tap_days": TAP_DAYS,
             "lesson": view.lesson_now(room.room),
+            **self._asked(room.room),
         }
+
+    def _asked(self, room: str) -> Mapping[str, object]:
+        """Return what the class is asked now; a card that lost its box asks it no longer."""
+        lesson = self._view.lesson_now(room)
+        asked = None if lesson is None else self._view.classes.asked(room)
+        return {"asked": asked, "asked_until_ms": 0 if lesson is None else lesson.ends_ms}
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._view.now_ms() / 1_000, self._view.timezone)

@@ -45,7 +45,7 @@ from sync.lessons.fragment_parts import PartJoiner
 from sync.lessons.fragment_rungs import ANEW
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.fragment_store import FragmentStoreError
-from sync.lessons.tcp_connection import prefer_bbr
+from sync.lessons.tcp_connection import give_up_after, prefer_bbr
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ _TICK_S = 1.0
 _LOOKS = 10
 """How often in a tick it is looked whether the loop is late."""
 _RECLAIM_TICKS = 60
-_HEARTBEAT_S = 5.0
+DEAD_MS = 8000
+"""A box that acknowledges nothing for so long is gone: each is told something every second."""
 _POSITIONS_MAX = 32
 _POSITION_FIELDS = 3
 _CLOSE_BYTES_MAX = 123  # RFC 6455 §5.5: a control frame's payload, less the code
@@ -228,13 +229,14 @@ def _nothing(_: Turn) -> None:
 
 
 async def _connect(request: web.Request) -> tuple[web.WebSocketResponse, asyncio.Transport]:
-    socket = web.WebSocketResponse(
-        compress=False, heartbeat=_HEARTBEAT_S, max_msg_size=RECORD_BYTES_MAX, timeout=1.0
-    )
+    # No pings: on a line that has just become narrow their answers wait behind seconds of picture.
+    socket = web.WebSocketResponse(compress=False, max_msg_size=RECORD_BYTES_MAX, timeout=1.0)
     await socket.prepare(request)
     if request.transport is None:
         raise ConnectionResetError("the box hung up")
-    prefer_bbr(request.transport.get_extra_info("socket"))
+    line = request.transport.get_extra_info("socket")
+    prefer_bbr(line)
+    give_up_after(line, DEAD_MS)
     return socket, request.transport
 
 

@@ -14,7 +14,7 @@ from sync.lessons.fragment_rungs import Ladder, Rung
 from sync.lessons.tracks import PICTURE_SMALL
 
 PICTURE_AGE_S_MAX = 0.7
-SOUND_AGE_S_MAX = 3.0
+SOUND_AGE_S_MAX = 4.0
 QUEUE_BYTES_MAX = 8 * 1024 * 1024
 URGENT_MAX = 256
 PROOFS_MAX = 16

@@ -64,12 +64,17 @@ class Hub:
     async def publish(self) -> aiohttp.ClientWebSocketResponse:
         return await self._open("publish", FLAGSHIP)
 
-    async def follow(self, query: str = "") -> aiohttp.ClientWebSocketResponse:
-        return await self._open(f"follow{query}", RURAL)
+    async def follow(
+        self, query: str = "", *, answers_pings: bool = True
+    ) -> aiohttp.ClientWebSocketResponse:
+        return await self._open(f"follow{query}", RURAL, answers_pings=answers_pings)
 
-    async def _open(self, path: str, school: int) -> aiohttp.ClientWebSocketResponse:
+    async def _open(
+        self, path: str, school: int, *, answers_pings: bool = True
+    ) -> aiohttp.ClientWebSocketResponse:
         url = f"{self.url}/lessons/{LESSON}/{path}"
-        party = await self.client.ws_connect(url, headers={"X-School": str(school)})
+        headers = {"X-School": str(school)}
+        party = await self.client.ws_connect(url, headers=headers, autoping=answers_pings)
         self.parties.append(party)
         return party
 

@@ -39,6 +39,23 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
         yield opened
 
 
+def stuck_follower(hub: Hub) -> socket.socket:
+    """Open a follower's link that is never read."""
+    stuck = socket.create_connection(("127.0.0.1", int(hub.url.rsplit(":", 1)[1])))
+    stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    stuck.sendall(
+        f"GET /lessons/{LESSON}/follow HTTP/1.1\r\nHost: hub\r\nX-School: {RURAL}\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    return stuck
+
+
+def followers(hub: Hub) -> tuple[int, ...]:
+    evidence = hub.relay.evidence(LESSON)
+    return () if evidence is None else evidence.followers
+
+
 async def test_a_follower_gets_bit_for_bit_what_the_flagship_sent(hub: Hub) -> None:
     publisher, follower = await hub.publish(), await hub.follow()
     sent = fragments(20)
@@ -124,17 +141,33 @@ async def test_the_large_picture_that_follows_as_catch_up_is_kept_and_not_played
     assert (evidence.rung, evidence.rungs) == (Rung.SMALL, ((RURAL, Rung.MAIN),))
 
 
+async def test_a_box_whose_line_is_deep_is_kept_while_it_takes_what_is_sent(hub: Hub) -> None:
+    # Whatever it would answer waits for seconds behind what the narrow line still holds.
+    follower = await hub.follow(answers_pings=False)
+    for _ in range(9):
+        received = await follower.receive(timeout=5)
+        assert received.type is aiohttp.WSMsgType.TEXT, "the hub speaks each second"
+
+
+async def test_a_box_that_acknowledges_nothing_is_given_up(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.lesson.relay.DEAD_MS", 300)
+    publisher, stuck = await hub.publish(), stuck_follower(hub)
+    await until(lambda: followers(hub) == (RURAL,))
+    number = 0
+    while followers(hub):  # the test's own limit of time ends it
+        await send(publisher, fragments(1, number, 50_000))
+        await asyncio.sleep(0.02)
+        number += 1
+    stuck.close()
+
+
 async def test_a_follower_that_does_not_read_delays_nobody_and_is_sent_a_keyframe_later(
     hub: Hub,
 ) -> None:
     publisher, quick = await hub.publish(), await hub.follow()
-    stuck = socket.create_connection(("127.0.0.1", int(hub.url.rsplit(":", 1)[1])))
-    stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stuck.sendall(
-        f"GET /lessons/{LESSON}/follow HTTP/1.1\r\nHost: hub\r\nX-School: {RURAL}\r\n"
-        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
-    )
+    stuck = stuck_follower(hub)
     await asyncio.sleep(0.2)
     slowest_s = 0.0
     clock = asyncio.get_running_loop().time

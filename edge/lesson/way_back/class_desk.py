@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge.errors import NotNowError
-from edge.lesson.way_back.return_path import Said
+from edge.lesson.way_back.return_path import AskedByTeacher, Said
 from edge.lesson.way_back.return_wall import ReturnWall
 
 
@@ -13,6 +13,9 @@ class WayBack(Protocol):
 
     @property
     def trouble(self) -> str: ...
+
+    @property
+    def asked(self) -> AskedByTeacher | None: ...
 
     async def say(self, said: Said) -> None: ...
 
@@ -52,6 +55,11 @@ class ClassDesk:
         """Return why the class of a room is not seen by its teacher; empty where it is."""
         run = self._receiving(room)
         return "" if run is None or run.back is None else run.back.trouble
+
+    def asked(self, room: str) -> AskedByTeacher | None:
+        """Return what the class of a room is asked now, None where it is asked nothing."""
+        run = self._receiving(room)
+        return None if run is None or run.back is None else run.back.asked
 
     async def say(self, room: str, said: Said) -> None:
         """Tell the teacher what the class of a room says; raises NotNowError."""

@@ -19,7 +19,7 @@ from drivers.errors import DriverError
 from edge.errors import NotNowError
 from edge.lesson.capture.camera_capture import capture, watched
 from edge.lesson.capture.flagship_capture import LessonSource
-from edge.lesson.classroom.board import BoardView, LessonBoard
+from edge.lesson.classroom.board import AskedQuestion, BoardView, LessonBoard
 from edge.lesson.keys.key_ring import follow_sealing_key
 from edge.lesson.lesson_means import LessonMeans
 from edge.lesson.status import Cause, LessonStatus
@@ -59,6 +59,13 @@ SmallCamera = Callable[[], LessonSource]
 Said = Hand | Answer | Help
 
 
+class AskedByTeacher(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that is open; ``choice`` is the place of the class's answer, None before one."""
+
+    question: AskedQuestion
+    choice: int | None
+
+
 class ReturnPath:
     """One class's way back in one lesson; :meth:`run` is its task.
 
@@ -88,6 +95,16 @@ class ReturnPath:
         self._is_shared = False
         self._gives_way_until_s = 0.0
         self._over = asyncio.Event()
+
+    @property
+    def asked(self) -> AskedByTeacher | None:
+        """What the class is asked now and can answer."""
+        question = self._lesson_view.question
+        is_heard = self._publisher is not None and self._is_shared and not self._over.is_set()
+        if question is None or question.counts is not None or not is_heard:
+            return None
+        answer = self._own.answer(question.question)
+        return AskedByTeacher(question=question, choice=None if answer is None else answer.choice)
 
     def follow(self, view: BoardView) -> BoardView:
         """Follow what holds in the lesson, and return it as this class's pages are to see it."""

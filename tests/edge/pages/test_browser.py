@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import msgspec
@@ -18,6 +18,7 @@ from edge.lesson.classroom.board import AskedQuestion, BoardView, CaptionLine, S
 from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.preparing.checks import LessonPlan
 from edge.lesson.status import Cause, LessonStatus, Phase
+from edge.lesson.way_back.return_path import AskedByTeacher
 from edge.pages.app import build_pages
 from edge.pages.box_view import Change, LessonState, Light, Sign
 from sync.lessons.lesson_events import Answer, Hand, Help
@@ -283,8 +284,9 @@ class ClassSays:
 
     trouble = ""
 
-    def __init__(self, fan_out: FanOut) -> None:
+    def __init__(self, fan_out: FanOut, changed: Callable[[], None] = lambda: None) -> None:
         self.said: list[Hand | Answer | Help] = []
+        self._changed = changed
         self.view = BoardView(school=SCHOOL)
         self._fan_out = fan_out
 
@@ -292,9 +294,17 @@ class ClassSays:
     def back(self) -> "ClassSays":
         return self
 
+    @property
+    def asked(self) -> AskedByTeacher | None:
+        question = self.view.question
+        if question is None or question.counts is not None:
+            return None
+        return AskedByTeacher(question=question, choice=self.view.choice)
+
     def show(self, view: BoardView) -> None:
         self.view = view
         self._fan_out.show_board(view)
+        self._changed()
 
     async def say(self, said: Hand | Answer | Help) -> None:
         self.said.append(said)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
+import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -14,11 +15,15 @@ from edge.class_cards.messages import MessageKind
 from edge.class_cards.office import TAP_DAYS
 from edge.class_cards.screen_health import ScreenHealth, ScreenTrouble
 from edge.class_cards.screens import LostTaps
+from edge.lesson.classroom.board import AskedQuestion
+from edge.lesson.classroom.fan_out import FanOut
 from edge.pages.app import build_pages
 from edge.pages.assets import STATIC
+from edge.pages.box_view import Change, LessonState
+from sync.lessons.lesson_events import Answer
 from tests.drivers.serial_bench import until
 from tests.edge.pages.simulated_box import DAY_MS, NOW_MS, SimulatedBox, as_view
-from tests.edge.pages.test_browser import open_page, wait_until_kept
+from tests.edge.pages.test_browser import ClassSays, open_page, wait_until_kept
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -107,6 +112,64 @@ def taps_of(box: SimulatedBox) -> list[tuple[int, str | None]]:
 async def until_taps(box: SimulatedBox, count: int) -> list[tuple[int, str | None]]:
     await until(lambda: len(taps_of(box)) >= count)
     return taps_of(box)
+
+
+async def test_a_class_answers_its_teacher_by_a_touch_on_its_card(
+    browser: Browser, server: TestServer, box: SimulatedBox
+) -> None:
+    page, complaints = await open_screen(browser, server, box)
+    await box.listening.wait()
+    says = ClassSays(FanOut(box.now_ms), lambda: box.tell(Change.LESSON))
+    box.receiving["r301"] = says
+    box.set_lesson("r301", state=LessonState.LIVE, evidence_ms=NOW_MS)
+    asked = AskedQuestion(
+        question="q1", text="三乘四", choices=("7", "12"), asked_ms=NOW_MS, counts=None
+    )
+    await expect(page.locator("#question .question")).to_have_count(0)
+    says.show(msgspec.structs.replace(says.view, question=asked))
+
+    twelve = page.get_by_role("button", name="12", exact=True)
+    await twelve.click()
+    await expect(twelve).to_have_attribute("aria-pressed", "true")
+    assert says.said == [Answer(question="q1", choice=1)]
+    await page.get_by_role("button", name="7", exact=True).click()
+    await expect(twelve).to_have_attribute("aria-pressed", "false")
+    assert says.said[-1] == Answer(question="q1", choice=0)
+
+    closed = msgspec.structs.replace(asked, counts=(3, 21))
+    says.show(msgspec.structs.replace(says.view, question=closed))
+    await expect(twelve).to_have_count(0)
+    assert complaints == []
+
+
+async def test_a_touch_that_reaches_nobody_is_said_on_the_card_and_a_stale_question_goes(
+    browser: Browser, server: TestServer, box: SimulatedBox, line: Line
+) -> None:
+    page, _ = await open_screen(browser, server, box)
+    await box.listening.wait()
+    says = ClassSays(FanOut(box.now_ms), lambda: box.tell(Change.LESSON))
+    box.receiving["r301"] = says
+    box.set_lesson("r301", state=LessonState.LIVE, evidence_ms=NOW_MS)
+    asked = AskedQuestion(question="q1", text="?", choices=("A", "B"), asked_ms=NOW_MS, counts=None)
+    says.show(msgspec.structs.replace(says.view, question=asked))
+    button = page.get_by_role("button", name="B", exact=True)
+    await expect(button).to_be_visible()
+    line.is_cut = True
+    await button.click()
+    await expect(page.locator("#question-trouble")).to_have_text(
+        "That did not arrive. Touch it again."
+    )
+    line.is_cut = False
+    del box.receiving["r301"]
+    await button.click()
+    await expect(page.locator("#question-trouble")).to_have_text(
+        "This question is not open any more."
+    )
+    lasts_ms = box.lessons["r301"].ends_ms - NOW_MS
+    await page.evaluate(
+        "ms => { const real = Date.now; Date.now = () => real() + ms }", lasts_ms + 60_000
+    )
+    await expect(button).to_be_hidden()
 
 
 @pytest.mark.parametrize(("language", "word"), [("zh-CN", "紧急通知"), ("en", "Emergency")])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from edge.errors import NotNowError
-from edge.lesson.way_back.return_path import Said
+from edge.lesson.way_back.return_path import AskedByTeacher, Said
 from edge.pages.class_touch import TOUCHES_MAX
 from sync.lessons.lesson_events import Answer, Hand, Help
 from tests.edge.pages.conftest import Client
@@ -26,6 +26,7 @@ class Back:
     trouble: str = ""
     refusal: str = ""
     heard: list[Said] = field(default_factory=list)
+    asked: AskedByTeacher | None = None
 
     async def say(self, said: Said) -> None:
         if self.refusal:
