@@ -76,7 +76,7 @@
     showSpans("#notices .notice", nowMs);
     document.getElementById("main").classList.toggle("in-exam", showSpans("#exam .exam", nowMs));
     showSpans("#emergency .emergency", nowMs);
-    showSpans("#question .question", nowMs);
+    document.getElementById("main").classList.toggle("is-asked", showSpans("#question .question", nowMs));
     confirmPainted();
     if (!today) { return; } // older than thirty days: nothing here is true any more
     var minutes = Math.floor(((nowMs - Number(today.dataset.fromMs)) % DAY_MS) / 60000);
