@@ -200,6 +200,8 @@ async def test_what_classes_say_comes_in_order_is_counted_once_and_outlives_the_
             await pupil.back.say(Answer(question=name, choice=choice))
         await until(lambda: counts(teacher) == (2, 0))
         assert near.room.board.choice == 0
+        assert near.back.asked is not None
+        assert (near.back.asked.question.question, near.back.asked.choice) == (name, 0)
         with pytest.raises(NotNowError, match="no such choice"):
             await near.back.say(Answer(question=name, choice=2))
 
@@ -215,6 +217,7 @@ async def test_what_classes_say_comes_in_order_is_counted_once_and_outlives_the_
         await until(lambda: counts(again) == (2, 0))
         again.wall.ask("", ())
         await until(lambda: closed(near) == (2, 0))
+        assert near.back.asked is None
         with pytest.raises(NotNowError, match="not open"):
             await near.back.say(Answer(question=name, choice=1))
         assert near.box.rows("SELECT choice FROM quick_answer") == [("6",), ("5",)]
