@@ -12,13 +12,13 @@ import struct
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Never, TypeVar
+from typing import Never
 
 import aiohttp
 
 from edge.line_progress import LineProgress
 from edge.line_room import SPARE_S, LineRoom
-from edge.supervision import apart
+from edge.supervision import under_watch
 from sync.errors import MalformedError
 from sync.exchange.framing import FrameReader, frame
 from sync.lessons.tcp_connection import give_up_after, read_tcp_info, unacknowledged_bytes
@@ -60,7 +60,6 @@ _TEXT_BYTES_MAX = 500
 _HEADERS_LEFT_OUT = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 Speak = Callable[[], Awaitable[bytes | None]]
-Result = TypeVar("Result")
 
 
 class HubUnreachableError(Exception):
@@ -286,8 +285,8 @@ async def hub_stream(
         try:
             async with asyncio.timeout(connect_s_max + ANSWER_S_MAX):
                 body = stream.body(noting_faults)
-                response = await _while_it_carries(
-                    stream, lambda: http.post(EXCHANGE_PATH, data=body)
+                response = await under_watch(
+                    lambda: http.post(EXCHANGE_PATH, data=body), stream.watch
                 )
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError and ssl's among them
             if faults:
@@ -299,25 +298,6 @@ async def hub_stream(
             raise await _refusal(response)
         await stream.begin(response)
         yield stream
-
-
-async def _while_it_carries(stream: HubStream, work: Callable[[], Awaitable[Result]]) -> Result:
-    """Return what ``work`` returns, or raise what it or the stream's watch raises first.
-
-    The work begins here: a cancellation may come before, and nothing is then left unawaited.
-    """
-
-    async def watched() -> Result:
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(stream.watch())
-            result = await work()
-            watching.cancel()
-        return result
-
-    try:
-        return await apart(watched())
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
 
 
 def describe(error: BaseException) -> str:

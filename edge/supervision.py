@@ -51,3 +51,24 @@ async def apart(work: Awaitable[Result]) -> Result:
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
+
+
+async def under_watch(
+    work: Callable[[], Awaitable[Result]], watch: Callable[[], Coroutine[None, None, None]]
+) -> Result:
+    """Return what ``work`` returns, or raise what it or the ``watch`` beside it raises first.
+
+    The work begins here: a cancellation may come before, and nothing is then left unawaited.
+    """
+
+    async def watched() -> Result:
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(watch())
+            result = await work()
+            watching.cancel()
+        return result
+
+    try:
+        return await apart(watched())
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None

@@ -22,14 +22,19 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
+DISTRICTS, LESSONS = "whole districts", "lessons in a browser"
 TOGETHER = {
-    "test_pages_in_a_browser.py": "the district's day",
-    "test_demo_day.py": "the district's day",
-    "test_pulled_link.py": "a district's line",
-    "test_narrow_link.py": "a district's line",
+    "test_kill_nine.py": DISTRICTS,
+    "test_demo_day.py": DISTRICTS,
+    "test_pages_in_a_browser.py": DISTRICTS,
+    "test_pulled_link.py": LESSONS,
+    "test_narrow_link.py": LESSONS,
+    "test_fan_out_in_a_browser.py": LESSONS,
+    "test_classroom_in_a_browser.py": LESSONS,
+    "test_lesson_of_cameras_not_ours.py": LESSONS,
 }
-"""Files of tests/scenarios that look at the same running district, or that a machine of two cores
-carries one after the other only."""
+"""Files that look at the same running district, or that a machine of two cores carries one after
+the other only: whoever plays a lesson keeps real time."""
 LONGEST_FIRST = ("scenarios", "simulation", "benchmarks", "edge", "sync", "drivers")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from benchmarks.arrivals import draw_taps
 from benchmarks.hub_ingest import lost_and_doubled
 from benchmarks.hub_load import drain
@@ -18,6 +20,7 @@ from sync.writer import Writer
 SCHOOLS = 3
 
 
+@pytest.mark.timeout(240)  # all its cryptography is real, and other tests run beside it
 def test_schools_drain_and_storm_and_the_hub_has_it_all(tmp_path: Path) -> None:
     config = write_hub_config(tmp_path / "hub")
     schools = enrol_schools(config, tmp_path / "schools", SCHOOLS)

@@ -7,9 +7,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Interface
 from pathlib import Path
+
+import pytest
 
 from benchmarks.peer_environment import peer_python
 from drivers.codecs.digest import Credentials
@@ -17,7 +19,9 @@ from tests.system_needs import need, need_peer
 
 SITE = IPv4Interface("127.0.0.1/24")
 """ipycam answers from the address the kernel prefers for loopback."""
-STARTED_S_MAX = 30.0
+STARTED_S_MAX = 60.0
+STARTS_MAX = 3
+LOG = "ipycam.log"
 
 
 def ipycam_python() -> Path:
@@ -34,7 +38,19 @@ def running_ipycam(
 
     ``source`` is a file whose picture it shows again and again, unless told it waits for one.
     """
-    python, port = ipycam_python(), _free_port()
+    python = ipycam_python()
+    for _ in range(STARTS_MAX):
+        port = _free_port()
+        _configure(folder, port, credentials)
+        with _started(python, folder, source) as process:
+            if not _is_serving(process, port):
+                continue  # one of its ports was taken before it came to that
+            yield f"http://{SITE.ip}:{port}/onvif/device_service"
+            return
+    pytest.fail(f"ipycam ends: {(folder / LOG).read_text(errors='replace')[-1000:]}")
+
+
+def _configure(folder: Path, port: int, credentials: Credentials | None) -> None:
     config = {
         "name": "Peer",
         "local_ip": str(SITE.ip),
@@ -53,23 +69,37 @@ def running_ipycam(
         "password": credentials.password if credentials else "",
     }
     (folder / "ipycam.json").write_text(json.dumps(config))
-    with subprocess.Popen(
-        [python, "-m", "ipycam", "--config", "ipycam.json", "--source", source],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
+
+
+@contextmanager
+def _started(python: Path, folder: Path, source: str) -> Iterator[subprocess.Popen[bytes]]:
+    with (
+        (folder / LOG).open("wb") as log,
+        subprocess.Popen(
+            [python, "-m", "ipycam", "--config", "ipycam.json", "--source", source],
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        ) as process,
+    ):
         try:
-            end_s = time.monotonic() + STARTED_S_MAX
-            while not _is_open(port):
-                assert process.poll() is None, "ipycam ended"
-                assert time.monotonic() < end_s, "ipycam does not start"
-                time.sleep(0.1)
-            yield f"http://{SITE.ip}:{port}/onvif/device_service"
+            yield process
         finally:
             # ipycam's ffmpeg belongs to its process group.
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _is_serving(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until it does, or has ended."""
+    end_s = time.monotonic() + STARTED_S_MAX
+    while not _is_open(port):
+        if process.poll() is not None:
+            return False
+        assert time.monotonic() < end_s, "ipycam does not start"
+        time.sleep(0.1)
+    return True
 
 
 def _free_port() -> int:

@@ -297,6 +297,24 @@ async def test_a_camera_that_plays_but_sends_nothing_is_unreachable_in_bounded_t
             await take(url, lambda _: None)
 
 
+async def test_a_box_that_stood_still_itself_blames_no_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.lesson.capture.camera_capture.STALL_S", 0.5)
+    stood_s: list[float] = []
+
+    def enough(viewer: LessonViewer) -> bool:
+        if len(viewer.frames) == 10 and not stood_s:
+            stood_s.append(1.5)
+            time.sleep(stood_s[0])
+        return len(viewer.frames) > 50
+
+    async with simulated_camera(tmp_path) as camera:
+        _, events = await watch(camera.url("sub"), enough)
+    assert stood_s
+    assert len([each for each in events if isinstance(each, TakeInit)]) == 2, "one take"
+
+
 async def test_a_camera_that_stops_speaking_rtsp_is_unreachable() -> None:
     async with silent_camera(b"GARBAGE\r\n\r\n") as url, asyncio.timeout(10):
         with pytest.raises(UnreachableError, match="does not speak RTSP"):

@@ -224,7 +224,7 @@ async def test_a_camera_that_falls_silent_on_an_open_line_is_in_its_ledger_until
             assert lost.loss is Loss.STREAM
             assert "sends no picture" in lost.reason
             assert lost.until_ms is None
-            assert silent in capture.troubles
+            await until(lambda: silent in capture.troubles)
             before = len(takes.of(silent))
             pictures.silent.clear()
             await until(lambda: len(takes.of(silent)) > before)

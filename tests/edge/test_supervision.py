@@ -5,7 +5,7 @@ import selectors
 import pytest
 
 from edge import supervision
-from edge.supervision import apart, keep_running
+from edge.supervision import apart, keep_running, under_watch
 
 
 @pytest.fixture(autouse=True)
@@ -134,3 +134,27 @@ async def test_what_runs_apart_returns_and_raises_as_it_would_here() -> None:
     assert await apart(work(3)) == 2
     with pytest.raises(ZeroDivisionError):
         await apart(work(0))
+
+
+async def test_what_is_under_watch_ends_with_what_its_watch_raises_and_takes_the_watch_along() -> (
+    None
+):
+    ended: list[str] = []
+
+    async def wait(name: str, fault: Exception | None = None) -> None:
+        try:
+            await asyncio.sleep(0.01 if fault else 3600)
+        finally:
+            ended.append(name)
+        if fault:
+            raise fault
+
+    with pytest.raises(ZeroDivisionError):
+        await under_watch(lambda: wait("work"), lambda: wait("watch", ZeroDivisionError()))
+    assert ended == ["watch", "work"]
+
+    ended.clear()
+    assert await under_watch(lambda: asyncio.sleep(0.02, 7), lambda: wait("watch")) == 7
+    assert ended == ["watch"]
+    with pytest.raises(KeyError):
+        await under_watch(lambda: wait("work", KeyError()), lambda: wait("watch"))

@@ -18,7 +18,7 @@ from edge.box_store import setup_code
 ROOM = ROOMS[WITH_SOUND]
 SCREEN = ViewportSize(width=1024, height=600)
 TELEPHONE = ViewportSize(width=390, height=844)
-SEEN_S_MAX = 60.0
+SEEN_S_MAX = 120.0
 SOON = ("PLAN_AFTER_MS = 10000", "PLAN_AFTER_MS = 1500")
 """A class is told of its plan sooner here: catching up takes four times as long as it waits."""
 

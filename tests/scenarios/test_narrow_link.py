@@ -13,7 +13,7 @@ from benchmarks.lesson_district import RECEIVER, lesson_district
 from tests.chromium import SOUND_UNTOUCHED, running_chromium
 from tests.scenarios.classes_screens import Seen, open_class
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 STARTS_IN_S, LASTS_S = 4.0, 480.0
 NARROW_BYTES_S = 50_000

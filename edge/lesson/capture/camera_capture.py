@@ -4,6 +4,9 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from math import inf
+from typing import Never
 
 from drivers.cameras.outages import StreamWatch
 from drivers.codecs.digest import Credentials
@@ -17,10 +20,12 @@ from drivers.rtsp_client import RtspStream, play
 from edge.lesson.capture.capture_events import CaptureEvent, CaptureSink, MediaFragment
 from edge.lesson.capture.sound_track import PREFERENCE, sound_reader
 from edge.lesson.capture.take import Part, Take
+from edge.supervision import under_watch
 from sync.lessons.tracks import PICTURE
 
 STALL_S = 2.0
 START_S = 10.0  # cameras that start an encoder at PLAY take some seconds
+LOOK_S = 0.25
 
 
 async def capture(
@@ -50,7 +55,8 @@ async def capture(
 
     try:
         async with play(url, credentials, choose or choose_and_tell, chance=chance) as stream:
-            await _follow(stream, Take(stream.media, sink, part), now_ms)
+            take = Take(stream.media, sink, part)
+            await under_watch(partial(_read, stream, take, now_ms), partial(_watch, take))
     except ProtocolError as error:
         raise UnreachableError(f"the camera does not speak RTSP as it should: {error}") from error
 
@@ -126,26 +132,31 @@ def _from_camera(description: SessionDescription) -> list[Media]:
     return [media for media in description.media if not media.to_camera]
 
 
-async def _follow(stream: RtspStream, take: Take, now_ms: NowMs) -> None:
+async def _read(stream: RtspStream, take: Take, now_ms: NowMs) -> Never:
     loop = asyncio.get_running_loop()
-    counted = list(take.packets)
-    sound_due_s = float("inf")  # until the first sound: what was never there cannot stop
-    try:
-        async with asyncio.timeout(START_S) as watchdog:
-            while True:
-                packets = await stream.read()
-                arrived_ms, steady_ms = now_ms(), int(loop.time() * 1000)
-                for packet in packets:
-                    take.receive(packet, arrived_ms, steady_ms)
-                now_s = loop.time()
-                if take.packets[0] != counted[0]:
-                    watchdog.reschedule(now_s + STALL_S)
-                if take.packets[1:] != counted[1:]:
-                    sound_due_s = now_s + STALL_S
-                elif now_s > sound_due_s:
-                    raise UnreachableError(f"no sound for {STALL_S:.0f} s; check the microphone")
-                counted[:] = take.packets
-    except TimeoutError as error:
-        raise UnreachableError(
-            "the camera sends no picture; check its power and network"
-        ) from error
+    while True:
+        packets = await stream.read()
+        arrived_ms, steady_ms = now_ms(), int(loop.time() * 1000)
+        for packet in packets:
+            take.receive(packet, arrived_ms, steady_ms)
+
+
+async def _watch(take: Take) -> Never:
+    """Raise UnreachableError once what is due does not come.
+
+    Silence is counted in looks, not told by a clock: a box that itself stood still for a while has
+    not looked meanwhile, and blames no camera for what waits to be read.
+    """
+    counted = [0] * len(take.packets)
+    picture_looks, sound_looks = START_S / LOOK_S, inf  # what was never there cannot stop
+    while True:
+        await asyncio.sleep(LOOK_S)
+        has_picture = take.packets[0] != counted[0]
+        has_sound = take.packets[1:] != counted[1:]
+        picture_looks = STALL_S / LOOK_S if has_picture else picture_looks - 1
+        sound_looks = STALL_S / LOOK_S if has_sound else sound_looks - 1
+        if picture_looks <= 0:
+            raise UnreachableError("the camera sends no picture; check its power and network")
+        if has_picture and sound_looks <= 0:
+            raise UnreachableError(f"no sound for {STALL_S:.0f} s; check the microphone")
+        counted[:] = take.packets
