@@ -25,7 +25,7 @@ from edge.pages.json_wishes import json_answer
 from edge.pages.lessons import LessonsPage
 from edge.pages.office import OfficePage
 from edge.pages.remote import RemotePage
-from edge.pages.rendering import Renderer, number_pages
+from edge.pages.rendering import Renderer, note_pages
 from edge.pages.rooms import Rooms
 from edge.pages.safety import SafetyPage
 from edge.pages.screen_reports import ScreenReports
@@ -57,7 +57,7 @@ def build_pages(view: BoxView) -> web.Application:
 
     app = web.Application(
         client_max_size=BODY_BYTES_MAX,
-        middlewares=[number_pages(view), _tell_errors(renderer), same_origin],
+        middlewares=[note_pages(view), _tell_errors(renderer), same_origin],
     )
     app.on_response_prepare.append(add_security_headers)
     app.on_shutdown.append(streams.close)

@@ -6,6 +6,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from yarl import URL
 
 from edge.pages.assets import Assets
 from edge.pages.box_view import BoxView
@@ -21,17 +22,36 @@ from edge.pages.language import (
 TEMPLATES = Path(__file__).parent / "templates"
 YEAR_S = 365 * 24 * 3_600
 _CHANGES_TOLD = web.RequestKey("changes_told", int)
+_ADDRESS = web.RequestKey("address", URL)
+_SAFE_METHODS = ("GET", "HEAD")
 
 
-def number_pages(view: BoxView) -> Middleware:
-    """Make the middleware that notes how many changes there were before a page reads anything."""
+def note_pages(view: BoxView) -> Middleware:
+    """Make the middleware that notes what a page tells of itself, before it reads anything.
+
+    That is how many changes there were by then, and where the page is asked for.
+    """
 
     @web.middleware
-    async def number(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[_CHANGES_TOLD] = view.changes_told()
+        request[_ADDRESS] = await _address_of(request)
         return await handler(request)
 
-    return number
+    return note
+
+
+async def _address_of(request: web.Request) -> URL:
+    """Return where the page is asked for that answers; a form is sent to its page or below it."""
+    address = request.rel_url
+    while request.method not in _SAFE_METHODS and address.path != "/":
+        asking = request.clone(method="GET", rel_url=address)
+        if (await request.app.router.resolve(asking)).http_exception is None:
+            break
+        address = address.with_path(
+            address.raw_path.rpartition("/")[0] or "/", encoded=True, keep_query=True
+        )
+    return address
 
 
 class Renderer:
@@ -51,14 +71,15 @@ class Renderer:
         self, request: web.Request, template: str, context: Mapping[str, object] | None = None
     ) -> str:
         language = self.language(request)
-        view = self._view
+        view, address = self._view, request[_ADDRESS]
         now_ms = view.now_ms()
         return (
             self._environments[language.code]
             .get_template(template)
             .render(
                 {
-                    "request_path": request.path,
+                    "request_path": address.path,
+                    "address": str(address),
                     "now_ms": now_ms,
                     "changes_told": request[_CHANGES_TOLD],
                     "school_name": view.school_name,
@@ -68,7 +89,7 @@ class Renderer:
                     "moment": lambda at_ms: language.moment(at_ms, view.timezone),
                     "short_moment": lambda at_ms: language.short_moment(at_ms, view.timezone),
                     "switches": [
-                        (code, str(request.rel_url.update_query(lang=code))) for code in LANGUAGES
+                        (code, str(address.update_query(lang=code))) for code in LANGUAGES
                     ],
                     **(context or {}),
                 }

@@ -13,7 +13,7 @@ from aiohttp import web
 from edge.pages.assets import Assets
 from edge.pages.box_view import BoxView
 from edge.pages.headers import HOST, add_security_headers, content_policy
-from edge.pages.rendering import Renderer, number_pages
+from edge.pages.rendering import Renderer, note_pages
 
 HTTPS_PORT = 443
 
@@ -75,7 +75,7 @@ def build_trust_app(view: BoxView) -> web.Application:
             https_origin(request, view.https_port) + request.rel_url.raw_path_qs
         )
 
-    app = web.Application(client_max_size=1_024, middlewares=[number_pages(view)])
+    app = web.Application(client_max_size=1_024, middlewares=[note_pages(view)])
     app.on_response_prepare.append(add_security_headers)
     app.add_routes(page.routes())
     app.router.add_get("/static/{name}", assets.serve)

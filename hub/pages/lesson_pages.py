@@ -185,16 +185,17 @@ class LessonPages:
         faults: Sequence[Sentence] = (),
         status: int = 200,
     ) -> web.Response:
-        detail = await self._figures.lesson(
-            lesson or request.match_info["lesson"], request[LANGUAGE]
-        )
+        lesson = lesson or request.match_info["lesson"]
+        detail = await self._figures.lesson(lesson, request[LANGUAGE])
         context = {
             "detail": detail,
             "warnings": warnings,
             "faults": faults,
             "day": iso_day(detail.lesson.starts_ms),
         }
-        return await self._writer.page(request, "lesson.html", context, status=status)
+        return await self._writer.page(
+            request, "lesson.html", context, status=status, address=f"/lessons/{lesson}"
+        )
 
     async def _form_page(
         self,
@@ -212,7 +213,9 @@ class LessonPages:
             "schools": await self._figures.school_names(request[LANGUAGE]),
             "recordings": await self._figures.recordings(),
         }
-        return await self._writer.page(request, "lesson_new.html", context, status=status)
+        return await self._writer.page(
+            request, "lesson_new.html", context, status=status, address="/lessons/new"
+        )
 
     async def _plan_json(self, request: web.Request, plan: Plan, status: int = 200) -> web.Response:
         model = {"lessons": plan.lessons, "warnings": plan.warnings}

@@ -31,15 +31,17 @@ class PageWriter:
         context: Mapping[str, object],
         *,
         status: int = 200,
+        address: str = "",
     ) -> web.Response:
+        """Fill a template; ``address`` is where the page is asked for that answers a form."""
+        asked = request.rel_url.with_path(address, keep_query=True) if address else request.rel_url
         everywhere = {
+            "address": str(asked),
             "asset": self._assets.url,
             "district_name": self._view.district_name,
-            "path": request.path,
+            "path": asked.path,
             "read_ms": self._view.now_ms(),
-            "switches": [
-                (code, str(request.rel_url.update_query(lang=code))) for code in LANGUAGES
-            ],
+            "switches": [(code, str(asked.update_query(lang=code))) for code in LANGUAGES],
         }
         text = await asyncio.to_thread(
             render, request[LANGUAGE], template, {**everywhere, **context}

@@ -20,13 +20,13 @@ NETWORK = 82
 SEED = 1149
 """Of a district whose buses are searched quickly: no unit beyond 151."""
 FOR_S = 40.0
-ENROLLED_S_MAX = 90.0
+ENROLLED_S_MAX = 240.0
 OVER_S_MAX = 240.0
 PROOF_S_MAX = 90.0
 SOAK_SEEDS = [int(seed) for seed in os.environ.get("SCHOOLNODE_SOAK_SEEDS", "").split()]
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_processes_killed_in_a_lesson_cost_no_row_and_few_seconds(tmp_path: Path) -> None:
     with running_demo(tmp_path, network=NETWORK, for_s=FOR_S, seed=SEED) as demo:
         demo.wait_for_note(ENROLLED, ENROLLED_S_MAX)

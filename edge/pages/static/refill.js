@@ -1,5 +1,6 @@
 // A refused form keeps what was typed: remembered when it is sent, put back where the answer is a
-// refusal, with the field at fault marked. Passwords and files are never remembered.
+// refusal, with the field at fault marked. Passwords and files are never remembered. A page that
+// answers a form takes its own address again: there it is fetched anew, and reloaded.
 (function () {
   "use strict";
   var KEY = "schoolnode-typed";
@@ -77,6 +78,10 @@
     try { sessionStorage.setItem(KEY, JSON.stringify(typed)); } catch (refused) { /* private mode */ }
   });
   document.addEventListener("schoolnode:refused", refill);
+  var address = document.documentElement.dataset.address;
+  if (address && address !== location.pathname + location.search) {
+    history.replaceState(null, "", address + location.hash);
+  }
   typed = take();
   refill();
 })();

@@ -3,6 +3,9 @@
 "use strict";
 
 (function () {
+  // A page that answers a form takes its own address again: there it is reloaded.
+  const address = document.documentElement.dataset.address;
+  if (address !== location.pathname + location.search) history.replaceState(null, "", address + location.hash);
   const live = document.getElementById("live");
   // Large pages say that they want to be fetched less often.
   const everyMs = live ? Number(live.dataset.live) * 1000 : 0;

@@ -1,5 +1,6 @@
 """Forms that cannot be read, or not kept: a word to the sender, and no log filled."""
 
+import re
 import sqlite3
 from contextlib import closing
 
@@ -54,3 +55,27 @@ async def test_what_the_store_does_not_take_is_said_on_the_page(
     answer = await staff.post(path, data=fields)
     assert answer.status == 503
     assert 'role="alert"' in await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("form", "page"),
+    [
+        ("/office/health?group=g3c1", "/office?group=g3c1"),
+        ("/boards/daily", "/boards"),
+        ("/rooftop/log", "/rooftop/log"),
+        ("/rooftop/log/points", "/rooftop/log"),
+        ("/rooftop/experiments/conclude", "/rooftop/experiments"),
+        ("/setup/adopt", "/"),
+        ("/sports/list", "/sports"),
+    ],
+)
+async def test_a_page_that_refuses_a_form_is_at_its_own_address(
+    client: Client, form: str, page: str
+) -> None:
+    answer = await client.post(form, data={})
+    assert answer.status == 403
+    text = await answer.text()
+    assert re.findall('data-address="([^"]*)"', text) == [page]
+    (other,) = re.findall('<a href="([^"]*)" lang="', text)
+    for address in (page, other):
+        assert (await client.get(address)).status == 200

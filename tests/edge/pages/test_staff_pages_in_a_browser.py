@@ -197,6 +197,7 @@ class Visit:
         await page.fill("textarea[name=list]", "card,station,result\n1001,run_50m,8.9\n1001,x,1\n")
         await self.button("导入", "Take").click()
         await expect(page.locator("#fitness tbody tr")).to_have_count(1)
+        await expect(page).to_have_url(re.compile(r"/sports$"))  # told of a line, and lives on
         await self.look("/sports", "lesson")
         await page.locator("form[action='/sports/end'] button").click()
         await expect(page.locator("#going article")).to_have_count(0)

@@ -245,8 +245,8 @@ async def test_the_language_once_asked_for_stays(hub: PaperHub, browser: Browser
     asked = await browser.get("/?lang=zh-CN")
     later = await browser.get("/lessons")
 
-    assert '<html lang="zh-CN">' in asked.text
-    assert '<html lang="zh-CN">' in later.text
+    assert '<html lang="zh-CN"' in asked.text
+    assert '<html lang="zh-CN"' in later.text
     assert "江夏区第一小学" in asked.text
     assert "Jiangxia No. 1" not in asked.text
 
@@ -512,6 +512,7 @@ async def test_a_form_with_a_fault_comes_back_filled_with_the_fault_in_words(
 
     assert answer.status == 409
     assert sentence in unescape(answer.text)
+    assert 'data-address="/lessons/new"' in answer.text
     assert 'value="水彩画 秋天的树"' in answer.text
     assert lessons["lessons"] == 0
 
@@ -606,6 +607,7 @@ async def test_a_lesson_can_be_moved_swapped_and_cancelled_from_its_page(
     assert (moved.status, swapped.status, cancelled.status) == (303, 303, 303)
     assert clash.status == 409
     assert "choose another time or room" in clash.text
+    assert f'data-address="/lessons/{first}"' in clash.text
     assert starts["starts_ms"] == TEN_O_CLOCK + 5 * HOUR
     assert again.status == 409
     assert "Cancelled. Nothing needs doing." in page.text
