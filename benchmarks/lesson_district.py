@@ -8,11 +8,12 @@ touches a classroom. The boxes call the hub over links that can be cut.
 import asyncio
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ HUB, FLAGSHIP, RECEIVER, CAMERA = "hub", "flagship", "receiver", "camera"
 ROOMS = {WITH_SOUND: "录播室", SILENT: "实验室"}
 """The room of each camera; both schools have one of each name."""
 START_S_MAX = 60.0
+NETWORKS = 60
 RESTART_AFTER_S = 0.5
 """A service manager starts what died again after this."""
 
@@ -146,8 +148,7 @@ async def lesson_district(
 
     ``main`` is the size of the cameras' main streams, of ``lesson_camera.SHAPES``.
     """
-    # A loopback network of this process alone, so that two benchmarks do not meet.
-    whole = make_plan(folder, DemoConfig(network=130 + os.getpid() % 60))
+    whole = make_plan(folder, DemoConfig(network=_own_network()))
     schools = tuple(replace(school, simulated=frozenset[str]()) for school in whole.schools[:2])
     plan = replace(whole, schools=schools)
     write_files(plan)
@@ -177,6 +178,17 @@ async def watching(district: LessonDistrict, camera: int) -> AsyncIterator[Lesso
         task = tasks.create_task(meter.watch(district.page, ROOMS[camera], district.trust()))
         yield meter
         task.cancel()
+
+
+def _own_network() -> int:
+    """Return the number of a loopback network that no other district on this machine serves."""
+    for step in range(NETWORKS):
+        number = 130 + (os.getpid() + step) % NETWORKS
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((f"127.{number}.1.1", BOX_PORT))
+            return number
+    raise RuntimeError(f"{NETWORKS} districts run on this machine; stop some")
 
 
 async def _open_school(district: LessonDistrict, name: str, school: SchoolPlan) -> None:
