@@ -1,7 +1,7 @@
 """Fills templates in the reader's language; whatever varies is escaped."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
@@ -45,6 +45,22 @@ WORDS: Final = {
     "group_word": GROUPS,
     "lane_word": LANES,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How a language parts its words: clauses, items of a list, what follows, what comes on top."""
+
+    comma: str
+    item: str
+    colon: str
+    semicolon: str
+
+
+MARKS: Final = {
+    "en": Marks(", ", ", ", ": ", "; "),
+    "zh-CN": Marks("\uff0c", "、", "\uff1a", "\uff1b"),
+}
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -70,6 +86,7 @@ def build_environment(language: str) -> Environment:
         reader.translations, newstyle=True
     )
     environment.globals["language"] = language
+    environment.globals["marks"] = MARKS[language]
     environment.filters["say"] = reader.fill
     environment.filters["number"] = reader.number
     environment.filters["clock"] = reader.clock
@@ -100,10 +117,10 @@ def render_json(language: str, model: object) -> bytes:
 def plain(value: object, reader: Reader) -> object:
     if isinstance(value, Sentence):
         return reader.say(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: plain(getattr(value, field.name), reader)
-            for field in dataclasses.fields(value)
+            for field in fields(value)
         }
     if isinstance(value, Mapping):
         return {str(key): plain(item, reader) for key, item in value.items()}
