@@ -118,10 +118,7 @@ def plain(value: object, reader: Reader) -> object:
     if isinstance(value, Sentence):
         return reader.say(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: plain(getattr(value, field.name), reader)
-            for field in fields(value)
-        }
+        return {field.name: plain(getattr(value, field.name), reader) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item, reader) for key, item in value.items()}
     if isinstance(value, list | tuple):
