@@ -58,7 +58,7 @@ async def server(box: SimulatedBox, fan_out: FanOut) -> AsyncIterator[TestServer
 async def open_page(browser: Browser, language: str) -> tuple[Page, list[str]]:
     """Open an empty page and a list of all it will complain of."""
     context = await browser.new_context(locale=language, viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     page = await context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
