@@ -16,7 +16,7 @@ from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_queue import Parcel
 from sync.lessons.fragment_rungs import ANEW, Ladder, Rung, Standing, Supply
 from sync.lessons.link_gauge import Reading, read_link
-from sync.lessons.tcp_connection import unacknowledged_bytes, unsent_bytes
+from sync.lessons.tcp_connection import under_way_bytes, unsent_bytes
 
 STALL_S_MAX = 15.0
 """A viewer that takes nothing for this long is cut off; it comes back when it can."""
@@ -175,7 +175,7 @@ class Outlet:
         return passes and self._has_room()
 
     def _under_way(self) -> int:
-        return unacknowledged_bytes(self._socket) if self._in_parts else 0
+        return under_way_bytes(self._socket) if self._in_parts else 0
 
     def _has_room(self) -> bool:
         buffered = self._transport.get_write_buffer_size()

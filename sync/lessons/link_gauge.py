@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from sync.lessons.tcp_connection import find_tcp_info
 
 UNSENT_BYTES_MAX = 6 * 1024
+UNSENT_S = 0.025
+"""BBR keeps four packets under way while it looks how long the link is (PROBE_RTT): what waits for
+that goes before sound."""
 PIECE_S = 0.05
 PIECE_BYTES_MIN, PIECE_BYTES_MAX = 1200, 16 * 1024  # a packet's worth, and what none need exceed
 PIECE_BYTES_UNKNOWN = 4096
@@ -16,9 +19,10 @@ IDLE_S_MAX = 0.05
 LOOK_S = 0.05
 ACK_DELAY_S = 0.04  # Linux: the shortest time by which an acknowledgement is put off
 STANDING_S = 0.03
-PICTURE_BYTES_MAX, CROWDED_BYTES_MIN = 32 * 1024, 10 * 1024
-CROWDED_S = 0.35
-"""So much of the link's time may wait on the way where picture meets a crowd."""
+PICTURE_BYTES_MIN, PICTURE_BYTES_MAX = 10 * 1024, 32 * 1024
+PICTURE_S = 0.2
+"""So much of the link's time may be under way beside what it holds: more would stand before sound
+once the link, after it sent next to nothing for half a second (BBR's PROBE_RTT), sends it all."""
 NEAR_S_MAX, NEAR_BYTES_MAX = 0.005, 256 * 1024
 """On a LAN nothing waits on the way, and whole keyframes may go."""
 FULL_SHARE = 0.5
@@ -74,10 +78,10 @@ class LinkGauge:
 
     @property
     def unsent_bytes_max(self) -> int:
-        """Return how much may wait in the kernel: about 100 ms of the link, at most 6 KB."""
+        """Return how much may wait in the kernel: about 25 ms of the link, at most 6 KB."""
         if self._rate is None:
             return UNSENT_BYTES_MAX
-        return min(UNSENT_BYTES_MAX, max(PIECE_BYTES_MIN, int(2 * self._rate * PIECE_S)))
+        return min(UNSENT_BYTES_MAX, max(PIECE_BYTES_MIN, int(self._rate * UNSENT_S)))
 
     @property
     def catch_up_bytes_max(self) -> int:
@@ -90,12 +94,17 @@ class LinkGauge:
 
     @property
     def picture_bytes_max(self) -> int:
-        """Return how much may be under way for picture to go: a keyframe, while none waits."""
-        if not self.is_crowded:
-            most = NEAR_BYTES_MAX if self._base_s < NEAR_S_MAX else PICTURE_BYTES_MAX
-            return max(most, self.catch_up_bytes_max)
-        held = (self._rate or 0.0) * (min(self._base_s, BASE_S_MAX) + CROWDED_S)
-        return min(PICTURE_BYTES_MAX, max(CROWDED_BYTES_MIN, int(held)))
+        """Return how much may be under way for picture to go: little more than the link holds.
+
+        A keyframe at once while nothing is known of the link, or where nothing can wait on it.
+        """
+        if self._base_s < NEAR_S_MAX and not self.is_crowded:
+            return max(NEAR_BYTES_MAX, self.catch_up_bytes_max)
+        most = max(PICTURE_BYTES_MAX, self.catch_up_bytes_max)
+        if self._rate is None:
+            return most
+        held = self._rate * (min(self._base_s, BASE_S_MAX) + PICTURE_S)
+        return min(most, max(PICTURE_BYTES_MIN, int(held)))
 
     @property
     def is_crowded(self) -> bool:

@@ -13,9 +13,11 @@ from typing import Protocol
 
 import msgspec
 
-_INFO = struct.Struct("=16xI4xI28xI8xI28xI16xQ20xI")
-"""tcpi_snd_mss, _unacked (packets), _last_ack_recv (ms since), _rtt (µs), _total_retrans (packets),
-_bytes_acked and _min_rtt (µs), with what stands between them."""
+_INFO = struct.Struct("=16xI4xII24xI8xI28xI16xQ20xI")
+"""tcpi_snd_mss, _unacked, _sacked (packets), _last_ack_recv (ms since), _rtt (µs), _total_retrans
+(packets), _bytes_acked and _min_rtt (µs), with what stands between them."""
+FEW_BYTES = 8 * 1024
+"""Less is under way on any line: it is not asked what of it arrived."""
 _SIOCOUTQNSD = 0x894B  # bytes in the send queue that were not sent yet
 
 
@@ -28,12 +30,14 @@ class Line(Protocol):
 class TcpInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A connection at one moment; ``packet_bytes`` is what a packet carries at most.
 
+    ``sacked_packets``: those of the unacknowledged that arrived behind a lost one (RFC 2018).
     ``quiet_s``: since when nothing was acknowledged, be it that there is nothing to acknowledge.
     ``resent_packets`` are those sent again since it was made.
     """
 
     packet_bytes: int
     unacked_packets: int
+    sacked_packets: int = 0
     round_trip_s: float
     acked_bytes: int
     round_trip_s_min: float
@@ -46,10 +50,13 @@ def read_tcp_info(line: Line) -> TcpInfo | None:
     told = line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
     if len(told) < _INFO.size:
         return None
-    packet_bytes, unacked, quiet_ms, rtt_us, resent, acked_bytes, rtt_us_min = _INFO.unpack(told)
+    packet_bytes, unacked, sacked, quiet_ms, rtt_us, resent, acked_bytes, rtt_us_min = _INFO.unpack(
+        told
+    )
     return TcpInfo(
         packet_bytes=packet_bytes,
         unacked_packets=unacked,
+        sacked_packets=sacked,
         round_trip_s=rtt_us / 1e6,
         acked_bytes=acked_bytes,
         round_trip_s_min=rtt_us_min / 1e6,
@@ -76,6 +83,16 @@ def unsent_bytes(connection: socket.socket | None) -> int:
 def unacknowledged_bytes(connection: socket.socket | None) -> int:
     """Return what the kernel has taken and the other end has not yet; 0 for one that is gone."""
     return _queued(connection, termios.TIOCOUTQ)
+
+
+def under_way_bytes(connection: socket.socket | None) -> int:
+    """Return the same without what arrived behind a lost packet, by the packets' mean length."""
+    unacked = unacknowledged_bytes(connection)
+    told = find_tcp_info(connection) if unacked > FEW_BYTES else None
+    if told is None or not told.sacked_packets:
+        return unacked
+    sent = unacked - unsent_bytes(connection)
+    return unacked - sent * told.sacked_packets // max(told.unacked_packets, 1)
 
 
 def give_up_after(connection: socket.socket | None, dead_ms: int) -> None:

@@ -14,7 +14,15 @@ from sync.lessons.fragment_log import Kind
 from sync.lessons.fragment_parts import PartJoiner
 from sync.lessons.fragment_queue import Parcel
 from sync.lessons.fragment_rungs import HOLD_S_MAX, PROBE_EVERY_S, Ladder, Rung
-from sync.lessons.link_gauge import PIECE_BYTES_MAX, LinkGauge, Reading
+from sync.lessons.link_gauge import (
+    NEAR_BYTES_MAX,
+    PICTURE_BYTES_MAX,
+    PICTURE_S,
+    PIECE_BYTES_MAX,
+    PIECE_BYTES_MIN,
+    LinkGauge,
+    Reading,
+)
 from sync.lessons.tracks import PICTURE, PICTURE_SMALL, SOUND
 
 STEP_S = 0.01
@@ -267,3 +275,28 @@ def test_a_queue_that_catch_up_itself_made_is_not_taken_for_a_longer_way() -> No
         gauge.note_catch_up()
         gauge.note(Reading(1000 * second, 0.02 + 0.03 * second), float(second))
     assert gauge.is_crowded
+
+
+def test_a_keyframe_goes_at_once_where_nothing_is_known_or_nothing_can_wait() -> None:
+    gauge = LinkGauge()
+    assert gauge.picture_bytes_max >= PICTURE_BYTES_MAX
+    for second in range(3):
+        gauge.note(Reading(30_000 * second, 0.001), 1.0 + second)
+    assert gauge.picture_bytes_max >= NEAR_BYTES_MAX
+
+
+def test_of_picture_little_more_is_under_way_than_the_link_holds() -> None:
+    for bytes_s, rtt_s in ((POOR, 0.3), (2 * POOR, 0.1), (GOOD, 0.02), (NEEDED, 0.3)):
+        gauge = LinkGauge()
+        for second in range(5):
+            gauge.note(Reading(int(bytes_s * second), rtt_s), 1.0 + second)
+        held = bytes_s * rtt_s
+        assert held < gauge.picture_bytes_max <= held + bytes_s * PICTURE_S
+
+
+def test_sound_has_little_before_it_in_the_kernel_of_a_slow_link() -> None:
+    for bytes_s in (FLOOR, POOR, GOOD):
+        gauge = LinkGauge()
+        for second in range(3):
+            gauge.note(Reading(bytes_s * second, 0.3), 1.0 + second)
+        assert gauge.unsent_bytes_max <= max(PIECE_BYTES_MIN, bytes_s // 40)

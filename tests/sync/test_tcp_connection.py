@@ -13,6 +13,7 @@ from sync.lessons.tcp_connection import (
     find_tcp_info,
     read_tcp_info,
     unacknowledged_bytes,
+    under_way_bytes,
     unsent_bytes,
 )
 
@@ -42,11 +43,12 @@ def connected() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def test_a_connection_is_told_in_the_kernels_own_places() -> None:
-    told = {16: 1448, 24: 7, 56: 250, 68: 80_000, 100: 3, 120: 2**40, 148: 20_000}
+    told = {16: 1448, 24: 7, 28: 5, 56: 250, 68: 80_000, 100: 3, 120: 2**40, 148: 20_000}
     with ToldConnection(told) as connection:
         assert read_tcp_info(connection) == TcpInfo(
             packet_bytes=1448,
             unacked_packets=7,
+            sacked_packets=5,
             quiet_s=0.25,
             round_trip_s=0.08,
             resent_packets=3,
@@ -74,6 +76,18 @@ def test_a_real_kernel_tells_what_it_was_given_and_what_was_acknowledged() -> No
         assert 0 < info.round_trip_s_min < 1
 
 
+def test_what_arrived_behind_a_lost_packet_is_not_under_way() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as far, ToldConnection({24: 20, 28: 15}) as told:
+        told.connect(far.getsockname())
+        told.setblocking(False)
+        told.send(bytes(4_000_000))
+        sent = unacknowledged_bytes(told) - unsent_bytes(told)
+        assert sent > 0
+        assert under_way_bytes(told) == unacknowledged_bytes(told) - sent * 3 // 4
+        told.told[28] = 0
+        assert under_way_bytes(told) == unacknowledged_bytes(told)
+
+
 def test_nothing_is_told_of_what_is_gone_or_is_no_tcp_connection() -> None:
     near, far = socket.socketpair(socket.AF_UNIX)
     with near, far:
@@ -84,5 +98,6 @@ def test_nothing_is_told_of_what_is_gone_or_is_no_tcp_connection() -> None:
         assert find_tcp_info(gone) is None
         assert read_link(gone) is None
         assert unsent_bytes(gone) == unacknowledged_bytes(gone) == 0
+        assert under_way_bytes(gone) == 0
     with pytest.raises(OSError, match="Bad file"):
         read_tcp_info(closed)

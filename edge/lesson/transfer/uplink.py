@@ -28,7 +28,7 @@ from sync.lessons.tcp_connection import (
     TcpInfo,
     find_tcp_info,
     prefer_bbr,
-    unacknowledged_bytes,
+    under_way_bytes,
     unsent_bytes,
 )
 
@@ -134,7 +134,7 @@ class Uplink:
                 self._dispatch.gauge.note_full(_POLL_S)
                 await asyncio.sleep(_POLL_S)
                 continue
-            piece = self._dispatch.next(now_s, unacknowledged_bytes(self._connection))
+            piece = self._dispatch.next(now_s, under_way_bytes(self._connection))
             if self._current is not None and (self._current, self.rung) != announced:
                 announced = self._current, self.rung
                 told = Current(take=self._current.hex(), rung=self.rung)
