@@ -39,7 +39,7 @@ from sync.lessons.tracks import PICTURE, return_log
 from sync.logs.oplog import Row
 from sync.store import connect_readonly
 from sync.writer import Writer
-from tests.edge.lesson_bench import now_ms
+from tests.edge.lesson_bench import now_ms, until
 from tests.edge.lesson_run_bench import BareRoom, lesson_means
 from tests.edge.school import MINUTE, Box, certificate_row, new_box, schedule
 from tests.loopback import free_port
@@ -250,6 +250,11 @@ def read_grants(box: Box, school: int) -> list[Row]:
 def class_of(wall: ReturnWall, school: int) -> ClassView:
     (found,) = [one for one in wall.view().classes if one.school == school]
     return found
+
+
+async def until_class(wall: ReturnWall, school: int, true: Callable[[ClassView], bool]) -> None:
+    """Wait until the wall shows a class, and so."""
+    await until(lambda: any(one.school == school and true(one) for one in wall.view().classes))
 
 
 def quicken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ from tests.edge.return_bench import (
     class_of,
     quicken,
     town,
+    until_class,
 )
 
 
@@ -61,11 +62,11 @@ async def test_a_class_is_seen_called_on_heard_by_all_and_let_go_when_its_box_di
     monkeypatch.setattr(return_wall, "FREE_AFTER_S", 1.0)
     async with town(tmp_path) as opened:
         teacher, near, far = await held(opened)
-        await until(lambda: class_of(teacher.wall, NEAR).state is Heard.LIVE)
-        await until(lambda: class_of(teacher.wall, FAR).state is Heard.LIVE)
+        await until_class(teacher.wall, NEAR, lambda one: one.state is Heard.LIVE)
+        await until_class(teacher.wall, FAR, lambda one: one.state is Heard.LIVE)
         await near.back.say(Hand(raised=True))
         await far.back.say(Hand(raised=True))
-        await until(lambda: class_of(teacher.wall, FAR).hand_ms is not None)
+        await until_class(teacher.wall, FAR, lambda one: one.hand_ms is not None)
         assert class_of(teacher.wall, NEAR).hand_ms is not None
         assert near.room.board.hand_ms is not None
         assert not called_tracks(far)
@@ -73,12 +74,14 @@ async def test_a_class_is_seen_called_on_heard_by_all_and_let_go_when_its_box_di
 
         # Where the lesson needs the line a class's picture gives way, until it is called on.
         near.back.note(replace(near.run.status, cause=Cause.NO_PICTURE))
-        await until(lambda: class_of(teacher.wall, NEAR).state is Heard.AWAY)
+        await until_class(teacher.wall, NEAR, lambda one: one.state is Heard.AWAY)
         assert near.back.trouble == GIVES_WAY
         teacher.wall.call_on(NEAR, stage=True)
         await until(lambda: called_tracks(far) == {CALLED_PICTURE, CALLED_SOUND})
         await until(lambda: near.room.board.called == near.room.board.school == NEAR)
-        await until(lambda: class_of(teacher.wall, NEAR).hand_ms is None)  # the call answered it
+        await until_class(
+            teacher.wall, NEAR, lambda one: one.hand_ms is None
+        )  # the call answered it
         assert class_of(teacher.wall, FAR).hand_ms is not None
         assert teacher.wall.view().stage
 
@@ -112,7 +115,7 @@ async def test_a_class_whose_camera_falls_silent_on_an_open_line_has_that_in_the
         await opened.share_keys(teacher, near)
         await until(lambda: near.is_returning)
         await opened.share_keys(near, teacher)
-        await until(lambda: class_of(teacher.wall, NEAR).state is Heard.LIVE)
+        await until_class(teacher.wall, NEAR, lambda one: one.state is Heard.LIVE)
         assert not outages.ledger()
         opened.camera.silent.add("sub")
         await until(lambda: bool(outages.ledger()))
@@ -138,7 +141,7 @@ async def test_a_hostile_class_is_heard_by_nobody_and_its_picture_is_followed_an
         assert {parcel.track for parcel in followed.fan_out._newest.parcels()} == {PICTURE}
         assert not called_tracks(far)
         await near.back.say(Hand(raised=True))
-        await until(lambda: class_of(teacher.wall, NEAR).hand_ms is not None)
+        await until_class(teacher.wall, NEAR, lambda one: one.hand_ms is not None)
         log = return_log(LESSON, NEAR)
         assert [await opened.follow(one, log) for one in (FLAGSHIP, NEAR, FAR)] == [200, 403, 403]
         folders = [opened.folder / "hub-lessons"]
@@ -213,7 +216,7 @@ async def test_what_classes_say_comes_in_order_is_counted_once_and_outlives_the_
         again = await opened.begin(FLAGSHIP)
         await until(lambda: isinstance(again.run, FlagshipRun) and again.run.wall is not None)
         await until(lambda: len(again.wall.view().classes) == 2)
-        await until(lambda: class_of(again.wall, FAR).hand_ms == before)
+        await until_class(again.wall, FAR, lambda one: one.hand_ms == before)
         await until(lambda: counts(again) == (2, 0))
         again.wall.ask("", ())
         await until(lambda: closed(near) == (2, 0))
