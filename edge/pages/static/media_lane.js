@@ -9,7 +9,8 @@
 
   const TARGET_S = 0.13; // below 0.1 s sound underflows, and each stall costs more than it wins
   const PICTURE_TARGET_S = 0.08; // a picture that plays alone may run dry: nobody hears it
-  const TARGET_S_MAX = 1.0;
+  const BURSTY_S = 0.8; // on a poor link: who runs dry there stands for a second, not for what was late
+  const TARGET_S_MAX = 1.2;
   const STALL_ADDS_S = 0.05;
   const BURST_ADDS_S = 0.2;
   const EASE = 0.85; // what stays of the target after each quiet while
@@ -305,8 +306,9 @@
       }
       if (now - this.stallAt > EASE_AFTER_MS) {
         this.stallAt = now;
-        this.target = Math.max(this.least, this.target * EASE);
+        this.target = this.target * EASE;
       }
+      this.target = Math.max(this.isBursty ? BURSTY_S : this.least, this.target);
       const over = this.lag - this.target;
       // Where all comes in bursts the lag swings by itself: no voice that sways with it.
       const hurry = this.isBursty ? RATE_STEP : Math.min(RATE_STEP_MAX, Math.max(RATE_STEP / 2, over / EASES_S));
