@@ -18,7 +18,7 @@ from edge.lesson.stand_in import StandIn
 from edge.lesson.status import Cause, LessonStatus, Phase, waiting
 from edge.lesson.substitute import SubstitutePlayer
 from edge.lesson.teaching.growing_slides import GrowingSlides
-from edge.lesson.transfer.filling import FILL_S_MAX, fill
+from edge.lesson.transfer.filling import fill
 from edge.lesson.transfer.receive import LessonReceiver, Listener
 from edge.lesson.transfer.stored_records import opened_records
 from edge.lesson.way_back.return_path import ReturnPath
@@ -43,8 +43,6 @@ class ReceiverRun(LessonRun):
     async def _hold(self) -> None:
         means = self._means
         signing = await self._flagship_signing_key()
-        if signing is None:
-            return
         flagship = self._flagship_school()
         keys = {} if flagship is None else await means.read_keys(self.lesson.lesson, flagship)
         growing = GrowingSlides(means.materials, self.lesson.lesson, self._changed)
@@ -81,7 +79,7 @@ class ReceiverRun(LessonRun):
             if back is not None:
                 back.finish()
             receiver.finish()
-            await fill(receiver, following, means.may_fill)
+            await fill(receiver, following, means.may_fill, self._over_s, self._note_recorded)
             refreshing.cancel()
             slides.cancel()
 
@@ -131,11 +129,16 @@ class ReceiverRun(LessonRun):
         opener = FragmentOpener(self.lesson.lesson, keys)
         return list(opened_records(records, opener, item_of))
 
-    async def _flagship_signing_key(self) -> Ed25519PublicKey | None:
-        """Return the flagship's key as soon as its box is known here, None if that is too late."""
+    def _over_s(self) -> float:
+        return (self._means.now_ms() - self.lesson.ends_ms) / 1000
+
+    async def _note_recorded(self) -> None:
+        await self._book.note_recorded(self.lesson, self.recorded())
+
+    async def _flagship_signing_key(self) -> Ed25519PublicKey:
+        """Return the flagship's key as soon as its box is known here."""
         means = self._means
-        give_up_ms = int(FILL_S_MAX * 1000)
-        while means.now_ms() < self.lesson.ends_ms + give_up_ms:
+        while True:
             flagship = self._flagship_school()
             if flagship is not None:
                 key = await means.writer.call(means.acquaintances.latest_signing_key, flagship)
@@ -143,7 +146,6 @@ class ReceiverRun(LessonRun):
                     return key
             self._note(replace(waiting(means.now_ms()), cause=Cause.NO_KEY))
             await asyncio.sleep(key_ring.KEYS_EVERY_S)
-        return None
 
     def _flagship_school(self) -> int | None:
         return None if self.lesson.flagship is None else self.lesson.flagship.school

@@ -201,6 +201,8 @@ class LessonsPage:
                 "signed_in": True,
                 "shelved": shelved,
                 "gaps": await library.gaps(shelved),
+                "lacking_s": shelved.told.lacking_s(self._view.school),
+                "is_whole": shelved.told.minutes_of(self._view.school) is not None,
                 "pictures": await library.pictures(shelved),
                 "hops": hops,
                 "root": root,

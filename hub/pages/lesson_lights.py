@@ -12,6 +12,7 @@ from hub.locale.catalogue import SECOND_MS
 from hub.locale.sentence import Age, Bytes, Sentence
 from hub.pages.hub_view import FlowLight, SchoolLight
 from hub.pages.lights import HEARTBEAT_FRESH_MS, Light, State
+from sync.lessons.lesson_minutes import lacking_s
 
 FRAGMENT_FRESH_MS: Final = 5 * SECOND_MS
 FRAGMENT_LOST_MS: Final = 15 * SECOND_MS
@@ -28,7 +29,7 @@ def party_light(lesson: Lesson, party: LessonParty, flow: FlowLight | None, now_
         return waiting_light(lesson, party, evidence, now_ms)
     if now_ms < lesson.ends_ms:
         return running_light(lesson, party, flow, evidence, now_ms)
-    return finished_light(party, evidence)
+    return finished_light(lesson, party, evidence)
 
 
 def waiting_light(
@@ -80,22 +81,44 @@ def unstarted_light(evidence: tuple[Sentence, ...], since_start_ms: int) -> Ligh
     return Light(state=State.BAD, word=Sentence("nothing yet"), evidence=(nothing, *evidence))
 
 
-def finished_light(party: LessonParty, evidence: tuple[Sentence, ...]) -> Light:
+def finished_light(lesson: Lesson, party: LessonParty, evidence: tuple[Sentence, ...]) -> Light:
     if party.minutes is None and party.recorded_ms is None:
         return Light(
             state=State.UNKNOWN,
             word=Sentence("over"),
             evidence=(*evidence, Sentence("no record from the school yet")),
         )
-    if party.minutes is not None and party.minutes.missing_s:
+    if party.minutes is None:
+        if party.recording_complete:
+            return Light(state=State.GOOD, word=Sentence("complete"), evidence=evidence)
+        return Light(
+            state=State.WARN,
+            word=Sentence("catching up"),
+            evidence=evidence,
+            remedy=Sentence("The school asks for what is missing for two weeks."),
+        )
+    if not party.minutes.recorded_s and not lesson.rehearsal:
+        return Light(
+            state=State.BAD,
+            word=Sentence("nothing recorded"),
+            evidence=evidence,
+            remedy=Sentence("Look at what was in the way, and hold the lesson again."),
+        )
+    given_s = next(
+        (
+            each.minutes.recorded_s
+            for each in lesson.parties
+            if each.role == FLAGSHIP and each.minutes
+        ),
+        None,
+    )
+    if lacking_s(party.minutes.recorded_s, party.minutes.missing_s, given_s):
         return Light(
             state=State.WARN,
             word=Sentence("incomplete"),
             evidence=evidence,
-            remedy=Sentence("What is missing is fetched at night."),
+            remedy=Sentence("No more of it comes; the flagship school may have a whole recording."),
         )
-    if party.recorded_ms is not None and not party.recording_complete:
-        return Light(state=State.WARN, word=Sentence("catching up"), evidence=evidence)
     return Light(state=State.GOOD, word=Sentence("complete"), evidence=evidence)
 
 

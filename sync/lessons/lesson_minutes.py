@@ -153,6 +153,16 @@ def disagreements(flagship: Minutes, receiver: Minutes) -> list[Disagreement]:
     return found
 
 
+def lacking_s(recorded_s: int, missing_s: int, flagship_recorded_s: int | None) -> int:
+    """Return the seconds that one end's recording lacks, 0 for none.
+
+    What never came leaves no gap that its school knows of: the flagship's recording tells of that,
+    None while its minutes are not there.
+    """
+    less_s = 0 if flagship_recorded_s is None else flagship_recorded_s - recorded_s
+    return max(missing_s, less_s if less_s > APART_S else 0)
+
+
 def encode_rungs(rungs: Mapping[str, int]) -> str:
     order = [rung.value for rung in Rung if rungs.get(rung.value)]
     return msgspec.json.encode({name: rungs[name] for name in order}).decode()

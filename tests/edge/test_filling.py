@@ -29,26 +29,95 @@ from tests.edge.lesson_bench import (
 HOUR_MS = 3600 * 1000
 
 
+async def unheard() -> None:
+    """Stands where nobody listens."""
+
+
+async def record_lesson(hub: HubProcess, root: Path) -> None:
+    """Have a flagship give the hub a whole lesson of half a second."""
+    async with flagship(hub.port, root) as publisher, asyncio.TaskGroup() as tasks:
+        tasks.create_task(publisher.run())
+        await Camera(random.Random(5)).film(publisher.open_take(), 0.6)
+        publisher.finish()
+
+
+async def test_a_school_that_was_cut_off_for_days_still_gets_the_lesson(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quicken(monkeypatch)
+    over_s, slow = 60.0, asyncio.Event()
+
+    async def note() -> None:
+        slow.set()
+
+    async with HubProcess(tmp_path / "hub") as hub:
+        await record_lesson(hub, tmp_path / "flagship")
+        await hub.kill()
+        async with (
+            school(hub.port, tmp_path / "school") as rural,
+            asyncio.TaskGroup() as tasks,
+        ):
+            rural.receiver.finish()
+            following = tasks.create_task(rural.receiver.run())
+            filled = tasks.create_task(
+                fill(rural.receiver, following, lambda: True, lambda: over_s, note)
+            )
+            await asyncio.sleep(1.0)
+            assert not following.done()
+            assert not slow.is_set()
+            over_s = 3 * 24 * 3600.0
+            await slow.wait()
+            await until(following.cancelled)
+            await hub.start()
+            await filled
+            assert rural.receiver.recorded()[0].complete
+    assert fingerprints(tmp_path / "school") == fingerprints(tmp_path / "flagship")
+
+
+async def test_a_lesson_is_given_up_after_two_weeks_but_not_because_a_clock_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quicken(monkeypatch)
+    monkeypatch.setattr(filling, "SURE_S", 1.5)
+    month_s, over_s = 30 * 24 * 3600.0, 60.0
+    async with school(1, tmp_path / "school") as rural, asyncio.TaskGroup() as tasks:
+        rural.receiver.finish()
+        following = tasks.create_task(rural.receiver.run())
+        filled = tasks.create_task(
+            fill(rural.receiver, following, lambda: True, lambda: over_s, unheard)
+        )
+        over_s = month_s
+        await asyncio.sleep(0.7)
+        over_s = 60.0
+        await asyncio.sleep(1.5)
+        assert not filled.done()
+        over_s = month_s
+        async with asyncio.timeout(10):
+            await filled
+
+
+def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filling, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(filling, "REST_S", 0.5)
+    monkeypatch.setattr(filling, "IDLE_S_MAX", 1.0)
+
+
 async def test_picture_waits_for_the_night_without_a_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(filling, "LOOK_EVERY_S", 0.1)
     night = False
     async with HubProcess(tmp_path / "hub") as hub:
-        async with (
-            flagship(hub.port, tmp_path / "flagship") as publisher,
-            asyncio.TaskGroup() as tasks,
-        ):
-            tasks.create_task(publisher.run())
-            await Camera(random.Random(5)).film(publisher.open_take(), 0.6)
-            publisher.finish()
+        await record_lesson(hub, tmp_path / "flagship")
         async with (
             school(hub.port, tmp_path / "school", may_fill=lambda: night) as rural,
             asyncio.TaskGroup() as tasks,
         ):
             rural.receiver.finish()
             following = tasks.create_task(rural.receiver.run())
-            filled = tasks.create_task(fill(rural.receiver, following, lambda: night))
+            filled = tasks.create_task(
+                fill(rural.receiver, following, lambda: night, lambda: 0.0, unheard)
+            )
 
             def has(track: int) -> int:
                 stream = Stream(Kind.MEDIA, track)

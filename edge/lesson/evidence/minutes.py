@@ -150,6 +150,11 @@ class MinutesBook:
                 self._quality.extendleft(reversed(rows))
                 raise
 
+    async def note_recorded(self, lesson: ScheduledLesson, takes: Sequence[RecordedTake]) -> None:
+        """Record what is kept of the lesson so far; its minutes are signed when no more comes."""
+        rows = self._recordings(lesson, takes)
+        await self._means.writer.call(self._means.node.record, "recording", rows)
+
     async def write_down(self, lesson: ScheduledLesson, takes: Sequence[RecordedTake]) -> None:
         """Record what is kept of the lesson and sign its minutes, in one step.
 
@@ -157,11 +162,7 @@ class MinutesBook:
         """
         rows: dict[str, list[Row]] = {
             "lesson_quality": list(self._quality),
-            "recording": [
-                self._recording(lesson, take)
-                for take in takes
-                if take.seconds and not lesson.rehearsal
-            ],
+            "recording": self._recordings(lesson, takes),
             "lesson_minutes": [self._minutes(lesson, takes)],
         }
         await self._means.writer.call(self._means.node.record_all, rows)
@@ -199,6 +200,11 @@ class MinutesBook:
             rehearsal=False,
         )
         return minutes.row(identity.signing)
+
+    def _recordings(self, lesson: ScheduledLesson, takes: Sequence[RecordedTake]) -> list[Row]:
+        if lesson.rehearsal:
+            return []
+        return [self._recording(lesson, take) for take in takes if take.seconds]
 
     def _recording(self, lesson: ScheduledLesson, take: RecordedTake) -> Row:
         store = self._means.shelf.find(lesson.lesson, take.take)

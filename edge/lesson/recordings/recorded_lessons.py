@@ -12,7 +12,7 @@ from edge.lesson.schedule import school_names, titles
 from edge.pages.box_view import LessonRole
 from sync.errors import MalformedError
 from sync.lessons.fragment_log import LessonId, parse_lesson_id
-from sync.lessons.lesson_minutes import Minutes, SignedMinutes, read_minutes
+from sync.lessons.lesson_minutes import Minutes, SignedMinutes, lacking_s, read_minutes
 from sync.logs.oplog import Row
 
 LESSONS_MAX = 300
@@ -59,9 +59,17 @@ class RecordedLesson:
     def is_elsewhere(self, school: int) -> bool:
         """Tell whether another party than ``school`` signed that it holds all of the lesson."""
         return any(
-            other != school and each.minutes.recorded_s and not each.minutes.missing_s
+            other != school and each.minutes.recorded_s and not self.lacking_s(other)
             for other, each in self.minutes.items()
         )
+
+    def lacking_s(self, school: int) -> int:
+        """Return the seconds that a school's recording lacks by what was signed."""
+        signed, given = self.minutes_of(school), self.minutes_of(self.flagship)
+        if signed is None:
+            return 0
+        given_s = None if given is None else given.recorded_s
+        return lacking_s(signed.recorded_s, signed.missing_s, given_s)
 
     @property
     def gone_ms(self) -> int | None:

@@ -117,6 +117,7 @@ class LessonReceiver:
         self._finishing = False
         self._done = False
         self._refused = 0
+        self._kept = 0
         self._told = waiting(now_ms())
 
     @property
@@ -128,6 +129,11 @@ class LessonReceiver:
     def rests(self) -> bool:
         """Whether only picture is missing, and that may not be fetched now."""
         return self._finishing and self._catch_up.rests
+
+    @property
+    def kept(self) -> int:
+        """How many records were stored."""
+        return self._kept
 
     def gaps(self) -> list[Gap]:
         """Return the media known to exist and not stored here."""
@@ -271,6 +277,7 @@ class LessonReceiver:
     def _store(self, record: Record) -> None:
         try:
             self._shelf.take(self._lesson, record.header.take).append(record)
+            self._kept += 1
         except FragmentStoreError as error:
             self._note_disk(record.header, error)
 

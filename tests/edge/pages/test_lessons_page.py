@@ -67,6 +67,24 @@ async def test_the_list_tells_state_gaps_and_how_long_each_is_kept(
     assert "圆的周长" in await chinese.text()
 
 
+async def test_a_recording_that_was_cut_short_is_not_called_whole(
+    staff: Client, lesson: SimulatedBox
+) -> None:
+    record_lesson(lesson)
+    assert "not written down yet" in await (await staff.get("/lessons/a1")).text()
+    own = minutes_of(lesson, SCHOOL)
+    sign(lesson, own)
+    sign(lesson, replace(minutes_of(lesson, FLAGSHIP), recorded_s=own.recorded_s + 1200))
+    text = await (await staff.get("/lessons")).text()
+    assert "1200 s missing" in text
+    assert "whole" not in text
+    text = await (await staff.get("/lessons/a1")).text()
+    assert "the flagship recorded more than ever came here" in text
+    assert "all that was captured is here" not in text
+    sign(lesson, minutes_of(lesson, FLAGSHIP))
+    assert "all that was captured is here" in await (await staff.get("/lessons/a1")).text()
+
+
 async def test_a_player_gets_the_parts_it_asks_for(staff: Client, lesson: SimulatedBox) -> None:
     record_lesson(lesson)
     answer = await staff.get("/lessons/a1/recording.mp4?download")
@@ -140,6 +158,7 @@ async def test_gaps_are_listed_with_the_moment_at_which_they_begin(
     staff: Client, lesson: SimulatedBox
 ) -> None:
     record_lesson(lesson)
+    sign(lesson, minutes_of(lesson, SCHOOL))
     assert "all that was captured is here" in await (await staff.get("/lessons/a1")).text()
     lesson.shelf.forget(LESSON)
     record_lesson(lesson, without=range(10, 20))

@@ -31,6 +31,9 @@ HEARD = SchoolLight(
 )
 FULL = Minutes(live_s=2400, recorded_s=2400, missing_s=0, rung="main")
 SHORT = Minutes(live_s=2000, recorded_s=2300, missing_s=100, rung="sub")
+CUT = Minutes(live_s=1200, recorded_s=1200, missing_s=0, rung="main")
+"""The line went in mid-lesson for good: no gap is known of, for nobody told of what followed."""
+NOTHING = Minutes(live_s=0, recorded_s=0, missing_s=0, rung="")
 CALM = SchoolNow(school=School(school=2, name="光明小学"), devices={})
 
 
@@ -186,6 +189,8 @@ def test_a_running_end_is_judged_by_what_the_relay_saw_first(
         ({}, State.UNKNOWN, "over"),
         ({"minutes": FULL}, State.GOOD, "complete"),
         ({"minutes": SHORT}, State.WARN, "incomplete"),
+        ({"minutes": CUT}, State.WARN, "incomplete"),
+        ({"minutes": NOTHING}, State.BAD, "nothing recorded"),
         ({"recorded_ms": 2_000_000}, State.WARN, "catching up"),
         ({"recorded_ms": 2_400_000, "recording_complete": True}, State.GOOD, "complete"),
     ],
@@ -194,10 +199,19 @@ def test_an_end_that_is_over_is_judged_by_what_the_school_has_on_record(
     evidence: dict[str, Minutes | int], state: State, word: str
 ) -> None:
     over = lesson(starts_ms=NOW - 2 * HOUR)
+    flagship, *receivers = over.parties
+    given = dataclasses.replace(flagship, minutes=FULL)
+    over = dataclasses.replace(over, parties=(given, *receivers))
 
     light = party_light(over, party(2, **evidence), None, NOW)
 
     assert (light.state, ENGLISH_READER.say(light.word)) == (state, word)
+
+
+def test_a_rehearsal_that_counts_for_nothing_is_complete() -> None:
+    over = dataclasses.replace(lesson(starts_ms=NOW - 2 * HOUR), rehearsal=True)
+
+    assert party_light(over, party(2, minutes=NOTHING), None, NOW).state is State.GOOD
 
 
 @pytest.mark.parametrize(
