@@ -56,6 +56,7 @@ class RepairKind(StrEnum):
     NO_ROOMS = "no_rooms"
     LESSON = "lesson"  # something that a lesson needs, before its bell
     LESSON_SOURCE = "lesson_source"  # a picture or the sound of one that runs
+    LESSON_CLASS = "lesson_class"  # a class that its teacher does not see
 
 
 FIRMWARE_KINDS: Mapping[str, RepairKind] = {
@@ -149,7 +150,7 @@ def _of_lessons(now: Condition) -> Iterator[Repair]:
     for silent in now.source_troubles:
         trouble = silent.trouble
         yield Repair(
-            kind=RepairKind.LESSON_SOURCE,
+            kind=RepairKind.LESSON_SOURCE if silent.gives else RepairKind.LESSON_CLASS,
             state=Light(trouble.state.value),
             subject=f"{silent.room} {trouble.track}",
             facts={

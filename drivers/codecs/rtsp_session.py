@@ -214,7 +214,10 @@ class ClientSession:
         self._aggregate = self._resolve(description.control)
         self._media = tuple(self._choose(description))
         if not 1 <= len(self._media) <= (len(self._client_ports) or TRACKS_MAX):
-            raise RefusedError(f"{self._name} offers no media that can be taken")
+            raise RefusedError(
+                f"{self._name} offers no picture or sound that can be taken;"
+                " set it to H.264 with AAC, Opus or G.711"
+            )
         self._set_up_next()
         return []
 

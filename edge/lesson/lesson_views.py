@@ -59,7 +59,7 @@ class LessonViews:
             ends_ms=lesson.ends_ms,
             flagship=flagship.name if flagship else "",
             flagship_en=flagship.name_en if flagship else "",
-            receivers=tuple(party.name for party in lesson.receivers),
+            receivers=tuple((party.name, party.name_en) for party in lesson.receivers),
             rehearsal=lesson.rehearsal,
             evidence_ms=None if run is None else run.status.evidence_ms,
             cause=Cause.NONE if run is None else run.status.cause,

@@ -195,9 +195,13 @@ class Lessons:
         ]
 
     def source_troubles(self) -> list[RoomTrouble]:
-        """Return what does not come of the pictures and sounds of the lessons given here."""
+        """Return what does not come of the lessons given here, and what classes lack to be seen."""
         return [
-            RoomTrouble(room=held.run.lesson.mine.room, trouble=trouble)
+            RoomTrouble(
+                room=held.run.lesson.mine.room,
+                gives=held.run.lesson.mine.role is LessonRole.FLAGSHIP,
+                trouble=trouble,
+            )
             for held in self._held.values()
             if not held.leaving
             for trouble in held.run.troubles

@@ -14,6 +14,7 @@ from edge.lesson.classroom.classroom_stream import StreamItem, item_of
 from edge.lesson.keys import key_ring
 from edge.lesson.keys.lesson_keys import read_keys
 from edge.lesson.lesson_run import LessonRun
+from edge.lesson.preparing.checks import Fixer, SourceTrouble, Standing
 from edge.lesson.stand_in import StandIn
 from edge.lesson.status import Cause, LessonStatus, Phase, waiting
 from edge.lesson.substitute import SubstitutePlayer
@@ -24,6 +25,7 @@ from edge.lesson.transfer.stored_records import opened_records
 from edge.lesson.way_back.return_path import ReturnPath
 from sync.lessons.fragment_log import LessonId, TakeId
 from sync.lessons.fragment_sealing import FragmentOpener
+from sync.lessons.tracks import PICTURE_SMALL
 from sync.segments.sealing import DataKey, KeyId
 
 
@@ -39,6 +41,22 @@ class ReceiverRun(LessonRun):
     def is_substituted(self) -> bool:
         """Whether a recording plays in the flagship's place."""
         return self._stand_in is not None and self._stand_in.is_playing
+
+    @property
+    def troubles(self) -> tuple[SourceTrouble, ...]:
+        """Why the teacher does not see this class; that its picture gives way is no trouble."""
+        back = self.back
+        if back is None or not back.remedy or self._is_over:
+            return ()
+        return (
+            SourceTrouble(
+                track=PICTURE_SMALL,
+                state=Standing.WARN,
+                fact=back.trouble,
+                remedy=back.remedy,
+                who=Fixer.IT,
+            ),
+        )
 
     async def _hold(self) -> None:
         means = self._means

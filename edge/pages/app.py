@@ -74,7 +74,7 @@ def build_pages(view: BoxView) -> web.Application:
         SafetyPage(desk),
         SportsPage(desk),
         ClassroomPage(view, renderer, rooms),
-        ClassTouch(view),
+        ClassTouch(view, renderer),
         WallPage(desk, rooms),
         RemotePage(desk, rooms),
         ScreenSharePage(desk, rooms),

@@ -218,6 +218,7 @@ class LessonView:
 
     ``preflight`` is what was found before the bell. ``teacher_code`` opens the teacher's remote; it
     is empty where it is not to be shown. ``substitute``: the title of the recording that plays.
+    ``receivers``: names in Chinese and in English.
     """
 
     lesson: str
@@ -230,7 +231,7 @@ class LessonView:
     ends_ms: int
     flagship: str
     flagship_en: str
-    receivers: tuple[str, ...]
+    receivers: tuple[tuple[str, str], ...]
     rehearsal: bool
     evidence_ms: int | None
     cause: Cause = Cause.NONE
@@ -250,9 +251,10 @@ class RoomCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomTrouble:
-    """What does not come of a room's lesson while it runs."""
+    """What does not come of a room's lesson while it runs; ``gives``: it is taught there."""
 
     room: str
+    gives: bool
     trouble: SourceTrouble
 
 

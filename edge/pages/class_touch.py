@@ -17,6 +17,7 @@ from edge.pages.access import require_lan
 from edge.pages.actions import Word
 from edge.pages.box_view import BoxView
 from edge.pages.json_wishes import read_wish
+from edge.pages.rendering import Renderer
 from sync.lessons.lesson_events import CHOICES_MAX, Answer, Hand, Help
 
 TOUCHES_MAX = 12
@@ -46,10 +47,19 @@ class WantedHelp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClassTouch:
-    """Three requests of the classroom page; each is answered 204, or with a sentence."""
+    """Three requests of the classroom page; each is answered 204, or with a sentence.
 
-    def __init__(self, view: BoxView, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    What the lesson did not take (409) is told in the language of who touched.
+    """
+
+    def __init__(
+        self,
+        view: BoxView,
+        renderer: Renderer,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._view = view
+        self._renderer = renderer
         self._monotonic_s = monotonic_s
         self._touches: OrderedDict[str, deque[float]] = OrderedDict()
 
@@ -62,22 +72,24 @@ class ClassTouch:
 
     async def hand(self, request: web.Request) -> web.Response:
         wish = await self._read(request, RaisedHand)
-        return await self._say(wish.room, Hand(raised=wish.raised))
+        return await self._say(request, wish.room, Hand(raised=wish.raised))
 
     async def answer(self, request: web.Request) -> web.Response:
         wish = await self._read(request, GivenAnswer)
         answer = Answer(question=wish.question, choice=wish.choice, count=1)
-        return await self._say(wish.room, answer)
+        return await self._say(request, wish.room, answer)
 
     async def help(self, request: web.Request) -> web.Response:
         wish = await self._read(request, WantedHelp)
-        return await self._say(wish.room, Help(wanted=wish.wanted))
+        return await self._say(request, wish.room, Help(wanted=wish.wanted))
 
     async def _read(self, request: web.Request, shape: type[T]) -> T:
         require_lan(request)
         return await read_wish(request, shape)
 
-    async def _say(self, room: str, said: Hand | Answer | Help) -> web.Response:
+    async def _say(
+        self, request: web.Request, room: str, said: Hand | Answer | Help
+    ) -> web.Response:
         is_new = room not in self._touches
         self._admit(room)
         try:
@@ -85,7 +97,9 @@ class ClassTouch:
         except NotNowError as error:
             if is_new:  # made-up rooms push no real one out of its count
                 self._touches.pop(room, None)
-            raise web.HTTPConflict(text=str(error)) from error
+            # The page shows the class this sentence as it is.
+            why = self._renderer.language(request).retold(str(error))
+            raise web.HTTPConflict(text=why) from error
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
     def _admit(self, room: str) -> None:

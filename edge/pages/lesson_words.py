@@ -14,6 +14,7 @@ def told_lesson(lesson: LessonView, language: Language) -> dict[str, object]:
     """Return a lesson as JSON shows it, every sentence in the reader's language."""
     told: dict[str, object] = msgspec.to_builtins(lesson)
     told["flagship"] = language.either(lesson.flagship, lesson.flagship_en)
+    told["receivers"] = [language.either(*names) for names in lesson.receivers]
     told["preflight"] = [told_check(check, language) for check in lesson.preflight]
     told["plan"] = None if lesson.plan is None else told_plan(lesson.plan, language)
     return told

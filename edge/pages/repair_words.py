@@ -164,6 +164,10 @@ def _sentences(language: Language, count: str | int | None) -> Mapping[RepairKin
             _("Of the lesson that room {room} gives, this does not come: {source}. {reason}"),
             "{how}",
         ),
+        RepairKind.LESSON_CLASS: (
+            _("The teacher does not see the class in room {room}: {reason}"),
+            "{how}",
+        ),
         RepairKind.NO_ROOMS: (
             "",
             _("No room is known yet: name one when you adopt a device."),

@@ -124,5 +124,7 @@ class WallPage:
         if not self._desk.may_teach(request, wall):
             raise web.HTTPForbidden(text=SHUT)
         if wall is None:
-            raise web.HTTPNotFound(text="no lesson goes on in this room that it gives to others")
+            raise web.HTTPNotFound(
+                text="this room gives no lesson now; its wall opens when one begins"
+            )
         return wall

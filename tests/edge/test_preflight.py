@@ -55,6 +55,11 @@ def test_where_all_is_well_nothing_fails_and_each_item_was_looked_at() -> None:
             Standing.BAD,
         ),
         (replace(WELL, camera=CameraFacts(keyframe_ms=9)), Item.SOUND, Standing.WARN),
+        (
+            replace(WELL, camera=CameraFacts(keyframe_ms=9, sounds=1, lacks_small=True)),
+            Item.CAMERA,
+            Standing.WARN,
+        ),
         (replace(WELL, aim=AimFacts()), Item.AIM, Standing.WARN),
         (replace(WELL, aim=AimFacts(preset="a", fault="no")), Item.AIM, Standing.WARN),
         (
@@ -95,13 +100,26 @@ def test_a_class_that_receives_is_not_stopped_by_its_own_camera() -> None:
     assert failing(facts) == [(Item.CAMERA, Standing.WARN)]
 
 
+def test_a_class_without_a_camera_is_told_what_that_means_and_asked_for_nothing() -> None:
+    facts = replace(WELL, role=LessonRole.RECEIVER, camera=None)
+    assert failing(facts) == []
+    assert "the teacher will not see the class" in next(
+        each.fact for each in judge(facts) if each.item is Item.CAMERA
+    )
+
+
 FACTS = st.builds(
     Facts,
     now_ms=st.just(NOW_MS),
     role=st.sampled_from(LessonRole),
     lesson_s=st.integers(60, 30_000),
     camera=st.none()
-    | st.builds(CameraFacts, keyframe_ms=st.integers(0, 9000), sounds=st.integers(0, 99))
+    | st.builds(
+        CameraFacts,
+        keyframe_ms=st.integers(0, 9000),
+        sounds=st.integers(0, 99),
+        lacks_small=st.booleans(),
+    )
     | st.builds(CameraFacts, fault=st.sampled_from(Fault), words=st.text(min_size=1)),
     aim=st.none() | st.builds(AimFacts, preset=st.text(), fault=st.text()),
     boards=st.builds(lambda *each: each, st.builds(BoardFacts, name=st.text(), source=st.text())),

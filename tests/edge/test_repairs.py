@@ -24,7 +24,7 @@ from drivers.errors import (
 from edge.class_cards.screens import Screen
 from edge.clock_watch import ClockLight
 from edge.lesson.capture.source_troubles import source_troubles
-from edge.lesson.preparing.checks import Check, Fixer, Item, Standing
+from edge.lesson.preparing.checks import Check, Fixer, Item, SourceTrouble, Standing
 from edge.pages.box_view import (
     Change,
     DeviceLight,
@@ -40,7 +40,7 @@ from edge.repair_desk import DAY_MS, RepairDesk
 from edge.repairs import DISK_FREE_MIN, Condition, Repair, RepairKind, Undriven, find_repairs
 from firmware_profiles.model import Firmware
 from sync.clock_spans import Trust
-from sync.lessons.tracks import DOCUMENT
+from sync.lessons.tracks import DOCUMENT, PICTURE_SMALL
 from sync.logs.oplog import Row
 
 NOW_MS = 1_795_000_000_000
@@ -347,7 +347,7 @@ def test_what_a_lesson_needs_before_its_bell_is_said_with_its_remedy() -> None:
 def test_a_camera_that_does_not_come_while_a_lesson_runs_is_said_with_its_remedy() -> None:
     away = UnreachableError("camera 192.0.2.7 does not answer; check its power and network")
     (trouble,) = source_troubles({DOCUMENT: away})
-    now = condition(source_troubles=[RoomTrouble(room="101", trouble=trouble)])
+    now = condition(source_troubles=[RoomTrouble(room="101", gives=True, trouble=trouble)])
     (found,) = find_repairs(now)
     assert found.key == f"lesson_source:101 {DOCUMENT}"
     assert found.state is Light.WARN
@@ -359,3 +359,22 @@ def test_a_camera_that_does_not_come_while_a_lesson_runs_is_said_with_its_remedy
     assert "实物展台" in wrong
     assert "does not answer" not in wrong
     assert "请检查摄像机的电源和网线" in remedy
+
+
+def test_a_class_that_its_teacher_does_not_see_is_said_at_its_own_school() -> None:
+    trouble = SourceTrouble(
+        track=PICTURE_SMALL,
+        state=Standing.WARN,
+        fact="onvif:9 offers no second stream; switch one on in the camera",
+        remedy="Set it on the camera's own page.",
+        who=Fixer.IT,
+    )
+    (found,) = find_repairs(
+        condition(source_troubles=[RoomTrouble(room="301", gives=False, trouble=trouble)])
+    )
+    wrong, remedy = wrong_and_remedy(found, load_language("en"))
+    assert wrong == f"The teacher does not see the class in room 301: {trouble.fact}"
+    assert remedy == trouble.remedy
+    wrong, remedy = wrong_and_remedy(found, load_language("zh-CN"))
+    assert wrong.startswith("教师看不到 301 教室的班级")
+    assert "second stream" not in wrong

@@ -17,7 +17,7 @@ from edge.lesson.status import Cause
 from edge.lesson.transfer.stored_records import told_events
 from edge.lesson.way_back import return_wall
 from edge.lesson.way_back.followed_class import FollowedClass, Heard
-from edge.lesson.way_back.return_path import GIVES_WAY, UNCONFIRMED, ReturnPath
+from edge.lesson.way_back.return_path import CONFIRM, GIVES_WAY, UNCONFIRMED, ReturnPath
 from sync.lessons.fragment_log import Kind, LessonId
 from sync.lessons.fragment_shelf import LessonShelf
 from sync.lessons.lesson_events import Answer, Chapter, Hand, Help, LessonEvent, TimedEvent
@@ -160,7 +160,7 @@ async def test_without_a_confirmed_flagship_nothing_is_sent_and_the_remedy_is_sa
     async with town(tmp_path) as opened:
         near = await opened.begin(NEAR)
         await until(lambda: near.is_returning and bool(near.back.trouble))
-        assert near.back.trouble == UNCONFIRMED
+        assert (near.back.trouble, near.back.remedy) == (UNCONFIRMED, CONFIRM)
         with pytest.raises(NotNowError, match="not confirmed here"):
             await near.back.say(Hand(raised=True))
         assert near.box.rows("SELECT count(*) FROM hand_raise") == [(0,)]
@@ -193,6 +193,7 @@ async def test_what_classes_say_comes_in_order_is_counted_once_and_outlives_the_
         assert heard == said
         assert class_of(teacher.wall, FAR).state is Heard.QUIET
         await until(lambda: "no adopted camera" in far.back.trouble)
+        assert far.back.remedy == "Put it right on the set-up page."
 
         teacher.wall.ask("2+3?", ("5", "6"))
         await until(lambda: is_asked(near) and is_asked(far))

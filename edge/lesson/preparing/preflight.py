@@ -45,10 +45,12 @@ class CameraFacts:
     """What a camera gave within some seconds: ``fault`` and its words, or a keyframe and sound.
 
     ``keyframe_ms``: how long its first picture took. ``sounds``: fragments of sound that came.
+    ``lacks_small``: it offers no second stream beside the one that was looked at.
     """
 
     keyframe_ms: int | None = None
     sounds: int = 0
+    lacks_small: bool = False
     fault: Fault | None = None
     words: str = ""
 
@@ -135,6 +137,12 @@ def _failure(item: Item, fact: str, remedy: str, who: Fixer = Fixer.IT) -> Check
 def _camera(facts: Facts) -> Iterator[Check]:
     camera = facts.camera
     if camera is None:
+        if facts.role is LessonRole.RECEIVER:
+            yield Check(
+                item=Item.CAMERA,
+                state=Standing.UNKNOWN,
+                fact="No camera of this room is adopted: the teacher will not see the class.",
+            )
         return
     if camera.fault is not None:
         yield Check(
@@ -148,6 +156,13 @@ def _camera(facts: Facts) -> Iterator[Check]:
     yield _good(
         Item.CAMERA, f"The camera sends pictures; the first came after {camera.keyframe_ms} ms."
     )
+    if camera.lacks_small:
+        yield _warning(
+            Item.CAMERA,
+            "The camera offers no second stream: a class on a slow line would have sound and"
+            " slides, and no picture.",
+            "Switch one on in the camera: H.264, 640x360, 15 pictures a second, about 300 kb/s.",
+        )
     if camera.sounds:
         yield _good(
             Item.SOUND,

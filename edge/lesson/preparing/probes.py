@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from time import monotonic
 
@@ -33,6 +33,7 @@ from edge.lesson.schedule import ScheduledLesson
 from edge.lesson.transfer.hub_link import HubRoute
 from edge.pages.box_view import LessonRole
 from sync.lessons.fragment_log import LessonId, is_sound
+from sync.lessons.tracks import PICTURE_SMALL
 from sync.writer import Writer
 
 SEEN_S_MAX = 14.0
@@ -107,15 +108,21 @@ class Probes:
         )
 
     async def _camera(self, lesson: ScheduledLesson, room: Room) -> CameraFacts | None:
-        """Look at the room's camera; a class that only listens may have none."""
+        """Look at what the room's camera gives for a lesson; a class may have none.
+
+        The main stream where the lesson is given; where it is received the small one, by which
+        the teacher sees the class.
+        """
         is_flagship = lesson.mine.role is LessonRole.FLAGSHIP
         if not is_flagship and not room.devices(DeviceKind.CAMERA):
             return None
         try:
-            url, credentials = room.camera()
+            url, credentials = room.camera() if is_flagship else room.small_camera().stream()
+            given = {source.track for source in room.sources()}
         except DriverError as error:
             return _fault(error)
-        return await look_at_camera(url, credentials, self._now_ms, self._rng)
+        facts = await look_at_camera(url, credentials, self._now_ms, self._rng)
+        return replace(facts, lacks_small=is_flagship and PICTURE_SMALL not in given)
 
     async def _try_line(self, lesson: ScheduledLesson, route: HubRoute) -> LineFacts:
         """Try the line once a lesson, and again only while it gives nothing."""

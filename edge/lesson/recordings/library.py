@@ -192,7 +192,8 @@ class Library:
         """
         if not shelved.here:
             raise RecordingError(
-                f"the recording of lesson {shelved.told.lesson} is not on this box"
+                f"the recording of lesson {shelved.told.lesson} is not on this box;"
+                " another school of the lesson may have it"
             )
         lesson = shelved.told.lesson
         async with self._looking:

@@ -56,14 +56,14 @@ class Slides(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteView:
-    """What the remote shows of one lesson; ``classes`` are (school, name) of the receivers."""
+    """What the remote shows of one lesson; ``classes``: school, its name in Chinese, in English."""
 
     lesson: ScheduledLesson
     board: BoardView
     status: LessonStatus
     checks: tuple[Check, ...]
     troubles: tuple[SourceTrouble, ...]
-    classes: tuple[tuple[int, str], ...]
+    classes: tuple[tuple[int, str, str], ...]
     slides: tuple[SlidePicture, ...]
 
     @property
@@ -128,7 +128,9 @@ class TeacherDesk:
             status=run.status,
             checks=run.checks,
             troubles=run.troubles,
-            classes=tuple((party.school, party.name) for party in run.lesson.receivers),
+            classes=tuple(
+                (party.school, party.name, party.name_en) for party in run.lesson.receivers
+            ),
             slides=tuple(await self._slides.pictures(run.lesson.lesson)),
         )
 
@@ -159,7 +161,7 @@ class TeacherDesk:
         """Let a class be heard, with ``stage`` seen large by all; school 0 is nobody."""
         run = self._run(room)
         if school and all(party.school != school for party in run.lesson.receivers):
-            raise NotNowError("this school has no part in the lesson")
+            raise NotNowError("this school has no part in the lesson; reload the page")
         run.tell(CallOn(school=school, stage=stage and school != 0))
 
     async def show_slide(self, room: str, position: int) -> None:
@@ -171,7 +173,7 @@ class TeacherDesk:
         pictures = await self._slides.pictures(run.lesson.lesson)
         found = next((each for each in pictures if each.position == position), None)
         if found is None:
-            raise NotNowError("there is no such slide")
+            raise NotNowError("there is no such slide; reload the page")
         run.tell(Slide(digest=found.digest, position=position, title=found.title))
 
     async def add_slide(self, room: str, title: str, picture: bytes) -> None:

@@ -12,9 +12,6 @@ class WayBack(Protocol):
     """A class's way back to its teacher (``edge.lesson.way_back.return_path``)."""
 
     @property
-    def trouble(self) -> str: ...
-
-    @property
     def asked(self) -> AskedByTeacher | None: ...
 
     async def say(self, said: Said) -> None: ...
@@ -50,11 +47,6 @@ class ClassDesk:
         """Return the classes of the lesson that a room gives, None when it gives none."""
         run = self._giving(room)
         return None if run is None else run.wall
-
-    def trouble(self, room: str) -> str:
-        """Return why the class of a room is not seen by its teacher; empty where it is."""
-        run = self._receiving(room)
-        return "" if run is None or run.back is None else run.back.trouble
 
     def asked(self, room: str) -> AskedByTeacher | None:
         """Return what the class of a room is asked now, None where it is asked nothing."""

@@ -22,6 +22,7 @@ from edge.lesson.capture.flagship_capture import LessonSource
 from edge.lesson.classroom.board import AskedQuestion, BoardView, LessonBoard
 from edge.lesson.keys.key_ring import follow_sealing_key
 from edge.lesson.lesson_means import LessonMeans
+from edge.lesson.preparing.preflight import CAMERA_REMEDIES, fault_of
 from edge.lesson.status import Cause, LessonStatus
 from edge.lesson.transfer.publish import LessonPublisher
 from edge.lesson.transfer.stored_records import told_events
@@ -48,6 +49,7 @@ UNCONFIRMED = (
     "the flagship's box is not confirmed here, so this class cannot be shown to its teacher; "
     "compare its key by telephone and confirm it: schoolnode partners"
 )
+CONFIRM = "Compare the key by telephone and confirm it: schoolnode partners."
 GIVES_WAY = (
     "the line is needed for the lesson itself; this class's picture goes on when it has gone well "
     "for ten seconds"
@@ -69,7 +71,8 @@ class AskedByTeacher(msgspec.Struct, frozen=True, kw_only=True):
 class ReturnPath:
     """One class's way back in one lesson; :meth:`run` is its task.
 
-    ``trouble`` says why the teacher does not see this class, with the remedy; empty while it does.
+    ``trouble`` says why the teacher does not see this class, empty while it does; ``remedy`` what
+    to do, empty where that is nothing.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class ReturnPath:
         changed: Callable[[], None],
     ) -> None:
         self.trouble = ""
+        self.remedy = ""
         self._lesson = lesson
         self._room = room
         self._means = means
@@ -214,13 +218,13 @@ class ReturnPath:
         while True:
             if not self._is_shared:
                 if monotonic() - begun_s > GRANTED_S_MAX:
-                    self._note_trouble(UNCONFIRMED)
+                    self._note_trouble(UNCONFIRMED, CONFIRM)
                 await asyncio.sleep(LOOK_EVERY_S)
                 continue
             try:
                 await self._film()
             except DriverError as error:
-                self._note_trouble(str(error))
+                self._note_trouble(str(error), CAMERA_REMEDIES[fault_of(error)])
             finally:
                 if self._publisher is not None:
                     self._publisher.close_take()
@@ -308,9 +312,9 @@ class ReturnPath:
     def _note_silence(self, why: str) -> None:
         _log.warning("lesson %s: the class cannot be heard: %s", self._log_id, why)
 
-    def _note_trouble(self, trouble: str) -> None:
+    def _note_trouble(self, trouble: str, remedy: str = "") -> None:
         if trouble != self.trouble:
-            self.trouble = trouble
+            self.trouble, self.remedy = trouble, remedy
             if trouble:
                 _log.warning("lesson %s: the class is not seen: %s", self._log_id, trouble)
             self._changed()

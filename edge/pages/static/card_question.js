@@ -7,11 +7,17 @@
   var trouble = document.getElementById("question-trouble");
   var timer = null;
 
-  function tell(status) {
-    trouble.textContent = trouble.getAttribute("data-" + status) || trouble.getAttribute("data-other");
+  function tell(status, why) {
+    trouble.textContent = why || trouble.getAttribute("data-" + status) || trouble.getAttribute("data-other");
     trouble.hidden = false;
     clearTimeout(timer);
     timer = setTimeout(function () { trouble.hidden = true; }, TOLD_MS);
+  }
+
+  // Why the lesson did not take it, in the reader's language.
+  function ask(answer) {
+    if (answer.status !== 409) { tell(answer.status); return; }
+    answer.json().then(function (told) { tell(409, told.error); }, function () { tell(0); });
   }
 
   section.addEventListener("click", function (event) {
@@ -23,7 +29,7 @@
       choice: Number(choice),
     };
     window.schoolnode.post("/api/classroom/answer", wish)
-      .then(function (answer) { if (answer.ok) { trouble.hidden = true; } else { tell(answer.status); } })
+      .then(function (answer) { if (answer.ok) { trouble.hidden = true; } else { ask(answer); } })
       .catch(function () { tell(0); });
   });
 })();

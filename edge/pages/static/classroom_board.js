@@ -202,14 +202,19 @@
     // What came of it is told by the next board message, not by the touch.
     post(what, fields) {
       post("/api/classroom/" + what, Object.assign({ room: this.room }, fields))
-        .then((answer) => { if (!answer.ok) { this.refuse(answer.status); } })
+        .then((answer) => {
+          if (answer.status === 409) { return answer.json().then((told) => this.refuse(409, told.error)); }
+          if (!answer.ok) { this.refuse(answer.status); }
+          return null;
+        })
         .catch(() => this.refuse(0));
     }
 
-    refuse(status) {
+    // Why the lesson did not take it comes in the reader's language.
+    refuse(status, why) {
       this.refusedAt = performance.now();
       const refused = byId("refused");
-      write(refused, refused.getAttribute("data-" + status) || refused.dataset.other);
+      write(refused, why || refused.getAttribute("data-" + status) || refused.dataset.other);
     }
   }
 

@@ -517,7 +517,7 @@ class SimulatedBox:
 
     def source_troubles(self) -> list[RoomTrouble]:
         return [
-            RoomTrouble(room=room, trouble=trouble)
+            RoomTrouble(room=room, gives=True, trouble=trouble)
             for room, given in self.given.items()
             for trouble in given.troubles
         ]
@@ -665,7 +665,7 @@ def furnish(box: SimulatedBox) -> SimulatedBox:
         ends_ms=lesson_ms + 40 * MINUTE_MS,
         flagship="纸坊中心小学",
         flagship_en="Zhifang Central Primary School",
-        receivers=("湖泗小学", "舒安小学"),
+        receivers=(("湖泗小学", "Husi Primary School"), ("舒安小学", "")),
         rehearsal=False,
         evidence_ms=None,
     )

@@ -387,7 +387,7 @@ async def test_a_class_raises_its_hand_answers_and_reads_along(
 
     del box.receiving["r301"]
     await hand.click()
-    await expect(page.get_by_role("alert")).to_contain_text("No lesson comes to this room now.")
+    await expect(page.get_by_role("alert")).to_contain_text("no lesson comes to this room now")
     assert [each for each in complaints if "409" not in each] == []
 
 

@@ -105,6 +105,9 @@ async def test_the_code_opens_the_lesson_once_and_is_shown_no_more(
     assert await open_remote(client) == 200
     assert box.teacher.codes.shown("a1") == ""
     page = await (await client.get("/lesson/remote?room=r301")).text()
+    assert "School 18" in page
+    chinese = {"Accept-Language": "zh-CN"}
+    page = await (await client.get("/lesson/remote?room=r301", headers=chinese)).text()
     assert "第18小学" in page
     client.session.cookie_jar.clear()
     assert await open_remote(client) == 403

@@ -63,6 +63,10 @@ async def test_a_class_is_told_why_it_is_not_heard(client: Client, back: Back) -
     back.refusal = "this question is not open any more"
     answer = await client.post("/api/classroom/answer", json=TOUCHES["answer"][0])
     assert (answer.status, await answer.json()) == (409, {"error": back.refusal})
+    chinese = await client.post(
+        "/api/classroom/hand", json=TOUCHES["hand"][0], headers={"Accept-Language": "zh-CN"}
+    )
+    assert (await chinese.json())["error"] == "该提问已结束"
 
 
 NO_TOUCHES: list[tuple[str, object]] = [
