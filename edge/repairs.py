@@ -55,6 +55,7 @@ class RepairKind(StrEnum):
     NO_DEVICES = "no_devices"
     NO_ROOMS = "no_rooms"
     LESSON = "lesson"  # something that a lesson needs, before its bell
+    LESSON_ROOM = "lesson_room"  # the same, while it is held
     LESSON_SOURCE = "lesson_source"  # a picture or the sound of one that runs
     LESSON_CLASS = "lesson_class"  # a class that its teacher does not see
 
@@ -141,7 +142,7 @@ def _of_lessons(now: Condition) -> Iterator[Repair]:
     for found in now.lesson_checks:
         check = found.check
         yield Repair(
-            kind=RepairKind.LESSON,
+            kind=RepairKind.LESSON_ROOM if found.is_held else RepairKind.LESSON,
             state=Light(check.state.value),
             subject=f"{found.room} {check.item}",
             facts={"room": found.room, "reason": check.fact, "how": check.remedy},

@@ -10,6 +10,7 @@ from edge.acquaintances import Acquaintances
 from edge.lesson.capture.flagship_capture import LessonSource
 from edge.lesson.capture.shared_screen import SharedScreen
 from edge.lesson.classroom.board import BoardView
+from edge.lesson.classroom.class_pages import ClassPages
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.keys.lesson_keys import LessonKeys, read_keys
 from edge.lesson.preparing.checks import Check
@@ -45,6 +46,10 @@ class Classroom(Protocol):
     @property
     def screen(self) -> SharedScreen:
         """What a browser shares as the blackboard's picture."""
+
+    @property
+    def pages(self) -> ClassPages:
+        """What the room's classroom pages say of themselves."""
 
     def small_camera(self) -> LessonSource:
         """Return the small stream by which a class is shown to its teacher; raises DriverError."""

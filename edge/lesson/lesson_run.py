@@ -78,6 +78,17 @@ class LessonRun:
         """What of the room's pictures and sound does not come now that it should."""
         return ()
 
+    @property
+    def failing(self) -> list[Check]:
+        """What fails: before the bell of all that is looked at, then of what may be mended yet."""
+        is_ahead = self._means.now_ms() < self.lesson.starts_ms
+        found = self.checks if is_ahead else self._look_on()
+        return [check for check in found if check.is_failing]
+
+    def _look_on(self) -> tuple[Check, ...]:
+        """Look at the room while the lesson is held."""
+        return ()
+
     def recorded(self) -> list[RecordedTake]:
         return recorded_takes(self._means.shelf, self.lesson.lesson)
 
@@ -184,8 +195,10 @@ class LessonRun:
         return self._lost_packets(), self._line()
 
     def note_screen(self, page: str, told: ScreenReport) -> None:
-        """Take in what a page of the room says of its decoding."""
-        self._book.hops.screen(page, told)
+        """Take in what a page of the room says of itself; before the bell it decodes nothing."""
+        self._room.pages.note(page, told)
+        if told.frames is not None:
+            self._book.hops.screen(page, told)
 
     def _publish(self, item: StreamItem) -> None:
         """Hand an item to the room's pages, and count it."""

@@ -183,15 +183,17 @@ class Lessons:
         return None if chosen is None else self._views.view(chosen, self._run_of(chosen.lesson))
 
     def lesson_checks(self) -> list[RoomCheck]:
-        """Return what fails of the lessons whose bell is near."""
+        """Return what fails of the lessons whose bell is near, and of those that are held."""
         now_ms = self._now_ms()
-        runs = [held.run for held in self._held.values() if not held.leaving]
         return [
-            RoomCheck(room=run.lesson.mine.room, check=check)
-            for run in runs
-            if now_ms < run.lesson.starts_ms
-            for check in run.checks
-            if check.is_failing
+            RoomCheck(
+                room=held.run.lesson.mine.room,
+                is_held=held.run.lesson.starts_ms <= now_ms,
+                check=check,
+            )
+            for held in self._held.values()
+            if not held.leaving
+            for check in held.run.failing
         ]
 
     def source_troubles(self) -> list[RoomTrouble]:

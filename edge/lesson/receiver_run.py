@@ -14,7 +14,8 @@ from edge.lesson.classroom.classroom_stream import StreamItem, item_of
 from edge.lesson.keys import key_ring
 from edge.lesson.keys.lesson_keys import read_keys
 from edge.lesson.lesson_run import LessonRun
-from edge.lesson.preparing.checks import Fixer, SourceTrouble, Standing
+from edge.lesson.preparing.checks import Check, Fixer, SourceTrouble, Standing
+from edge.lesson.preparing.preflight import judge_page
 from edge.lesson.stand_in import StandIn
 from edge.lesson.status import Cause, LessonStatus, Phase, waiting
 from edge.lesson.substitute import SubstitutePlayer
@@ -57,6 +58,10 @@ class ReceiverRun(LessonRun):
                 who=Fixer.IT,
             ),
         )
+
+    def _look_on(self) -> tuple[Check, ...]:
+        page = None if self._is_over else self._room.pages.facts(self._room.watched()[0])
+        return () if page is None else (judge_page(page),)
 
     async def _hold(self) -> None:
         means = self._means

@@ -15,6 +15,7 @@ from edge.devices.fleet import Fleet
 from edge.lesson.capture.flagship_capture import LessonSource
 from edge.lesson.capture.shared_screen import SharedScreen, SharedScreens
 from edge.lesson.classroom.board import BoardView
+from edge.lesson.classroom.class_pages import ClassPages
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.preparing.checks import Check
@@ -74,6 +75,7 @@ class Room:
         self._look = look
         self.boards: dict[DeviceId, BoardFacts] = {}
         self.aim: AimFacts | None = None
+        self.pages = ClassPages()
         self._asked_h264: set[DeviceId] = set()
 
     async def prepare(self) -> None:

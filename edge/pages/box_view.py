@@ -243,9 +243,10 @@ class LessonView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomCheck:
-    """What fails of a room's lesson before its bell."""
+    """What fails of a room's lesson; ``is_held``: it has begun."""
 
     room: str
+    is_held: bool
     check: Check
 
 
@@ -425,7 +426,7 @@ class BoxView(Protocol):
         ...
 
     def lesson_checks(self) -> Sequence[RoomCheck]:
-        """Return what fails of the lessons whose bell is near."""
+        """Return what fails of the lessons whose bell is near, and of those that are held."""
         ...
 
     def source_troubles(self) -> Sequence[RoomTrouble]:

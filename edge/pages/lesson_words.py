@@ -57,6 +57,7 @@ def item_words(language: Language) -> Mapping[Item, str]:
         Item.SOUND: _("sound"),
         Item.BLACKBOARD: _("blackboard"),
         Item.CLASS_CARD: _("class card"),
+        Item.PAGE: _("classroom page"),
         Item.LINE: _("line to the hub"),
         Item.KEY: _("lesson's key"),
         Item.DISK: _("room on the disk"),

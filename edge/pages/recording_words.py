@@ -65,7 +65,6 @@ def recording_words(_: Callable[[str], str]) -> RecordingWords:
             MarkKind.RESULTS: _("answers"),
             MarkKind.CALL: _("called on"),
             MarkKind.HAND: _("hand raised"),
-            MarkKind.SUBSTITUTE: _("a recording stood in"),
             MarkKind.STOPPED: _("ended by the teacher"),
         },
         disagreements={

@@ -160,6 +160,10 @@ def _sentences(language: Language, count: str | int | None) -> Mapping[RepairKin
             _("The lesson in room {room} is near: {reason}"),
             "{how}",
         ),
+        RepairKind.LESSON_ROOM: (
+            _("A lesson is held in room {room}: {reason}"),
+            "{how}",
+        ),
         RepairKind.LESSON_SOURCE: (
             _("Of the lesson that room {room} gives, this does not come: {source}. {reason}"),
             "{how}",

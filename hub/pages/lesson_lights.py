@@ -209,6 +209,9 @@ CAUSES: Final = {
     "sound": Sentence("sound: the camera sends none; look at its microphone"),
     "blackboard": Sentence("blackboard: it did not take its orders; look at its power and cable"),
     "class_card": Sentence("class card: it is not heard from; the lesson does not need it"),
+    "page": Sentence(
+        "classroom page: it is not open, or its browser plays no sound before it was touched"
+    ),
     "clock": Sentence("clock: the box does not know the time for sure"),
     "lan": Sentence("LAN: the school's own network is too slow or cut"),
     "wan": Sentence("WAN: the line to this school carries less than the lesson needs"),

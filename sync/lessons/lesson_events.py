@@ -22,7 +22,6 @@ Language = Annotated[str, Meta(pattern=r"\A[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*\Z",
 _Ms = Annotated[int, Meta(ge=0, le=TIME_MAX)]
 _School = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _Count = Annotated[int, Meta(ge=0, le=10_000)]
-_Name = Annotated[str, Meta(max_length=64)]
 _Line = Annotated[str, Meta(max_length=500)]
 _Choice = Annotated[str, Meta(min_length=1, max_length=100)]
 _Question = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -88,12 +87,6 @@ class Chapter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag
     title: _Line
 
 
-class Substitute(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="substitute"):
-    """A recording stands in from here on; an empty ``lesson`` ends that."""
-
-    lesson: _Name
-
-
 class Stopped(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="stopped"):
     """The teacher ended the lesson."""
 
@@ -129,7 +122,6 @@ LessonEvent = (
     | Results
     | Caption
     | Chapter
-    | Substitute
     | Stopped
     | Hand
     | Answer

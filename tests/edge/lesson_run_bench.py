@@ -11,6 +11,7 @@ from edge.box_store import BoxStore
 from edge.lesson.capture.flagship_capture import LessonSource
 from edge.lesson.capture.shared_screen import SharedScreen
 from edge.lesson.classroom.board import BoardView
+from edge.lesson.classroom.class_pages import ClassPages
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.keys.lesson_keys import LessonKeys
 from edge.lesson.lesson_means import LessonMeans
@@ -33,6 +34,7 @@ class BareRoom:
     boards: list[BoardView] = field(default_factory=list)
     shown: list[LessonStatus] = field(default_factory=list)
     items: list[StreamItem] = field(default_factory=list)
+    pages: ClassPages = field(default_factory=ClassPages)
 
     async def prepare(self) -> None:
         self.prepared += 1

@@ -21,7 +21,6 @@ from sync.lessons.lesson_events import (
     Results,
     Slide,
     Stopped,
-    Substitute,
     TimedEvent,
     Times,
 )
@@ -54,8 +53,6 @@ STORY = [
     timed(45, Results(question="q1", counts=(1, 2))),
     timed(50, Caption(language="zh", from_ms=49, until_ms=51, text="好")),
     timed(55, Chapter(title="练习")),
-    timed(60, Substitute(lesson="former")),
-    timed(61, Substitute(lesson="")),
     timed(70, Hand(raised=True)),
     timed(71, Help(wanted=True)),
     timed(72, Help(wanted=False)),
@@ -81,7 +78,7 @@ def test_a_board_tells_what_holds_now() -> None:
     assert view.captions[0].text == "好"
     assert view.chapter is not None
     assert view.chapter.title == "练习"
-    assert (view.substitute, view.hand_ms, view.help_ms) == ("", 70, None)
+    assert (view.hand_ms, view.help_ms) == (70, None)
 
 
 def test_a_question_is_closed_by_its_own_results() -> None:

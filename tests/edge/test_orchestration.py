@@ -14,10 +14,11 @@ from edge.lesson import orchestration
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.classroom.fan_out import FanOut
 from edge.lesson.classroom.room_streams import SHOW_AFTER_MS
-from edge.lesson.evidence.hop_quality import HopCount
+from edge.lesson.evidence.hop_quality import HopCount, ScreenReport
 from edge.lesson.evidence.live_count import LiveCount
 from edge.lesson.flagship_run import FlagshipRun
 from edge.lesson.keys.partners import Partners
+from edge.lesson.preparing.checks import Item
 from edge.lesson.status import LessonStatus, Phase
 from edge.pages.box_view import LessonState
 from sync.lessons.fragment_log import Kind, LessonId, TakeId
@@ -394,6 +395,34 @@ async def test_a_camera_that_does_not_come_is_told_while_the_lesson_runs(
         assert remote.troubles == (found.trouble,)
         box.district.clock.ms += 40 * MINUTE
         await until(lambda: not desk.lessons.source_troubles())
+
+
+async def test_a_class_whose_page_is_closed_or_silent_is_told_while_its_lesson_is_held(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.lesson.classroom.class_pages.FRESH_S", 1.0)
+    now = box.now_ms
+    box.plant("box_certificate", certificate_row(enrol(box.district, tmp_path / "18", 18)))
+    schedule(
+        box,
+        "a1",
+        now - MINUTE,
+        now + 40 * MINUTE,
+        rooms={18: ("flagship", "201"), 17: ("receiver", "101")},
+    )
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: bool(desk.lessons.lesson_checks()))
+        (found,) = desk.lessons.lesson_checks()
+        assert (found.room, found.is_held, found.check.item) == ("101", True, Item.PAGE)
+        assert "No classroom page" in found.check.fact
+        desk.lessons.note_screen("10.0.0.5", ScreenReport(room="101", sound=False))
+        (found,) = desk.lessons.lesson_checks()
+        assert "The browser at 10.0.0.5 plays no sound" in found.check.fact
+        desk.lessons.note_screen("10.0.0.5", ScreenReport(room="101", frames=9, sound=True))
+        assert desk.lessons.lesson_checks() == []
+        await until(lambda: bool(desk.lessons.lesson_checks()))  # closed
+        box.district.clock.ms += 41 * MINUTE
+        assert desk.lessons.lesson_checks() == [], "what is over needs no page"
 
 
 async def test_a_class_without_its_hub_has_a_plan(box: Box, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from edge.lesson.preparing.preflight import (
     Facts,
     Fault,
     LineFacts,
+    PageFacts,
     judge,
 )
 from edge.pages.box_view import LessonRole
@@ -32,6 +33,7 @@ WELL = Facts(
     aim=AimFacts(preset="课堂"),
     boards=(BoardFacts(name="教室投影", source="31", verified=True),),
     cards=(CardFacts(name="门口", heard_ms=NOW_MS - 1000),),
+    page=PageFacts(is_open=True),
     line=LineFacts(bits_a_s=8_000_000),
     disk_free_bytes=50 * 1024**3,
 )
@@ -70,6 +72,12 @@ def test_where_all_is_well_nothing_fails_and_each_item_was_looked_at() -> None:
         (
             replace(WELL, cards=(CardFacts(name="c", heard_ms=None),)),
             Item.CLASS_CARD,
+            Standing.WARN,
+        ),
+        (replace(WELL, page=PageFacts(is_open=False)), Item.PAGE, Standing.WARN),
+        (
+            replace(WELL, page=PageFacts(is_open=True, mute=("10.0.0.5",))),
+            Item.PAGE,
             Standing.WARN,
         ),
         (replace(WELL, line=LineFacts(fault="no route")), Item.LINE, Standing.BAD),

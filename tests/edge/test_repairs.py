@@ -25,6 +25,7 @@ from edge.class_cards.screens import Screen
 from edge.clock_watch import ClockLight
 from edge.lesson.capture.source_troubles import source_troubles
 from edge.lesson.preparing.checks import Check, Fixer, Item, SourceTrouble, Standing
+from edge.lesson.preparing.preflight import PageFacts, judge_page
 from edge.pages.box_view import (
     Change,
     DeviceLight,
@@ -335,13 +336,27 @@ def test_what_a_lesson_needs_before_its_bell_is_said_with_its_remedy() -> None:
         remedy="Switch its microphone on in the camera's settings, or plug one in.",
         who=Fixer.IT,
     )
-    now = condition(lesson_checks=[RoomCheck(room="101", check=check)])
+    now = condition(lesson_checks=[RoomCheck(room="101", is_held=False, check=check)])
     (found,) = (each for each in find_repairs(now) if each.kind is RepairKind.LESSON)
     assert found.key == "lesson:101 sound"
     wrong, remedy = wrong_and_remedy(found, load_language("zh-CN"))
     assert wrong.startswith("101 教室")
     assert "没有声音" in wrong
     assert "麦克风" in remedy
+
+
+def test_a_class_that_hears_nothing_of_its_lesson_is_said_with_its_remedy() -> None:
+    check = judge_page(PageFacts(is_open=True, mute=("10.0.0.5",)))
+    now = condition(lesson_checks=[RoomCheck(room="101", is_held=True, check=check)])
+    (found,) = find_repairs(now)
+    assert found.key == "lesson_room:101 page"
+    wrong, remedy = wrong_and_remedy(found, load_language("en"))
+    assert wrong == f"A lesson is held in room 101: {check.fact}"
+    assert remedy == check.remedy
+    wrong, remedy = wrong_and_remedy(found, load_language("zh-CN"))
+    assert "10.0.0.5" in wrong
+    assert "不播放声音" in wrong
+    assert remedy.startswith("请触摸")
 
 
 def test_a_camera_that_does_not_come_while_a_lesson_runs_is_said_with_its_remedy() -> None:

@@ -18,7 +18,6 @@ from sync.lessons.lesson_events import (
     Results,
     Slide,
     Stopped,
-    Substitute,
     TimedEvent,
     Times,
     event_order,
@@ -83,7 +82,6 @@ class BoardView(Struct, frozen=True, kw_only=True):
     question: AskedQuestion | None = None
     captions: tuple[CaptionLine, ...] = ()
     chapter: ChapterMark | None = None
-    substitute: str = ""
     hand_ms: int | None = None
     help_ms: int | None = None
     school: int = 0
@@ -108,7 +106,7 @@ class LessonBoard:
                 _enter(self._captions, timed, CAPTIONS_MAX)
             case Chapter():
                 _enter(self._chapters, timed, CHAPTERS_MAX)
-            case Times() | CallOn() | Substitute() | Stopped() | Hand() | Help():
+            case Times() | CallOn() | Stopped() | Hand() | Help():
                 self._replace(type(timed.event), timed)
             case Mute(school=school):
                 self._replace((Mute, school), timed)
@@ -163,7 +161,6 @@ class LessonBoard:
     def view(self) -> BoardView:
         latest = {name: timed.event for name, timed in self._latest.items()}
         times, called = latest.get(Times), latest.get(CallOn)
-        substitute = latest.get(Substitute)
         slide = next(reversed(self.slides), None)
         return BoardView(
             starts_ms=times.starts_ms if isinstance(times, Times) else None,
@@ -183,7 +180,6 @@ class LessonBoard:
             question=self._question(),
             captions=self.captions[-CAPTIONS_SHOWN:],
             chapter=next(reversed(self.chapters), None),
-            substitute=substitute.lesson if isinstance(substitute, Substitute) else "",
             hand_ms=self._since(Hand),
             help_ms=self._since(Help),
         )

@@ -37,7 +37,10 @@ _Told = tuple[Hop, bool, int | None, int | None, _Figures]
 
 
 class ScreenReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a classroom page says of its decoding since it joined; null where it does not know."""
+    """What a classroom page says of its decoding since it joined; null where it does not know.
+
+    ``sound``: whether its browser lets it be heard; the one thing that it says before the bell too.
+    """
 
     room: Annotated[str, Meta(min_length=1, max_length=64)]
     frames: _Count | None = None
@@ -45,6 +48,7 @@ class ScreenReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     stalls: _Count | None = None
     latency_ms: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     behind_ms: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
+    sound: bool | None = None
 
 
 @dataclass(slots=True)

@@ -51,6 +51,7 @@ ITEM_WORDS: Mapping[Item, str] = {
     Item.SOUND: "sound",
     Item.BLACKBOARD: "blackboard",
     Item.CLASS_CARD: "class_card",
+    Item.PAGE: "page",
     Item.LINE: "wan",
     Item.KEY: "key",
     Item.DISK: "box",

@@ -15,6 +15,7 @@ class Item(StrEnum):
     SOUND = "sound"
     BLACKBOARD = "blackboard"
     CLASS_CARD = "class_card"
+    PAGE = "page"  # the classroom page of a class that receives
     LINE = "line"
     KEY = "key"
     DISK = "disk"

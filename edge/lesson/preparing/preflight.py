@@ -85,6 +85,14 @@ class CardFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageFacts:
+    """The room's classroom page; ``mute``: addresses whose browser holds sound back."""
+
+    is_open: bool
+    mute: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LineFacts:
     """The way to the hub: bits a second that a trial carried, or why there was none."""
 
@@ -108,6 +116,7 @@ class Facts:
     aim: AimFacts | None = None
     boards: tuple[BoardFacts, ...] = ()
     cards: tuple[CardFacts, ...] = ()
+    page: PageFacts | None = None
     line: LineFacts | None = None
     unconfirmed: tuple[str, ...] = ()
     has_key: bool = True
@@ -117,7 +126,7 @@ class Facts:
 
 def judge(facts: Facts) -> tuple[Check, ...]:
     """Return a check for each item, worst first."""
-    parts = (_camera, _aim, _boards, _cards, _line, _keys, _disk, _clock)
+    parts = (_camera, _aim, _boards, _cards, _page, _line, _keys, _disk, _clock)
     found = [check for part in parts for check in part(facts)]
     return tuple(sorted(found, key=lambda check: _ORDER.index(check.state)))
 
@@ -227,7 +236,30 @@ def _cards(facts: Facts) -> Iterator[Check]:
                 "Check its power and network; the lesson itself does not need it.",
             )
         else:
-            yield _good(Item.CLASS_CARD, f"The class card {card.name} shows the lesson.")
+            yield _good(Item.CLASS_CARD, f"The class card {card.name} is heard from.")
+
+
+def _page(facts: Facts) -> Iterator[Check]:
+    if facts.page is not None:
+        yield judge_page(facts.page)
+
+
+def judge_page(page: PageFacts) -> Check:
+    """Return how the class sees and hears a lesson that reaches its box."""
+    if not page.is_open:
+        return _warning(
+            Item.PAGE,
+            "No classroom page of this room is open: the class would see nothing of the lesson.",
+            "Switch the room's screen on, and open this box's page Classroom on it.",
+        )
+    if page.mute:
+        return _warning(
+            Item.PAGE,
+            f"The browser at {', '.join(page.mute)} plays no sound before its page was touched.",
+            "Touch that page once. For good: start its browser with"
+            " --autoplay-policy=no-user-gesture-required.",
+        )
+    return _good(Item.PAGE, "The room's classroom page is open, and its browser lets it be heard.")
 
 
 def _line(facts: Facts) -> Iterator[Check]:

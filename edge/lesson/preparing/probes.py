@@ -99,6 +99,7 @@ class Probes:
                     for screen in around.screens()
                     if screen.room == lesson.mine.room and not screen.is_open
                 ),
+                page=room.pages.facts(0) if lesson.mine.role is LessonRole.RECEIVER else None,
                 line=line.result(),
                 unconfirmed=unconfirmed,
                 has_key=has_key,

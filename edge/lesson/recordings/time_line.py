@@ -12,7 +12,7 @@ from enum import StrEnum
 from edge.lesson.classroom.board import CaptionLine, LessonBoard
 from edge.lesson.recordings.recording_file import movie_ms
 from edge.lesson.recordings.webvtt import Cue
-from sync.lessons.lesson_events import CallOn, Question, Results, Stopped, Substitute, TimedEvent
+from sync.lessons.lesson_events import CallOn, Question, Results, Stopped, TimedEvent
 
 MARKS_MAX = 2000
 _LAST_MS = 60_000
@@ -30,7 +30,6 @@ class MarkKind(StrEnum):
     RESULTS = "results"
     CALL = "call"
     HAND = "hand"
-    SUBSTITUTE = "substitute"
     STOPPED = "stopped"
 
 
@@ -132,8 +131,6 @@ def _marks(timed: TimedEvent) -> Iterable[Mark]:
             yield Mark(at_ms=at_ms, kind=MarkKind.RESULTS, text=" : ".join(map(str, counts)))
         case CallOn(school=school) if school:
             yield Mark(at_ms=at_ms, kind=MarkKind.CALL, school=school)
-        case Substitute(lesson=lesson) if lesson:
-            yield Mark(at_ms=at_ms, kind=MarkKind.SUBSTITUTE)
         case Stopped():
             yield Mark(at_ms=at_ms, kind=MarkKind.STOPPED)
 

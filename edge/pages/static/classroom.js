@@ -6,6 +6,8 @@
   const ASK_MS = 5000;
   const STEP_MS = 250;
   const FRESH_MS = 5000;
+  const TELL_MS = 10000;
+  const PROBE_MS = 2000;
   const PLAN_AFTER_MS = 10000; // a cut shorter than this is not worth a page of text
   const NOTHING = { state: "waiting", cause: "", behindS: 0, waits: false, paused: false };
   const { write, post } = window.schoolnode;
@@ -20,6 +22,7 @@
   let listener = null; // at the flagship: hears the board, plays nothing
   let told = NOTHING;
   let cutSince = null;
+  let mayGiveSound = null; // whether this browser lets a page be heard that nobody touched; null: not asked
 
   const isOver = (one, nowMs) => one.state === "done" || one.state === "archived" || nowMs >= one.ends_ms;
 
@@ -212,8 +215,26 @@
     const whole = (number) => (number === null ? null : Math.round(number));
     post("/api/classroom/quality", {
       room, frames: seen.frames, dropped: seen.dropped, stalls: seen.stalls,
-      latency_ms: whole(seen.latencyMs), behind_ms: seen.behindS * 1000,
+      latency_ms: whole(seen.latencyMs), behind_ms: seen.behindS * 1000, sound: seen.sound,
     }).catch(() => { /* told again in ten seconds */ });
+  }
+
+  // Before the bell too somebody can still do what a closed or silent page needs.
+  function tellOpen() {
+    if (!lesson || lesson.role === "flagship" || lesson.state !== "preparing" || main.dataset.phase !== "waiting") { return; }
+    if (mayGiveSound === null) { probeSound(); return; }
+    const isTouched = Boolean(navigator.userActivation && navigator.userActivation.hasBeenActive);
+    post("/api/classroom/quality", { room, sound: isTouched || mayGiveSound }).catch(() => { /* told again in ten seconds */ });
+  }
+
+  // Browsers tell of their rule by what they let begin: a context runs, or stays suspended.
+  function probeSound() {
+    const context = new AudioContext();
+    setTimeout(() => {
+      mayGiveSound = context.state === "running";
+      context.close();
+      tellOpen();
+    }, PROBE_MS);
   }
 
   function ask() {
@@ -234,5 +255,6 @@
   });
   ask();
   setInterval(ask, ASK_MS);
+  setInterval(tellOpen, TELL_MS);
   setInterval(step, STEP_MS);
 }());

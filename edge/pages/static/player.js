@@ -358,7 +358,7 @@
       const { state, cause, behindS } = this.told;
       const quality = this.video.getVideoPlaybackQuality ? this.video.getVideoPlaybackQuality() : null;
       const dropped = quality ? quality.droppedVideoFrames : 0;
-      return { state, cause, behindS, frames: framesDecoded(this.video), dropped, stalls: this.stalls, latencyMs: this.latencyMs() };
+      return { state, cause, behindS, frames: framesDecoded(this.video), dropped, stalls: this.stalls, latencyMs: this.latencyMs(), sound: !this.needsTap };
     }
 
     stop() {

@@ -17,6 +17,7 @@ from edge.pages.app import build_pages
 from edge.pages.box_view import Change, LessonState
 from sync.lessons.tracks import PICTURE, SOUND
 from sync.segments.sealing import DataKey, KeyId
+from tests.chromium import running_chromium
 from tests.edge.encoded_tracks import Track, encode_picture, encode_sound
 from tests.edge.pages.simulated_box import MINUTE_MS, SimulatedBox, as_view
 from tests.edge.test_fan_out_in_a_browser import Feed, Room, cut_off, feeding, live, until
@@ -45,6 +46,13 @@ class Class:
     server: TestServer
 
     async def watch(self, browser: Browser, script: str = "") -> Page:
+        """Open the page of the lesson that runs, and wait until it plays it."""
+        page = await self.open(browser, script)
+        await page.locator("#player video").first.wait_for(state="attached")
+        self.room.fan_out.show(live())
+        return page
+
+    async def open(self, browser: Browser, script: str) -> Page:
         """Open the page of the lesson that runs; ``script`` runs before its own."""
         lesson = self.box.lessons[ROOM]
         self.box.clock_ms = lesson.starts_ms + MINUTE_MS
@@ -52,8 +60,6 @@ class Class:
         page = await (await browser.new_context(locale="en")).new_page()
         await page.add_init_script(script)
         await page.goto(str(self.server.make_url("/classroom").with_query(room=ROOM)))
-        await page.locator("#player video").first.wait_for(state="attached")
-        self.room.fan_out.show(live())
         return page
 
     def move_end(self, ends_ms: int) -> None:
@@ -144,6 +150,60 @@ async def test_a_class_that_is_behind_leaves_its_lesson_for_the_next_one(
         begun = await until(page, lambda seen: seen.state == "live" and seen.picture_s > 0.5)
         await until(page, lambda seen: seen.frames > begun.frames + 25 and seen.sound_s > 1)
     assert any("lesson=art-1" in each for each in asked)
+
+
+SOONER = """
+  const every = window.setInterval;
+  window.setInterval = (work, ms) => every(work, ms === 10000 ? 4100 : ms);
+"""
+"""Pages tell of themselves each ten seconds; a box hears each four."""
+
+
+async def until_told(box: SimulatedBox, sound: bool) -> None:
+    """Wait until a page tells whether it may be heard; fails after 30 s."""
+    for _ in range(300):
+        if box.screens and box.screens[-1][1].sound is sound:
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"never told; last were {box.screens[-3:]}")
+
+
+async def test_a_page_tells_before_the_bell_whether_its_browser_lets_it_be_heard(
+    browser: Browser, held: Class
+) -> None:
+    held.box.set_lesson(ROOM, state=LessonState.PREPARING, evidence_ms=None)
+    held.box.clock_ms = held.box.lessons[ROOM].starts_ms - MINUTE_MS
+    address = str(held.server.make_url("/classroom").with_query(room=ROOM))
+    async with running_chromium() as strict:
+        page = await strict.new_page()
+        await page.add_init_script(SOONER)
+        await page.goto(address)
+        await until_told(held.box, sound=False)
+        await page.locator("body").click()
+        await until_told(held.box, sound=True)
+        await page.close()
+    held.box.screens.clear()
+    page = await browser.new_page()
+    await page.add_init_script(SOONER)
+    await page.goto(address)
+    await until_told(held.box, sound=True)
+
+
+async def test_a_page_that_is_held_back_tells_so_until_somebody_turns_its_sound_on(
+    held: Class, tracks: dict[int, Track]
+) -> None:
+    async with running_chromium() as strict:
+        page = await held.open(strict, SOONER)
+        async with asyncio.timeout(30):  # to ask the page itself would count as a touch of it
+            while not held.room.fan_out.viewers:  # noqa: ASYNC110 - another task's pages
+                await asyncio.sleep(0.05)
+        held.room.fan_out.show(live())
+        async with feeding(Feed(held.room, tracks), b"take-one"):
+            await until_told(held.box, sound=False)
+            await page.get_by_text("Turn the sound on").click()
+            await until(page, lambda seen: not seen.needs_tap and seen.sound_s > 1)
+            await until_told(held.box, sound=True)
+        await page.context.close()
 
 
 @dataclass(frozen=True)
