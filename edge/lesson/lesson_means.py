@@ -14,6 +14,7 @@ from edge.lesson.classroom.class_pages import ClassPages
 from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.keys.lesson_keys import LessonKeys, read_keys
 from edge.lesson.preparing.checks import Check
+from edge.lesson.schedule import ScheduledLesson
 from edge.lesson.status import LessonStatus
 from edge.lesson.teaching.materials import Materials
 from edge.lesson.transfer.hub_link import HubRoute
@@ -34,8 +35,8 @@ class Classroom(Protocol):
     async def prepare_cameras(self) -> None:
         """Aim and set cameras that came since :meth:`prepare`."""
 
-    async def look(self) -> tuple[Check, ...]:
-        """Look at all that the lesson needs here, within some seconds, and judge it."""
+    async def look(self, lesson: ScheduledLesson, /) -> tuple[Check, ...]:
+        """Look at all that the lesson, as it is scheduled now, needs here, and judge it."""
 
     async def put_back(self) -> None:
         """Leave blackboard and camera as they were before :meth:`prepare`."""

@@ -179,7 +179,7 @@ class LessonRun:
     async def _keep_looking(self) -> None:
         while self._means.now_ms() < self.lesson.starts_ms:
             async with asyncio.timeout(LOOK_S_MAX):
-                self.checks = await self._room.look()
+                self.checks = await self._room.look(self.lesson)
             self._book.note_checks(self.lesson, self.checks, self._means.now_ms())
             self._changed()
             await asyncio.sleep(LOOK_AGAIN_S)

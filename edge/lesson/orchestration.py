@@ -98,7 +98,7 @@ class Lessons:
         self._held: dict[LessonId, _Held] = {}
         self._room_means = rooms
         self._may_fill = surroundings.may_fill
-        self._probes = Probes(surroundings, store, writer, partners, now_ms, rng)
+        self._probes = Probes(surroundings, store, writer, partners, self._shelf, now_ms, rng)
         self.grants = LessonGrants(
             partners, self._keys, writer, now_ms, lambda: self._scheduled, lambda: self._held
         )

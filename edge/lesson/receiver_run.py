@@ -1,18 +1,16 @@
 """A lesson at a school that receives it: followed through the hub, played, kept, filled up."""
 
 import asyncio
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from edge.lesson.classroom.board import BoardView
 from edge.lesson.classroom.classroom_stream import StreamItem, item_of
 from edge.lesson.keys import key_ring
-from edge.lesson.keys.lesson_keys import read_keys
+from edge.lesson.keys.lesson_keys import read_former_keys
 from edge.lesson.lesson_run import LessonRun
 from edge.lesson.preparing.checks import Check, Fixer, SourceTrouble, Standing
 from edge.lesson.preparing.preflight import judge_page
@@ -24,7 +22,7 @@ from edge.lesson.transfer.filling import fill
 from edge.lesson.transfer.receive import LessonReceiver, Listener
 from edge.lesson.transfer.stored_records import opened_records
 from edge.lesson.way_back.return_path import ReturnPath
-from sync.lessons.fragment_log import LessonId, TakeId
+from sync.lessons.fragment_log import TakeId
 from sync.lessons.fragment_sealing import FragmentOpener
 from sync.lessons.tracks import PICTURE_SMALL
 from sync.segments.sealing import DataKey, KeyId
@@ -142,7 +140,7 @@ class ReceiverRun(LessonRun):
         means, name = self._means, self.lesson.substitute
         if name is None:
             return None
-        keys = await means.writer.call(_substitute_keys, means.reader, name, means.identity.sealing)
+        keys = await means.writer.call(read_former_keys, means.reader, name, means.identity.sealing)
         return SubstitutePlayer(means.shelf, name, keys, self._room.publish, means.now_ms)
 
     def _rejoin(self, keys: Mapping[KeyId, DataKey], take: TakeId) -> list[StreamItem]:
@@ -172,14 +170,3 @@ class ReceiverRun(LessonRun):
 
     def _flagship_school(self) -> int | None:
         return None if self.lesson.flagship is None else self.lesson.flagship.school
-
-
-def _substitute_keys(
-    store: sqlite3.Connection, lesson: LessonId, own: X25519PrivateKey
-) -> dict[KeyId, DataKey]:
-    """Return the keys of a recorded lesson that this box may open; blocking."""
-    flagship = store.execute(
-        "SELECT school FROM lesson_party WHERE lesson = ? AND role = 'flagship' AND deleted = 0",
-        (lesson,),
-    ).fetchone()
-    return read_keys(store, lesson, flagship["school"], own) if flagship is not None else {}

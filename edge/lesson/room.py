@@ -94,8 +94,8 @@ class Room:
             self.aim = await self._aim()
         await self._have_h264()
 
-    async def look(self) -> tuple[Check, ...]:
-        return await self._look(self._lesson, self)
+    async def look(self, lesson: ScheduledLesson) -> tuple[Check, ...]:
+        return await self._look(lesson, self)
 
     async def put_back(self) -> None:
         former = await self._means.former.take(self._lesson.lesson)

@@ -81,7 +81,7 @@ class StandIn:
 
     async def _stand_in(self, since_bell_ms: int) -> None:
         player = await self._load()
-        if player is None or not player.is_here:
+        if player is None or not player.opens:
             self._is_spent = True
             return
         async with asyncio.TaskGroup() as tasks:

@@ -40,9 +40,14 @@ class SubstitutePlayer:
         self._now_ms = now_ms
 
     @property
-    def is_here(self) -> bool:
-        """Whether anything of the recording can be played here."""
-        return any(_tracks(take) for take in self._shelf.takes(self._lesson))
+    def opens(self) -> bool:
+        """Whether it is here, signed, and its key opens it."""
+        media = (each for each in self._records(0) if each.header.kind is Kind.MEDIA)
+        first = next(media, None)
+        try:
+            return first is not None and bool(self._opener.open(first))
+        except (KeyMissingError, ForgedError, MalformedError):
+            return False
 
     async def play(self, from_ms: int) -> None:
         """Play from so far into the recording to its end; what cannot be opened is left out.

@@ -208,6 +208,11 @@ CAUSES: Final = {
     "aim": Sentence("camera: it is not at its position for lessons; turn it by hand"),
     "sound": Sentence("sound: the camera sends none; look at its microphone"),
     "blackboard": Sentence("blackboard: it did not take its orders; look at its power and cable"),
+    "board_picture": Sentence("blackboard's picture: it does not come; look at its encoder"),
+    "document": Sentence("document camera: it gives no picture; look at its power and cable"),
+    "stand_in": Sentence(
+        "recording that stands in: this school cannot play it; name one in which it took part"
+    ),
     "class_card": Sentence("class card: it is not heard from; the lesson does not need it"),
     "page": Sentence(
         "classroom page: it is not open, or its browser plays no sound before it was touched"

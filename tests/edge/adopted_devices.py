@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from drivers.cameras.messages import CameraDescription, StreamProfile
 from drivers.discovery.candidate import DeviceKind
 from drivers.entities import DeviceId, Measurement, Quality
 from edge.devices.adopted import AdoptedDevice
@@ -45,4 +46,31 @@ def adopted_camera(
         profile="onvif-camera",
         address=address,
         room=room,
+    )
+
+
+def described_camera(camera: str, host: str = "192.0.2.8") -> CameraDescription:
+    """Return what a camera told of itself: a main and a small stream, no motor."""
+    main, sub = (
+        StreamProfile(
+            token=name,
+            encoding="H264",
+            width=1280,
+            height=720,
+            fps=25,
+            uri=f"rtsp://{host}/{camera}/{name}",
+        )
+        for name in ("main", "sub")
+    )
+    return CameraDescription(
+        manufacturer="",
+        model="",
+        firmware="",
+        serial=camera,
+        mac=None,
+        clock_offset_ms=0,
+        main=main,
+        sub=sub,
+        snapshot_uri=None,
+        has_ptz=False,
     )

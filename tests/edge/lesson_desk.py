@@ -15,6 +15,7 @@ from edge.lesson import lesson_run, orchestration
 from edge.lesson.capture import flagship_capture
 from edge.lesson.keys import granting, key_ring
 from edge.lesson.orchestration import Lessons
+from edge.lesson.preparing.checks import Item
 from edge.lesson.preparing.former_boards import FormerBoards
 from edge.lesson.preparing.probes import Surroundings
 from edge.lesson.room import RoomMeans
@@ -45,6 +46,9 @@ class LessonDesk:
     def state(self, room: str) -> LessonState | None:
         shown = self.lessons.lesson_now(room)
         return None if shown is None else shown.state
+
+    def failing(self) -> set[Item]:
+        return {found.check.item for found in self.lessons.lesson_checks()}
 
     def held(self) -> set[str]:
         return {name for name, held in self.lessons._held.items() if not held.task.done()}

@@ -16,6 +16,7 @@ from edge.lesson.classroom.classroom_stream import StreamItem
 from edge.lesson.keys.lesson_keys import LessonKeys
 from edge.lesson.lesson_means import LessonMeans
 from edge.lesson.preparing.checks import Check
+from edge.lesson.schedule import ScheduledLesson
 from edge.lesson.status import LessonStatus
 from edge.lesson.teaching.materials import Materials
 from edge.lesson.transfer.hub_link import HubRoute
@@ -42,7 +43,7 @@ class BareRoom:
     async def prepare_cameras(self) -> None:
         """Nothing comes here."""
 
-    async def look(self) -> tuple[Check, ...]:
+    async def look(self, _lesson: ScheduledLesson, /) -> tuple[Check, ...]:
         return self.checks
 
     async def put_back(self) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from drivers.cameras.messages import CameraDescription, StreamProfile
 from drivers.entities import CommandResult, DeviceEvent, DeviceId, Outcome
 from drivers.errors import SetupError, UnreachableError
 from edge.devices.fleet import Fleet
@@ -17,37 +16,11 @@ from edge.pages.box_view import LessonRole
 from firmware_profiles.catalog import load_catalog
 from sync.lessons.fragment_log import LessonId
 from sync.lessons.tracks import BLACKBOARD, DOCUMENT, PICTURE, PICTURE_SMALL
-from tests.edge.adopted_devices import adopted_camera
+from tests.edge.adopted_devices import adopted_camera, described_camera
 from tests.edge.planned_lesson import party, planned_lesson
 
 ROOM = "101"
 LESSON = planned_lesson(LessonId("lesson-1"), 0, 1, party(1, LessonRole.FLAGSHIP, ROOM))
-
-
-def stream(camera: str, name: str) -> StreamProfile:
-    return StreamProfile(
-        token=name,
-        encoding="H264",
-        width=1280,
-        height=720,
-        fps=25,
-        uri=f"rtsp://192.0.2.8/{camera}/{name}",
-    )
-
-
-def described(camera: str) -> CameraDescription:
-    return CameraDescription(
-        manufacturer="",
-        model="",
-        firmware="",
-        serial=camera,
-        mac=None,
-        clock_offset_ms=0,
-        main=stream(camera, "main"),
-        sub=stream(camera, "sub"),
-        snapshot_uri=None,
-        has_ptz=False,
-    )
 
 
 class School:
@@ -71,7 +44,7 @@ class School:
                     device, "http://192.0.2.8/onvif/device_service", name=name, room=room
                 )
             )
-            self.fleet.cameras.camera(device).description = described(name)
+            self.fleet.cameras.camera(device).description = described_camera(name)
         means = RoomMeans(
             fleet=self.fleet,
             value_of=lambda _device, _point: None,

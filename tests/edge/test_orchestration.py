@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from drivers.entities import DeviceId
 from drivers.errors import SetupError
 from edge.errors import NotNowError
 from edge.lesson import orchestration
@@ -27,9 +28,11 @@ from sync.lessons.fragment_store import FragmentStoreError, TakeStore
 from sync.lessons.lesson_events import Chapter
 from sync.lessons.tracks import PICTURE
 from tests.drivers.serial_bench import until
+from tests.edge.adopted_devices import adopted_camera, described_camera
 from tests.edge.lesson_blackboard import blackboard
 from tests.edge.lesson_desk import LessonDesk, lesson_desk, quicken
 from tests.edge.school import MINUTE, Box, certificate_row, enrol, new_box, schedule
+from tests.loopback import free_port
 
 PNG = b"\x89PNG\r\n\x1a\n"
 GRANTS = "SELECT count(*) FROM lesson_key_grant"
@@ -375,6 +378,37 @@ async def test_what_fails_before_the_bell_is_a_repair_of_the_box_until_the_bell(
         assert {check.item for check in desk.view("101").preflight} >= {"camera", "line"}
         box.district.clock.ms += 2 * MINUTE
         assert desk.lessons.lesson_checks() == []
+
+
+async def test_what_is_shown_beside_the_teacher_is_tried_before_the_bell(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    schedule(box, "a1", now + MINUTE, now + 40 * MINUTE)
+    async with lesson_desk(box, tmp_path) as desk:
+        for name in ("front", "desk"):
+            device = DeviceId(f"onvif:serial:{name}")
+            desk.fleet.add(adopted_camera(device, "http://127.0.0.1:9/onvif", name=name))
+            host = f"127.0.0.1:{free_port()}"
+            desk.fleet.cameras.camera(device).description = described_camera(name, host)
+        await until(lambda: Item.CAMERA in desk.failing())
+        assert Item.DOCUMENT not in desk.failing(), "nobody said that there is one"
+        await desk.fleet.command(device, "shows", "document")
+        await until(lambda: Item.DOCUMENT in desk.failing())
+        assert Item.BOARD_PICTURE not in desk.failing()
+
+
+async def test_a_recording_that_could_not_stand_in_is_told_before_the_bell(
+    box: Box, tmp_path: Path
+) -> None:
+    now = box.now_ms
+    box.plant("box_certificate", certificate_row(enrol(box.district, tmp_path / "18", 18)))
+    rooms = {18: ("flagship", "201"), 17: ("receiver", "101")}
+    schedule(box, "a1", now + MINUTE, now + 40 * MINUTE, rooms, substitute="earlier")
+    async with lesson_desk(box, tmp_path) as desk:
+        await until(lambda: Item.STAND_IN in desk.failing())
+        schedule(box, "a1", now + MINUTE, now + 40 * MINUTE, rooms, substitute="")
+        await until(lambda: Item.STAND_IN not in desk.failing())
 
 
 async def test_a_camera_that_does_not_come_is_told_while_the_lesson_runs(

@@ -17,6 +17,7 @@ from edge.lesson.preparing.preflight import (
     Fault,
     LineFacts,
     PageFacts,
+    StandInFacts,
     judge,
 )
 from edge.pages.box_view import LessonRole
@@ -30,10 +31,13 @@ WELL = Facts(
     role=LessonRole.FLAGSHIP,
     lesson_s=2400,
     camera=CameraFacts(keyframe_ms=300, sounds=12),
+    board_picture=CameraFacts(keyframe_ms=300),
+    document=CameraFacts(keyframe_ms=300),
     aim=AimFacts(preset="课堂"),
     boards=(BoardFacts(name="教室投影", source="31", verified=True),),
     cards=(CardFacts(name="门口", heard_ms=NOW_MS - 1000),),
     page=PageFacts(is_open=True),
+    stand_in=StandInFacts(title="圆", opens=True),
     line=LineFacts(bits_a_s=8_000_000),
     disk_free_bytes=50 * 1024**3,
 )
@@ -72,6 +76,21 @@ def test_where_all_is_well_nothing_fails_and_each_item_was_looked_at() -> None:
         (
             replace(WELL, cards=(CardFacts(name="c", heard_ms=None),)),
             Item.CLASS_CARD,
+            Standing.WARN,
+        ),
+        (
+            replace(WELL, board_picture=CameraFacts(fault=Fault.SILENT, words="it is away")),
+            Item.BOARD_PICTURE,
+            Standing.WARN,
+        ),
+        (
+            replace(WELL, document=CameraFacts(fault=Fault.REFUSED, words="it wants H.265")),
+            Item.DOCUMENT,
+            Standing.WARN,
+        ),
+        (
+            replace(WELL, stand_in=StandInFacts(title="圆", opens=False)),
+            Item.STAND_IN,
             Standing.WARN,
         ),
         (replace(WELL, page=PageFacts(is_open=False)), Item.PAGE, Standing.WARN),

@@ -108,7 +108,7 @@ async def test_of_a_recording_only_what_its_flagship_signed_is_played(
 async def test_a_recording_that_nobody_signed_is_none(tmp_path: Path) -> None:
     unsigned = LessonShelf(tmp_path / "unsigned")
     record(unsigned, OTHER, seconds=1, closed=False)
-    assert not player(unsigned, []).is_here
+    assert not player(unsigned, []).opens
     unsigned.close()
 
 
@@ -197,13 +197,16 @@ async def test_a_recording_whose_key_is_not_here_shows_nothing(
 ) -> None:
     monkeypatch.setattr(substitute, "PAUSE_MS_MAX", 0)
     played: list[StreamItem] = []
-    await player(shelf, played, DataKey(bytes(32))).play(0)
+    keyless = player(shelf, played, DataKey(bytes(32)))
+    assert not keyless.opens
+    await keyless.play(0)
     assert played == []
+    assert player(shelf, played).opens
 
 
 async def test_nothing_of_a_lesson_that_is_not_here(tmp_path: Path) -> None:
     shelf = LessonShelf(tmp_path / "empty")
-    assert not player(shelf, []).is_here
+    assert not player(shelf, []).opens
     await player(shelf, []).play(0)
 
 

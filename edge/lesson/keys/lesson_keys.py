@@ -55,6 +55,17 @@ def read_keys(
     return keys
 
 
+def read_former_keys(
+    store: sqlite3.Connection, lesson: str, own: X25519PrivateKey
+) -> dict[KeyId, DataKey]:
+    """Return the keys of a lesson that was held, which its flagship granted to this box."""
+    flagship = store.execute(
+        "SELECT school FROM lesson_party WHERE lesson = ? AND role = 'flagship' AND deleted = 0",
+        (lesson,),
+    ).fetchone()
+    return read_keys(store, lesson, flagship["school"], own) if flagship is not None else {}
+
+
 class LessonKeys:
     """Makes and grants the keys of lessons, and return logs, that this school gives; blocking."""
 

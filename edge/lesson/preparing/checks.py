@@ -14,8 +14,11 @@ class Item(StrEnum):
     AIM = "aim"
     SOUND = "sound"
     BLACKBOARD = "blackboard"
+    BOARD_PICTURE = "board_picture"  # an encoder's, or a camera's that shows the blackboard
+    DOCUMENT = "document"  # the document camera
     CLASS_CARD = "class_card"
     PAGE = "page"  # the classroom page of a class that receives
+    STAND_IN = "stand_in"  # the recording for the case that the flagship fails
     LINE = "line"
     KEY = "key"
     DISK = "disk"

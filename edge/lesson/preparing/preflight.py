@@ -93,6 +93,14 @@ class PageFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandInFacts:
+    """The recording named for the case that the flagship fails; ``opens``: it can be played."""
+
+    title: str
+    opens: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LineFacts:
     """The way to the hub: bits a second that a trial carried, or why there was none."""
 
@@ -113,10 +121,13 @@ class Facts:
     role: LessonRole
     lesson_s: int
     camera: CameraFacts | None = None
+    board_picture: CameraFacts | None = None
+    document: CameraFacts | None = None
     aim: AimFacts | None = None
     boards: tuple[BoardFacts, ...] = ()
     cards: tuple[CardFacts, ...] = ()
     page: PageFacts | None = None
+    stand_in: StandInFacts | None = None
     line: LineFacts | None = None
     unconfirmed: tuple[str, ...] = ()
     has_key: bool = True
@@ -126,7 +137,7 @@ class Facts:
 
 def judge(facts: Facts) -> tuple[Check, ...]:
     """Return a check for each item, worst first."""
-    parts = (_camera, _aim, _boards, _cards, _page, _line, _keys, _disk, _clock)
+    parts = (_camera, _beside, _aim, _boards, _cards, _page, _stand_in, _line, _keys, _disk, _clock)
     found = [check for part in parts for check in part(facts)]
     return tuple(sorted(found, key=lambda check: _ORDER.index(check.state)))
 
@@ -183,6 +194,17 @@ def _camera(facts: Facts) -> Iterator[Check]:
             "The camera sends no sound.",
             "Switch its microphone on in the camera's settings, or plug one in.",
         )
+
+
+def _beside(facts: Facts) -> Iterator[Check]:
+    """Judge what is shown beside the teacher; without it the lesson is held."""
+    for item, shown in ((Item.BOARD_PICTURE, facts.board_picture), (Item.DOCUMENT, facts.document)):
+        if shown is None:
+            continue
+        if shown.fault is None:
+            yield _good(item, f"Pictures come; the first came after {shown.keyframe_ms} ms.")
+        else:
+            yield _warning(item, shown.words, CAMERA_REMEDIES[shown.fault])
 
 
 def _aim(facts: Facts) -> Iterator[Check]:
@@ -260,6 +282,25 @@ def judge_page(page: PageFacts) -> Check:
             " --autoplay-policy=no-user-gesture-required.",
         )
     return _good(Item.PAGE, "The room's classroom page is open, and its browser lets it be heard.")
+
+
+def _stand_in(facts: Facts) -> Iterator[Check]:
+    recording = facts.stand_in
+    if recording is None:
+        return
+    if recording.opens:
+        yield _good(
+            Item.STAND_IN,
+            f"A recording is here for the case that the flagship fails: {recording.title}.",
+        )
+    else:
+        yield _warning(
+            Item.STAND_IN,
+            "The recording named for the case that the flagship fails cannot be played on this"
+            f" school's box: {recording.title}.",
+            "Have the district name a lesson in which this school took part, or none.",
+            Fixer.DISTRICT,
+        )
 
 
 def _line(facts: Facts) -> Iterator[Check]:

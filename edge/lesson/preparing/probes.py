@@ -14,7 +14,7 @@ from edge.box_store import BoxStore
 from edge.class_cards.screens import Screen
 from edge.lesson.capture.camera_capture import capture
 from edge.lesson.capture.capture_events import CaptureEvent, MediaFragment
-from edge.lesson.keys.lesson_keys import read_keys
+from edge.lesson.keys.lesson_keys import read_former_keys, read_keys
 from edge.lesson.keys.partners import Partners
 from edge.lesson.preparing.checks import Check
 from edge.lesson.preparing.line_trial import TRIAL_BYTES, try_line
@@ -24,16 +24,19 @@ from edge.lesson.preparing.preflight import (
     Facts,
     Fault,
     LineFacts,
+    StandInFacts,
     fault_of,
     judge,
 )
 from edge.lesson.recordings.retention import Keeping
 from edge.lesson.room import Room
 from edge.lesson.schedule import ScheduledLesson
+from edge.lesson.substitute import SubstitutePlayer
 from edge.lesson.transfer.hub_link import HubRoute
 from edge.pages.box_view import LessonRole
 from sync.lessons.fragment_log import LessonId, is_sound
-from sync.lessons.tracks import PICTURE_SMALL
+from sync.lessons.fragment_shelf import LessonShelf
+from sync.lessons.tracks import BLACKBOARD, DOCUMENT, PICTURE_SMALL
 from sync.writer import Writer
 
 SEEN_S_MAX = 14.0
@@ -66,6 +69,7 @@ class Probes:
         store: BoxStore,
         writer: Writer,
         partners: Partners,
+        shelf: LessonShelf,
         now_ms: Callable[[], int],
         rng: Random,
     ) -> None:
@@ -73,15 +77,20 @@ class Probes:
         self._store = store
         self._writer = writer
         self._partners = partners
+        self._shelf = shelf
         self._now_ms = now_ms
         self._rng = rng
         self._line: dict[LessonId, LineFacts] = {}
+        self._stand_in: dict[LessonId, StandInFacts] = {}
 
     async def look(self, lesson: ScheduledLesson, room: Room, route: HubRoute) -> tuple[Check, ...]:
         """Prepare again what failed, look at everything at once, and judge it."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(room.prepare())
             camera = tasks.create_task(self._camera(lesson, room))
+            board_picture = tasks.create_task(self._beside(lesson, room, BLACKBOARD))
+            document = tasks.create_task(self._beside(lesson, room, DOCUMENT))
+            stand_in = tasks.create_task(self._open_stand_in(lesson))
             line = tasks.create_task(self._try_line(lesson, route))
             keys = tasks.create_task(self._writer.call(self._keys, lesson))
         unconfirmed, has_key = keys.result()
@@ -92,6 +101,8 @@ class Probes:
                 role=lesson.mine.role,
                 lesson_s=(lesson.ends_ms - lesson.starts_ms) // 1000,
                 camera=camera.result(),
+                board_picture=board_picture.result(),
+                document=document.result(),
                 aim=room.aim,
                 boards=tuple(room.boards.values()),
                 cards=tuple(
@@ -100,6 +111,7 @@ class Probes:
                     if screen.room == lesson.mine.room and not screen.is_open
                 ),
                 page=room.pages.facts(0) if lesson.mine.role is LessonRole.RECEIVER else None,
+                stand_in=stand_in.result(),
                 line=line.result(),
                 unconfirmed=unconfirmed,
                 has_key=has_key,
@@ -124,6 +136,37 @@ class Probes:
             return _fault(error)
         facts = await look_at_camera(url, credentials, self._now_ms, self._rng)
         return replace(facts, lacks_small=is_flagship and PICTURE_SMALL not in given)
+
+    async def _beside(self, lesson: ScheduledLesson, room: Room, track: int) -> CameraFacts | None:
+        """Look at what is shown beside the teacher; None where nothing is, or nothing is taught."""
+        if lesson.mine.role is not LessonRole.FLAGSHIP:
+            return None
+        try:
+            sources = {source.track: source for source in room.sources()}
+        except DriverError:  # of the camera itself, which has a check of its own
+            return None
+        if track not in sources:
+            return None
+        try:
+            url, credentials = sources[track].stream()
+        except DriverError as error:
+            return _fault(error)
+        return await look_at_camera(url, credentials, self._now_ms, self._rng)
+
+    async def _open_stand_in(self, lesson: ScheduledLesson) -> StandInFacts | None:
+        """Try the recording that is named for the lesson, until it opens."""
+        name = lesson.substitute
+        if name is None or lesson.mine.role is LessonRole.FLAGSHIP:
+            return None
+        known = self._stand_in.get(name)
+        if known is not None and known.opens:
+            return known
+        own = self._store.identity.sealing
+        keys = await self._writer.call(read_former_keys, self._store.reader, name, own)
+        opens = SubstitutePlayer(self._shelf, name, keys, lambda _: None, self._now_ms).opens
+        found = StandInFacts(title=lesson.substitute_title or name, opens=opens)
+        self._stand_in = {name: found}
+        return found
 
     async def _try_line(self, lesson: ScheduledLesson, route: HubRoute) -> LineFacts:
         """Try the line once a lesson, and again only while it gives nothing."""
