@@ -28,31 +28,39 @@ async def teach(
     Returns how many classes had the slide, and whether hand and answer came to the wall. Begins
     again when a box falls over meanwhile, as people do; raises what it met last after 30 s of that.
     """
-    async for attempt in AsyncRetrying(
-        wait=wait_fixed(_LOOK_EVERY_S),
-        stop=stop_after_delay(BACK_S_MAX),
-        retry=retry_if_exception_type((aiohttp.ClientError, BoxSetupError)),
-        reraise=True,
-    ):
-        with attempt:
-            return await _teach(flagship, setup_code, classes)
+    async with open_pages(flagship) as remote:
+        async for attempt in AsyncRetrying(
+            wait=wait_fixed(_LOOK_EVERY_S),
+            stop=stop_after_delay(BACK_S_MAX),
+            retry=retry_if_exception_type((aiohttp.ClientError, BoxSetupError)),
+            reraise=True,
+        ):
+            with attempt:
+                await _open_remote(remote, flagship, setup_code)
+                return await _teach(remote, flagship, classes)
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _teach(
-    flagship: SchoolPlan, setup_code: str, classes: list[SchoolPlan]
-) -> dict[str, object]:
+async def _open_remote(
+    remote: aiohttp.ClientSession, flagship: SchoolPlan, setup_code: str
+) -> None:
+    """Enter the lesson's code; one that opened this remote before is shown no more."""
     async with sign_in(flagship, setup_code) as staff:
         code = (await _lesson(staff, flagship.room))["teacher_code"]
-    async with open_pages(flagship) as remote:
+    if code:
         await send_form(remote, f"/lesson/remote/open?room={flagship.room}", code=code)
-        slide = _picture()
-        await _upload(remote, flagship.room, slide)
-        await send_form(remote, f"/lesson/remote/slide?room={flagship.room}", position="1")
-        await send_form(remote, f"/lesson/remote/chapter?room={flagship.room}", title="导入")
-        asked = await _ask(remote, flagship.room, classes[0])
-        digest = hashlib.sha256(slide).hexdigest()
-        shown = [await _has_slide(school, digest) for school in classes]
+
+
+async def _teach(
+    remote: aiohttp.ClientSession, flagship: SchoolPlan, classes: list[SchoolPlan]
+) -> dict[str, object]:
+    slide = _picture()
+    await _upload(remote, flagship.room, slide)
+    await send_form(remote, f"/lesson/remote/slide?room={flagship.room}", position="1")
+    await send_form(remote, f"/lesson/remote/chapter?room={flagship.room}", title="导入")
+    asked = await _ask(remote, flagship.room, classes[0])
+    digest = hashlib.sha256(slide).hexdigest()
+    shown = [await _has_slide(school, digest) for school in classes]
     return {"slide_at_classes": sum(shown), **asked}
 
 
