@@ -2,7 +2,8 @@
 
 import pytest
 
-from drivers.errors import DriverError, RefusedError, SetupError, UnreachableError
+from drivers.errors import DriverError, ProtocolError, RefusedError, SetupError, UnreachableError
+from edge.lesson.capture.capture_events import SoundLostError
 from edge.lesson.capture.source_troubles import source_troubles
 from edge.lesson.preparing.checks import Standing
 from edge.pages.language import LANGUAGES, load_language
@@ -10,6 +11,8 @@ from edge.pages.lesson_words import told_trouble
 from sync.lessons.tracks import BLACKBOARD, DOCUMENT, PICTURE, PICTURE_SMALL, SOUND
 
 AWAY = UnreachableError("camera 192.0.2.7 does not answer; check its power and network")
+GARBLED = UnreachableError("the camera does not speak RTSP as it should: not an RTSP start line")
+GARBLED.__cause__ = ProtocolError("not an RTSP start line")
 SILENT = RefusedError(
     "the camera's stream has no sound; plug in its microphone and switch its audio on, "
     "or hold the lesson without sound"
@@ -22,6 +25,8 @@ SILENT = RefusedError(
         (AWAY, "power and its network cable"),
         (RefusedError("c offers no second stream; switch one on in the camera"), "own page"),
         (SetupError("c is no camera"), "set-up page"),
+        (SoundLostError("no sound for 4 s; check the microphone"), "microphone"),
+        (GARBLED, "update its firmware"),
     ],
 )
 def test_what_to_do_follows_from_why_a_source_does_not_come(

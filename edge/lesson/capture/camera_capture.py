@@ -17,7 +17,12 @@ from drivers.entities import NowMs
 from drivers.errors import DriverError, ProtocolError, RefusedError, UnreachableError
 from drivers.opus_encoder import has_libopus
 from drivers.rtsp_client import RtspStream, play
-from edge.lesson.capture.capture_events import CaptureEvent, CaptureSink, MediaFragment
+from edge.lesson.capture.capture_events import (
+    CaptureEvent,
+    CaptureSink,
+    MediaFragment,
+    SoundLostError,
+)
 from edge.lesson.capture.sound_track import PREFERENCE, sound_reader
 from edge.lesson.capture.take import Part, Take
 from edge.supervision import under_watch
@@ -158,5 +163,5 @@ async def _watch(take: Take) -> Never:
         if picture_looks <= 0:
             raise UnreachableError("the camera sends no picture; check its power and network")
         if has_picture and sound_looks <= 0:
-            raise UnreachableError(f"no sound for {STALL_S:.0f} s; check the microphone")
+            raise SoundLostError(f"no sound for {STALL_S:.0f} s; check the microphone")
         counted[:] = take.packets

@@ -3,6 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from drivers.errors import UnreachableError
+
+
+class SoundLostError(UnreachableError):
+    """The picture comes, and the sound that was there does not: begin again later."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeInit:

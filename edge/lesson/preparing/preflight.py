@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from drivers.errors import DriverError, RefusedError, SetupError
+from drivers.errors import DriverError, ProtocolError, RefusedError, SetupError
+from edge.lesson.capture.capture_events import SoundLostError
 from edge.lesson.preparing.checks import Check, Fixer, Item, Standing
 from edge.pages.box_view import LessonRole
 
@@ -23,12 +24,16 @@ class Fault(StrEnum):
     """Why a camera gave nothing, by what can be done about it."""
 
     SETUP = "setup"
+    GARBLED = "garbled"
+    SOUND_LOST = "sound_lost"
     REFUSED = "refused"
     SILENT = "silent"
 
 
 CAMERA_REMEDIES: Mapping[Fault, str] = {
     Fault.SETUP: "Put it right on the set-up page.",
+    Fault.GARBLED: "Restart the camera; if it stays so, update its firmware.",
+    Fault.SOUND_LOST: "Look at its microphone, and at the audio in the camera's settings.",
     Fault.REFUSED: "Set it on the camera's own page.",
     Fault.SILENT: "Check the camera's power and its network cable.",
 }
@@ -36,8 +41,15 @@ CAMERA_REMEDIES: Mapping[Fault, str] = {
 
 def fault_of(error: DriverError) -> Fault:
     """Return by what can be done about it why a camera gives nothing."""
-    kinds = {SetupError: Fault.SETUP, RefusedError: Fault.REFUSED}
-    return next((kinds[each] for each in kinds if isinstance(error, each)), Fault.SILENT)
+    # What a capture does not understand of a camera it tells as one that cannot be reached now.
+    told = error.__cause__ if isinstance(error.__cause__, ProtocolError) else error
+    kinds = {
+        SetupError: Fault.SETUP,
+        ProtocolError: Fault.GARBLED,
+        SoundLostError: Fault.SOUND_LOST,
+        RefusedError: Fault.REFUSED,
+    }
+    return next((kinds[each] for each in kinds if isinstance(told, each)), Fault.SILENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
