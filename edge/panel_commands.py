@@ -58,9 +58,15 @@ def panels_unlock(
     result = _ask(config, "/boards/unlock", UnlockBoard(device=device, minutes=minutes))
     if as_json:
         print_json(result)
+    elif result["outcome"] == Outcome.FAILED:
+        _show(
+            {"command": "lock", "argument": "off", "boards": [device], "results": {device: result}}
+        )
     else:
         outcome = terminal_language().words.outcomes[Outcome(result["outcome"])]
         tell("{outcome}; locks again after {minutes} min.", outcome=outcome, minutes=minutes)
+    if result["outcome"] == Outcome.FAILED:
+        raise typer.Exit(1)
 
 
 @panels_app.command("daily", help=say("Tell all boards of the rooms each day at a time."))

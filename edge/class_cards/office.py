@@ -152,6 +152,11 @@ class CardOffice:
         await self._enter("leave", [row], "withdraw leave", str(person), who)
         self._judge_span(from_ms, until_ms)
 
+    async def set_room(self, class_group: Row, who: str) -> None:
+        """Say at which room's card a class stands, by its whole row: a roster does not tell."""
+        subject = str(class_group["class_group"])
+        await self._enter("class_group", [class_group], "set a class's room", subject, who)
+
     async def enter_duty(self, class_group: str, day: str, person: int, who: str) -> None:
         row: Row = {"class_group": class_group, "day": day, "person": person}
         await self._enter("duty", [row], "enter duty", f"{class_group} {day}", who)

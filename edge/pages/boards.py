@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from drivers.entities import DeviceId
+from drivers.entities import DeviceId, Outcome
+from edge.pages.actions import ActionError
 from edge.pages.box_view import CommandChoice
 from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
@@ -70,7 +71,9 @@ class BoardsPage:
 
     async def _unlock(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, UnlockBoard)
-        await self._view.boards.unlock(DeviceId(wish.device), wish.minutes, who)
+        result = await self._view.boards.unlock(DeviceId(wish.device), wish.minutes, who)
+        if result.outcome is Outcome.FAILED:
+            raise ActionError(504, "unreachable", f"the board did not unlock: {result.detail}")
         return _back(Said.TOLD)
 
     async def _daily(self, request: web.Request, _who: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edge.class_cards.messages import CardMessage, MessageKind, read_messages
+from sync.logs.oplog import Row
 
 PUPILS_MAX = 2_000
 
@@ -170,6 +171,16 @@ def read_groups(connection: sqlite3.Connection, school: int) -> dict[str, str]:
         (school,),
     )
     return {row[0]: row[1] for row in rows}
+
+
+def read_group(connection: sqlite3.Connection, school: int, class_group: str) -> Row | None:
+    """Return a class's whole row: ``room`` is None before somebody said where it is."""
+    row = connection.execute(
+        "SELECT class_group, name, grade, room FROM class_group"
+        " WHERE school = ? AND class_group = ? AND deleted = 0",
+        (school, class_group),
+    ).fetchone()
+    return None if row is None else dict(row)
 
 
 def read_class_day(

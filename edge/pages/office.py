@@ -24,7 +24,7 @@ from edge.class_cards.screens import PairingError
 from edge.pages import office_forms as forms
 from edge.pages.actions import ActionError
 from edge.pages.box_view import BoxView
-from edge.pages.card_queries import ClassDay, read_class_day, read_groups
+from edge.pages.card_queries import ClassDay, read_class_day, read_group, read_groups
 from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import FIELDS_MAX, read_form
 from edge.pages.health_checks import (
@@ -36,6 +36,7 @@ from edge.pages.health_checks import (
     rounds_begun,
 )
 from edge.pages.queries import Room, read_rooms
+from sync.logs.oplog import Row
 
 AHEAD_MS = 400 * 24 * 3_600_000
 HOUR_MS = 3_600_000
@@ -45,10 +46,11 @@ HOUR_MS = 3_600_000
 class Shown:
     """One reading of what the page shows; ``receipts`` by message, then by screen, ms.
 
-    ``checks`` are the day's, by class.
+    ``checks`` are the day's, by class; ``home`` is the room of the class that is shown.
     """
 
     rooms: list[Room]
+    home: object
     groups: Mapping[str, str]
     group: str | None
     class_day: ClassDay | None
@@ -77,6 +79,7 @@ class OfficePage:
                     "revoke": self._revoke,
                     "leave": self._leave,
                     "leave/withdraw": self._withdraw_leave,
+                    "room": self._room,
                     "duty": self._duty,
                     "honour": self._honour,
                     "correct": self._correct,
@@ -147,6 +150,18 @@ class OfficePage:
         wish = await read_form(request, forms.WithdrawLeave)
         await self._view.cards.withdraw_leave(wish.person, wish.from_ms, wish.until_ms, who)
         return _back(wish)
+
+    async def _room(self, request: web.Request, who: str) -> str:
+        wish = await read_form(request, forms.SetRoom)
+        known = await asyncio.to_thread(self._find_group, wish.group)
+        if known is None:
+            raise ActionError(404, "unknown", f"no class {wish.group} is known; reload the page")
+        await self._view.cards.set_room({**known, "room": wish.room}, who)
+        return _back(wish)
+
+    def _find_group(self, group: str) -> Row | None:
+        with closing(self._view.connect()) as connection:
+            return read_group(connection, self._view.school, group)
 
     async def _duty(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, forms.EnterDuty)
@@ -246,6 +261,7 @@ class OfficePage:
             return Shown(
                 checks=read_checks(connection, school, list(groups), span_ms, self._view.timezone),
                 rooms=read_rooms(connection, school),
+                home=(read_group(connection, school, group) or {}).get("room") if group else None,
                 groups=groups,
                 group=group,
                 class_day=(

@@ -65,6 +65,11 @@ class WithdrawLeave(Form, frozen=True, forbid_unknown_fields=True, kw_only=True)
     until_ms: Moment
 
 
+class SetRoom(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    group: Word
+    room: Word
+
+
 class EnterDuty(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     group: Word
     on: When

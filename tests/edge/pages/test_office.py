@@ -172,6 +172,22 @@ async def test_duty_and_the_star_of_the_week_stand_on_the_card(staff: Client) ->
     assert re.search(r"Star of the week</dt><dd>张伟 <span[^>]*>帮助同学", page)
 
 
+@pytest.mark.usefixtures("pupils")
+async def test_a_class_of_the_roster_stands_on_the_card_of_the_room_that_the_office_chose(
+    staff: Client, box: SimulatedBox
+) -> None:
+    box.insert("class_group", class_group="g3c1", name="三年级1班", room=None)  # as a roster tells
+    await post(staff, "duty", group="g3c1", on=DAY, person=902)
+    assert "On duty" not in await read(staff)
+    office = await read(staff, "/office?group=g3c1")
+    assert "stand on no class card" in office
+    await post(staff, "room", group="g3c1", room="r301")
+    page = await read(staff)
+    assert re.search(r"On duty</dt><dd>李明", page)
+    assert "三年级1班" in page
+    assert "stand on no class card" not in await read(staff, "/office?group=g3c1")
+
+
 @pytest.mark.parametrize(
     ("policy", "shown", "hidden"),
     [
