@@ -39,6 +39,7 @@ class RepairKind(StrEnum):
     FIRMWARE_OUTDATED = "firmware_outdated"
     LOCKED = "locked"  # found, and wants a password before it tells who it is
     NO_PROFILE = "no_profile"
+    NO_ONVIF = "no_onvif"
     FOUND = "found"
     FRESH_PORT = "fresh_port"
     PROFILE_FAULT = "profile_fault"
@@ -316,7 +317,11 @@ def _of_sync(now: Condition) -> Iterator[Repair]:
 
 
 def _of_discovery(now: Condition) -> Iterator[Repair]:
-    kinds = {Need.PASSWORD: RepairKind.LOCKED, Need.PROFILE: RepairKind.NO_PROFILE}
+    kinds = {
+        Need.PASSWORD: RepairKind.LOCKED,
+        Need.PROFILE: RepairKind.NO_PROFILE,
+        Need.ONVIF: RepairKind.NO_ONVIF,
+    }
     counts: defaultdict[RepairKind, int] = defaultdict(int)
     for candidate in now.candidates:
         counts[kinds.get(candidate.needs, RepairKind.FOUND)] += 1

@@ -24,6 +24,7 @@ class Need(StrEnum):
     NOTHING = "nothing"
     PASSWORD = "password"  # noqa: S105 — a word of the user interface, not a secret
     PROFILE = "profile"  # it answers, but no profile fits
+    ONVIF = "onvif"  # a camera tells of itself, and was not found to speak ONVIF
     CHOICE = "choice"  # several models might be it, and nothing it says tells which
 
 

@@ -299,7 +299,7 @@ def _candidate(known: Mapping[ServiceType, _Sighting]) -> Candidate:
         profile=None,
         evidence=tuple(sighting.evidence for sighting in sightings),
         confidence=surest.service.confidence,
-        needs=Need.PROFILE,
+        needs=Need.ONVIF,
     )
 
 

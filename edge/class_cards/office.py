@@ -157,14 +157,15 @@ class CardOffice:
         subject = str(class_group["class_group"])
         await self._enter("class_group", [class_group], "set a class's room", subject, who)
 
-    async def enter_duty(self, class_group: str, day: str, person: int, who: str) -> None:
+    async def enter_duty(self, class_group: str, day: str, person: int | None, who: str) -> None:
+        """Put a pupil on duty in the place of another; None takes the entry back."""
         row: Row = {"class_group": class_group, "day": day, "person": person}
         await self._enter("duty", [row], "enter duty", f"{class_group} {day}", who)
 
     async def enter_honour(
-        self, class_group: str, week: str, person: int, reason: str, who: str
+        self, class_group: str, week: str, person: int | None, reason: str, who: str
     ) -> None:
-        """Name the star of a week; ``week`` as :func:`week_of` writes it."""
+        """Name the star of a week, or nobody; ``week`` as :func:`week_of` writes it."""
         row: Row = {
             "class_group": class_group,
             "week": week,

@@ -8,7 +8,6 @@ import msgspec
 from aiohttp import web
 
 from drivers.entities import DeviceId, Outcome
-from edge.pages.actions import ActionError
 from edge.pages.box_view import CommandChoice
 from edge.pages.form_desk import FormDesk, Refusal
 from edge.pages.forms import read_form
@@ -37,6 +36,7 @@ class Said(StrEnum):
     """What a form that was taken has done."""
 
     TOLD = "told"
+    LOCKED = "locked"
     PLANNED = "planned"
     NO_BOARD = "no-board"
     REMOVED = "removed"
@@ -72,9 +72,7 @@ class BoardsPage:
     async def _unlock(self, request: web.Request, who: str) -> str:
         wish = await read_form(request, UnlockBoard)
         result = await self._view.boards.unlock(DeviceId(wish.device), wish.minutes, who)
-        if result.outcome is Outcome.FAILED:
-            raise ActionError(504, "unreachable", f"the board did not unlock: {result.detail}")
-        return _back(Said.TOLD)
+        return _back(Said.LOCKED if result.outcome is Outcome.FAILED else Said.TOLD)
 
     async def _daily(self, request: web.Request, _who: str) -> str:
         wish = await read_form(request, DailyForm)
@@ -134,6 +132,9 @@ def _said(_: Callable[[str], str]) -> Mapping[str, str]:
     """Return what is said of each form that was taken."""
     return {
         Said.TOLD: _("Done. What came of it stands at the device."),
+        Said.LOCKED: _(
+            "It is not unlocked: the board did not take it. It is told again when it answers."
+        ),
         Said.PLANNED: _("Entered: the boards are told each day at this time."),
         Said.NO_BOARD: _(
             "Entered. No board is adopted in these rooms yet: nothing is told so far."

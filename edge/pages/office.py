@@ -38,6 +38,7 @@ from edge.pages.health_checks import (
 from edge.pages.queries import Room, read_rooms
 from sync.logs.oplog import Row
 
+PAST_MS = 30 * 24 * 3_600_000
 AHEAD_MS = 400 * 24 * 3_600_000
 HOUR_MS = 3_600_000
 
@@ -46,7 +47,8 @@ HOUR_MS = 3_600_000
 class Shown:
     """One reading of what the page shows; ``receipts`` by message, then by screen, ms.
 
-    ``checks`` are the day's, by class; ``home`` is the room of the class that is shown.
+    ``past`` are emergencies that ended, of the last thirty days. ``checks`` are the day's, by
+    class; ``home`` is the room of the class that is shown.
     """
 
     rooms: list[Room]
@@ -56,6 +58,7 @@ class Shown:
     class_day: ClassDay | None
     checks: Mapping[str, ClassChecks]
     messages: list[CardMessage]
+    past: list[CardMessage]
     receipts: Mapping[str, Mapping[str, int]]
 
 
@@ -258,6 +261,13 @@ class OfficePage:
             group = wish if wish in groups else next(iter(groups), None)
             span_ms = span_of(day, self._view.timezone)
             messages = read_messages(connection, school, from_ms=now_ms, until_ms=now_ms + AHEAD_MS)
+            past = [
+                each
+                for each in read_messages(
+                    connection, school, from_ms=now_ms - PAST_MS, until_ms=now_ms
+                )
+                if each.kind is MessageKind.EMERGENCY and each.until_ms <= now_ms
+            ]
             return Shown(
                 checks=read_checks(connection, school, list(groups), span_ms, self._view.timezone),
                 rooms=read_rooms(connection, school),
@@ -268,9 +278,10 @@ class OfficePage:
                     read_class_day(connection, school, group, day, span_ms) if group else None
                 ),
                 messages=messages,
+                past=past,
                 receipts={
                     each.message: read_receipts(connection, school, each)
-                    for each in messages
+                    for each in (*messages, *past)
                     if each.kind is MessageKind.EMERGENCY
                 },
             )

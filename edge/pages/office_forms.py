@@ -73,13 +73,13 @@ class SetRoom(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class EnterDuty(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     group: Word
     on: When
-    person: Person
+    person: Person | None = None
 
 
 class EnterHonour(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     group: Word
     on: When
-    person: Person
+    person: Person | None = None
     reason: Reason | None = None
 
 

@@ -97,7 +97,9 @@ def _sentences(language: Language, count: str | int | None) -> Mapping[RepairKin
         ),
         RepairKind.PASSWORD: (
             _("It refuses the password."),
-            _("Release it and adopt it again with the device's own password."),
+            _(
+                "Release it (“schoolnode release”) and adopt it again with the device's own password."
+            ),
         ),
         RepairKind.SETUP: (
             _("Something on this box keeps it from being asked."),
@@ -211,6 +213,14 @@ def _sentences(language: Language, count: str | int | None) -> Mapping[RepairKin
                 n,
             ),
             _("Adopt with the device's own password; it was set when it was mounted."),
+        ),
+        RepairKind.NO_ONVIF: (
+            ngettext(
+                "{n} camera tells of itself, and answers no ONVIF.",
+                "{n} cameras tell of themselves, and answer no ONVIF.",
+                n,
+            ),
+            _("Switch ONVIF on in its own settings, then search again."),
         ),
         RepairKind.NO_PROFILE: (
             ngettext(

@@ -169,6 +169,7 @@ def build_words(_: Callable[[str], str]) -> Words:
             Need.NOTHING: _("ready to adopt"),
             Need.PASSWORD: _("needs password"),
             Need.PROFILE: _("no profile fits"),
+            Need.ONVIF: _("switch ONVIF on"),
             Need.CHOICE: _("say which model it is"),
         },
         lesson_states={

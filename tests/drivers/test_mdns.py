@@ -149,7 +149,7 @@ async def test_a_camera_that_announces_itself_becomes_a_candidate() -> None:
     assert candidate.address == "http://127.131.1.20:8080"
     assert candidate.name == "AXIS M1065-LW - ACCC8E123456"
     assert candidate.profile is None
-    assert candidate.needs is Need.PROFILE
+    assert candidate.needs is Need.ONVIF
     assert evidence.method == "mdns"
     assert "axis-accc8e123456" in evidence.detail
     assert evidence.observed_ms == now_ms()
@@ -423,7 +423,7 @@ def test_an_announcement_is_refused_or_becomes_a_short_readable_hint_in_the_netw
     assert len(candidate.identity) <= mdns.NAME_CHARS_MAX + len("mdns:name:")
     assert len(candidate.evidence[0].detail) <= mdns.DETAIL_CHARS_MAX
     assert (candidate.identity + candidate.name + candidate.evidence[0].detail).isprintable()
-    assert candidate.needs is Need.PROFILE
+    assert candidate.needs is Need.ONVIF
 
 
 @pytest.mark.parametrize(
@@ -462,7 +462,7 @@ def hint(address: str, identity: str = "mdns:name:Gate") -> Candidate:
         profile=None,
         evidence=(),
         confidence=0.5,
-        needs=Need.PROFILE,
+        needs=Need.ONVIF,
     )
 
 

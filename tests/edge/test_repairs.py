@@ -172,11 +172,12 @@ def test_a_clock_far_off_and_a_faulty_program_are_told_of_devices_that_answer() 
 
 
 def test_what_was_found_is_counted_by_what_it_needs() -> None:
-    found = [candidate(need) for need in (Need.NOTHING, Need.PASSWORD, Need.PROFILE)]
+    found = [candidate(need) for need in (Need.NOTHING, Need.PASSWORD, Need.PROFILE, Need.ONVIF)]
     assert set(kinds(condition(candidates=found))) == {
         RepairKind.FOUND,
         RepairKind.LOCKED,
         RepairKind.NO_PROFILE,
+        RepairKind.NO_ONVIF,
     }
 
 

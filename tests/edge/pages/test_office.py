@@ -122,6 +122,12 @@ async def test_an_emergency_covers_the_cards_it_names_and_counts_who_painted_it(
     box.clock_ms += 1
     assert 'class="emergency"' not in await read(staff)
     assert (await staff.post("/class-card/painted", json={"message": found[1]})).status == 404
+    office = await read(staff, "/office")
+    assert "stands on the cards" not in office
+    assert "Emergencies of the last thirty days" in office
+    assert "after 0.2 s" in office, "who had painted it is asked about afterwards"
+    box.clock_ms += 31 * 24 * 60 * MINUTE_MS
+    assert "Emergencies of the last thirty days" not in await read(staff, "/office")
 
 
 async def test_an_emergency_of_one_room_leaves_the_others_alone(staff: Client) -> None:
@@ -170,6 +176,11 @@ async def test_duty_and_the_star_of_the_week_stand_on_the_card(staff: Client) ->
     page = await read(staff)
     assert re.search(r"On duty</dt><dd>李明", page)
     assert re.search(r"Star of the week</dt><dd>张伟 <span[^>]*>帮助同学", page)
+    await post(staff, "duty", group="g3c1", on=DAY, person="")
+    await post(staff, "honour", group="g3c1", on=DAY, person="", reason="")
+    page = await read(staff)
+    assert "On duty" not in page
+    assert "Star of the week" not in page
 
 
 @pytest.mark.usefixtures("pupils")
