@@ -97,9 +97,7 @@ def _sentences(language: Language, count: str | int | None) -> Mapping[RepairKin
         ),
         RepairKind.PASSWORD: (
             _("It refuses the password."),
-            _(
-                "Release it (“schoolnode release”) and adopt it again with the device's own password."
-            ),
+            _("Release it: schoolnode release. Adopt it again with its own password."),
         ),
         RepairKind.SETUP: (
             _("Something on this box keeps it from being asked."),
